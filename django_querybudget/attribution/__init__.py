@@ -1,0 +1,14 @@
+"""What the live stack knows of a repeated query, and no query log does: see :class:`Evidence`.
+
+The log has text. Which relation a query loaded, for which instance, and which queryset that
+instance came from stand in frames that are gone a moment later: in the locals of Django's own
+descriptors, managers and querysets. They are read here, while the query runs; nothing of Django is
+replaced, and nothing is read before a shape repeats.
+"""
+
+from __future__ import annotations
+
+from .evidence import Evidence, LoopKey, Source
+from .loads import Load, Provenance, Step
+
+__all__ = ["Evidence", "Load", "LoopKey", "Provenance", "Source", "Step"]

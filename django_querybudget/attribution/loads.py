@@ -1,0 +1,93 @@
+"""What was found out of a repeated query: :class:`Load`. Data only, and no instance is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from django.db.models import Model
+
+from ..stacks import RawOrigin
+
+__all__ = ["Filter", "Load", "LoadKind", "Provenance", "Step"]
+
+LoopKey = tuple[str, int, int]
+"""SQL text, identity of the code object, line."""
+
+
+class LoadKind(Enum):
+    """What a repeated query does, seen from the project's line."""
+
+    TO_ONE = "to-one"
+    """A foreign key or one-to-one, from either side, was read from an instance without it."""
+    TO_MANY = "to-many"
+    """A related manager was evaluated."""
+    GENERIC = "generic"
+    """A generic foreign key was read from an instance without it."""
+    DEFERRED = "deferred"
+    """A field was read that ``only()`` or ``defer()`` had left out."""
+    PREFETCH = "prefetch"
+    """``prefetch_related_objects()`` ran for one row after another."""
+    LOOKUP = "lookup"
+    """A queryset was evaluated that no relation led to."""
+    WRITE = "write"
+    """``save()``, ``delete()``, ``update()`` and the like."""
+    BATCH = "batch"
+    """One call that Django splits into batches: no loop of the project's."""
+
+
+class Step(NamedTuple):
+    """One hop from a model to the next."""
+
+    lookup: str
+    """The name in lookups: ``select_related()``, ``annotate()``."""
+    accessor: str
+    """The name of the attribute: ``prefetch_related()``."""
+    joins: bool
+    """Whether ``select_related()`` can follow it: one row at the other end, in one table."""
+
+
+class Filter(NamedTuple):
+    """One condition of a related queryset beyond the relation itself."""
+
+    lookup: str
+    value: Any
+
+
+class Provenance(NamedTuple):
+    """The query that an instance came from."""
+
+    loop_key: LoopKey
+    origin: RawOrigin
+    path: tuple[Step, ...]
+    """From the query's own model to the instance's: what it joined or prefetched."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What one repeated query loads or writes."""
+
+    kind: LoadKind
+    model: type[Model] | None = None
+    """The model whose rows the query reads or writes."""
+    owner: type[Model] | None = None
+    """The model that has the relation or the deferred field."""
+    step: Step | None = None
+    """The relation."""
+    name: str = ""
+    """The field, for a deferred one."""
+    operation: str = ""
+    """The method that evaluated: ``"count"``, ``"exists"``, ``"get"``, ``"iterate"``, …"""
+    refinements: tuple[str, ...] = ()
+    """Methods that make a related queryset other than ``all()``: ``"filter"``, ``"order_by"``."""
+    filters: tuple[Filter, ...] | None = ()
+    """Its conditions; None if they cannot be written as keyword arguments."""
+    aggregate: tuple[str, str, str] | None = None
+    """Alias, class and field of ``aggregate()``, if it is a simple one."""
+    prefetched: bool = False
+    """Whether the relation was prefetched, thus bypassed."""
+    fields: tuple[str, ...] = ()
+    """``update_fields`` of a ``save()``."""
+    provenance: Provenance | None = None
+    """Where the instance came from; None if that is not certain."""
