@@ -9,10 +9,10 @@ from typing import TypeVar
 from django.db.models import Count, Model, QuerySet
 from django.test import Client
 from django.urls import reverse
-from django_querybudget import Budget, capture_queries
-from django_querybudget.records import QueryLog
 
 from accounts.models import CustomUser
+from django_querybudget import Budget, capture_queries
+from django_querybudget.records import QueryLog
 from jobs.models import Job
 
 NAMES = (

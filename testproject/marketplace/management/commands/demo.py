@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django_querybudget import Budget
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from django_querybudget import Budget
 from marketplace.measuring import Measurement, Version, measure
 from marketplace.progress import progress_bar
 
