@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from django.db import connections
 
 from . import hook
+from .attribution import Evidence
+from .conf import conf
 from .records import QueryLog
 from .scopes import wrap_callable
 from .stacks import current_task, find_origin
@@ -59,7 +61,10 @@ class Recording:
 
     def _make_recorder(self, origins: bool) -> hook.Recorder:
         # A closure, since its names are the cheapest to reach: this runs for every query.
-        append, aliases = self.log.append, self._aliases
+        append, aliases, records = self.log.append, self._aliases, self.log.raw
+        evidence = Evidence(conf.NPLUSONE_THRESHOLD) if origins and conf.NPLUSONE != "off" else None
+        self.log.evidence = evidence
+        note = None if evidence is None else evidence.note
 
         def record(
             sql: Any,
@@ -79,10 +84,12 @@ class Recording:
                 params = None  # An iterator that the driver has used up, or will.
             failure = None if error is None else type(error)
             # Up to CursorWrapper.execute() every frame is ours or Django's.
-            origin = find_origin(_getframe(3)) if origins else None
-            append(
-                (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-            )
+            frame = _getframe(3)
+            origin = find_origin(frame) if origins else None
+            raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
+            append(raw)
+            if note is not None:
+                note(raw, records, frame)
 
         return record
 

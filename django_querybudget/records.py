@@ -86,8 +86,15 @@ class QueryLog:
 
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
+        self.evidence: Any = None
+        """What the recording saw on the stacks: an ``attribution.Evidence``, or None."""
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
+
+    @property
+    def raw(self) -> list[RawRecord]:
+        """Every statement, transaction control included, as it was recorded."""
+        return self._raw
 
     def __len__(self) -> int:
         return self.count

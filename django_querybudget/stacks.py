@@ -33,7 +33,7 @@ import django
 from asgiref.sync import SyncToAsync
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "current_task", "find_origin"]
+__all__ = ["Origin", "RawOrigin", "call_path", "current_task", "find_origin"]
 
 
 RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
@@ -173,21 +173,54 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
     return nearest[0], nearest[1], template_node, serializer
 
 
+def call_path(frame: FrameType | None) -> int:
+    """Return a hash of the way that the project's code came to ``frame``.
+
+    Two runs of a loop's body have the same; two calls of one helper from two places have not. A
+    recursion's depth is not in it, and neither is the way through Django or a library.
+    """
+    places: set[tuple[object, ...]] = set()
+    kinds = _kind_of_file
+    while frame is not None:
+        code = frame.f_code
+        filename = code.co_filename
+        kind = kinds.get(filename)
+        if kind is None:
+            kind = _classify(filename)
+        if kind == _PROJECT:
+            places.add((id(code), frame.f_lasti))
+        elif kind == _TEMPLATES:
+            if code is _RENDER_ANNOTATED:
+                places.add((id(frame.f_locals["self"]), -1))
+        elif kind == _SERIALIZERS:
+            if code.co_name == "to_representation":
+                places.add((id(frame.f_locals.get("field")), -2))
+        elif code is _THREAD_HANDLER:
+            places.update((id(each.f_code), each.f_lasti) for each in _waiting_chain(frame))
+        frame = frame.f_back
+    return hash(frozenset(places))
+
+
 def _find_in_tasks(thread_handler: FrameType) -> tuple[CodeType, int] | None:
     """Return the project's innermost line in the task that waits for this worker thread."""
+    return _innermost(_waiting_chain(thread_handler))
+
+
+def _waiting_chain(thread_handler: FrameType) -> list[FrameType]:
+    """Return the frames of the task that waits for this worker thread, outermost first."""
     names = thread_handler.f_locals
     waits_with = names.get("task_context")
     own = current_task.get()
     opening = _chain(own) if own is not None else []
     if waits_with is None or _waits(opening, waits_with):
-        return _innermost(opening)
+        return opening
     tasks = asyncio.all_tasks(names["loop"])
     if len(tasks) <= MOST_TASKS_SEARCHED:
         for task in tasks:
             chain = _chain(task)
             if _waits(chain, waits_with):
-                return _innermost(chain)
-    return _innermost(opening)
+                return chain
+    return opening
 
 
 def _chain(task: asyncio.Task[Any]) -> list[FrameType]:

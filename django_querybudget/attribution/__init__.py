@@ -8,7 +8,17 @@ replaced, and nothing is read before a shape repeats.
 
 from __future__ import annotations
 
-from .evidence import Evidence, LoopKey, Source
-from .loads import Load, Provenance, Step
+from .evidence import Evidence, Source
+from .loads import Filter, Load, LoadKind, LoopKey, Provenance, Step, loop_key
 
-__all__ = ["Evidence", "Load", "LoopKey", "Provenance", "Source", "Step"]
+__all__ = [
+    "Evidence",
+    "Filter",
+    "Load",
+    "LoadKind",
+    "LoopKey",
+    "Provenance",
+    "Source",
+    "Step",
+    "loop_key",
+]

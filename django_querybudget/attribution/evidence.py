@@ -13,34 +13,30 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from django.db.models import Model
-from django.db.models.query import (
-    ModelIterable,
-    RawModelIterable,
-    prefetch_related_objects,
-)
+from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 
 from ..stacks import RawOrigin, call_path
-from .loads import Load, LoopKey
-from .reading import read_load
+from .loads import Load, LoopKey, loop_key
 
 if TYPE_CHECKING:
     from ..records import RawRecord
 
-__all__ = ["Evidence", "LoopKey", "Source"]
+__all__ = ["Evidence", "Source"]
 
 _MODEL_ITERABLES = (ModelIterable.__iter__.__code__, RawModelIterable.__iter__.__code__)
 _PREFETCH = prefetch_related_objects.__code__
-# From the recorder to the iterable: the hook, Django's wrappers, a debug or a tracing wrapper.
-_MOST_FRAMES_TO_ITERABLE = 14
+# From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
+_MOST_FRAMES_TO_ITERABLE = 12
 _MOST_FRAMES_TO_PREFETCH = 8
 
 
 class Source:
-    """The queryset that a shape's first query came from, held weakly: its rows are the host's."""
+    """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = ("hint", "lookups", "parent_query", "prefetch_to", "query", "queryset")
+    __slots__ = ("hint", "lookups", "parent_query", "prefetch_to", "query", "queryset", "record")
 
-    def __init__(self, queryset: Any, iterable: FrameType) -> None:
+    def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
+        self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
         self.lookups: tuple[Any, ...] = queryset._prefetch_related_lookups
@@ -49,10 +45,9 @@ class Source:
         self.prefetch_to: str | None = None
         self.parent_query: Any = None
         if instance is not None:
-            self._look_for_prefetch(iterable)
+            self._look_for_prefetch(iterable.f_back)
 
-    def _look_for_prefetch(self, iterable: FrameType) -> None:
-        frame = iterable.f_back
+    def _look_for_prefetch(self, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_PREFETCH):
             if frame is None:
                 return
@@ -68,7 +63,7 @@ class Source:
 class Evidence:
     """What a recording saw on the stacks of its queries.
 
-    ``threshold`` is the number of repeats at which the stack is read.
+    ``threshold`` is the number of repeats at which the stack is read; ``read`` reads it.
     """
 
     def __init__(self, threshold: int) -> None:
@@ -80,44 +75,46 @@ class Evidence:
         self._seen: dict[str, int] = {}
         self._paths: dict[tuple[LoopKey, int], int] = {}
 
-    def __call__(self, records: Sequence[RawRecord], frame: FrameType) -> None:
-        """Take note of the last of ``records``, whose stack begins at ``frame``."""
-        raw = records[-1]
-        sql = raw.sql
+    def note(self, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType) -> None:
+        """Take note of ``raw``, the latest of ``records``, whose stack begins at ``frame``."""
+        sql = raw[0]
         seen = self._seen.get(sql, 0) + 1
         self._seen[sql] = seen
+        needed = self.threshold
         if seen == 1:
-            self._note_source(sql, frame)
-            if self.threshold > 2:
+            self._note_source(raw, frame)
+            if needed > 2:
                 return
-        origin = raw.origin
-        if origin is None or origin.code is None:
+        origin = raw[8]
+        if origin is None:
             return
-        key = (sql, id(origin.code), origin.line)
+        key = loop_key(sql, origin)
         if key in self.loads:
             return
-        # The first query's path was not walked: above a threshold of 2 it is taken for granted.
-        path = (key, call_path(frame, origin))
+        # The first query's path is not walked, unless every query counts: it is taken for granted.
+        if needed > 2:
+            needed -= 1
+        path = (key, call_path(frame))
         repeats = self._paths.get(path, 0) + 1
         self._paths[path] = repeats
-        if repeats >= (self.threshold if self.threshold <= 2 else self.threshold - 1):
-            self.loads[key] = read_load(self, records, frame)
+        if repeats >= needed:
+            from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
 
-    def is_loop(self, sql: str, origin: RawOrigin) -> bool:
-        """Whether one call path ran ``sql`` at ``origin`` often enough."""
-        return (sql, id(origin.code), origin.line) in self.loads
+            self.loads[key] = read_load(self, raw, records, frame)
 
     def seen(self, sql: str) -> int:
-        """Return how often ``sql`` ran."""
+        """Return how often the text ran."""
         return self._seen.get(sql, 0)
 
-    def _note_source(self, sql: str, frame: FrameType | None) -> None:
+    def load_at(self, sql: str, origin: RawOrigin | None) -> Load | None:
+        """Return what the loop over ``sql`` at ``origin`` loads; None if there was no loop."""
+        return None if origin is None else self.loads.get(loop_key(sql, origin))
+
+    def _note_source(self, raw: RawRecord, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if frame is None:
                 return
             if frame.f_code in _MODEL_ITERABLES:
-                names = frame.f_locals
-                queryset = names.get("queryset") or names["self"].queryset
-                self.sources[sql] = Source(queryset, frame)
+                self.sources[raw[0]] = Source(raw, frame.f_locals["self"].queryset, frame)
                 return
             frame = frame.f_back

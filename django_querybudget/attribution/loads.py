@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
 from ..stacks import RawOrigin
 
-__all__ = ["Filter", "Load", "LoadKind", "Provenance", "Step"]
+__all__ = ["Filter", "Load", "LoadKind", "LoopKey", "Provenance", "Step", "loop_key"]
 
-LoopKey = tuple[str, int, int]
-"""SQL text, identity of the code object, line."""
+LoopKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None]
+"""SQL text and the place it ran at."""
+
+
+def loop_key(sql: str, origin: RawOrigin) -> LoopKey:
+    """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
+    code, instruction, template_node, serializer = origin
+    return sql, id(code), instruction, id(template_node), serializer
 
 
 class LoadKind(Enum):
@@ -33,6 +39,8 @@ class LoadKind(Enum):
     """A queryset was evaluated that no relation led to."""
     WRITE = "write"
     """``save()``, ``delete()``, ``update()`` and the like."""
+    RAW = "raw"
+    """A cursor was used."""
     BATCH = "batch"
     """One call that Django splits into batches: no loop of the project's."""
 
@@ -46,10 +54,12 @@ class Step(NamedTuple):
     """The name of the attribute: ``prefetch_related()``."""
     joins: bool
     """Whether ``select_related()`` can follow it: one row at the other end, in one table."""
+    field: str = ""
+    """The name of the foreign key at the other end, for a relation of many rows."""
 
 
 class Filter(NamedTuple):
-    """One condition of a related queryset beyond the relation itself."""
+    """One condition of a queryset, as its keyword argument is written."""
 
     lookup: str
     value: Any
@@ -58,7 +68,7 @@ class Filter(NamedTuple):
 class Provenance(NamedTuple):
     """The query that an instance came from."""
 
-    loop_key: LoopKey
+    key: LoopKey
     origin: RawOrigin
     path: tuple[Step, ...]
     """From the query's own model to the instance's: what it joined or prefetched."""
@@ -76,15 +86,17 @@ class Load:
     step: Step | None = None
     """The relation."""
     name: str = ""
-    """The field, for a deferred one."""
+    """The deferred field."""
     operation: str = ""
-    """The method that evaluated: ``"count"``, ``"exists"``, ``"get"``, ``"iterate"``, …"""
+    """The method that evaluated: ``"count"``, ``"exists"``, ``"get"``, ``"all"``, …"""
     refinements: tuple[str, ...] = ()
     """Methods that make a related queryset other than ``all()``: ``"filter"``, ``"order_by"``."""
+    chain: str | None = ""
+    """Them as code, to put after ``filter(...)``; None if they are no plain code."""
     filters: tuple[Filter, ...] | None = ()
-    """Its conditions; None if they cannot be written as keyword arguments."""
+    """Its conditions beyond the relation; None if they are no plain keyword arguments."""
     aggregate: tuple[str, str, str] | None = None
-    """Alias, class and field of ``aggregate()``, if it is a simple one."""
+    """Alias, class and field of ``aggregate()``, if it is a plain one."""
     prefetched: bool = False
     """Whether the relation was prefetched, thus bypassed."""
     fields: tuple[str, ...] = ()

@@ -1,0 +1,332 @@
+"""Reading the stack of a query that repeats: :func:`read_load`. Runs once for each loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Manager, Model, QuerySet
+from django.db.models import base as model_base
+from django.db.models.fields.related_descriptors import (
+    ForwardManyToOneDescriptor,
+    ReverseOneToOneDescriptor,
+)
+from django.db.models.manager import BaseManager
+from django.db.models.query import ModelIterable, RelatedPopulator, prefetch_related_objects
+from django.db.models.query_utils import DeferredAttribute
+
+from ..fingerprints import StatementKind, statement_kind
+from .loads import Load, LoadKind, Provenance, Step, loop_key
+from .provenance import find_provenance, steps_along
+from .relations import quoted, related_filters, relation_of, step_of
+
+if TYPE_CHECKING:
+    from ..records import RawRecord
+    from .evidence import Evidence
+
+__all__ = ["read_load"]
+
+logger = logging.getLogger("django_querybudget")
+
+_FORWARD = ForwardManyToOneDescriptor.__get__.__code__
+_REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
+_DEFERRED = DeferredAttribute.__get__.__code__
+_PREFETCH = prefetch_related_objects.__code__
+_ITERATE = ModelIterable.__iter__.__code__
+_POPULATE = RelatedPopulator.populate.__code__
+_MODEL_FILE = model_base.__file__
+# A field deferred in __init__: the iterable that makes the instance is a few frames above.
+_MOST_FRAMES_TO_MAKER = 12
+# Beyond these the stack of a query is not the ORM's.
+_MOST_FRAMES = 60
+
+_BATCHES = {"bulk_create", "bulk_update", "in_bulk", "iterator", "aiterator"}
+_CREATES = {"create", "get_or_create", "update_or_create"}
+_INTERNAL_METHODS = {"__iter__", "__len__", "__bool__", "__getitem__", "__contains__", "__repr__"}
+
+
+def read_load(
+    evidence: Evidence, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType
+) -> Load:
+    """Return what ``raw`` loads, by the stack that begins at ``frame``."""
+    try:
+        return _Reading(evidence, raw, records, frame).load()
+    except Exception:
+        logger.debug("django_querybudget could not read the stack of a query.", exc_info=True)
+        return Load(kind=LoadKind.LOOKUP)
+
+
+class _Reading:
+    """One walk from the hook to the project's line, and what it met."""
+
+    def __init__(
+        self, evidence: Evidence, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType
+    ) -> None:
+        self.evidence = evidence
+        self.records = records
+        self.record = raw
+        self.queryset: QuerySet[Any] | None = None
+        self.operation = ""
+        self.arguments: dict[str, Any] = {}
+        self.manager: Any = None
+        self.instance: Model | None = None
+        self.saver: tuple[str, Model, tuple[str, ...]] | None = None
+        self.methods: set[str] = set()
+        self.descriptor: tuple[LoadKind, Any, Model] | None = None
+        self.prefetches = False
+        self.outermost = frame
+        self._walk(frame)
+
+    def _walk(self, frame: FrameType) -> None:
+        origin = self.record[8]
+        stop: CodeType | None = None if origin is None else origin[0]
+        current: FrameType | None = frame
+        for _ in range(_MOST_FRAMES):
+            if current is None or current.f_code is stop:
+                break
+            self._look_at(current)
+            self.outermost = current
+            current = current.f_back
+
+    def _look_at(self, frame: FrameType) -> None:
+        code = frame.f_code
+        if code is _PREFETCH:
+            self.prefetches = True
+        elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (
+            code.co_name == "__get__" and code.co_filename.endswith("contenttypes/fields.py")
+        ):
+            self._note_descriptor(frame, code)
+        else:
+            found = frame.f_locals.get("self")
+            if isinstance(found, QuerySet):
+                self._note_queryset(frame, code.co_name, found)
+            elif isinstance(found, BaseManager) and self.descriptor is None:
+                if getattr(found, "instance", None) is not None:
+                    self.manager = found
+                    if not code.co_name.startswith("_") and code.co_name != "manager_method":
+                        self.operation = code.co_name
+            elif code.co_filename == _MODEL_FILE and isinstance(found, Model):
+                if code.co_name in ("save", "save_base", "delete"):
+                    fields = frame.f_locals.get("update_fields") or ()
+                    self.saver = (code.co_name, found, tuple(fields))
+
+    def _note_descriptor(self, frame: FrameType, code: CodeType) -> None:
+        if self.descriptor is not None:
+            return
+        names = frame.f_locals
+        descriptor = names["self"]
+        if code is _DEFERRED:
+            kind, field = LoadKind.DEFERRED, descriptor.field
+        elif code is _REVERSE_ONE:
+            kind, field = LoadKind.TO_ONE, descriptor.related
+        elif code is _FORWARD:
+            kind, field = LoadKind.TO_ONE, descriptor.field
+        else:  # Before Django 6.1 a generic foreign key is its own descriptor.
+            kind, field = LoadKind.GENERIC, getattr(descriptor, "field", descriptor)
+        self.descriptor = (kind, field, names["instance"])
+
+    def _note_queryset(self, frame: FrameType, name: str, queryset: QuerySet[Any]) -> None:
+        if self.descriptor is not None:
+            return
+        self.methods.add(name)
+        if name in _INTERNAL_METHODS:
+            self.operation = self.operation or "all"
+            if name != "__iter__" or self.queryset is None:
+                self.queryset = self.queryset or queryset
+        elif not name.startswith("_"):
+            self.operation = name
+            self.arguments = dict(frame.f_locals)
+        if self.queryset is None or name in ("first", "last", "count", "exists", "aggregate"):
+            self.queryset = queryset
+
+    def load(self) -> Load:
+        if self.methods & _BATCHES:
+            return Load(kind=LoadKind.BATCH, operation=self.operation)
+        if self.descriptor is not None:
+            return self._descriptor_load(*self.descriptor)
+        if self.prefetches:
+            return self._prefetch_load()
+        writes = statement_kind(self.record[0]) is StatementKind.WRITE
+        if self.saver is not None:
+            name, instance, fields = self.saver
+            operation = self.operation if self.operation in _CREATES else name.removesuffix("_base")
+            if name != "delete" and operation not in _CREATES and "INSERT" in self.record[0][:16]:
+                operation = "create"
+            return Load(
+                kind=LoadKind.WRITE, model=type(instance), operation=operation, fields=fields
+            )
+        if self.queryset is None:
+            kind = LoadKind.WRITE if writes else LoadKind.RAW
+            return Load(kind=kind, operation="execute")
+        if writes or self.methods & _CREATES:
+            return self._write_load(self.queryset)
+        return self._queryset_load(self.queryset)
+
+    def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
+        provenance = find_provenance(self.evidence, self.records, instance)
+        if kind is LoadKind.DEFERRED:
+            provenance = self._maker_of(instance) or provenance
+            return Load(
+                kind=kind,
+                model=type(instance),
+                owner=type(instance),
+                name=field.name,
+                provenance=provenance,
+            )
+        related = field.related_model
+        return Load(
+            kind=kind,
+            model=related if isinstance(related, type) else None,
+            owner=type(instance),
+            step=step_of(field),
+            operation="get",
+            provenance=provenance,
+        )
+
+    def _maker_of(self, instance: Model) -> Provenance | None:
+        """Return the query whose rows are being made into instances, if ``instance`` is one."""
+        names: list[str] = []
+        frame: FrameType | None = self.outermost
+        for _ in range(_MOST_FRAMES_TO_MAKER):
+            if frame is None:
+                return None
+            if frame.f_code is _POPULATE:
+                setter = getattr(frame.f_locals["self"].local_setter, "__self__", None)
+                if setter is None:
+                    return None
+                names.insert(0, setter.name)
+            elif frame.f_code is _ITERATE:
+                queryset = frame.f_locals["self"].queryset
+                return self._provenance_of_query(queryset, names)
+            frame = frame.f_back
+        return None
+
+    def _provenance_of_query(self, queryset: Any, names: list[str]) -> Provenance | None:
+        path = steps_along(queryset.model, "__".join(names)) if names else ()
+        if path is None:
+            return None
+        found: dict[Any, Provenance] = {}
+        for raw in islice(reversed(self.records), 2000):
+            source = self.evidence.sources.get(raw[0])
+            if source is not None and source.query is queryset.query and raw[8] is not None:
+                key = loop_key(raw[0], raw[8])
+                found[key] = Provenance(key, raw[8], path)
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _prefetch_load(self) -> Load:
+        if self.methods & {"_iterator", "_fetch_all"} and self._in_one_queryset():
+            return Load(kind=LoadKind.BATCH, operation="prefetch_related")
+        return Load(kind=LoadKind.PREFETCH, operation="prefetch_related_objects")
+
+    def _in_one_queryset(self) -> bool:
+        """Whether a queryset prefetches for its own rows: chunks, or levels of one prefetch."""
+        frame: FrameType | None = self.outermost
+        for each in _outward(frame):
+            if each.f_code.co_name == "_iterator" and isinstance(
+                each.f_locals.get("self"), QuerySet
+            ):
+                return True
+        return False
+
+    def _write_load(self, queryset: QuerySet[Any]) -> Load:
+        operation = next(iter(self.methods & _CREATES), self.operation)
+        if operation == "delete" and self.record[0].count("%s") > 1 and " IN (" in self.record[0]:
+            return Load(kind=LoadKind.BATCH, operation=operation)
+        return Load(kind=LoadKind.WRITE, model=queryset.model, operation=operation)
+
+    def _queryset_load(self, queryset: QuerySet[Any]) -> Load:
+        instance = queryset._hints.get("instance")  # type: ignore[attr-defined]
+        manager = self.manager
+        found = relation_of(queryset, instance)
+        if found is None and manager is not None:
+            found = _relation_of_manager(manager)
+        instance = instance if instance is not None else getattr(manager, "instance", None)
+        relation = None if found is None else found[1]
+        step: Step | None = None if relation is None else step_of(relation)
+        provenance = None
+        if instance is not None:
+            provenance = find_provenance(self.evidence, self.records, instance)
+        prefetched = step is not None and step.accessor in getattr(
+            instance, "_prefetched_objects_cache", {}
+        )
+        return Load(
+            kind=LoadKind.LOOKUP if step is None else LoadKind.TO_MANY,
+            model=queryset.model if relation is None else relation.related_model,
+            owner=None if found is None else found[0],
+            step=step,
+            operation=self.operation or "all",
+            refinements=tuple(_refinements(queryset, self.operation)),
+            chain=_chain(queryset),
+            filters=related_filters(queryset, relation),
+            aggregate=_aggregate(self.arguments) if self.operation == "aggregate" else None,
+            prefetched=prefetched,
+            provenance=provenance,
+        )
+
+
+def _outward(frame: FrameType | None) -> Iterator[FrameType]:
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _relation_of_manager(manager: Manager[Any] | Any) -> tuple[type[Model], Any] | None:
+    """Return the relation of a related manager that counts on its through table."""
+    owner = type(manager.instance)
+    name = getattr(manager, "prefetch_cache_name", None)
+    for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
+        if name is not None and name in (relation.name, step_of(relation).accessor):
+            return owner, relation
+    return None
+
+
+def _refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
+    query: Any = queryset.query
+    if queryset._fields is not None:  # type: ignore[attr-defined]
+        yield "values"
+    if query.order_by and operation not in ("first", "last"):
+        yield "order_by"
+    if query.is_sliced and operation not in ("first", "last", "exists", "get"):
+        yield "slice"
+    if query.distinct:
+        yield "distinct"
+    if query.annotations:
+        yield "annotate"
+    if query.deferred_loading[0]:
+        yield "defer" if query.deferred_loading[1] else "only"
+    if isinstance(query.select_related, dict) and query.select_related:
+        yield "select_related"
+
+
+def _chain(queryset: QuerySet[Any]) -> str | None:
+    """Return the refinements as code to put after ``filter()``; None if they are no plain code."""
+    query: Any = queryset.query
+    if set(_refinements(queryset, "")) - {"order_by", "slice"}:
+        return None
+    code = ""
+    if query.order_by:
+        if not all(isinstance(name, str) for name in query.order_by):
+            return None
+        code = f".order_by({', '.join(map(quoted, query.order_by))})"
+    if query.is_sliced:
+        low = query.low_mark or ""
+        code += f"[{low}:{'' if query.high_mark is None else query.high_mark}]"
+    return code
+
+
+def _aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
+    args, kwargs = arguments.get("args", ()), arguments.get("kwargs", {})
+    pairs = [*kwargs.items(), *((each.default_alias, each) for each in args)]
+    if len(pairs) != 1:
+        return None
+    alias, expression = pairs[0]
+    sources = expression.get_source_expressions()
+    name = getattr(sources[0], "name", None) if sources else None
+    if not name or any(sources[1:]) or expression.distinct:
+        return None
+    return alias, type(expression).__name__, str(name)

@@ -1,0 +1,112 @@
+"""Which shapes of a log are loops: :func:`find_loops`. Pure functions of a log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from ..attribution import Evidence, Load, LoadKind, LoopKey, loop_key
+from ..fingerprints import StatementKind, fingerprint, identifiers, statement_kind
+from ..records import QueryLog, RawRecord
+from ..stacks import Origin
+
+__all__ = ["Loop", "find_loops"]
+
+_LIMITS = re.compile(r"\b(LIMIT|OFFSET)\s+(\d+|%s)", re.IGNORECASE)
+_AFTER_KEY = re.compile(r'"\s*[<>]=?\s*(\?|\()', re.IGNORECASE)
+_ORDERED_PAGE = re.compile(r"\bORDER BY\b.*\bLIMIT \?", re.IGNORECASE | re.DOTALL)
+
+# Framework tables that Django itself looks up one by one, and caches.
+_FRAMEWORK_TABLES = frozenset(
+    {"django_content_type", "django_session", "django_site", "auth_permission"}
+)
+_RELATIONS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """One shape, run again and again by one line."""
+
+    fingerprint: str
+    alias: str
+    origin: Origin | None
+    records: tuple[RawRecord, ...]
+    load: Load | None
+    """What the stack said; None for a log that was recorded without."""
+    key: LoopKey | None
+
+
+def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
+    """Return what ``log`` ran at least ``threshold`` times from one line, on different values.
+
+    A query is counted where it came from: two lines are never one loop, two shapes neither.
+    """
+    groups: dict[tuple[Hashable, ...], list[RawRecord]] = {}
+    for raw in log.raw:
+        sql, _, _, alias, _, _, _, error, origin = raw
+        if error is not None or statement_kind(sql) not in (
+            StatementKind.READ,
+            StatementKind.WRITE,
+        ):
+            continue
+        place = None if origin is None else (id(origin[0]), origin[1], id(origin[2]), origin[3])
+        groups.setdefault((alias, fingerprint(sql), place), []).append(raw)
+    loops = (_loop(log.evidence, records, threshold) for records in groups.values())
+    return tuple(loop for loop in loops if loop is not None)
+
+
+def _loop(evidence: Evidence | None, records: list[RawRecord], threshold: int) -> Loop | None:
+    if len(records) < threshold:
+        return None
+    first = records[0]
+    shape = fingerprint(first[0])
+    load = key = None
+    if evidence is not None:
+        for raw in records:
+            load = evidence.load_at(raw[0], raw[8])
+            if load is not None and raw[8] is not None:
+                key = loop_key(raw[0], raw[8])
+                break
+        else:
+            if any(evidence.seen(raw[0]) >= threshold for raw in records):
+                return None  # It repeats, but from different call paths: a helper, no loop.
+    if load is not None and load.kind is LoadKind.BATCH:
+        return None
+    if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
+        return None
+    if (load is None or load.kind not in _RELATIONS) and _different(records) < threshold:
+        return None  # The same again: a retry, a poll. Duplicates are counted as such.
+    origin = None if first[8] is None else Origin.of(first[8])
+    return Loop(
+        fingerprint=shape,
+        alias=first[3],
+        origin=origin,
+        records=tuple(records),
+        load=load,
+        key=key,
+    )
+
+
+def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
+    if not _FRAMEWORK_TABLES & identifiers(shape):
+        return False
+    return load is None or load.kind is LoadKind.LOOKUP or bool(load.filters)
+
+
+def _is_paging(records: list[RawRecord], shape: str) -> bool:
+    """Whether the repeats read one result page by page, by offset or after the last key."""
+    pages = {_LIMITS.findall(raw[0])[-1:][0] for raw in records if _LIMITS.search(raw[0])}
+    rest = {(_LIMITS.sub("", raw[0]), _hashable(raw[1])) for raw in records}
+    if len(pages) > 1 and len(rest) == 1:
+        return True
+    return bool(_ORDERED_PAGE.search(shape) and _AFTER_KEY.search(shape))
+
+
+def _different(records: list[RawRecord]) -> int:
+    return len({(raw[0], _hashable(raw[1])) for raw in records})
+
+
+def _hashable(params: Any) -> Hashable:
+    return repr(params)

@@ -1,0 +1,72 @@
+"""From a loop back to the queryset that should have loaded its rows: :func:`find_root`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db.models import Model
+
+from ..attribution import Evidence, Load, LoadKind, LoopKey, Source, Step
+from ..stacks import Origin, RawOrigin
+
+__all__ = ["Root", "find_root"]
+
+_WALKED = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC)
+_MOST_HOPS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """A queryset, and the way from its rows to the instance that a loop reads from."""
+
+    model: type[Model]
+    path: tuple[Step, ...]
+    key: LoopKey | None = None
+    """The query's; None if it is only known which model it must be of."""
+    origin: RawOrigin | None = None
+    source: Source | None = field(default=None, compare=False)
+
+    @property
+    def place(self) -> Origin | None:
+        """The line that evaluates the queryset."""
+        return None if self.origin is None else Origin.of(self.origin)
+
+
+def find_root(evidence: Evidence, load: Load) -> Root | None:
+    """Return the queryset to change; None if ``load`` is of no model.
+
+    An instance that was itself loaded row by row leads on to where *that* loop's rows came from:
+    this is how ``application.job.client`` becomes one line.
+    """
+    path: tuple[Step, ...] = ()
+    for _ in range(_MOST_HOPS):
+        provenance = load.provenance
+        if provenance is None:
+            break
+        path = (*provenance.path, *path)
+        above = evidence.loads.get(provenance.key)
+        if above is None or not _is_walked(above):
+            source = evidence.sources.get(provenance.key[0])
+            if source is None:
+                break
+            return Root(
+                model=source.query.model,
+                path=path,
+                key=provenance.key,
+                origin=provenance.origin,
+                source=source,
+            )
+        assert above.step is not None
+        load, path = above, (above.step, *path)
+    return None if load.owner is None else Root(model=load.owner, path=path)
+
+
+def _is_walked(load: Load) -> bool:
+    """Whether the loop is a relation that the fix of its own queryset will load."""
+    return (
+        load.kind in _WALKED
+        and load.step is not None
+        and not load.refinements
+        and load.filters == ()
+        and load.operation in ("get", "all")
+    )
