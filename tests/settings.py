@@ -7,8 +7,11 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 import os
 
 from marketplace.settings import *  # noqa: F403
-from marketplace.settings import CACHES, DATABASES
+from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
+
+# Models of the tests' own: the N+1 corpus.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.nplusone"]
 
 RUN = Run.current()
 POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)

@@ -15,11 +15,12 @@ from weakref import ref
 from django.db.models import Model
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 
-from ..stacks import RawOrigin, call_path
+from django_querybudget.stacks import RawOrigin, call_path
+
 from .loads import Load, LoopKey, loop_key
 
 if TYPE_CHECKING:
-    from ..records import RawRecord
+    from django_querybudget.records import RawRecord
 
 __all__ = ["Evidence", "Source"]
 

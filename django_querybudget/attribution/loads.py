@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
-from ..stacks import RawOrigin
+from django_querybudget.stacks import RawOrigin
 
 __all__ = ["Filter", "Load", "LoadKind", "LoopKey", "Provenance", "Step", "loop_key"]
 

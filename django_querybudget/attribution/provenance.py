@@ -24,7 +24,8 @@ from .loads import Provenance, Step, loop_key
 from .relations import conditions, step_of, target_of
 
 if TYPE_CHECKING:
-    from ..records import RawRecord
+    from django_querybudget.records import RawRecord
+
     from .evidence import Evidence, Source
 
 __all__ = ["find_provenance"]

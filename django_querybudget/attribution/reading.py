@@ -18,13 +18,15 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import ModelIterable, RelatedPopulator, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 
-from ..fingerprints import StatementKind, statement_kind
+from django_querybudget.fingerprints import StatementKind, statement_kind
+
 from .loads import Load, LoadKind, Provenance, Step, loop_key
 from .provenance import find_provenance, steps_along
 from .relations import quoted, related_filters, relation_of, step_of
 
 if TYPE_CHECKING:
-    from ..records import RawRecord
+    from django_querybudget.records import RawRecord
+
     from .evidence import Evidence
 
 __all__ = ["read_load"]

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..attribution import Load, LoadKind
-from ..conf import conf
-from ..records import QueryLog
+from django_querybudget.attribution import Load, LoadKind
+from django_querybudget.conf import conf
+from django_querybudget.records import QueryLog
+
 from .allowlist import allowed, ignored_at
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from ..stacks import Origin
+from django_querybudget.stacks import Origin
 
 __all__ = ["allowed", "ignored_at"]
 

@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from ..attribution import Evidence, Load, LoadKind, LoopKey, loop_key
-from ..fingerprints import StatementKind, fingerprint, identifiers, statement_kind
-from ..records import QueryLog, RawRecord
-from ..stacks import Origin
+from django_querybudget.attribution import Evidence, Load, LoadKind, LoopKey, loop_key
+from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
+from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.stacks import Origin
 
 __all__ = ["Loop", "find_loops"]
 

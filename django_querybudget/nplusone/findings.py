@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ..stacks import Origin
+from django_querybudget.stacks import Origin
 
 __all__ = ["Cause", "Finding", "Fix"]
 

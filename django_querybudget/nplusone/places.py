@@ -20,7 +20,7 @@ from typing import Any
 from django.db.models import Model
 from django.db.models.manager import BaseManager
 
-from ..stacks import Origin
+from django_querybudget.stacks import Origin
 
 __all__ = ["find_built"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from django.db.models import Model
 
-from ..attribution import Evidence, Load, LoadKind, LoopKey, Source, Step
-from ..stacks import Origin, RawOrigin
+from django_querybudget.attribution import Evidence, Load, LoadKind, LoopKey, Source, Step
+from django_querybudget.stacks import Origin, RawOrigin
 
 __all__ = ["Root", "find_root"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..attribution import Filter, Load, LoadKind, Step
-from ..attribution.relations import is_plain, quoted
+from django_querybudget.attribution import Filter, Load, LoadKind, Step
+from django_querybudget.attribution.relations import is_plain, quoted
+
 from .roots import Root
 
 __all__ = ["Draft", "Part", "lookup_fix", "write_fix"]
@@ -92,15 +93,11 @@ class Draft:
             name, code = annotation
             if all(step.joins for step in path):
                 _put(self.annotated, f"{name}={code}")
-                holder = "_".join(_variable_of(self.root) for _ in (0,))
-                return Part(saves=count, use=f"{holder}.{name}")
+                return Part(saves=count, use=f"{_variable_of(self.root)}.{name}")
             name, code = _annotation(load, ()) or annotation
-            model, annotations = self.nested.setdefault(
-                "__".join(step.accessor for step in path),
-                (load.owner.__name__ if load.owner else "", []),
-            )
-            del model
-            _put(annotations, f"{name}={code}")
+            owner = "" if load.owner is None else load.owner.__name__
+            lookup = "__".join(step.accessor for step in path)
+            _put(self.nested.setdefault(lookup, (owner, []))[1], f"{name}={code}")
             return Part(saves=count, use=f"{variable}.{name}")
         if load.operation in ("first", "last") and load.filters == () and not load.refinements:
             self._prefetch(whole)
@@ -186,7 +183,8 @@ class Draft:
             order = [*sorted(names - set(self.fields)), *self.fields]
             return f".only({', '.join(map(quoted, order))})"
         left = sorted(names - set(self.fields))
-        return f".defer(None){f'.defer({", ".join(map(quoted, left))})' if left else ''}"
+        again = f".defer({', '.join(map(quoted, left))})" if left else ""
+        return f".defer(None){again}"
 
 
 def _put(names: list[str], name: str) -> None:
@@ -301,7 +299,7 @@ def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
     if load.operation in ("get_or_create", "update_or_create"):
         return f"{model}.objects.bulk_create({rows}, ignore_conflicts=True)"
     if load.operation == "delete":
-        return f"{model}.objects.filter(pk__in=[{model.lower()}.pk for {model.lower()} in {rows}]).delete()"
+        return f"{model}.objects.filter(pk__in=[each.pk for each in {rows}]).delete()"
     if load.operation == "save":
         names = load.fields or columns
         return f"{model}.objects.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
