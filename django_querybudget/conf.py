@@ -200,6 +200,13 @@ class QueryBudgetSettings(Section):
     )
     """Requests that are not measured: health checks, static files."""
 
+    ORIGINS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware notes the line of code that each query comes from."""
+
     SAMPLE_RATE = Setting[float](
         default=1.0,
         parse=fraction,
