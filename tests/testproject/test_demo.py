@@ -96,7 +96,7 @@ def own_database(tmp_path: Path) -> dict[str, str]:
 
 
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  # our own command
+    return subprocess.run(  # our own command
         [sys.executable, str(MANAGE), "demo", "--rounds", "1", "--scale", "0.2"],
         env=environment,
         capture_output=True,
