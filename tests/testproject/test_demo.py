@@ -1,13 +1,17 @@
 """``manage.py demo``: its table, and the exit status when something is not as promised."""
 
 import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
@@ -28,7 +32,18 @@ MANAGE = Path(urls.__file__).resolve().parent.parent / "manage.py"
 
 # Two versions' figures in one cell: "143 -> 3".
 PAIR = r"([\d.]+) -> ([\d.]+)"
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ROW = re.compile(rf"^ */(\S+) +{PAIR} +{PAIR} +{PAIR} +{PAIR} +{PAIR} +(\d+) +(\S+) *$")
+
+
+# Each makes rich take any output for a terminal, or for one of another width.
+RICH_VARIABLES = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS")
+
+
+@pytest.fixture(autouse=True)
+def _plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RICH_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def with_optimised(name: str, view: View) -> list[URLResolver]:
@@ -83,7 +98,7 @@ def own_database(tmp_path: Path) -> dict[str, str]:
     given = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("DATABASE_URL", "REDIS_URL", "FORCE_COLOR")
+        if name not in ("DATABASE_URL", "REDIS_URL", *RICH_VARIABLES)
     }
     root = MANAGE.parent.parent
     return {
@@ -95,14 +110,12 @@ def own_database(tmp_path: Path) -> dict[str, str]:
     }
 
 
+COMMAND = [sys.executable, str(MANAGE), "demo", "--rounds", "1", "--scale", "0.2"]
+
+
 def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # our own command
-        [sys.executable, str(MANAGE), "demo", "--rounds", "1", "--scale", "0.2"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+    return subprocess.run(
+        COMMAND, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -115,6 +128,49 @@ def test_from_nothing_it_prints_the_table_as_plain_text(own_database: dict[str, 
     again = run(own_database)
     assert again.returncode == 0, again.stderr
     assert "has data already: nothing done" in again.stdout
+
+
+def test_on_a_terminal_it_shows_its_progress_and_fits_eighty_columns(
+    own_database: dict[str, str],
+) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**own_database, "TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(
+        COMMAND, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        output = _read_all(ours)
+    assert process.returncode == 0, output
+    assert "Filling: " in output
+    assert "Measuring: " in output
+    lines = [ESCAPE.sub("", line) for line in output.splitlines()]
+    assert list(rows_of("\n".join(lines))) == list(NAMES)
+    assert max(len(line) for line in lines if ROW.match(line)) <= 80
+
+
+def _read_all(terminal: int) -> str:
+    read = b""
+    with os.fdopen(terminal, "rb", buffering=0) as stream, suppress(OSError):
+        # Linux ends a terminal that nobody holds any more with an error.
+        while some := stream.read(4096):
+            read += some
+    return read.decode()
+
+
+def test_it_runs_on_a_real_postgresql_and_redis(
+    own_database: dict[str, str], postgres_url: str, redis_url: str
+) -> None:
+    name = f"querybudget_demo_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+            process = run({**own_database, "DATABASE_URL": url, "REDIS_URL": redis_url})
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert process.returncode == 0, process.stderr
+    assert list(rows_of(process.stdout)) == list(NAMES)
+    assert not Path(own_database["MARKETPLACE_DB"]).exists()
 
 
 def test_the_process_exits_with_1_if_an_optimised_endpoint_exceeds_its_budget(
