@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.db import connections
 from django.template import engines
@@ -122,11 +123,10 @@ def test_an_origin_reads_as_a_place() -> None:
 
 
 @pytest.mark.parametrize("debug", [True, False])
-@override_settings(TEMPLATES=[])
 def test_a_templates_line_through_extends_and_include(debug: bool) -> None:
     templates = {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [Path(__file__).parent / "templates"],
+        "DIRS": settings.TEMPLATES[0]["DIRS"],
         "OPTIONS": {"debug": debug},
     }
     industry = Industry.objects.create(name="farming")
