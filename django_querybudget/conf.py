@@ -242,6 +242,13 @@ class QueryBudgetSettings(Section):
     )
     """How often one line must run one shape before it is called a loop."""
 
+    ORIGINS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware notes the line of code that each query comes from."""
+
     SAMPLE_RATE = Setting[float](
         default=1.0,
         parse=fraction,

@@ -5,13 +5,15 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 """
 
 import os
+from pathlib import Path
 
 from marketplace.settings import *  # noqa: F403
-from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS
+from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS, TEMPLATES
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
 
 # Models of the tests' own: the N+1 corpus.
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.nplusone"]
+TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()
 POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)
@@ -34,6 +36,10 @@ if GIVEN_VENDOR == "mysql":
     DATABASES["mariadb"] = {**_given, "TEST": {"NAME": "test_querybudget_mariadb"}}
 elif MARIADB.program():
     DATABASES["mariadb"] = MARIADB.settings()
+
+for _alias in DATABASES.keys() - {"default"}:
+    # Django's default is to depend on "default", which a run of a few tests may not set up.
+    DATABASES[_alias].setdefault("TEST", {})["DEPENDENCIES"] = []
 
 if "mariadb" in DATABASES:
     import pymysql
