@@ -34,7 +34,7 @@ _MOST_FRAMES_TO_PREFETCH = 8
 class Source:
     """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = ("hint", "lookups", "parent_query", "prefetch_to", "query", "queryset", "record")
+    __slots__ = ("lookups", "owner", "parent_query", "prefetch_to", "query", "queryset", "record")
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -42,7 +42,7 @@ class Source:
         self.query = queryset.query
         self.lookups: tuple[Any, ...] = queryset._prefetch_related_lookups
         instance = queryset._hints.get("instance")
-        self.hint: ref[Model] | None = None if instance is None else ref(instance)
+        self.owner: type[Model] | None = None if instance is None else type(instance)
         self.prefetch_to: str | None = None
         self.parent_query: Any = None
         if instance is not None:

@@ -15,14 +15,19 @@ from django.db.models.fields.related_descriptors import (
     ReverseOneToOneDescriptor,
 )
 from django.db.models.manager import BaseManager
-from django.db.models.query import ModelIterable, RelatedPopulator, prefetch_related_objects
+from django.db.models.query import (
+    ModelIterable,
+    RawQuerySet,
+    RelatedPopulator,
+    prefetch_related_objects,
+)
 from django.db.models.query_utils import DeferredAttribute
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from .loads import Load, LoadKind, Provenance, Step, loop_key
 from .provenance import find_provenance, steps_along
-from .relations import quoted, related_filters, relation_of, step_of
+from .relations import conditions, quoted, related_filters, relation_of, step_of, target_of
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -73,6 +78,7 @@ class _Reading:
         self.queryset: QuerySet[Any] | None = None
         self.operation = ""
         self.arguments: dict[str, Any] = {}
+        self.raw_model: type[Model] | None = None
         self.manager: Any = None
         self.instance: Model | None = None
         self.saver: tuple[str, Model, tuple[str, ...]] | None = None
@@ -103,7 +109,9 @@ class _Reading:
             self._note_descriptor(frame, code)
         else:
             found = frame.f_locals.get("self")
-            if isinstance(found, QuerySet):
+            if isinstance(found, RawQuerySet):
+                self.raw_model = found.model
+            elif isinstance(found, QuerySet):
                 self._note_queryset(frame, code.co_name, found)
             elif isinstance(found, BaseManager) and self.descriptor is None:
                 if getattr(found, "instance", None) is not None:
@@ -162,10 +170,31 @@ class _Reading:
             )
         if self.queryset is None:
             kind = LoadKind.WRITE if writes else LoadKind.RAW
-            return Load(kind=kind, operation="execute")
+            operation = "raw" if self.raw_model is not None else "execute"
+            return Load(kind=kind, model=self.raw_model, operation=operation)
         if writes or self.methods & _CREATES:
             return self._write_load(self.queryset)
         return self._queryset_load(self.queryset)
+
+    def _owner_in_sight(
+        self, queryset: QuerySet[Any], found: tuple[type[Model], Any] | None
+    ) -> Model | None:
+        """Return the instance of a generic relation, whose querysets do not name it, by its key.
+
+        It is most likely a name of the function that runs the query.
+        """
+        caller = self.outermost.f_back
+        if found is None or caller is None:
+            return None
+        owner, relation = found
+        for condition in conditions(queryset.query):
+            target = target_of(condition)
+            if target is not None and target.name == relation.object_id_field_name:
+                key = getattr(condition, "rhs", None)
+                for value in caller.f_locals.values():
+                    if isinstance(value, owner) and str(value.pk) == str(key):
+                        return value
+        return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
         provenance = find_provenance(self.evidence, self.records, instance)
@@ -242,10 +271,13 @@ class _Reading:
     def _queryset_load(self, queryset: QuerySet[Any]) -> Load:
         instance = queryset._hints.get("instance")  # type: ignore[attr-defined]
         manager = self.manager
-        found = relation_of(queryset, instance)
+        known = queryset._known_related_objects  # type: ignore[attr-defined]
+        owner = None if instance is None else type(instance)
+        found = relation_of(queryset.query, owner, known)
         if found is None and manager is not None:
             found = _relation_of_manager(manager)
-        instance = instance if instance is not None else getattr(manager, "instance", None)
+        if instance is None:
+            instance = getattr(manager, "instance", None) or self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
         step: Step | None = None if relation is None else step_of(relation)
         provenance = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import apps
@@ -54,21 +54,23 @@ def target_of(condition: Lookup[Any] | None) -> Any:
     return lhs.target if isinstance(lhs, Col) else None
 
 
-def relation_of(queryset: QuerySet[Any], instance: Model | None) -> tuple[type[Model], Any] | None:
-    """Return the model and the relation's field that ``queryset`` follows from one instance.
+def relation_of(
+    query: Any, owner: type[Model] | None, known: Iterable[Any] = ()
+) -> tuple[type[Model], Any] | None:
+    """Return the model and the relation's field that ``query`` follows from one instance.
 
-    ``instance`` is what Django noted as the queryset's origin, if it did.
+    ``owner`` is the model of the instance that Django noted as the queryset's origin, if it did;
+    ``known`` are the foreign keys whose objects it knows beforehand.
     """
-    if instance is None:
-        return _generic_relation(queryset)
-    owner = type(instance)
-    for field in queryset._known_related_objects:  # type: ignore[attr-defined]
+    if owner is None:
+        return _generic_relation(query)
+    for field in known:
         return owner, field.remote_field
-    targets = [target_of(condition) for condition in conditions(queryset.query)]
+    targets = [target_of(condition) for condition in conditions(query)]
     for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
         if any(target is not None and _is_core(relation, target) for target in targets):
             return owner, relation
-    return _generic_relation(queryset)
+    return _generic_relation(query)
 
 
 def _is_core(relation: Any, target: Any) -> bool:
@@ -82,11 +84,11 @@ def _is_core(relation: Any, target: Any) -> bool:
     return target.model is through and target.name == name
 
 
-def _generic_relation(queryset: QuerySet[Any]) -> tuple[type[Model], Any] | None:
+def _generic_relation(query: Any) -> tuple[type[Model], Any] | None:
     """Return the generic relation that filters by content type and object id, if it is known."""
     values = {
         target.name: condition.rhs
-        for condition in conditions(queryset.query)
+        for condition in conditions(query)
         if condition is not None and (target := target_of(condition)) is not None
     }
     if len(values) < 2 or not apps.is_installed("django.contrib.contenttypes"):
@@ -97,7 +99,7 @@ def _generic_relation(queryset: QuerySet[Any]) -> tuple[type[Model], Any] | None
         for field in model._meta.private_fields:
             relation: Any = field
             name = getattr(relation, "object_id_field_name", None)
-            if name not in values or relation.related_model is not queryset.model:
+            if name not in values or relation.related_model is not query.model:
                 continue
             options = (
                 model._meta.concrete_model._meta if model._meta.concrete_model else model._meta

@@ -144,10 +144,8 @@ def _fix(draft: Draft) -> Fix | None:
 
 def _own_fix(loop: Loop, load: Load, count: int) -> Fix | None:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
-    if load.kind is LoadKind.WRITE:
-        code = write_fix(load, _columns(loop))
-    else:
-        code = lookup_fix(load)
+    writes = load.kind is LoadKind.WRITE
+    code = write_fix(load, _columns(loop)) if writes else lookup_fix(load)
     if code is None:
         return None
     return Fix(code=code, place=loop.origin, built=True, saves=count - 1)

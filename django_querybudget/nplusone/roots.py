@@ -12,7 +12,6 @@ from django_querybudget.stacks import Origin, RawOrigin
 __all__ = ["Root", "find_root"]
 
 _WALKED = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC)
-_MOST_HOPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +32,17 @@ class Root:
 
 
 def find_root(evidence: Evidence, load: Load) -> Root | None:
-    """Return the queryset to change; None if ``load`` is of no model.
+    """Return the queryset to change; None if no queryset would load all of it.
 
     An instance that was itself loaded row by row leads on to where *that* loop's rows came from:
     this is how ``application.job.client`` becomes one line.
     """
     path: tuple[Step, ...] = ()
-    for _ in range(_MOST_HOPS):
-        provenance = load.provenance
-        if provenance is None:
-            break
+    walked = []
+    while (provenance := load.provenance) is not None:
         path = (*provenance.path, *path)
         above = evidence.loads.get(provenance.key)
-        if above is None or not _is_walked(above):
+        if above is None or above.step is None or not _is_walked(above):
             source = evidence.sources.get(provenance.key[0])
             if source is None:
                 break
@@ -56,7 +53,9 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
                 origin=provenance.origin,
                 source=source,
             )
-        assert above.step is not None
+        if above is load or above in walked:
+            return None  # Up or down a tree, one level a query: no number of joins is enough.
+        walked.append(above)
         load, path = above, (above.step, *path)
     return None if load.owner is None else Root(model=load.owner, path=path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from django_querybudget.attribution import Filter, Load, LoadKind, Step
-from django_querybudget.attribution.relations import is_plain, quoted
+from django_querybudget.attribution.relations import is_plain, quoted, relation_of, step_of
 
 from .roots import Root
 
@@ -59,7 +59,7 @@ class Draft:
         return self._related(load, count, path, whole)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
-        if not all(step.joins for step in path):
+        if self.root.source is None or not all(step.joins for step in path):
             return None
         _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
         return Part(saves=count)
@@ -165,14 +165,10 @@ class Draft:
         source = self.root.source
         manager = self.root.model._meta.default_manager
         name = "objects" if manager is None else manager.name
-        hint = None if source is None or source.prefetch_to is not None else source.hint
-        instance = None if hint is None else hint()
-        if source is not None and instance is not None:
-            for owned in source.query.where.children:
-                target = getattr(getattr(owned, "lhs", None), "target", None)
-                remote = getattr(target, "remote_field", None)
-                if remote is not None and target.model is self.root.model and remote.multiple:
-                    return f"{type(instance)._meta.model_name}.{remote.get_accessor_name()}"
+        if source is not None and source.prefetch_to is None and source.owner is not None:
+            found = relation_of(source.query, source.owner)
+            if found is not None:
+                return f"{found[0]._meta.model_name}.{step_of(found[1]).accessor}"
         return f"{self.root.model.__name__}.{name}"
 
     def _loaded_fields(self) -> str:

@@ -146,15 +146,14 @@ def below_a_select_related(run: Run) -> None:
         book.author.publisher.name  # N+1
 
 
-@case(relation("Review.book", 'Book.objects.prefetch_related("reviews__book__author")'), after=4)
+@case(relation("Book.author", 'Tag.objects.prefetch_related("books__author")'), after=3)
 def below_a_prefetch(run: Run) -> None:
-    tags = run(Tag.objects.prefetch_related("books"))  # root
-    for tag in tags:
+    for tag in run(Tag.objects.prefetch_related("books")):  # root
         for book in tag.books.all():
             book.author.name  # N+1
 
 
-@case(relation("Book.author", 'author.books.select_related("author")'), after=2)
+@case(relation("Book.author", 'tag.books.select_related("author")'), after=2)
 def from_a_related_manager(run: Run) -> None:
     tag = Tag.objects.get(name="tag 3")
     for book in run(tag.books.all()):
@@ -266,7 +265,7 @@ def _newest(run: Run) -> object:
     return run(Book.objects.order_by("-pk"))
 
 
-@case(relation("Author.mentor", 'Author.objects.select_related("mentor")'))
+@case(relation("Author.mentor", None))
 def up_a_chain(run: Run) -> None:
     author = run(Author.objects.order_by("-pk")).first()
     while author is not None:
@@ -295,9 +294,9 @@ def prefetch_with_to_attr(run: Run) -> None:
         assert [book.title for book in author.new_books]
 
 
-@case(relation("Book.author", None))
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=2)
 def below_a_prefetch_with_to_attr(run: Run) -> None:
-    books = Prefetch("books", queryset=Book.objects.all(), to_attr="shelf")
+    books = Prefetch("books", queryset=run(Book.objects.all()), to_attr="shelf")  # root
     for tag in Tag.objects.prefetch_related(books):
         for book in tag.shelf:
             book.author.name  # N+1

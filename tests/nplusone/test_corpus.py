@@ -14,7 +14,13 @@ from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.records import QueryLog
 
-from . import cases_queries, cases_relations, cases_silent  # noqa: F401 - they register their cases
+from . import (  # noqa: F401 - they register their cases
+    cases_async,
+    cases_queries,
+    cases_relations,
+    cases_silent,
+    cases_views,
+)
 from .corpus import CASES, Case, Run, fixes_of
 from .data import fill
 
