@@ -143,8 +143,7 @@ def _same_fields(source: Source, path: tuple[Step, ...], instance: Model) -> boo
     left_out = {
         field.attname
         for field in own.concrete_fields
-        if field is not own.pk
-        and (field.name in names or field.attname in names) is bool(deferred)
+        if field is not own.pk and (field.name in names or field.attname in names) is bool(deferred)
     }
     return instance.get_deferred_fields() <= left_out
 

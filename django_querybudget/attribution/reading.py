@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.db.models import Manager, Model, QuerySet
-from django.db.models import base as model_base
 from django.db.models.fields.related_descriptors import (
     ForwardManyToOneDescriptor,
     ReverseOneToOneDescriptor,
@@ -44,7 +45,8 @@ _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
 _ITERATE = ModelIterable.__iter__.__code__
 _POPULATE = RelatedPopulator.populate.__code__
-_MODEL_FILE = model_base.__file__
+_DJANGO = os.path.join(os.path.dirname(django.__file__), "")
+_GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 # Beyond these the stack of a query is not the ORM's.
@@ -104,28 +106,32 @@ class _Reading:
         if code is _PREFETCH:
             self.prefetches = True
         elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (
-            code.co_name == "__get__" and code.co_filename.endswith("contenttypes/fields.py")
+            code.co_name == "__get__" and code.co_filename.endswith(_GENERIC_FILE)
         ):
             self._note_descriptor(frame, code)
-        else:
+        elif code.co_filename.startswith(_DJANGO) and self.descriptor is None:
+            # By type(): isinstance() of a lazy object evaluates it, and `or` a queryset.
             found = frame.f_locals.get("self")
-            if isinstance(found, RawQuerySet):
+            kind = type(found)
+            if issubclass(kind, RawQuerySet):
                 self.raw_model = found.model
-            elif isinstance(found, QuerySet):
+            elif issubclass(kind, QuerySet):
                 self._note_queryset(frame, code.co_name, found)
-            elif isinstance(found, BaseManager) and self.descriptor is None:
-                if getattr(found, "instance", None) is not None:
-                    self.manager = found
-                    if not code.co_name.startswith("_") and code.co_name != "manager_method":
-                        self.operation = code.co_name
-            elif code.co_filename == _MODEL_FILE and isinstance(found, Model):
-                if code.co_name in ("save", "save_base", "delete"):
-                    fields = frame.f_locals.get("update_fields") or ()
-                    self.saver = (code.co_name, found, tuple(fields))
+            elif issubclass(kind, BaseManager):
+                self._note_manager(code.co_name, found)
+            elif issubclass(kind, Model) and code.co_name in ("save", "save_base", "delete"):
+                fields = frame.f_locals.get("update_fields") or ()
+                self.saver = (code.co_name, found, tuple(fields))
+
+    def _note_manager(self, name: str, manager: Any) -> None:
+        if getattr(manager, "instance", None) is not None:
+            self.manager = manager
+            if not name.startswith("_") and name != "manager_method":
+                self.operation = name
 
     def _note_descriptor(self, frame: FrameType, code: CodeType) -> None:
         if self.descriptor is not None:
-            return
+            return  # The nearest is the one that queries.
         names = frame.f_locals
         descriptor = names["self"]
         if code is _DEFERRED:
@@ -139,13 +145,9 @@ class _Reading:
         self.descriptor = (kind, field, names["instance"])
 
     def _note_queryset(self, frame: FrameType, name: str, queryset: QuerySet[Any]) -> None:
-        if self.descriptor is not None:
-            return
         self.methods.add(name)
         if name in _INTERNAL_METHODS:
             self.operation = self.operation or "all"
-            if name != "__iter__" or self.queryset is None:
-                self.queryset = self.queryset or queryset
         elif not name.startswith("_"):
             self.operation = name
             self.arguments = dict(frame.f_locals)
@@ -192,14 +194,15 @@ class _Reading:
             if target is not None and target.name == relation.object_id_field_name:
                 key = getattr(condition, "rhs", None)
                 for value in caller.f_locals.values():
-                    if isinstance(value, owner) and str(value.pk) == str(key):
+                    if issubclass(type(value), owner) and str(value.pk) == str(key):
                         return value
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
         provenance = find_provenance(self.evidence, self.records, instance)
         if kind is LoadKind.DEFERRED:
-            provenance = self._maker_of(instance) or provenance
+            maker = self._maker_of(instance)
+            provenance = provenance if maker is None else maker
             return Load(
                 kind=kind,
                 model=type(instance),
@@ -277,7 +280,9 @@ class _Reading:
         if found is None and manager is not None:
             found = _relation_of_manager(manager)
         if instance is None:
-            instance = getattr(manager, "instance", None) or self._owner_in_sight(queryset, found)
+            instance = getattr(manager, "instance", None)
+        if instance is None:
+            instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
         step: Step | None = None if relation is None else step_of(relation)
         provenance = None

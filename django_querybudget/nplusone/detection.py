@@ -43,16 +43,18 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
 
     A query is counted where it came from: two lines are never one loop, two shapes neither.
     """
-    groups: dict[tuple[Hashable, ...], list[RawRecord]] = {}
+    places: dict[Hashable, list[RawRecord]] = {}
     for raw in log.raw:
-        sql, _, _, alias, _, _, _, error, origin = raw
-        if error is not None or statement_kind(sql) not in (
-            StatementKind.READ,
-            StatementKind.WRITE,
-        ):
-            continue
-        place = None if origin is None else (id(origin[0]), origin[1], id(origin[2]), origin[3])
-        groups.setdefault((alias, fingerprint(sql), place), []).append(raw)
+        if raw[7] is None:
+            origin = raw[8]
+            place = None if origin is None else (id(origin[0]), origin[1], id(origin[2]), origin[3])
+            places.setdefault((raw[3], place), []).append(raw)
+    groups: dict[Hashable, list[RawRecord]] = {}
+    for key, records in places.items():
+        if len(records) >= threshold:  # The others need no look at their text.
+            for raw in records:
+                if statement_kind(raw[0]) in (StatementKind.READ, StatementKind.WRITE):
+                    groups.setdefault((key, fingerprint(raw[0])), []).append(raw)
     loops = (_loop(log.evidence, records, threshold) for records in groups.values())
     return tuple(loop for loop in loops if loop is not None)
 

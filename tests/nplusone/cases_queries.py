@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models import Max, prefetch_related_objects
 
+from django_querybudget.nplusone import Cause
+
 from .corpus import Expected, Run, bypassed, case, lookup, related, write
 from .data import ROWS
 from .models import Author, Book, Review, Setting, Tag
-
-from django_querybudget.nplusone import Cause
 
 
 @case(
@@ -37,7 +37,7 @@ def count_loop(run: Run) -> None:
 )
 def count_loop_over_many_to_many(run: Run) -> None:
     for book in run(Book.objects.all()):  # root
-        assert (book.tags_count if run.fixed else book.tags.count())  # N+1
+        assert book.tags_count if run.fixed else book.tags.count()  # N+1
 
 
 @case(
@@ -73,7 +73,7 @@ def exists_loop(run: Run) -> None:
 @case(
     related(
         "Book.reviews",
-        'Book.objects.annotate(reviews_max_stars=Subquery(Review.objects.filter('
+        "Book.objects.annotate(reviews_max_stars=Subquery(Review.objects.filter("
         'book=OuterRef("pk")).order_by().values("book").annotate(value=Max("stars"))'
         '.values("value")))',
         "book.reviews_max_stars",
@@ -165,7 +165,10 @@ def count_of_a_filtered_prefetch(run: Run) -> None:
             assert author.books.order_by("pk").count() == 1  # N+1
 
 
-@case(bypassed("Author.books", 'bool([each for each in author.books.all() if each.status == "new"])'), after=2)
+@case(
+    bypassed("Author.books", 'bool([each for each in author.books.all() if each.status == "new"])'),
+    after=2,
+)
 def exists_on_a_prefetch(run: Run) -> None:
     for author in Author.objects.prefetch_related("books"):
         if run.fixed:

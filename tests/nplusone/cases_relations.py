@@ -50,7 +50,7 @@ def reverse_one_to_one(run: Run) -> None:
 
 @case(relation("Biography.author", 'Biography.objects.select_related("author")'), after=1)
 def forward_one_to_one(run: Run) -> None:
-    from .models import Biography  # noqa: PLC0415 - a name that the module does not have
+    from .models import Biography
 
     for biography in run(Biography.objects.all()):
         biography.author.name  # N+1
@@ -160,7 +160,11 @@ def from_a_related_manager(run: Run) -> None:
         book.author.name  # N+1
 
 
-@case(relation("Author.publisher", 'Author.objects.select_related("publisher")'), blamed="N+1: property", after=1)
+@case(
+    relation("Author.publisher", 'Author.objects.select_related("publisher")'),
+    blamed="N+1: property",
+    after=1,
+)
 def in_a_property(run: Run) -> None:
     for author in run(Author.objects.all()):  # root
         author.publisher_name
@@ -190,7 +194,7 @@ def deferred_field_of_a_parent_table(run: Run) -> None:
         shop.name  # N+1
 
 
-@case(deferred("Book.blurb", 'Book.objects.defer(None)'), after=1)
+@case(deferred("Book.blurb", "Book.objects.defer(None)"), after=1)
 def deferred_field(run: Run) -> None:
     for book in run(Book.objects.defer("blurb")):  # root
         len(book.blurb)  # N+1
@@ -208,7 +212,11 @@ def only_leaves_out_a_field(run: Run) -> None:
         book.status  # N+1
 
 
-@case(deferred("Watched.status", 'Watched.objects.only("title", "status")'), blamed="N+1: init", after=1)
+@case(
+    deferred("Watched.status", 'Watched.objects.only("title", "status")'),
+    blamed="N+1: init",
+    after=1,
+)
 def deferred_field_read_in_init(run: Run) -> None:
     list(run(Watched.objects.only("title")))  # root
 
@@ -272,7 +280,7 @@ def up_a_chain(run: Run) -> None:
         author = author.mentor  # N+1
 
 
-@case(bypassed("Book.tags", "[each for each in book.tags.all() if each.name == \"tag 3\"]"), after=2)
+@case(bypassed("Book.tags", '[each for each in book.tags.all() if each.name == "tag 3"]'), after=2)
 def prefetch_bypassed_by_filter(run: Run) -> None:
     for book in Book.objects.prefetch_related("tags"):
         if run.fixed:

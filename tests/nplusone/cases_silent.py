@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from django.contrib.contenttypes.models import ContentType
 from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
 from django.db import IntegrityError, connection, transaction
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection, transaction
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
@@ -78,6 +80,24 @@ def test_the_cause_is_found(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
+def test_reading_the_stack_runs_no_query(case: Case) -> None:
+    with CaptureQueriesContext(connection) as watched, transaction.atomic():
+        log = _run(case, Run())
+        transaction.set_rollback(True)
+    with (
+        CaptureQueriesContext(connection) as unwatched,
+        override_settings(QUERYBUDGET={"NPLUSONE": "off"}),
+        transaction.atomic(),
+    ):
+        without = _run(case, Run())
+        transaction.set_rollback(True)
+    assert without.evidence is None
+    assert len(watched) == len(unwatched)
+    assert log.count == without.count
+
+
+@pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
 def test_the_lines_are_right(case: Case) -> None:
     findings = find_nplusone(_run(case, Run()))
@@ -108,5 +128,3 @@ def test_the_suggested_line_saves_what_it_promises(case: Case) -> None:
     assert log.count == case.after, [query.sql for query in log]
     assert log.count == before.count - promised
     assert find_nplusone(log) == ()
-
-
