@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable, Collection
 from sys import _getframe
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,7 +21,7 @@ from .stacks import current_task, find_origin
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Recording", "capture_queries", "copy_context"]
+__all__ = ["ProcessRecording", "Recording", "capture_queries", "copy_context"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,6 +87,46 @@ class Recording:
             )
 
         return record
+
+
+class ProcessRecording(Recording):
+    """A recording of every thread and context of the process, not of the current context alone.
+
+    For a test whose server runs in another thread (``LiveServerTestCase``): that thread's context
+    is a copy of no other.
+    """
+
+    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
+        super().__init__(using, origins=origins)
+        self._started = threading.local()
+
+    def __enter__(self) -> QueryLog:
+        hook.install_everywhere()
+        hook.add_watcher(self)
+        return self.log
+
+    def __exit__(self, *exc_info: object) -> None:
+        hook.remove_watcher(self)
+
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+        """Note when the statement is sent."""
+        del sql, params, many, connection
+        self._started.__dict__.setdefault("stack", []).append(perf_counter())
+
+    def after(
+        self,
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        error: BaseException | None,
+    ) -> None:
+        """Record the statement, unless it was sent before the recording began."""
+        stack: list[float] = self._started.__dict__.get("stack", [])
+        if stack:
+            started = stack.pop()
+            duration = perf_counter() - started
+            self._recorder(sql, params, many, connection, started, duration, error)
 
 
 class capture_queries:  # noqa: N801 - a context manager reads as a function
