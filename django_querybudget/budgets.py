@@ -90,7 +90,7 @@ class Budget:
         return tuple(violations)
 
 
-def _check_limit(name: str, limit: object) -> None:
+def _check_limit(name: str, limit: Any) -> None:
     accepts = "a number of seconds" if name == "duration" else "a whole number"
     accepted: Any = (int, float) if name == "duration" else int
     if isinstance(limit, bool) or not isinstance(limit, accepted):

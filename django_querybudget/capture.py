@@ -148,17 +148,21 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         report()
         print(report.last_log)
 
-    Captures nest: each log has all queries of its own block. Raises ``ValueError`` for an alias
+    Captures nest: each log has all queries of its own block. ``across_threads`` captures what every
+    thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError`` for an alias
     that is not in ``DATABASES``, ``TypeError`` for one that is no string.
     """
 
-    def __init__(self, using: str | Collection[str] | None = None) -> None:
+    def __init__(
+        self, using: str | Collection[str] | None = None, *, across_threads: bool = False
+    ) -> None:
         _checked_aliases(using)
         self._using = using
+        self._recording_class = ProcessRecording if across_threads else Recording
         self._recordings: list[Recording] = []
 
     def __enter__(self) -> QueryLog:
-        recording = Recording(self._using)
+        recording = self._recording_class(self._using)
         self._recordings.append(recording)
         return recording.__enter__()
 
@@ -173,11 +177,12 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         recording.close()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        def finished(recording: Recording, error: BaseException | None) -> None:
+        def finished(recording: Recording, error: BaseException | None, result: Any) -> None:
+            del error, result
             recording.close()
             wrapped.last_log = recording.log  # type: ignore[attr-defined]
 
-        wrapped = wrap_callable(function, lambda: Recording(self._using), finished)
+        wrapped = wrap_callable(function, lambda: self._recording_class(self._using), finished)
         return wrapped
 
 

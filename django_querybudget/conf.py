@@ -177,9 +177,9 @@ def budgets_by_view(value: object) -> Mapping[str, Any]:
 
 
 def on_exceed_policy(value: object) -> str | None:
-    if value not in (None, "raise", "warn", "log"):
-        raise ValueError
-    return cast("str | None", value)
+    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
+        return value
+    raise ValueError
 
 
 def level(value: object) -> int:

@@ -51,3 +51,7 @@ class LockFileError(QueryBudgetError):
 
     The file is left as it is.
     """
+
+
+class QueryBudgetWarning(UserWarning):
+    """A scope executed more than its budget allows, and ``on_exceed`` is ``"warn"``."""

@@ -58,7 +58,9 @@ class QueryGrowth:
             Counter(query.fingerprint for query in log.queries) for log in self.logs.values()
         ]
         shapes = {shape: None for counts in counted for shape in counts}
-        fitted = [self._fitted(shape, tuple(counts[shape] for counts in counted)) for shape in shapes]
+        fitted = [
+            self._fitted(shape, tuple(counts[shape] for counts in counted)) for shape in shapes
+        ]
         return tuple(sorted(fitted, key=lambda shape: -shape.slope))
 
     def above(self, slope: float) -> tuple[ShapeGrowth, ...]:

@@ -20,8 +20,9 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=AbstractContextManager[Any])
-Done = Callable[[S, BaseException | None], None]
-"""Called once when the callable is done, with the exception that ended it or None."""
+Done = Callable[[S, BaseException | None, Any], None]
+"""Called once when the callable is done: with the exception that ended it or None, and with what it
+returned; None for a generator."""
 
 __all__ = ["drive", "drive_async", "wrap_callable"]
 
@@ -42,11 +43,11 @@ def wrap_callable(
             with scope:
                 result = function(*args, **kwargs)
         except BaseException as error:
-            done(scope, error)
+            done(scope, error, None)
             raise
         if inspect.iscoroutine(result):
             return cast("R", _await(result, scope, done))
-        done(scope, None)
+        done(scope, None, result)
         return result
 
     def async_call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
@@ -73,9 +74,9 @@ async def _await(coroutine: Coroutine[Any, Any, Any], scope: S, done: Done[S]) -
         with scope:
             result = await coroutine
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, result)
     return result
 
 
@@ -101,9 +102,9 @@ def drive(generator: Generator[Any, Any, Any], scope: S, done: Done[S]) -> Gener
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)
     return result
 
 
@@ -132,6 +133,6 @@ async def drive_async(
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)

@@ -1,0 +1,1 @@
+"""One module per host: what a framework or a tool needs to work with this library."""
