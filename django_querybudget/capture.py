@@ -206,7 +206,7 @@ def copy_context(function: Callable[P, R]) -> Callable[P, R]:
 def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | None:
     if using is None:
         return None
-    aliases = {using} if isinstance(using, str) else using
+    aliases = [using] if isinstance(using, str) or not isinstance(using, Collection) else using
     for alias in aliases:
         if not isinstance(alias, str):
             raise TypeError(f"using names databases by alias, a string; got {alias!r}.")

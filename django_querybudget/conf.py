@@ -247,6 +247,13 @@ class QueryBudgetSettings(Section):
     )
     """What happens when a budget is exceeded that does not say so itself."""
 
+    ORIGINS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware notes the line of code that each query comes from."""
+
     SAMPLE_RATE = Setting[float](
         default=1.0,
         parse=fraction,

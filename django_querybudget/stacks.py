@@ -219,6 +219,7 @@ def _waits(chain: list[FrameType], task_context: object) -> bool:
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
     for frame in reversed(chain):
         filename = frame.f_code.co_filename
-        if _kind_of_file.get(filename, _classify(filename)) == _PROJECT:
+        kind = _kind_of_file.get(filename)
+        if (_classify(filename) if kind is None else kind) == _PROJECT:
             return frame.f_code, frame.f_lasti
     return None

@@ -1,1 +1,1 @@
-"""One module per host: what a framework or a tool needs to work with this library."""
+"""One module for each host that the library plugs into."""

@@ -79,7 +79,9 @@ _WAY_OUT = (
 
 def _rendered(lockfile: LockFile) -> Iterator[str]:
     yield f"{_HEADER}format = {FORMAT}\nrun = {_string(lockfile.run)}\n"
-    for key in sorted(lockfile.lines, key=lambda key: (-KINDS.index(key[0]), key[1]), reverse=False):
+    for key in sorted(
+        lockfile.lines, key=lambda key: (-KINDS.index(key[0]), key[1]), reverse=False
+    ):
         line = lockfile.lines[key]
         yield f"\n[{key[0]}.{_string(key[1])}]\n"
         for name in Line.NUMBERS:
