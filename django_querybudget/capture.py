@@ -149,8 +149,8 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         print(report.last_log)
 
     Captures nest: each log has all queries of its own block. ``across_threads`` captures what every
-    thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError`` for an alias
-    that is not in ``DATABASES``, ``TypeError`` for one that is no string.
+    thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError``
+    for an alias that is not in ``DATABASES``, ``TypeError`` for one that is no string.
     """
 
     def __init__(

@@ -20,6 +20,7 @@ from .exceptions import QueryGrowthError
 from .growth import QueryGrowth
 from .records import QueryLog
 from .reports import QueryReport, render_growth
+from .scopes import wrap_callable
 from .warming import warm_django_caches
 
 __all__ = ["MaxQueries", "QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
@@ -124,6 +125,32 @@ class QueryBudgetTestMixin:
         __tracebackhide__ = True
         kwargs.setdefault("across_threads", isinstance(self, LiveServerTestCase))
         return assert_max_queries(num, func, *args, using=using, **kwargs)
+
+
+def measured(
+    function: Callable[..., T],
+    name: str,
+    budget: Budget | None,
+    *,
+    across_threads: bool = False,
+    tell: Callable[[QueryLog], None],
+) -> Callable[..., T]:
+    """Return the test function ``function`` with its calls held to ``budget``; ``tell`` gets logs.
+
+    For test runners' plugins. A test that fails otherwise is left to fail as it does.
+    """
+    recording_class = ProcessRecording if across_threads else Recording
+    using = budget.using if budget is not None else None
+
+    def done(recording: Recording, error: BaseException | None, result: Any) -> None:
+        __tracebackhide__ = True
+        del result
+        recording.close()
+        if error is None:
+            tell(recording.log)
+            enforce(QueryReport(name=name, log=recording.log, budget=budget), "raise")
+
+    return wrap_callable(function, lambda: recording_class(using), done)
 
 
 def assert_query_growth(

@@ -40,9 +40,8 @@ def _warm(read: Any) -> None:
 
 
 def _read_content_types() -> None:
-    model = apps.get_model("contenttypes", "ContentType")
-    manager: Any = model._default_manager
-    alias = router.db_for_read(model)
+    manager = _manager("contenttypes.ContentType")
+    alias = router.db_for_read(manager.model)
     with _harmless(manager):
         for content_type in manager.using(alias):
             # What get_for_model() does after each of its queries.
@@ -50,9 +49,13 @@ def _read_content_types() -> None:
 
 
 def _read_site() -> None:
-    manager: Any = apps.get_model("sites", "Site")._default_manager
+    manager = _manager("sites.Site")
     with _harmless(manager):
         manager.get_current()
+
+
+def _manager(label: str) -> Any:
+    return apps.get_model(label)._default_manager
 
 
 def _harmless(manager: Manager[Any]) -> Any:

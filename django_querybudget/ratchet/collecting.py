@@ -15,10 +15,11 @@ from typing import Any
 
 from django.conf import settings
 
-from ..conf import conf
-from ..records import QueryLog
-from ..reports import QueryReport
-from ..signals import queries_measured
+from django_querybudget.conf import conf
+from django_querybudget.records import QueryLog
+from django_querybudget.reports import QueryReport
+from django_querybudget.signals import queries_measured
+
 from .lines import Key, Line, merged, view_key
 
 __all__ = ["SPOOL_VARIABLE", "collect", "read_spool", "start", "stop"]

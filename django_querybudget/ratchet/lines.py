@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..records import QueryLog
-from ..reports import QueryReport
-from ..shapes import shortened
+from django_querybudget.records import QueryLog
+from django_querybudget.reports import QueryReport
+from django_querybudget.shapes import shortened
 
 __all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
 

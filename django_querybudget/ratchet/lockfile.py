@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..exceptions import LockFileError
+from django_querybudget.exceptions import LockFileError
+
 from .lines import Key, Line, ShapeCount
 
 __all__ = ["LockFile", "read", "write"]
