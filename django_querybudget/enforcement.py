@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
 from django.conf import settings
-from django.core import mail
 
 from .conf import conf
 from .exceptions import QueryBudgetExceeded, QueryBudgetWarning
@@ -19,7 +19,7 @@ logger = logging.getLogger("django_querybudget")
 
 def in_tests() -> bool:
     """Whether this process runs tests: Django's test environment is set up."""
-    return hasattr(mail, "outbox")
+    return hasattr(sys.modules.get("django.core.mail"), "outbox")
 
 
 def policy(on_exceed: str | None) -> str:

@@ -14,6 +14,7 @@ _SHORT = 24
 _QUOTES = re.compile(r'"((?:[^"]|"")*)"|`([^`]*)`')
 _SELECT = re.compile(r"SELECT (?:DISTINCT )?", re.IGNORECASE)
 _FROM = re.compile(r"[()]| FROM ", re.IGNORECASE)
+_JOINED = re.compile(r" ON \([^()]*\)", re.IGNORECASE)
 _INSERTED = re.compile(r"(INSERT INTO [^\s(]+ )\([^()]*\)", re.IGNORECASE)
 
 
@@ -25,6 +26,7 @@ def shortened(fingerprint: str, width: int = WIDTH) -> str:
     reading: two fingerprints may be shortened to the same text.
     """
     text = _QUOTES.sub(lambda name: name[1] or name[2] or "", fingerprint)
+    text = _JOINED.sub(" ON (…)", text)
     text = _INSERTED.sub(r"\1(…)", text)
     if select := _SELECT.match(text):
         columns_end = _top_level_from(text, select.end())

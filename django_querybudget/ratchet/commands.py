@@ -65,7 +65,8 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     command.stdout.write(outcome.text)
     if outcome.comparison is not None:
         if options["github"] and outcome.failed:
-            command.stdout.writelines(github_annotations(outcome.comparison))
+            for annotation in github_annotations(outcome.comparison):
+                command.stdout.write(annotation)
         if options["sarif"]:
             text = sarif(outcome.comparison, options["file"])
             Path(options["sarif"]).write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import unittest
 from collections.abc import Sequence
@@ -50,10 +51,10 @@ def _warming(arguments: Sequence[str]) -> list[str]:
 
     Not where tests run in other processes: there a test may be the one that fills a cache.
     """
-    base = get_runner(settings)
+    base: Any = get_runner(settings)
     if any(word.startswith("--testrunner") for word in arguments):
         return []
-    if not issubclass(base, DiscoverRunner):
+    if not (inspect.isclass(base) and issubclass(base, DiscoverRunner)):
         return []
     setattr(sys.modules[__name__], _NAME, warming_runner(base))
     return [f"--testrunner={__name__}.{_NAME}"]

@@ -22,7 +22,7 @@ class Place:
     """A line of the project's code."""
 
     path: str
-    """Its file, relative to the working directory."""
+    """Its file, relative to the repository's root in a workflow of GitHub, else to the folder."""
     line: int
     """Its number, from 1."""
     text: str
@@ -65,7 +65,9 @@ class Line:
             place = None
             if shape.origins:
                 origin = shape.origins[0][0]
-                place = Place(os.path.relpath(origin.filename), origin.line, str(origin))
+                root = os.environ.get("GITHUB_WORKSPACE") or os.curdir
+                path = os.path.relpath(origin.filename, root)
+                place = Place(path, origin.line, str(origin))
             before = shapes.get(sql)
             shapes[sql] = (
                 ShapeCount(sql, shape.count, place)

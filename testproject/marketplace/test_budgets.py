@@ -28,7 +28,7 @@ class EndpointTests(TestCase):
     def ask(self, name: str, **parameters: object) -> None:
         """Call the optimised version of an endpoint."""
         response = self.client.get(reverse(f"optimised:{name}"), parameters)
-        self.assertEqual(response.status_code, 200, response.content)
+        assert response.status_code == 200, response.content
 
     def test_alljobs(self) -> None:
         """The list of open jobs."""
@@ -61,4 +61,4 @@ class EndpointTests(TestCase):
     def test_unknown_job(self) -> None:
         """A job that is not there."""
         response = self.client.get(reverse("optimised:job-details"), {"id": 10**6})
-        self.assertEqual(response.status_code, 404)
+        assert response.status_code == 404
