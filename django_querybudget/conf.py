@@ -14,11 +14,14 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
+from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 T = TypeVar("T")
 
 logger = logging.getLogger("django_querybudget")
+
+_NO_VALUES: Mapping[str, Any] = {}
 
 
 class InvalidSetting(ValueError):
@@ -101,13 +104,18 @@ class Section:
     def written(self) -> object:
         """What stands in the settings file, whatever its type; None where it is absent."""
         if self.parent is None:
-            return getattr(django_settings, self.name, None)
+            # Past LazySettings, where it can be: there, an absent name costs 3 µs every time.
+            settings: Any = django_settings
+            wrapped = settings._wrapped
+            return getattr(settings if wrapped is empty else wrapped, self.name, None)
         return self.parent.values().get(self.name)
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written; empty where the section is absent or no dict."""
         written = self.written()
-        return written if isinstance(written, Mapping) else {}
+        if isinstance(written, dict):
+            return written
+        return written if isinstance(written, Mapping) else _NO_VALUES
 
     def path(self, key: str) -> str:
         """The key as a person writes it: ``QUERYBUDGET["CACHE"]["ALIAS"]``."""
@@ -187,12 +195,52 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def budgets_by_view(value: object) -> Mapping[str, Any]:
+    """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return value
+
+
+def on_exceed_policy(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
+        return value
+    raise ValueError
+
+
+def level(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+        raise ValueError
+    return value
+
+
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
     return value if value is None or isinstance(value, bool) else imported_callable(value)
 
 
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overrides: dict[str, Any] = {}
+        """What wins over the settings file, for a test runner's options. Not for hosts."""
+
+    def values(self) -> Mapping[str, Any]:
+        """The keys and values written, and the overrides."""
+        values = super().values()
+        return {**values, **self.overrides} if self.overrides else values
+
+    BUDGETS = Setting[Mapping[str, Any]](
+        default={},
+        parse=budgets_by_view,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*", each with or without a '
+            'method before it: "POST jobs:list") and their budgets (a number, a dict of '
+            "dimensions, or None for no budget)"
+        ),
+    )
+    """The budgets of views; the most specific name wins, a decorator's budget before all."""
 
     ENABLED = Setting(
         default=True,
@@ -242,6 +290,13 @@ class QueryBudgetSettings(Section):
     )
     """How often one line must run one shape before it is called a loop."""
 
+    ON_EXCEED = Setting[str | None](
+        default=None,
+        parse=on_exceed_policy,
+        accepts='"raise", "warn", "log", or None (raise in tests and with DEBUG, else log)',
+    )
+    """What happens when a budget is exceeded that does not say so itself."""
+
     ORIGINS = Setting(
         default=True,
         parse=boolean,
@@ -255,6 +310,20 @@ class QueryBudgetSettings(Section):
         accepts="a number from 0 (no request is measured) to 1 (every request is)",
     )
     """The share of requests that are measured, drawn at random for each."""
+
+    SHOW_PARAMETERS = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether reports show the queries' parameters, which may be secrets."""
+
+    VERBOSITY = Setting(
+        default=0,
+        parse=level,
+        accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
+    )
+    """How much a report shows."""
 
 
 conf = QueryBudgetSettings()

@@ -30,7 +30,8 @@ Not seen
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,6 +95,16 @@ def add_recorder(recorder: Recorder) -> None:
 def remove_recorder(recorder: Recorder) -> None:
     """Undo :func:`add_recorder`; by identity, since scopes may end in another order."""
     _recorders.set(tuple(other for other in _recorders.get() if other is not recorder))
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Let no recorder hear of this context's statements: they are this library's own."""
+    token = _recorders.set(())
+    try:
+        yield
+    finally:
+        _recorders.reset(token)
 
 
 def add_watcher(watcher: Watcher) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -15,10 +16,13 @@ from django.http.response import HttpResponseBase
 
 from .capture import Recording
 from .conf import conf
+from .enforcement import enforce, enforce_nplusone, in_tests
 from .reporters import tell
 from .reports import QueryReport
+from .view_budgets import Declared, view_budget
+from .views import measured_request, view_name_of
 
-__all__ = ["QueryBudgetMiddleware"]
+__all__ = ["QueryBudgetMiddleware", "is_sent_as_a_file", "measured_stream"]
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -46,7 +50,7 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording:
+        with recording, _measuring(request):
             response = get_response(request)
         return _report_when_done(recording, request, response)
 
@@ -57,7 +61,7 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return await get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording:
+        with recording, _measuring(request):
             response = await get_response(request)
         return _report_when_done(recording, request, response)
 
@@ -75,15 +79,31 @@ def _report_when_done(
     recording: Recording, request: HttpRequest, response: HttpResponseBase
 ) -> HttpResponseBase:
     """Report now, or at the end of a stream, whose queries run while it is sent."""
-    if not isinstance(response, StreamingHttpResponse) or _is_sent_as_a_file(response):
+    streaming = isinstance(response, StreamingHttpResponse) and not is_sent_as_a_file(response)
+
+    def done(complete: bool) -> None:
         recording.close()
-        tell(_report(recording, request, response), request, response)
+        declared = view_budget(request)
+        report = _report(recording, request, response, declared, streaming)
+        tell(report, request, response)
+        # A client that has half of a stream is better off with the other half than without.
+        in_flight = not complete or (streaming and not in_tests())
+        if declared is not None:
+            enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
+        enforce_nplusone(report, conf.NPLUSONE, in_flight=in_flight, logged=True)
+
+    if not streaming:
+        # An error's response: its exception is not to be replaced by ours.
+        done(response.status_code < 500)
         return response
+    return measured_stream(response, recording, done)
 
-    def done() -> None:
-        recording.close()
-        tell(_report(recording, request, response), request, response)
 
+def measured_stream(
+    response: HttpResponseBase, recording: Recording, done: Callable[[bool], None]
+) -> HttpResponseBase:
+    """Let ``recording`` record while a stream is sent; call ``done`` at its end, see _Stream."""
+    response = cast("StreamingHttpResponse", response)
     if response.is_async:
         chunks = cast("AsyncIterable[bytes]", response.streaming_content)
         response.streaming_content = MeasuredAsyncStream(chunks, recording, done)
@@ -94,58 +114,68 @@ def _report_when_done(
     return response
 
 
-def _is_sent_as_a_file(response: StreamingHttpResponse) -> bool:
+def is_sent_as_a_file(response: StreamingHttpResponse) -> bool:
     """Whether the server may send it with sendfile(), which a wrapped stream would turn off."""
     return getattr(response, "file_to_stream", None) is not None
 
 
-def _report(recording: Recording, request: HttpRequest, response: HttpResponseBase) -> QueryReport:
+def _report(
+    recording: Recording,
+    request: HttpRequest,
+    response: HttpResponseBase,
+    declared: Declared | None,
+    streaming: bool,
+) -> QueryReport:
     view_name = view_name_of(request)
     return QueryReport(
         name=f"{request.method} {view_name or 'no view'}",
         log=recording.log,
+        budget=declared.budget if declared is not None else None,
         view_name=view_name,
         method=request.method,
         status_code=response.status_code,
-        streaming=isinstance(response, StreamingHttpResponse) and not _is_sent_as_a_file(response),
+        streaming=streaming,
     )
 
 
-def view_name_of(request: HttpRequest) -> str | None:
-    """Return ``view_name`` as the URLconf has it; the route of a view without a name.
-
-    A view function's own name would not do: every operation of a django-ninja API resolves to the
-    same function. None if no URL matched.
-    """
-    match = request.resolver_match
-    if match is None:
-        return None
-    return match.view_name if match.url_name else f"/{match.route}"
+@contextmanager
+def _measuring(request: HttpRequest) -> Iterator[None]:
+    """Tell the decorator of the request's view that its budget is looked after."""
+    token = measured_request.set(request)
+    try:
+        yield
+    finally:
+        measured_request.reset(token)
 
 
 class _Stream:
     """A response's content, measured while the server takes it; ``done`` is called once, then.
 
+    ``done`` is told whether the content came to its end, and may raise if it did.
+
     Classes, not generators: a generator that never was started (a ``HEAD`` request, a client that
     went away) never reaches its ``finally``.
     """
 
-    def __init__(self, recording: Recording, done: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, done: Callable[[bool], None]) -> None:
         self._recording = recording
-        self._done: Callable[[], None] | None = done
+        self._done: Callable[[bool], None] | None = done
 
     def close(self) -> None:
         """Report, unless that was done; Django calls this with ``response.close()``."""
+        self._finish(complete=False)
+
+    def _finish(self, *, complete: bool) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done()
+            done(complete)
 
 
 class MeasuredStream(_Stream, Iterator[bytes]):
     """The content of a sync ``StreamingHttpResponse``."""
 
     def __init__(
-        self, chunks: Iterable[bytes], recording: Recording, done: Callable[[], None]
+        self, chunks: Iterable[bytes], recording: Recording, done: Callable[[bool], None]
     ) -> None:
         super().__init__(recording, done)
         self._chunks = iter(chunks)
@@ -154,8 +184,8 @@ class MeasuredStream(_Stream, Iterator[bytes]):
         try:
             with self._recording:
                 return next(self._chunks)
-        except BaseException:  # StopIteration among them.
-            self.close()
+        except BaseException as error:
+            self._finish(complete=isinstance(error, StopIteration))
             raise
 
 
@@ -163,7 +193,7 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
     """The content of an async ``StreamingHttpResponse``."""
 
     def __init__(
-        self, chunks: AsyncIterable[bytes], recording: Recording, done: Callable[[], None]
+        self, chunks: AsyncIterable[bytes], recording: Recording, done: Callable[[bool], None]
     ) -> None:
         super().__init__(recording, done)
         self._chunks = aiter(chunks)
@@ -172,6 +202,6 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
         try:
             with self._recording:
                 return await anext(self._chunks)
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._finish(complete=isinstance(error, StopAsyncIteration))
             raise

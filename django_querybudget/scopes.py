@@ -15,13 +15,14 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=AbstractContextManager[Any])
-Done = Callable[[S, BaseException | None], None]
-"""Called once when the callable is done, with the exception that ended it or None."""
+Done = Callable[[S, BaseException | None, Any], None]
+"""Called once when the callable is done: with the exception that ended it or None, and with what it
+returned; None for a generator."""
 
 __all__ = ["drive", "drive_async", "wrap_callable"]
 
@@ -42,15 +43,16 @@ def wrap_callable(
             with scope:
                 result = function(*args, **kwargs)
         except BaseException as error:
-            done(scope, error)
+            done(scope, error, None)
             raise
         if inspect.iscoroutine(result):
             return cast("R", _await(result, scope, done))
-        done(scope, None)
+        done(scope, None, result)
         return result
 
-    def async_call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
-        return _await(cast("Any", function(*args, **kwargs)), open_scope(), done)
+    # A coroutine function, not one that returns a coroutine: inspect and asyncio both know it.
+    async def async_call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return await _await(cast("Any", function(*args, **kwargs)), open_scope(), done)
 
     def generate(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
         return drive(cast("Any", function(*args, **kwargs)), open_scope(), done)
@@ -64,7 +66,7 @@ def wrap_callable(
     elif inspect.isgeneratorfunction(function):
         wrapper = generate
     elif iscoroutinefunction(function):
-        wrapper = markcoroutinefunction(async_call)
+        wrapper = async_call
     return cast("Callable[P, R]", wraps(function)(wrapper))
 
 
@@ -73,9 +75,9 @@ async def _await(coroutine: Coroutine[Any, Any, Any], scope: S, done: Done[S]) -
         with scope:
             result = await coroutine
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, result)
     return result
 
 
@@ -101,9 +103,9 @@ def drive(generator: Generator[Any, Any, Any], scope: S, done: Done[S]) -> Gener
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)
     return result
 
 
@@ -132,6 +134,6 @@ async def drive_async(
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)

@@ -17,10 +17,10 @@ import httpx
 import pytest
 import uvicorn
 from django.core.asgi import get_asgi_application
-from jobs.models import Industry
 
 from django_querybudget.reports import QueryReport
 from django_querybudget.signals import queries_measured
+from jobs.models import Industry
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.urls")]
 
@@ -38,7 +38,7 @@ def address(settings: Any, transactional_db: None) -> Iterator[str]:
     while not server.started and thread.is_alive():
         time.sleep(0.01)
     try:
-        yield "http://127.0.0.1:{}".format(listening.getsockname()[1])
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(30)

@@ -18,11 +18,11 @@ from django.db import connection, connections
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client, RequestFactory, override_settings
-from jobs.models import Industry
 
 from django_querybudget.middleware import QueryBudgetMiddleware
 from django_querybudget.reports import QueryReport
 from django_querybudget.signals import queries_measured
+from jobs.models import Industry
 from tests import urls
 from tests.urls import response_text
 
@@ -155,9 +155,7 @@ def test_a_stream_that_is_never_taken_is_reported_when_it_is_closed(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_head_request_of_a_stream_is_reported(
-    client: Client, reports: list[QueryReport]
-) -> None:
+def test_a_head_request_of_a_stream_is_reported(client: Client, reports: list[QueryReport]) -> None:
     client.head("/stream").close()
     assert [report.name for report in reports] == ["HEAD stream"]
 
@@ -201,9 +199,7 @@ def test_the_method_is_in_the_name(client: Client, reports: list[QueryReport]) -
 # Exceptions.
 
 
-def test_an_exception_of_the_view_is_not_hidden(
-    client: Client, reports: list[QueryReport]
-) -> None:
+def test_an_exception_of_the_view_is_not_hidden(client: Client, reports: list[QueryReport]) -> None:
     with pytest.raises(LookupError, match="the view broke"):
         client.get("/crash")
     client.raise_request_exception = False
@@ -253,7 +249,12 @@ def test_a_receiver_that_raises_is_logged_and_the_response_is_sent(
 
 @pytest.mark.parametrize(
     ("debug", "internal_ips", "sent"),
-    [(False, [], False), (True, [], True), (False, ["127.0.0.1"], True), (False, ["10.0.0.1"], False)],
+    [
+        (False, [], False),
+        (True, [], True),
+        (False, ["127.0.0.1"], True),
+        (False, ["10.0.0.1"], False),
+    ],
 )
 def test_by_default_strangers_get_no_headers(
     client: Client, debug: bool, internal_ips: list[str], sent: bool
@@ -305,9 +306,7 @@ def test_an_ignored_path_is_one_that_matches(client: Client) -> None:
         assert "X-Query-Count" in client.get("/two")
 
 
-def test_a_sample_is_a_share_of_the_requests(
-    client: Client, reports: list[QueryReport]
-) -> None:
+def test_a_sample_is_a_share_of_the_requests(client: Client, reports: list[QueryReport]) -> None:
     random.seed(20)
     with override_settings(QUERYBUDGET={"SAMPLE_RATE": 0.5}):
         for _ in range(200):
@@ -336,9 +335,7 @@ def test_origins_may_be_left_out(client: Client, reports: list[QueryReport]) -> 
     assert [query.origin for query in without.log] == [None, None]
 
 
-def test_each_report_is_logged_at_debug(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_report_is_logged_at_debug(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "django_querybudget"):
         client.get("/two")
     [record] = [record for record in caplog.records if record.name == "django_querybudget"]

@@ -16,12 +16,12 @@ from django.core.paginator import Paginator
 from django.db import connections
 from django.template import engines
 from django.test import override_settings
-from jobs.models import Industry, Subcategory
 from rest_framework import serializers
 
 from django_querybudget import capture_queries, stacks
 from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin, find_origin
+from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
 

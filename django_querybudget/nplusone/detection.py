@@ -72,7 +72,8 @@ def _loop(evidence: Evidence | None, records: list[RawRecord], threshold: int) -
                 key = loop_key(raw[0], raw[8])
                 break
         else:
-            if any(evidence.seen(raw[0]) >= threshold for raw in records):
+            enough = max(threshold, evidence.threshold)
+            if any(evidence.seen(raw[0]) >= enough for raw in records):
                 return None  # It repeats, but from different call paths: a helper, no loop.
     if load is not None and load.kind is LoadKind.BATCH:
         return None
