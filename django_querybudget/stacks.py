@@ -33,7 +33,7 @@ import django
 from asgiref.sync import SyncToAsync
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "call_path", "current_task", "find_origin"]
+__all__ = ["Origin", "RawOrigin", "call_path", "current_task", "find_origin", "is_project"]
 
 
 RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
@@ -86,6 +86,9 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 
 # How many tasks of a loop are searched for the one that waits; past it the opening task stands in.
 MOST_TASKS_SEARCHED = 256
+
+# How far up a call path goes from the project's nearest line: it is walked for every repeat.
+MOST_FRAMES_OF_PATH = 12
 
 # What a frame's file says about it.
 _INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
@@ -173,15 +176,22 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
     return nearest[0], nearest[1], template_node, serializer
 
 
+def is_project(code: CodeType) -> bool:
+    """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
+    filename = code.co_filename
+    return _kind_of_file.get(filename, _classify(filename)) == _PROJECT
+
+
 def call_path(frame: FrameType | None) -> int:
-    """Return a hash of the way that the project's code came to ``frame``.
+    """Return a hash of the way that the project's code came to ``frame``: its last few calls.
 
     Two runs of a loop's body have the same; two calls of one helper from two places have not. A
     recursion's depth is not in it, and neither is the way through Django or a library.
     """
-    places: set[tuple[object, ...]] = set()
+    places: set[tuple[int, int]] = set()
     kinds = _kind_of_file
-    while frame is not None:
+    left = MOST_FRAMES_OF_PATH
+    while frame is not None and left:
         code = frame.f_code
         filename = code.co_filename
         kind = kinds.get(filename)
@@ -197,6 +207,8 @@ def call_path(frame: FrameType | None) -> int:
                 places.add((id(frame.f_locals.get("field")), -2))
         elif code is _THREAD_HANDLER:
             places.update((id(each.f_code), each.f_lasti) for each in _waiting_chain(frame))
+        if places:
+            left -= 1
         frame = frame.f_back
     return hash(frozenset(places))
 

@@ -9,7 +9,7 @@ replaced, and nothing is read before a shape repeats.
 from __future__ import annotations
 
 from .evidence import Evidence, Source
-from .loads import Filter, Load, LoadKind, LoopKey, Provenance, Step, loop_key
+from .loads import Filter, Load, LoadKind, LoopKey, PlaceKey, Provenance, Step, place_key
 
 __all__ = [
     "Evidence",
@@ -17,8 +17,9 @@ __all__ = [
     "Load",
     "LoadKind",
     "LoopKey",
+    "PlaceKey",
     "Provenance",
     "Source",
     "Step",
-    "loop_key",
+    "place_key",
 ]

@@ -1,8 +1,8 @@
 """The per-log counters that decide when the stack is worth reading: :class:`Evidence`.
 
 What it costs
-    A shape's first query: one look at the frame that iterates the queryset. A repeat: a count, and
-    a walk over the call path until the loop is certain. From then on a lookup in a dict.
+    A text's first query: one look at the frame that iterates the queryset. A repeat: a walk over a
+    few frames, for the call path. The one that makes a loop of it: the stack is read, once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from weakref import ref
 from django.db.models import Model
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 
-from django_querybudget.stacks import RawOrigin, call_path
+from django_querybudget.stacks import call_path
 
-from .loads import Load, LoopKey, loop_key
+from .loads import Load, LoopKey, place_key
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -34,7 +34,16 @@ _MOST_FRAMES_TO_PREFETCH = 8
 class Source:
     """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = ("lookups", "owner", "parent_query", "prefetch_to", "query", "queryset", "record")
+    __slots__ = (
+        "is_refresh",
+        "lookups",
+        "owner",
+        "parent_query",
+        "prefetch_to",
+        "query",
+        "queryset",
+        "record",
+    )
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -43,6 +52,8 @@ class Source:
         self.lookups: tuple[Any, ...] = queryset._prefetch_related_lookups
         instance = queryset._hints.get("instance")
         self.owner: type[Model] | None = None if instance is None else type(instance)
+        # refresh_from_db() and deferred fields: the instance is made, read and dropped.
+        self.is_refresh = self.owner is queryset.model and _loads_only(queryset.query)
         self.prefetch_to: str | None = None
         self.parent_query: Any = None
         if instance is not None:
@@ -61,6 +72,11 @@ class Source:
             frame = frame.f_back
 
 
+def _loads_only(query: Any) -> bool:
+    names, deferred = getattr(query, "deferred_loading", (frozenset(), True))
+    return bool(names) and not deferred
+
+
 class Evidence:
     """What a recording saw on the stacks of its queries.
 
@@ -71,45 +87,42 @@ class Evidence:
         self.threshold = threshold
         self.sources: dict[str, Source] = {}
         """The queryset that first ran an SQL text."""
+        self.loops: dict[LoopKey, list[RawRecord]] = {}
+        """The repeats of a text, by place and call path; the text's very first is in none."""
         self.loads: dict[LoopKey, Load] = {}
-        """What was read at the threshold, for each loop that reached it."""
-        self._seen: dict[str, int] = {}
-        self._paths: dict[tuple[LoopKey, int], int] = {}
+        """What the stack said, for each that was repeated often enough."""
+        self._seen: set[str] = set()
+        self._key_of: dict[int, LoopKey] = {}
 
     def note(self, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType) -> None:
         """Take note of ``raw``, the latest of ``records``, whose stack begins at ``frame``."""
         sql = raw[0]
-        seen = self._seen.get(sql, 0) + 1
-        self._seen[sql] = seen
         needed = self.threshold
-        if seen == 1:
+        if sql not in self._seen:
+            self._seen.add(sql)
             self._note_source(raw, frame)
             if needed > 2:
                 return
+        elif needed > 2:
+            # A text's first query is taken for part of the loop: its path was not walked.
+            needed -= 1
         origin = raw[8]
         if origin is None:
             return
-        key = loop_key(sql, origin)
-        if key in self.loads:
-            return
-        # The first query's path is not walked, unless every query counts: it is taken for granted.
-        if needed > 2:
-            needed -= 1
-        path = (key, call_path(frame))
-        repeats = self._paths.get(path, 0) + 1
-        self._paths[path] = repeats
-        if repeats >= needed:
+        key = (*place_key(sql, origin), call_path(frame))
+        self._key_of[id(raw)] = key
+        repeats = self.loops.get(key)
+        if repeats is None:
+            repeats = self.loops[key] = []
+        repeats.append(raw)
+        if len(repeats) == needed:
             from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
 
             self.loads[key] = read_load(self, raw, records, frame)
 
-    def seen(self, sql: str) -> int:
-        """Return how often the text ran."""
-        return self._seen.get(sql, 0)
-
-    def load_at(self, sql: str, origin: RawOrigin | None) -> Load | None:
-        """Return what the loop over ``sql`` at ``origin`` loads; None if there was no loop."""
-        return None if origin is None else self.loads.get(loop_key(sql, origin))
+    def key_of(self, raw: RawRecord) -> LoopKey | None:
+        """Return the loop that a record is part of; None for a text's first query."""
+        return self._key_of.get(id(raw))
 
     def _note_source(self, raw: RawRecord, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_ITERABLE):

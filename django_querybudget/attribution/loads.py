@@ -10,13 +10,16 @@ from django.db.models import Model
 
 from django_querybudget.stacks import RawOrigin
 
-__all__ = ["Filter", "Load", "LoadKind", "LoopKey", "Provenance", "Step", "loop_key"]
+__all__ = ["Filter", "Load", "LoadKind", "LoopKey", "PlaceKey", "Provenance", "Step", "place_key"]
 
-LoopKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None]
+PlaceKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None]
 """SQL text and the place it ran at."""
 
+LoopKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None, int]
+"""A :data:`PlaceKey`, and the call path to it."""
 
-def loop_key(sql: str, origin: RawOrigin) -> LoopKey:
+
+def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
     """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
     code, instruction, template_node, serializer = origin
     return sql, id(code), instruction, id(template_node), serializer
@@ -68,8 +71,10 @@ class Filter(NamedTuple):
 class Provenance(NamedTuple):
     """The query that an instance came from."""
 
-    key: LoopKey
+    sql: str
     origin: RawOrigin
+    loop: LoopKey | None
+    """The loop that the query was part of; None if it ran for the first time then."""
     path: tuple[Step, ...]
     """From the query's own model to the instance's: what it joined or prefetched."""
 

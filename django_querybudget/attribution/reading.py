@@ -26,7 +26,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
 
-from .loads import Load, LoadKind, Provenance, Step, loop_key
+from .loads import Load, LoadKind, Provenance, Step
 from .provenance import find_provenance, steps_along
 from .relations import conditions, quoted, related_filters, relation_of, step_of, target_of
 
@@ -49,6 +49,7 @@ _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
+_MOST_RECORDS = 2000
 # Beyond these the stack of a query is not the ORM's.
 _MOST_FRAMES = 60
 
@@ -199,7 +200,7 @@ class _Reading:
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
-        provenance = find_provenance(self.evidence, self.records, instance)
+        provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
         if kind is LoadKind.DEFERRED:
             maker = self._maker_of(instance)
             provenance = provenance if maker is None else maker
@@ -242,13 +243,11 @@ class _Reading:
         path = steps_along(queryset.model, "__".join(names)) if names else ()
         if path is None:
             return None
-        found: dict[Any, Provenance] = {}
-        for raw in islice(reversed(self.records), 2000):
+        for raw in islice(reversed(self.records), _MOST_RECORDS):
             source = self.evidence.sources.get(raw[0])
             if source is not None and source.query is queryset.query and raw[8] is not None:
-                key = loop_key(raw[0], raw[8])
-                found[key] = Provenance(key, raw[8], path)
-        return next(iter(found.values())) if len(found) == 1 else None
+                return Provenance(raw[0], raw[8], self.evidence.key_of(raw), path)
+        return None
 
     def _prefetch_load(self) -> Load:
         if self.methods & {"_iterator", "_fetch_all"} and self._in_one_queryset():
@@ -287,7 +286,7 @@ class _Reading:
         step: Step | None = None if relation is None else step_of(relation)
         provenance = None
         if instance is not None:
-            provenance = find_provenance(self.evidence, self.records, instance)
+            provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
         prefetched = step is not None and step.accessor in getattr(
             instance, "_prefetched_objects_cache", {}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from typing import Any
 
 from django.apps import apps
@@ -140,6 +141,8 @@ def _written(queryset: QuerySet[Any], condition: Any, target: Any) -> Filter | N
     if target is None or condition.lhs.alias != queryset.model._meta.db_table:
         return None
     value = condition.rhs
+    if isinstance(value, Enum):
+        value = value.value
     if hasattr(value, "resolve_expression"):
         return None
     name = target.attname

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django_querybudget.attribution import Evidence, Load, LoadKind, LoopKey, loop_key
+from django_querybudget.attribution import Evidence, Load, LoadKind
 from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
 from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.stacks import Origin
@@ -35,7 +35,6 @@ class Loop:
     records: tuple[RawRecord, ...]
     load: Load | None
     """What the stack said; None for a log that was recorded without."""
-    key: LoopKey | None
 
 
 def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
@@ -55,41 +54,69 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
             for raw in records:
                 if statement_kind(raw[0]) in (StatementKind.READ, StatementKind.WRITE):
                     groups.setdefault((key, fingerprint(raw[0])), []).append(raw)
-    loops = (_loop(log.evidence, records, threshold) for records in groups.values())
-    return tuple(loop for loop in loops if loop is not None)
+    loops = [
+        _loop(each, load)
+        for records in groups.values()
+        for each, load in _by_path(log.evidence, records, threshold)
+        if len(each) >= threshold and _is_loop(each, load, threshold)
+    ]
+    first = {id(raw): number for number, raw in enumerate(log.raw)}
+    return tuple(sorted(loops, key=lambda loop: first[id(loop.records[0])]))
 
 
-def _loop(evidence: Evidence | None, records: list[RawRecord], threshold: int) -> Loop | None:
-    if len(records) < threshold:
-        return None
+def _by_path(
+    evidence: Evidence | None, records: list[RawRecord], threshold: int
+) -> Iterator[tuple[list[RawRecord], Load | None]]:
+    """Yield the records of one line and shape by the way that led there.
+
+    A helper that is called from three places is three ways, and no loop.
+    """
+    if evidence is None:
+        yield records, None
+        return
+    ways: dict[int, list[RawRecord]] = {}
+    loads: dict[int, Load] = {}
+    loose = []
+    for raw in records:
+        key = evidence.key_of(raw)
+        if key is None:
+            loose.append(raw)
+            continue
+        ways.setdefault(key[-1], []).append(raw)
+        if key in evidence.loads:
+            loads.setdefault(key[-1], evidence.loads[key])
+    if not ways or (not loads and threshold < evidence.threshold):
+        # No text came twice: literals in the SQL. Or the stacks were not read for so few repeats.
+        yield records, None
+        return
+    for way, load in loads.items():
+        # The text's first query is one of a loop's: of the one that is short of it.
+        if loose and len(ways[way]) == min(len(ways[each]) for each in loads):
+            ways[way] += loose
+            loose = []
+            ways[way].sort(key=lambda raw: raw[5])
+        yield ways[way], load
+
+
+def _loop(records: list[RawRecord], load: Load | None) -> Loop:
     first = records[0]
-    shape = fingerprint(first[0])
-    load = key = None
-    if evidence is not None:
-        for raw in records:
-            load = evidence.load_at(raw[0], raw[8])
-            if load is not None and raw[8] is not None:
-                key = loop_key(raw[0], raw[8])
-                break
-        else:
-            enough = max(threshold, evidence.threshold)
-            if any(evidence.seen(raw[0]) >= enough for raw in records):
-                return None  # It repeats, but from different call paths: a helper, no loop.
-    if load is not None and load.kind is LoadKind.BATCH:
-        return None
-    if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
-        return None
-    if (load is None or load.kind not in _RELATIONS) and _different(records) < threshold:
-        return None  # The same again: a retry, a poll. Duplicates are counted as such.
-    origin = None if first[8] is None else Origin.of(first[8])
     return Loop(
-        fingerprint=shape,
+        fingerprint=fingerprint(first[0]),
         alias=first[3],
-        origin=origin,
+        origin=None if first[8] is None else Origin.of(first[8]),
         records=tuple(records),
         load=load,
-        key=key,
     )
+
+
+def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> bool:
+    if load is not None and load.kind is LoadKind.BATCH:
+        return False
+    shape = fingerprint(records[0][0])
+    if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
+        return False
+    # Else the same again is a retry, a poll: duplicates are counted as such.
+    return (load is not None and load.kind in _RELATIONS) or _different(records) >= threshold
 
 
 def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 
 from django.db.models import Model
 
-from django_querybudget.attribution import Evidence, Load, LoadKind, LoopKey, Source, Step
+from django_querybudget.attribution import (
+    Evidence,
+    Load,
+    LoadKind,
+    PlaceKey,
+    Provenance,
+    Source,
+    Step,
+    place_key,
+)
 from django_querybudget.stacks import Origin, RawOrigin
 
 __all__ = ["Root", "find_root"]
@@ -20,7 +29,7 @@ class Root:
 
     model: type[Model]
     path: tuple[Step, ...]
-    key: LoopKey | None = None
+    key: PlaceKey | None = None
     """The query's; None if it is only known which model it must be of."""
     origin: RawOrigin | None = None
     source: Source | None = field(default=None, compare=False)
@@ -38,26 +47,35 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
     this is how ``application.job.client`` becomes one line.
     """
     path: tuple[Step, ...] = ()
-    walked = []
+    walked = [load]
     while (provenance := load.provenance) is not None:
         path = (*provenance.path, *path)
-        above = evidence.loads.get(provenance.key)
+        above = _loop_above(evidence, provenance)
         if above is None or above.step is None or not _is_walked(above):
-            source = evidence.sources.get(provenance.key[0])
+            source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
             return Root(
                 model=source.query.model,
                 path=path,
-                key=provenance.key,
+                key=place_key(provenance.sql, provenance.origin),
                 origin=provenance.origin,
                 source=source,
             )
-        if above is load or above in walked:
+        if above in walked:
             return None  # Up or down a tree, one level a query: no number of joins is enough.
         walked.append(above)
         load, path = above, (above.step, *path)
     return None if load.owner is None else Root(model=load.owner, path=path)
+
+
+def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
+    """Return what the loop loads that an instance came from, if it came from one."""
+    if provenance.loop is not None:
+        return evidence.loads.get(provenance.loop)
+    place = place_key(provenance.sql, provenance.origin)
+    found = [load for key, load in evidence.loads.items() if key[:-1] == place]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_walked(load: Load) -> bool:
