@@ -18,7 +18,7 @@ from .attribution import Evidence
 from .conf import conf
 from .records import QueryLog
 from .scopes import wrap_callable
-from .stacks import current_task, find_origin
+from .stacks import current_task, locate
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -95,11 +95,11 @@ class Recording:
             failure = None if error is None else type(error)
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             frame = _getframe(3)
-            origin = find_origin(frame) if origins else None
+            origin, project = locate(frame) if origins else (None, None)
             raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
             append(raw)
             if note is not None:
-                note(raw, records, frame)
+                note(raw, records, frame, project)
 
         return record
 

@@ -33,7 +33,15 @@ import django
 from asgiref.sync import SyncToAsync
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "call_path", "current_task", "find_origin", "is_project"]
+__all__ = [
+    "Origin",
+    "RawOrigin",
+    "call_path",
+    "current_task",
+    "find_origin",
+    "is_project",
+    "locate",
+]
 
 
 RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
@@ -142,6 +150,14 @@ def _line_of(code: CodeType, instruction: int) -> int:
 
 def find_origin(frame: FrameType | None) -> RawOrigin:
     """Walk from ``frame`` outwards to the project's nearest line; see the notes above."""
+    return locate(frame)[0]
+
+
+def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
+    """Return what :func:`find_origin` does, and the frame at which the walk ended.
+
+    That is the project's frame, the worker thread's end in async code, or None.
+    """
     library: tuple[CodeType, int] | None = None
     template_node: Node | None = None
     serializer: tuple[type, str] | None = None
@@ -153,7 +169,7 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
         if kind is None:
             kind = _classify(filename)
         if kind == _PROJECT:
-            return code, frame.f_lasti, template_node, serializer
+            return (code, frame.f_lasti, template_node, serializer), frame
         if kind != _INTERNAL:
             if kind == _LIBRARY:
                 library = library or (code, frame.f_lasti)
@@ -170,28 +186,30 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
             elif code is _THREAD_HANDLER:
                 awaiting = _find_in_tasks(frame)
                 if awaiting is not None:
-                    return *awaiting, template_node, serializer
+                    return (*awaiting, template_node, serializer), frame
         frame = frame.f_back
     nearest = library or (None, 0)
-    return nearest[0], nearest[1], template_node, serializer
+    return (nearest[0], nearest[1], template_node, serializer), None
 
 
 def is_project(code: CodeType) -> bool:
     """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
-    filename = code.co_filename
-    return _kind_of_file.get(filename, _classify(filename)) == _PROJECT
+    kind = _kind_of_file.get(code.co_filename)
+    return (_classify(code.co_filename) if kind is None else kind) == _PROJECT
 
 
 def call_path(frame: FrameType | None) -> int:
-    """Return a hash of the way that the project's code came to ``frame``: its last few calls.
+    """Return a hash of the way that the project's code came to ``frame``, by the last few calls.
 
+    ``frame`` is what :func:`locate` ended at.
     Two runs of a loop's body have the same; two calls of one helper from two places have not. A
     recursion's depth is not in it, and neither is the way through Django or a library.
     """
     places: set[tuple[int, int]] = set()
     kinds = _kind_of_file
-    left = MOST_FRAMES_OF_PATH
-    while frame is not None and left:
+    for _ in range(MOST_FRAMES_OF_PATH):
+        if frame is None:
+            break
         code = frame.f_code
         filename = code.co_filename
         kind = kinds.get(filename)
@@ -207,8 +225,6 @@ def call_path(frame: FrameType | None) -> int:
                 places.add((id(frame.f_locals.get("field")), -2))
         elif code is _THREAD_HANDLER:
             places.update((id(each.f_code), each.f_lasti) for each in _waiting_chain(frame))
-        if places:
-            left -= 1
         frame = frame.f_back
     return hash(frozenset(places))
 
@@ -263,8 +279,6 @@ def _waits(chain: list[FrameType], task_context: object) -> bool:
 
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
     for frame in reversed(chain):
-        filename = frame.f_code.co_filename
-        kind = _kind_of_file.get(filename)
-        if (_classify(filename) if kind is None else kind) == _PROJECT:
+        if is_project(frame.f_code):
             return frame.f_code, frame.f_lasti
     return None

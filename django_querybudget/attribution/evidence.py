@@ -1,8 +1,9 @@
 """The per-log counters that decide when the stack is worth reading: :class:`Evidence`.
 
 What it costs
-    A text's first query: one look at the frame that iterates the queryset. A repeat: a walk over a
-    few frames, for the call path. The one that makes a loop of it: the stack is read, once.
+    Every query: a walk over the last few calls of the project, for the call path. A text's first:
+    one look at the frame that iterates the queryset. The one that makes a loop of it: the stack is
+    read, once.
 """
 
 from __future__ import annotations
@@ -87,41 +88,41 @@ class Evidence:
         self.threshold = threshold
         self.sources: dict[str, Source] = {}
         """The queryset that first ran an SQL text."""
-        self.loops: dict[LoopKey, list[RawRecord]] = {}
-        """The repeats of a text, by place and call path; the text's very first is in none."""
+        self.loops: dict[LoopKey, int] = {}
+        """How often a text ran, by place and call path."""
         self.loads: dict[LoopKey, Load] = {}
         """What the stack said, for each that was repeated often enough."""
         self._seen: set[str] = set()
         self._key_of: dict[int, LoopKey] = {}
 
-    def note(self, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType) -> None:
-        """Take note of ``raw``, the latest of ``records``, whose stack begins at ``frame``."""
-        sql = raw[0]
-        needed = self.threshold
+    def note(
+        self,
+        raw: RawRecord,
+        records: Sequence[RawRecord],
+        frame: FrameType,
+        project: FrameType | None,
+    ) -> None:
+        """Take note of ``raw``, the latest of ``records``.
+
+        Its stack begins at ``frame``; the project's own part of it at ``project``.
+        """
+        sql, origin = raw[0], raw[8]
         if sql not in self._seen:
             self._seen.add(sql)
             self._note_source(raw, frame)
-            if needed > 2:
-                return
-        elif needed > 2:
-            # A text's first query is taken for part of the loop: its path was not walked.
-            needed -= 1
-        origin = raw[8]
         if origin is None:
             return
-        key = (*place_key(sql, origin), call_path(frame))
+        key = (*place_key(sql, origin), call_path(project))
         self._key_of[id(raw)] = key
-        repeats = self.loops.get(key)
-        if repeats is None:
-            repeats = self.loops[key] = []
-        repeats.append(raw)
-        if len(repeats) == needed:
+        repeats = self.loops.get(key, 0) + 1
+        self.loops[key] = repeats
+        if repeats == self.threshold:
             from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
 
             self.loads[key] = read_load(self, raw, records, frame)
 
     def key_of(self, raw: RawRecord) -> LoopKey | None:
-        """Return the loop that a record is part of; None for a text's first query."""
+        """Return text, place and call path of a record; None if it has no origin."""
         return self._key_of.get(id(raw))
 
     def _note_source(self, raw: RawRecord, frame: FrameType | None) -> None:

@@ -74,7 +74,7 @@ class Provenance(NamedTuple):
     sql: str
     origin: RawOrigin
     loop: LoopKey | None
-    """The loop that the query was part of; None if it ran for the first time then."""
+    """Text, place and call path of that query."""
     path: tuple[Step, ...]
     """From the query's own model to the instance's: what it joined or prefetched."""
 

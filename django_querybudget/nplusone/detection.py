@@ -74,28 +74,16 @@ def _by_path(
     if evidence is None:
         yield records, None
         return
-    ways: dict[int, list[RawRecord]] = {}
-    loads: dict[int, Load] = {}
-    loose = []
+    ways: dict[int | None, list[RawRecord]] = {}
+    loads: dict[int | None, Load] = {}
     for raw in records:
         key = evidence.key_of(raw)
-        if key is None:
-            loose.append(raw)
-            continue
-        ways.setdefault(key[-1], []).append(raw)
+        way = None if key is None else key[-1]
+        ways.setdefault(way, []).append(raw)
         if key in evidence.loads:
-            loads.setdefault(key[-1], evidence.loads[key])
-    if not ways or (not loads and threshold < evidence.threshold):
-        # No text came twice: literals in the SQL. Or the stacks were not read for so few repeats.
-        yield records, None
-        return
-    for way, load in loads.items():
-        # The text's first query is one of a loop's: of the one that is short of it.
-        if loose and len(ways[way]) == min(len(ways[each]) for each in loads):
-            ways[way] += loose
-            loose = []
-            ways[way].sort(key=lambda raw: raw[5])
-        yield ways[way], load
+            loads.setdefault(way, evidence.loads[key])
+    for way, each in ways.items():
+        yield each, loads.get(way)
 
 
 def _loop(records: list[RawRecord], load: Load | None) -> Loop:

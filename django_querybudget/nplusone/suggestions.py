@@ -38,7 +38,7 @@ class Draft:
     def add(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         """Add what saves ``count`` queries of ``load``; None if no line would."""
         part = self._part(load, count, path)
-        if part is not None:
+        if part is not None and not load.prefetched:  # That is saved at the line itself.
             self.saves += part.saves
         return part
 
