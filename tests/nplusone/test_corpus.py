@@ -16,13 +16,7 @@ from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.records import QueryLog
 
-from . import (  # noqa: F401 - they register their cases
-    cases_async,
-    cases_queries,
-    cases_relations,
-    cases_silent,
-    cases_views,
-)
+from .cases_all import MODULES
 from .corpus import CASES, Case, Run, fixes_of
 from .data import fill
 
@@ -53,6 +47,7 @@ def _shown(findings: tuple[Finding, ...]) -> str:
 
 
 def test_the_corpus_is_large_enough() -> None:
+    assert len(MODULES) == 5
     assert len(CASES) >= 60
     assert len(SILENT) >= 20
 
