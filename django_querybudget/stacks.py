@@ -96,7 +96,7 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 MOST_TASKS_SEARCHED = 256
 
 # How far up a call path goes from the project's nearest line: it is walked for every repeat.
-MOST_FRAMES_OF_PATH = 12
+MOST_FRAMES_OF_PATH = 10
 
 # What a frame's file says about it.
 _INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
@@ -205,7 +205,8 @@ def call_path(frame: FrameType | None) -> int:
     Two runs of a loop's body have the same; two calls of one helper from two places have not. A
     recursion's depth is not in it, and neither is the way through Django or a library.
     """
-    places: set[tuple[int, int]] = set()
+    path = 0
+    last: CodeType | None = None
     kinds = _kind_of_file
     for _ in range(MOST_FRAMES_OF_PATH):
         if frame is None:
@@ -216,17 +217,20 @@ def call_path(frame: FrameType | None) -> int:
         if kind is None:
             kind = _classify(filename)
         if kind == _PROJECT:
-            places.add((id(code), frame.f_lasti))
+            if code is not last:
+                path = hash((path, id(code), frame.f_lasti))
+                last = code
         elif kind == _TEMPLATES:
             if code is _RENDER_ANNOTATED:
-                places.add((id(frame.f_locals["self"]), -1))
+                path = hash((path, id(frame.f_locals["self"])))
         elif kind == _SERIALIZERS:
             if code.co_name == "to_representation":
-                places.add((id(frame.f_locals.get("field")), -2))
+                path = hash((path, id(frame.f_locals.get("field"))))
         elif code is _THREAD_HANDLER:
-            places.update((id(each.f_code), each.f_lasti) for each in _waiting_chain(frame))
+            for each in _waiting_chain(frame):
+                path = hash((path, id(each.f_code), each.f_lasti))
         frame = frame.f_back
-    return hash(frozenset(places))
+    return path
 
 
 def _find_in_tasks(thread_handler: FrameType) -> tuple[CodeType, int] | None:

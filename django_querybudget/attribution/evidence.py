@@ -18,7 +18,7 @@ from django.db.models.query import ModelIterable, RawModelIterable, prefetch_rel
 
 from django_querybudget.stacks import call_path
 
-from .loads import Load, LoopKey, place_key
+from .loads import Load, LoopKey
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -112,7 +112,9 @@ class Evidence:
             self._note_source(raw, frame)
         if origin is None:
             return
-        key = (*place_key(sql, origin), call_path(project))
+        code, instruction, node, serializer = origin
+        # place_key() and the path, without a call: this runs for every query.
+        key = (sql, id(code), instruction, id(node), serializer, call_path(project))
         self._key_of[id(raw)] = key
         repeats = self.loops.get(key, 0) + 1
         self.loops[key] = repeats

@@ -228,13 +228,18 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
     params = raw[1]
     wanted = list(conditions(source.query)) if hasattr(source.query, "where") else []
-    target = target_of(wanted[0]) if len(wanted) == 1 and params else None
-    if target is None or getattr(wanted[0], "lookup_name", "") != "exact":
+    # One condition and one parameter: only then is it certain which parameter is its own.
+    if len(wanted) != 1 or params is None or len(params) != 1:
+        return _POSSIBLE
+    target = target_of(wanted[0])
+    if getattr(wanted[0], "lookup_name", "") != "exact" or target is None:
         return _POSSIBLE
     model = target.model._meta.concrete_model
     if model is not instance._meta.concrete_model and model not in instance._meta.all_parents:
         return _POSSIBLE  # A join's column: many-to-many.
-    value = instance.__dict__.get(target.attname)
+    if target.attname not in instance.__dict__:
+        return _POSSIBLE  # Deferred.
+    value = instance.__dict__[target.attname]
     # Spelled by the driver: compared as text, a UUID's without its hyphens.
     matches = str(value).replace("-", "") == str(params[0]).replace("-", "")
     return _BY_KEY if matches else _RULED_OUT
