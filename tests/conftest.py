@@ -48,13 +48,6 @@ def _describe(server: Server) -> str:
     return server.version() if server.program() else f"none here: {server.hint}"
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the run's servers; the owner only, so that no worker stops another's."""
-    del config
-    if settings.RUN.is_mine:
-        settings.RUN.clean_up()
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes ``vendor_alias`` once per kind of database."""
     if "vendor_alias" in metafunc.fixturenames:
