@@ -149,6 +149,7 @@ class Server(ABC):
         with self.run.lock():
             if (self.folder / "pid").exists():
                 return
+            _watch(self.run)
             self.folder.mkdir()
             if user := self._user():
                 shutil.chown(self.folder, user)
@@ -165,7 +166,6 @@ class Server(ABC):
             _STARTED.append(process)
             created = psutil.Process(process.pid).create_time()
             (self.folder / "pid").write_text(f"{process.pid} {created} {int(self.stop_signal)}")
-            _watch(self.run)
             self._wait(process)
 
     def execute(self, *command: str | Path) -> None:
