@@ -14,11 +14,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.test.utils import override_settings
-from jobs.models import Industry
 
 from django_querybudget import capture_queries
 from django_querybudget.capture import Recording, copy_context
 from django_querybudget.fingerprints import StatementKind
+from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -139,9 +139,12 @@ def test_none_issues_nothing() -> None:
 
 def test_a_failed_query_counts_and_its_error_passes_untouched(vendor_alias: str) -> None:
     Industry.objects.using(vendor_alias).create(name="farming")
-    with capture_queries() as log, pytest.raises(IntegrityError) as raised:
-        with transaction.atomic(using=vendor_alias):
-            Industry.objects.using(vendor_alias).create(name="farming")
+    with (
+        capture_queries() as log,
+        pytest.raises(IntegrityError) as raised,
+        transaction.atomic(using=vendor_alias),
+    ):
+        Industry.objects.using(vendor_alias).create(name="farming")
     assert log.count == 1
     assert log.queries[0].failed
     assert log.queries[0].error is type(raised.value)
@@ -201,9 +204,12 @@ def test_a_blocked_query_is_the_hosts_own_error() -> None:
     def block(*args: Any) -> None:
         raise RuntimeError("no queries here")
 
-    with connection.execute_wrapper(block), capture_queries() as log:
-        with pytest.raises(RuntimeError, match="no queries here"):
-            Industry.objects.count()
+    with (
+        connection.execute_wrapper(block),
+        capture_queries() as log,
+        pytest.raises(RuntimeError, match="no queries here"),
+    ):
+        Industry.objects.count()
     assert [query.error for query in log] == [RuntimeError]
 
 

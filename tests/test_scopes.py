@@ -35,9 +35,7 @@ def scope() -> Scope:
 
 
 def wrapped(function: Any, scope: Scope) -> Any:
-    return wrap_callable(
-        function, lambda: scope, lambda scope, error: scope.ended.append(error)
-    )
+    return wrap_callable(function, lambda: scope, lambda scope, error: scope.ended.append(error))
 
 
 def test_a_function(scope: Scope) -> None:
@@ -90,7 +88,14 @@ def test_a_coroutine_function_is_in_its_scope_until_it_returns(scope: Scope) -> 
     assert scope.ended == [None]
 
 
-@pytest.mark.parametrize("disguise", [lambda f: partial(f), lambda f: lambda: f()])
+def returns_it(function: Any) -> Any:
+    def plain() -> Any:
+        return function()
+
+    return plain
+
+
+@pytest.mark.parametrize("disguise", [partial, returns_it])
 def test_a_coroutine_in_disguise_is_awaited_in_its_scope(scope: Scope, disguise: Any) -> None:
     async def function() -> None:
         await asyncio.sleep(0)
