@@ -13,7 +13,7 @@ import redis
 from django.core.cache import caches
 from django.db import connections
 
-from tests.servers import RUN_VARIABLE, Redis, Run
+from tests.servers import RUN_VARIABLE, Redis, Run, ServerError
 
 VENDORS = {"postgres": "postgresql", "mariadb": "mysql"}
 
@@ -80,9 +80,11 @@ def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
         def command(self) -> list[str]:
             return [str(self._program()), "--port", "not-a-port"]
 
-    run = Run(owner=0, folder=tmp_path)
-    with pytest.raises(RuntimeError, match="not-a-port"):
+    run = Run(owner=os.getpid(), folder=tmp_path / "run")
+    run.folder.mkdir()
+    with pytest.raises(ServerError, match="not-a-port"):
         Broken(run).start()
+    run.clean_up()
 
 
 def test_a_second_start_finds_the_first(tmp_path: Path) -> None:
