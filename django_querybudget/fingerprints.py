@@ -44,7 +44,8 @@ _STRING = r"'(?:[^'\\]|''|\\.)*'"
 _DOLLAR_STRING = r"\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$"
 _QUOTED_NAME = r'"(?:[^"]|"")*"|`[^`]*`'
 
-_FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
+# Possessive: given back, a "--" or "/*" could be cut up in exponentially many ways, or into words.
+_FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*+([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
 _NOT_CODE = re.compile(rf"{_COMMENT}|{_STRING}|{_DOLLAR_STRING}|{_QUOTED_NAME}", re.DOTALL)
 _WRITING_WORD = re.compile(r"\b(?:INSERT|DELETE|MERGE|(?<!FOR )(?<!KEY )UPDATE)\b", re.IGNORECASE)
 
