@@ -167,3 +167,17 @@ def test_a_statement_of_comments_alone_does_not_blow_up(comment: str) -> None:
 def test_a_word_of_a_comment_is_never_the_first_word() -> None:
     assert statement_kind("-- drop the table\n?") is StatementKind.OTHER
     assert statement_kind("/* a */ /* b */ SELECT 1 /* delete */") is StatementKind.READ
+
+
+def test_the_escape_clause_of_sqlite_is_a_literal_of_its_own() -> None:
+    like = "a LIKE %s ESCAPE '\\'"
+    other = "b LIKE %s ESCAPE '\\'"
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND {other}") == (
+        "SELECT ? FROM t WHERE a LIKE ? ESCAPE ? AND b LIKE ? ESCAPE ?"
+    )
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND c = 1 AND {other}") != fingerprint(
+        f"SELECT 1 FROM t WHERE {like} AND {other}"
+    )
+    hidden = f"WITH x AS (SELECT 1 FROM t WHERE {like}) DELETE FROM t WHERE {other}"
+    assert statement_kind(hidden) is StatementKind.WRITE
+    assert fingerprint("SELECT a LIKE %s ESCAPE '\\\\', 'x'") == "SELECT a LIKE ? ESCAPE ?, ?"
