@@ -106,5 +106,9 @@ class Load:
     """Whether the relation was prefetched, thus bypassed."""
     fields: tuple[str, ...] = ()
     """``update_fields`` of a ``save()``."""
+    peers: int | None = None
+    """How many rows were loaded together with the instance, where its fetch mode tracks them."""
+    built: RawOrigin | None = None
+    """The line that built the root queryset, where its fetch mode is a traced one."""
     provenance: Provenance | None = None
     """Where the instance came from; None if that is not certain."""

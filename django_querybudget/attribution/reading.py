@@ -210,6 +210,7 @@ class _Reading:
                 owner=type(instance),
                 name=field.name,
                 provenance=provenance,
+                **_tracked(instance),
             )
         related = field.related_model
         return Load(
@@ -219,6 +220,7 @@ class _Reading:
             step=step_of(field),
             operation="get",
             provenance=provenance,
+            **_tracked(instance),
         )
 
     def _maker_of(self, instance: Model) -> Provenance | None:
@@ -303,6 +305,14 @@ class _Reading:
             prefetched=prefetched,
             provenance=provenance,
         )
+
+
+def _tracked(instance: Model) -> dict[str, Any]:
+    """Return what an instance's fetch mode knows; nothing before Django 6.1."""
+    state: Any = instance._state
+    mode = getattr(state, "fetch_mode", None)
+    peers = len(getattr(state, "peers", ()))
+    return {"peers": peers or None, "built": getattr(mode, "origin", None)}
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from django_querybudget.attribution import Load, LoadKind
 from django_querybudget.conf import conf
 from django_querybudget.records import QueryLog
+from django_querybudget.stacks import Origin
 
 from .allowlist import allowed, ignored_at
 from .detection import Loop, find_loops
@@ -91,6 +92,7 @@ class _Findings:
         if part is None or load.prefetched:
             return None, part, None
         self.drafts[own] = draft
+        draft.built = draft.built or load.built
         return own, part, None
 
 
@@ -108,6 +110,7 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
         fix=fix,
         use=None if part is None else part.use,
         alias=loop.alias,
+        peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
     )
 
@@ -138,7 +141,9 @@ def _fix(draft: Draft) -> Fix | None:
     if code is None:
         return None
     evaluated = draft.root.place
-    built = None if evaluated is None else find_built(evaluated, draft.root.model)
+    built = None if draft.built is None else Origin.of(draft.built)
+    if built is None and evaluated is not None:
+        built = find_built(evaluated, draft.root.model)
     return Fix(code=code, place=built or evaluated, built=built is not None, saves=draft.saves)
 
 

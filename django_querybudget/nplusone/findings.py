@@ -58,5 +58,7 @@ class Finding:
     """What to write at ``origin`` in its stead, where the fix changes that too."""
     alias: str
     """The database."""
+    peers: int | None = None
+    """Of how many rows, where the instances know: see :mod:`.fetch_mode`."""
     fingerprint: str
     """The shape of the query."""

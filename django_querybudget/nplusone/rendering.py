@@ -47,7 +47,11 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     what = _VERBS.get(finding.cause, "repeat one query of {relation}").format(
         relation=finding.relation or "the database", operation=finding.operation
     )
-    yield f"  {finding.count} queries {what}"
+    if finding.cause is Cause.UNUSED_EAGER_LOAD:
+        yield f"  {finding.operation}() seems to {what}"
+    else:
+        rows = f" ({finding.count} of {finding.peers} rows)" if finding.peers else ""
+        yield f"  {finding.count} queries {what}{rows}"
     yield f"        at {finding.origin or 'a line that is not known'}"
     if finding.use is not None:
         yield f"        read there: {finding.use}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from django_querybudget.attribution import Filter, Load, LoadKind, Step
 from django_querybudget.attribution.relations import is_plain, quoted, relation_of, step_of
+from django_querybudget.stacks import RawOrigin
 
 from .roots import Root
 
@@ -34,6 +35,8 @@ class Draft:
     nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     """Annotations of prefetched models: their model's name and the annotations, by lookup."""
     saves: int = 0
+    built: RawOrigin | None = None
+    """The line that builds it, if that is known for certain."""
 
     def add(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         """Add what saves ``count`` queries of ``load``; None if no line would."""
