@@ -28,7 +28,15 @@ from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from .loads import Load, LoadKind, Provenance, Step
 from .provenance import find_provenance, steps_along
-from .relations import conditions, quoted, related_filters, relation_of, step_of, target_of
+from .relations import (
+    conditions,
+    last_filter,
+    quoted,
+    related_filters,
+    relation_of,
+    step_of,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -301,6 +309,7 @@ class _Reading:
             refinements=tuple(_refinements(queryset, self.operation)),
             chain=_chain(queryset),
             filters=related_filters(queryset, relation),
+            last=last_filter(queryset),
             aggregate=_aggregate(self.arguments) if self.operation == "aggregate" else None,
             prefetched=prefetched,
             provenance=provenance,

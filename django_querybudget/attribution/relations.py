@@ -14,7 +14,15 @@ from django.db.models.sql.where import WhereNode
 
 from .loads import Filter, Step
 
-__all__ = ["conditions", "is_plain", "quoted", "related_filters", "relation_of", "step_of"]
+__all__ = [
+    "conditions",
+    "is_plain",
+    "last_filter",
+    "quoted",
+    "related_filters",
+    "relation_of",
+    "step_of",
+]
 
 
 def step_of(field: Any) -> Step:
@@ -127,6 +135,15 @@ def related_filters(queryset: QuerySet[Any], relation: Any) -> tuple[Filter, ...
             return None
         found.append(written)
     return tuple(found)
+
+
+def last_filter(queryset: QuerySet[Any]) -> Filter | None:
+    """Return the last condition that can be written as a keyword argument."""
+    for condition in reversed(list(conditions(queryset.query))):
+        written = _written(queryset, condition, target_of(condition))
+        if written is not None:
+            return written
+    return None
 
 
 def _belongs(relation: Any, target: Any) -> bool:

@@ -24,7 +24,7 @@ from django_querybudget.stacks import Origin
 
 __all__ = ["find_built"]
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
 
 def find_built(origin: Origin, model: type[Model]) -> Origin | None:
@@ -35,11 +35,12 @@ def find_built(origin: Origin, model: type[Model]) -> Origin | None:
     scope = _innermost(tree, origin.line)
     if scope is None:
         return None
-    found = [
-        line for line in _starts(scope, module, model) if line <= _end_of_statement(scope, origin)
-    ]
+    handed_on = _values_behind(scope, origin.line)
+    found = [line for value in handed_on for line in _starts(value, module, model)]
     if not found:
-        found = list(_starts_in_called(scope, tree, module, model))
+        found = [
+            line for value in handed_on for line in _starts_in_called(value, tree, module, model)
+        ]
     if len(set(found)) != 1:
         return None
     return Origin(filename=origin.filename, line=found[0], function=origin.function)
@@ -70,14 +71,57 @@ def _innermost(tree: ast.Module, line: int) -> ast.AST | None:
     return found
 
 
-def _end_of_statement(scope: ast.AST, origin: Origin) -> int:
-    """Return the last line of the innermost statement that has ``origin``'s line in its head."""
-    ends = [
-        (node.end_lineno or node.lineno) - node.lineno + node.lineno
+def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
+    """Return the expressions that the line iterates or evaluates, and those of the names in them.
+
+    ``for row in page:``, ``page = paginate(rows)``, ``rows = Model.objects.all()``: all three.
+    """
+    values = _evaluated_at(scope, line)
+    assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
+    seen: set[str] = set()
+    for value in values:  # It grows while it is walked.
+        for node in ast.walk(value):
+            if isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                values += [
+                    each.value
+                    for each in assigned
+                    if each.value is not None and each.lineno <= line and _binds(each, node.id)
+                ]
+    return values
+
+
+def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
+    loops = [
+        node.iter
         for node in ast.walk(scope)
-        if isinstance(node, ast.expr) and node.lineno <= origin.line <= (node.end_lineno or 0)
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
+        and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
     ]
-    return max(ends, default=origin.line)
+    if loops:
+        return loops[-1:]  # The innermost: ast.walk goes outside in.
+    return [
+        node
+        for node in ast.iter_child_nodes(_statement_at(scope, line))
+        if isinstance(node, ast.expr)
+    ]
+
+
+def _statement_at(scope: ast.AST, line: int) -> ast.AST:
+    found = scope
+    for node in ast.walk(scope):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+            found = node
+    return found
+
+
+def _binds(assignment: ast.AST, name: str) -> bool:
+    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]  # type: ignore[attr-defined]
+    return any(
+        isinstance(node, ast.Name) and node.id == name
+        for target in targets
+        for node in ast.walk(target)
+    )
 
 
 def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[int]:

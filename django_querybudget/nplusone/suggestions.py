@@ -104,6 +104,8 @@ class Draft:
             return Part(saves=count, use=f"{variable}.{name}")
         if load.operation in ("first", "last") and load.filters == () and not load.refinements:
             self._prefetch(whole)
+            if load.operation == "first" and load.model is not None and load.model._meta.ordering:
+                return Part(saves=count - 1)  # An ordered queryset's first() reads the prefetch.
             rows = f"{variable}.{accessor}.all()"
             chosen = f"iter({rows})" if load.operation == "first" else f"reversed({rows})"
             return Part(saves=count - 1, use=f"next({chosen}, None)")
@@ -259,8 +261,10 @@ def _annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
 
 def lookup_fix(load: Load) -> str | None:
     """Return the one query that answers what a loop of look-ups asks one by one."""
-    if load.model is None or not load.filters:
+    if load.model is None:
         return None
+    if not load.filters:
+        return _grouped(load)
     model, (first, *more) = load.model, load.filters
     name = first.lookup.removesuffix("__exact")
     if "__" in name or name.endswith("__in"):
@@ -285,6 +289,13 @@ def lookup_fix(load: Load) -> str | None:
         alias, function, column = load.aggregate
         return f"{rows}.values({quoted(name)}).annotate({alias}={function}({quoted(column)}))"
     return rows if load.operation in ("all", "get", "first", "last", "iterator") else None
+
+
+def _grouped(load: Load) -> str | None:
+    """Return what answers for all values of the one condition that a loop varies."""
+    if load.last is None or load.operation != "count" or "__" in load.last.lookup:
+        return None
+    return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
 
 
 def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
