@@ -87,7 +87,7 @@ def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | No
         except (TypeError, ValueError) as error:
             raise InvalidSetting(
                 f'QUERYBUDGET["BUDGETS"][{text!r}]',
-                f"is {value!r} ({error})",
+                f"is {value!r} ({str(error).rstrip('.')})",
                 f"It accepts a number of queries, a dict of {', '.join(DIMENSIONS)}, or None.",
             ) from error
 

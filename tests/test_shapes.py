@@ -24,7 +24,7 @@ from django_querybudget.shapes import shortened
             "SELECT DISTINCT … FROM a",
         ),
         (
-            'SELECT "a"."id", "b"."id", "b"."name" FROM "a" INNER JOIN "b" ON ("a"."x" = "b"."y")',
+            'SELECT "a"."id", "a"."a_long_name" FROM "a" INNER JOIN "b" ON ("a"."x" = "b"."y")',
             "SELECT … FROM a INNER JOIN b ON (…)",
         ),
         ('INSERT INTO "a" ("x", "y") VALUES (...)', "INSERT INTO a (…) VALUES (...)"),
