@@ -31,7 +31,7 @@ class TestBudgets:
     @pytest.mark.parametrize(
         "name",
         ["*", "jobs:list", "jobs:*", "POST jobs:list", "/nameless/<int:number>/", "/jobs/*",
-         "budgeted:operation", "thing-below", "/ninja/*"],
+         "budgeted:operation", "thing-budget-below", "/ninja/*"],
     )  # fmt: skip
     def test_a_name_that_matches_is_fine(self, name: str) -> None:
         with override_settings(QUERYBUDGET={"BUDGETS": {name: 3, f"{name} ".strip(): None}}):
