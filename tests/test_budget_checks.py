@@ -126,7 +126,7 @@ class TestDecorators:
     def test_above_receiver_is_an_error(self) -> None:
         def register() -> Any:
             @query_budget(1)
-            @receiver(post_save)
+            @receiver(post_save)  # noqa: DJ013 - the mistake
             def on_save(**kwargs: Any) -> None: ...
 
             return on_save

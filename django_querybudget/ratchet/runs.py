@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Run:
         collecting.stop()
         measured = collecting.read_spool(self._spool)
         shutil.rmtree(self._spool, ignore_errors=True)
-        shown = self.path.name
+        shown = os.path.relpath(self.path)
         if not measured:
             return Outcome(
                 text="No view and no marked test was measured: does the suite use the test client, "
