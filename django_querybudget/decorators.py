@@ -131,7 +131,9 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return cast("type", cls)
 
     def _decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        name = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+        name = getattr(function, "__qualname__", repr(function))
+        if module := getattr(function, "__module__", None):
+            name = f"{module}.{name}"
 
         def open_scope() -> Any:
             request = measured_request.get()

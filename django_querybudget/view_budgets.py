@@ -94,6 +94,15 @@ def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | No
 
 def view_budget(request: HttpRequest) -> Declared | None:
     """Return the budget of the view that answers ``request``, decorators first; None for none."""
+    try:
+        return _view_budget(request)
+    except Exception:
+        # A defect of ours must not become the host's.
+        logger.exception("django_querybudget could not find the budget of %s.", request.path)
+        return None
+
+
+def _view_budget(request: HttpRequest) -> Declared | None:
     declared = declared_on_view(request)
     if declared is not None:
         return declared

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -292,3 +293,24 @@ def test_on_exceed(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_makes_no_sense_is_refused(decorate: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         decorate()
+
+
+def test_an_exception_while_rendering_comes_first(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Lazy):
+        def __str__(self) -> str:
+            super().__str__()
+            raise LookupError("the template broke")
+
+    @query_budget(2)
+    def view(request: HttpRequest) -> TemplateResponse:
+        return TemplateResponse(request, "lazy.html", {"lazy": Broken(3)})
+
+    response = view(RequestFactory().get("/"))
+    with pytest.raises(LookupError, match="the template broke"):
+        response.render()
+    assert "3 queries executed, budget is 2" in caplog.text
+
+
+def test_a_partial_can_be_decorated() -> None:
+    with pytest.raises(QueryBudgetExceeded, match="2 queries executed, budget is 1"):
+        query_budget(1)(partial(run, 2))()

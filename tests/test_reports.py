@@ -86,6 +86,13 @@ def test_repeats_have_words() -> None:
         (shapes(2), Budget(1), "no query repeats: merge or drop one, or raise the budget to 2."),
         (shapes(2), Budget(duration=0), "look at EXPLAIN of the slowest: SELECT * FROM t0"),
         (log_of(("DELETE FROM job", None)), Budget(writes=0), "write the rows at once"),
+        (
+            log_of(
+                ("DELETE FROM job WHERE id = %s", (1,)), ("DELETE FROM job WHERE id = %s", (2,))
+            ),
+            Budget(1),
+            "writes 2 times: write the rows at once",
+        ),
     ],
 )
 def test_the_next_step_fits_what_was_exceeded(

@@ -131,3 +131,13 @@ class TestMiddleware:
         assert client.get("/plain", {"queries": 3}).status_code == 200
         assert client.get("/function", {"queries": 3}).status_code == 200
         assert caplog.text.count("3 queries executed, budget is 2") == 2
+
+    def test_a_defect_of_ours_is_logged_and_the_visitor_served(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*arguments: Any) -> None:
+            raise LookupError("a view of a kind that nobody knew")
+
+        monkeypatch.setattr("django_querybudget.view_budgets.handlers", fail)
+        assert client.get("/plain", {"queries": 3}).status_code == 200
+        assert "could not find the budget of /plain" in caplog.text

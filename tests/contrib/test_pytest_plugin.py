@@ -303,3 +303,22 @@ def test_it_is_safe_in_a_project_without_django_settings(tmp_path: Path) -> None
     )
     assert refused.returncode == 4
     assert "--querybudget needs Django's settings" in refused.stderr
+
+
+def test_collecting_alone_judges_nothing(project: Project) -> None:
+    project.pytest("--querybudget=record")
+    status, text = project.pytest("--querybudget=check", "--collect-only")
+    assert status == 0
+    assert "query budgets" not in text
+
+
+def test_a_run_without_views_fails_only_if_it_is_the_whole_run(project: Project) -> None:
+    project.tests(more="\ndef test_nothing(): pass\n")
+    project.pytest("--querybudget=record")
+    status, text = project.pytest("--querybudget=check", "-k", "nothing")
+    assert status == 0
+    assert "No view and no marked test was measured" in text
+    settings = project.folder / "host" / "settings.py"
+    settings.write_text(settings.read_text() + 'QUERYBUDGET = {"ENABLED": False}\n')
+    status, text = project.pytest("--querybudget=check")
+    assert status == 1
