@@ -236,7 +236,7 @@ def test_what_was_returned_is_told() -> None:
     async def coroutine() -> str:
         return "awaited"
 
-    def generator() -> Iterator[int]:
+    def generator() -> Generator[int, None, None]:
         yield 1
 
     def done(scope: Scope, error: BaseException | None, result: Any) -> None:

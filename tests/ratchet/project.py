@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from django_querybudget.ratchet import lockfile
+from django_querybudget.ratchet.lines import Key, Line
+from django_querybudget.ratchet.lockfile import LockFile
+
 SETTINGS = """
 import os
 SECRET_KEY = "x"
@@ -80,6 +84,14 @@ class Project:
         """Write a suite whose view ``first`` executes so many queries, and ``more`` tests."""
         text = TESTS.replace("FIRST", str(first)) + more
         (self.folder / "host" / "test_views.py").write_text(text)
+
+    def record(self, **queries: int) -> None:
+        """Write the file as ``pytest --querybudget=record`` would, with these views' queries."""
+        lines: dict[Key, Line] = {
+            ("views", f"GET {name} 2xx"): Line(queries=number, similar=max(number - 1, 0))
+            for name, number in queries.items()
+        }
+        lockfile.write(self.lockfile, LockFile(run="pytest .", lines=lines))
 
     def pytest(self, *arguments: str) -> tuple[int, str]:
         """Run pytest; return its exit status and what it wrote."""
