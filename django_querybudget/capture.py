@@ -123,9 +123,11 @@ class ProcessRecording(Recording):
     ) -> None:
         """Record the statement, unless it was sent before the recording began."""
         stack: list[float] = self._started.__dict__.get("stack", [])
-        if stack:
-            started = stack.pop()
-            duration = perf_counter() - started
+        if not stack:
+            return
+        started = stack.pop()
+        duration = perf_counter() - started
+        if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)
 
 

@@ -83,6 +83,7 @@ class Watcher(Protocol):
 
 
 _recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("querybudget_recorders", default=())
+_quiet: ContextVar[bool] = ContextVar("querybudget_quiet", default=False)
 _watchers: tuple[Watcher, ...] = ()
 _listening = False
 
@@ -101,10 +102,17 @@ def remove_recorder(recorder: Recorder) -> None:
 def unobserved() -> Iterator[None]:
     """Let no recorder hear of this context's statements: they are this library's own."""
     token = _recorders.set(())
+    quiet = _quiet.set(True)
     try:
         yield
     finally:
+        _quiet.reset(quiet)
         _recorders.reset(token)
+
+
+def is_unobserved() -> bool:
+    """Whether this context is inside of :func:`unobserved`, for recorders that are watchers."""
+    return _quiet.get()
 
 
 def add_watcher(watcher: Watcher) -> None:

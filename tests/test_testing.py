@@ -223,3 +223,23 @@ class TestGrowth:
     def test_bad_sizes_are_refused(self, sizes: Any) -> None:
         with pytest.raises(ValueError, match="sizes is"):
             assert_query_growth(populate, eager, sizes=sizes)
+
+
+def test_growth_on_every_kind_of_database(vendor_alias: str) -> None:
+    def write(size: int) -> None:
+        Industry.objects.using(vendor_alias).bulk_create(
+            Industry(name=str(number)) for number in range(size)
+        )
+
+    def read() -> None:
+        for industry in Industry.objects.using(vendor_alias):
+            industry.refresh_from_db()
+
+    with pytest.raises(QueryGrowthError) as raised:
+        assert_query_growth(write, read)
+    assert "3 queries at size 2, 9 queries at size 8" in str(raised.value)
+    assert "FROM jobs_industry WHERE jobs_industry.id = ?" in str(raised.value)
+    assert not Industry.objects.using(vendor_alias).exists()
+    with assert_max_queries(1, using=vendor_alias) as log:
+        Industry.objects.using(vendor_alias).count()
+    assert log.count == 1
