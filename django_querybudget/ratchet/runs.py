@@ -56,7 +56,7 @@ class Run:
 
     def start(self) -> None:
         """Collect from now on, in this process and in those it starts."""
-        self._spool = Path(tempfile.mkdtemp(prefix="querybudget-"))
+        self._spool = Path(tempfile.mkdtemp(prefix="querybudget-spool-"))
         collecting.start(self._spool)
 
     def abandon(self) -> None:
