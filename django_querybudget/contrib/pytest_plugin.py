@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import TestCase
 
 import pytest
-from _pytest.unittest import TestCaseFunction
 
 if TYPE_CHECKING:
     from django_querybudget.budgets import Budget
@@ -106,7 +106,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     function = item.obj
     item.obj = measured = _measured(item, function, _budget(marker))
-    case = item.instance if isinstance(item, TestCaseFunction) else None
+    case = item.instance if item.cls and issubclass(item.cls, TestCase) else None
     if case is not None:
         # unittest finds the method by its name.
         setattr(case, item.name, measured)

@@ -1,15 +1,5 @@
-"""The host project of the ratchet's tests."""
+"""The host project of these tests."""
 
-from __future__ import annotations
+from tests.ratchet.project import project
 
-from pathlib import Path
-
-import pytest
-
-from tests.ratchet.project import Project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A host project with a suite, and no querybudget.toml yet."""
-    return Project(tmp_path)
+__all__ = ["project"]

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from django_querybudget.ratchet import lockfile
 from django_querybudget.ratchet.lines import Key, Line
 from django_querybudget.ratchet.lockfile import LockFile
@@ -57,6 +59,24 @@ class ViewTests(TestCase):
 """
 
 
+def run_python(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
+    """Run Python in a folder; return its exit status and what it wrote."""
+    ours = ("DJANGO_", "PYTEST_", "QUERYBUDGET_", "GITHUB_")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stdout
+
+
 class Project:
     """The project; ``tests(…)`` writes its suite anew."""
 
@@ -95,26 +115,14 @@ class Project:
 
     def pytest(self, *arguments: str) -> tuple[int, str]:
         """Run pytest; return its exit status and what it wrote."""
-        return self._run("-m", "pytest", "-p", "no:cacheprovider", *arguments)
+        return run_python(self.folder, "-m", "pytest", "-p", "no:cacheprovider", *arguments)
 
     def manage(self, *arguments: str) -> tuple[int, str]:
         """Run manage.py; return its exit status and what it wrote."""
-        return self._run("manage.py", *arguments)
+        return run_python(self.folder, "manage.py", *arguments)
 
-    def _run(self, *command: str) -> tuple[int, str]:
-        ours = ("DJANGO_", "PYTEST_", "QUERYBUDGET_", "GITHUB_")
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(ours)
-        }
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=self.folder,
-            env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            timeout=120,
-        )
-        return done.returncode, done.stdout
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A host project with a suite, and no querybudget.toml yet."""
+    return Project(tmp_path)

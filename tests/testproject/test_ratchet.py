@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.ratchet.project import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNERS = {
@@ -31,20 +30,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, runner: str) -> tuple[int, str]:
-    ours = ("DJANGO_", "PYTEST_", "QUERYBUDGET_", "GITHUB_")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    done = subprocess.run(
-        [sys.executable, *RUNNERS[runner]],
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
-    return done.returncode, done.stdout
+    return run_python(folder, *RUNNERS[runner], PYTHONPATH=str(ROOT))
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
