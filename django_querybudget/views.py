@@ -59,7 +59,8 @@ def ninja_operations(view: Any) -> list[Any]:
     if not getattr(view, "__module__", "").startswith("ninja."):
         return []
     path_view = getattr(view, "__self__", None)  # django-ninja up to 1.3: a bound method
-    if path_view is None and "self" in (names := view.__code__.co_freevars):
+    names = getattr(getattr(view, "__code__", None), "co_freevars", ())
+    if path_view is None and "self" in names:
         path_view = view.__closure__[names.index("self")].cell_contents
     return list(getattr(path_view, "operations", ()))
 
