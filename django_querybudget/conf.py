@@ -41,8 +41,8 @@ class Setting(Generic[T]):
     """A typed property for one key of a :class:`Section`.
 
     ``default`` stands for an absent key. ``parse`` turns what stands in the settings file into
-    what the code uses, or raises ``ValueError``, ``TypeError`` or ``ImportError``. ``accepts``
-    completes the sentence "It accepts …".
+    what the code uses, or raises; whatever it raises makes the value invalid. ``accepts`` completes
+    the sentence "It accepts …".
     """
 
     def __init__(self, *, default: T, parse: Callable[[Any], T], accepts: str) -> None:
@@ -81,7 +81,7 @@ class Setting(Generic[T]):
         """Return what ``value`` stands for. Raises :class:`InvalidSetting`."""
         try:
             return self.parse(value)
-        except (ValueError, TypeError, ImportError) as error:
+        except Exception as error:  # a module that is imported may raise anything
             reason = f" ({error})" if str(error) else ""
             raise InvalidSetting(
                 section.path(self.key), f"is {value!r}{reason}", f"It accepts {self.accepts}."
