@@ -164,9 +164,13 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise TypeError
     try:
-        return tuple(re.compile(item) for item in value)
+        patterns = tuple(re.compile(item) for item in value)
     except re.error as error:
         raise ValueError(f"{error.pattern!r}: {error}") from error
+    for pattern in patterns:
+        if not isinstance(pattern.pattern, str):
+            raise TypeError(f"{pattern.pattern!r} matches bytes, a path is text")
+    return patterns
 
 
 def imported_callable(value: object) -> Callable[..., Any]:

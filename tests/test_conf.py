@@ -174,3 +174,11 @@ def test_a_value_that_raises_anything_is_a_bad_value_not_a_crash(
         assert error.name == 'QUERYBUDGET["IGNORE_PATHS"]'
         with override_settings(QUERYBUDGET={"IGNORE_PATHS": [pattern]}):
             assert conf.IGNORE_PATHS == ()
+
+
+@pytest.mark.parametrize("pattern", [b"^/health", re.compile(b"^/health")])
+def test_a_pattern_of_bytes_is_refused_since_no_path_could_be_searched(pattern: Any) -> None:
+    [error] = errors(IGNORE_PATHS=[pattern])
+    assert "b'^/health' matches bytes" in str(error)
+    with override_settings(QUERYBUDGET={"IGNORE_PATHS": [pattern]}):
+        assert conf.IGNORE_PATHS == ()
