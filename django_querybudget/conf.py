@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.functional import empty
@@ -182,7 +183,13 @@ def imported_callable(value: object) -> Callable[..., Any]:
 
 
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
-    return value if value is None or isinstance(value, bool) else imported_callable(value)
+    if value is None or isinstance(value, bool):
+        return value
+    policy = imported_callable(value)
+    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
+        # Its answer would be a coroutine, which is true: the headers would go to everybody.
+        raise TypeError("it is async, and it is called without await")
+    return policy
 
 
 class QueryBudgetSettings(Section):

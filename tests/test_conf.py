@@ -182,3 +182,22 @@ def test_a_pattern_of_bytes_is_refused_since_no_path_could_be_searched(pattern: 
     assert "b'^/health' matches bytes" in str(error)
     with override_settings(QUERYBUDGET={"IGNORE_PATHS": [pattern]}):
         assert conf.IGNORE_PATHS == ()
+
+
+class AsyncPolicy:
+    async def __call__(self, request: HttpRequest) -> bool:
+        return False
+
+
+async def send_to_nobody(request: HttpRequest) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    "policy", ["tests.test_conf.send_to_nobody", send_to_nobody, AsyncPolicy()]
+)
+def test_an_async_policy_is_refused_since_a_coroutine_is_always_true(policy: Any) -> None:
+    [error] = errors(HEADERS=policy)
+    assert "it is async" in str(error)
+    with override_settings(QUERYBUDGET={"HEADERS": policy}):
+        assert conf.HEADERS is None
