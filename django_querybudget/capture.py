@@ -75,8 +75,13 @@ class Recording:
                 return
             if type(sql) is not str:
                 sql = _text(sql, connection)
-            if many and not isinstance(params, list | tuple):
-                params = None  # An iterator that the driver has used up, or will.
+            if many:
+                if not isinstance(params, list | tuple):
+                    params = None  # An iterator that the driver has used up, or will.
+            elif type(params) is list:
+                params = tuple(params)  # The caller's own: it may be changed and sent again.
+            elif type(params) is dict:
+                params = params.copy()
             failure = None if error is None else type(error)
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             origin = find_origin(_getframe(3)) if origins else None

@@ -426,3 +426,14 @@ def test_a_database_error_of_the_driver_is_not_wrapped() -> None:
     with capture_queries(), pytest.raises(DatabaseError) as raised, connection.cursor() as cursor:
         cursor.execute("SELECT no_such_column")
     assert "no_such_column" in str(raised.value)
+
+
+def test_parameters_are_those_that_were_sent_whatever_the_caller_does_later() -> None:
+    with capture_queries() as log, connection.cursor() as cursor:
+        positional, named = [1], {"a": 1}
+        for number in (1, 2):
+            positional[0] = named["a"] = number
+            cursor.execute("SELECT %s", positional)
+            cursor.execute("SELECT %(a)s", named)
+    assert [query.params for query in log] == [(1,), {"a": 1}, (2,), {"a": 2}]
+    assert log.duplicate_count == 0
