@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from .fingerprints import StatementKind, fingerprint, statement_kind
 from .stacks import Origin, RawOrigin
@@ -176,12 +176,29 @@ class QueryLog:
         return {shape: tuple(queries) for shape, queries in shapes.items()}
 
 
+_PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
+
+
 def _hashable(params: Any) -> Hashable:
-    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ."""
-    values = tuple(params.items()) if isinstance(params, dict) else tuple(params or ())
-    key = (values, tuple(map(type, values)))
+    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
+
+    A host's object may refuse anything, being compared and hashed among it, or know itself only by
+    identity (psycopg's ``Jsonb``): what is not plain is told by its text.
+    """
+    if params is None:
+        return (), ()
     try:
-        hash(key)
-    except TypeError:
-        return repr(values)
-    return key
+        values = tuple(params.items()) if isinstance(params, dict) else tuple(params)
+    except Exception:  # noqa: BLE001 - a host's object may raise anything
+        return id(params)
+    types = tuple(map(type, values))
+    return (values if _PLAIN_TYPES.issuperset(types) else tuple(map(_told, values))), types
+
+
+def _told(value: Any) -> Hashable:
+    if type(value) in _PLAIN_TYPES:
+        return cast("Hashable", value)
+    try:
+        return bytes(value) if isinstance(value, memoryview) else repr(value)
+    except Exception:  # noqa: BLE001
+        return id(value)  # Of this log's own: no other object has it while the log lives.
