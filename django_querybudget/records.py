@@ -47,6 +47,10 @@ class QueryRecord:
         """The line of the project's code that it comes from, if there is one."""
         return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Code objects and template nodes do not leave the process; the line they stand for does.
+        return {**self.__dict__, "origin": self.origin, "raw_origin": None}
+
     @property
     def failed(self) -> bool:
         """Whether it raised."""
@@ -61,6 +65,21 @@ class QueryRecord:
     def kind(self) -> StatementKind:
         """What it does: read, write, …"""
         return statement_kind(self.sql)
+
+    @property
+    def raw(self) -> RawRecord:
+        """What :meth:`of` made it of."""
+        return (
+            self.sql,
+            self.params,
+            self.many,
+            self.alias,
+            self.vendor,
+            self.started,
+            self.duration,
+            self.error,
+            self.raw_origin,
+        )
 
     @classmethod
     def of(cls, raw: RawRecord) -> QueryRecord:
@@ -94,6 +113,9 @@ class QueryLog:
         self._records: list[QueryRecord] = []
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _log_of, (tuple(self._made()),)
 
     def __len__(self) -> int:
         return self.count
@@ -174,6 +196,15 @@ class QueryLog:
         for query in self.queries:
             shapes.setdefault(query.fingerprint, []).append(query)
         return {shape: tuple(queries) for shape, queries in shapes.items()}
+
+
+def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
+    """Return a log with ``records`` in it, as they are: what pickle and copy rebuild one with."""
+    log = QueryLog()
+    for made in records:
+        log.append(made.raw)
+    log._records = list(records)
+    return log
 
 
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -437,3 +439,21 @@ def test_parameters_are_those_that_were_sent_whatever_the_caller_does_later() ->
             cursor.execute("SELECT %(a)s", named)
     assert [query.params for query in log] == [(1,), {"a": 1}, (2,), {"a": 2}]
     assert log.duplicate_count == 0
+
+
+def sent_and_received(log: QueryLog) -> Any:
+    return pickle.loads(pickle.dumps(log))  # noqa: S301 - of our own making
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, sent_and_received])
+def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
+    with capture_queries() as log, transaction.atomic():
+        industries(2)
+        list(Industry.objects.filter(name="farming"))
+    copied = again(log)
+    assert copied.queries == log.queries
+    assert copied.transactions == log.transactions
+    assert [query.origin for query in copied] == [query.origin for query in log]
+    assert copied.queries[0].origin.function == "industries"
+    copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+    assert (copied.count, log.count) == (3, 2)
