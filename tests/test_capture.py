@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
+import gc
 import logging
 import pickle
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -457,3 +460,15 @@ def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
     assert copied.queries[0].origin.function == "industries"
     copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None))
     assert (copied.count, log.count) == (3, 2)
+
+
+def test_a_context_that_outlives_the_block_does_not_hold_its_log() -> None:
+    """A pool's worker task, started in a request, lives as long as the process."""
+    with capture_queries() as log:
+        Industry.objects.count()
+        context = contextvars.copy_context()
+    held = weakref.ref(log)
+    del log
+    gc.collect()
+    assert held() is None
+    assert context.run(Industry.objects.count) == 0
