@@ -131,11 +131,11 @@ def observe(
         duration = perf_counter() - started
         for watcher in watchers:
             _tell(watcher.after, sql, params, many, connection, error)
-        try:
-            for record in recorders:
+        for record in recorders:
+            try:
                 record(sql, params, many, connection, started, duration, error)
-        except Exception:
-            logger.exception("django_querybudget could not record a query; it did run.")
+            except Exception:
+                logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
 
