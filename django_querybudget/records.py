@@ -193,8 +193,12 @@ class QueryLog:
     def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
         """The counted queries by their shape, shapes in the order in which they first came."""
         shapes: dict[str, list[QueryRecord]] = {}
+        known: dict[str, str] = {}  # The module's cache is too small for the texts of a long log.
         for query in self.queries:
-            shapes.setdefault(query.fingerprint, []).append(query)
+            shape = known.get(query.sql)
+            if shape is None:
+                shape = known[query.sql] = query.fingerprint
+            shapes.setdefault(shape, []).append(query)
         return {shape: tuple(queries) for shape, queries in shapes.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
+from django_querybudget import fingerprints
 from django_querybudget.fingerprints import StatementKind
 from django_querybudget.records import QueryLog
 
@@ -141,3 +142,11 @@ def test_a_log_may_be_read_while_it_is_written() -> None:
     assert (log.count, log.duplicate_count, len(log.queries)) == (2, 1, 2)
     assert log.queries[0] is log.queries[0]
     assert log.duplicates[0] is log.queries[1]
+
+
+def test_each_text_of_a_long_log_is_read_once() -> None:
+    log = log_of(*((f"SELECT a{number % 1500} FROM t", None) for number in range(4500)))
+    missed = fingerprints._remembered_shape.cache_info().misses
+    shapes = log.by_fingerprint()
+    assert {len(queries) for queries in shapes.values()} == {3}
+    assert fingerprints._remembered_shape.cache_info().misses - missed <= 1500
