@@ -120,7 +120,7 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         print(report.last_log)
 
     Captures nest: each log has all queries of its own block. Raises ``ValueError`` for an alias
-    that is not in ``DATABASES``, ``TypeError`` for one that is no string.
+    that is not in ``DATABASES`` and for no alias at all, ``TypeError`` for one that is no string.
     """
 
     def __init__(self, using: str | Collection[str] | None = None) -> None:
@@ -179,6 +179,8 @@ def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | No
         if alias not in connections.settings:
             known = ", ".join(sorted(connections.settings))
             raise ValueError(f"using={alias!r} is not in DATABASES; the aliases are: {known}.")
+    if not aliases:
+        raise ValueError(f"using={using!r} names no database; leave it out to listen to all.")
     return frozenset(aliases)
 
 

@@ -472,3 +472,9 @@ def test_a_context_that_outlives_the_block_does_not_hold_its_log() -> None:
     gc.collect()
     assert held() is None
     assert context.run(Industry.objects.count) == 0
+
+
+@pytest.mark.parametrize("using", [[], (), set(), {}])
+def test_no_alias_at_all_is_an_error_since_it_would_count_nothing_for_ever(using: Any) -> None:
+    with pytest.raises(ValueError, match=r"names no database; leave it out to listen to all"):
+        capture_queries(using)
