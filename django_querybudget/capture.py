@@ -50,6 +50,11 @@ class Recording:
         hook.add_recorder(self._recorder)
         return self.log
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it is entered in the current context."""
+        return hook.has_recorder(self._recorder)
+
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_recorder(self._recorder)
         current_task.set(self._outer_task)
@@ -139,7 +144,10 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        recording = self._recordings.pop()
+        # Tasks and threads may share this object: the one to leave is the last of this context's.
+        own = (recording for recording in reversed(self._recordings) if recording.is_on)
+        recording = next(own, self._recordings[-1])
+        self._recordings.remove(recording)
         recording.__exit__()
         recording.close()
 

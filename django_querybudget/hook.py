@@ -96,6 +96,11 @@ def remove_recorder(recorder: Recorder) -> None:
     _recorders.set(tuple(other for other in _recorders.get() if other is not recorder))
 
 
+def has_recorder(recorder: Recorder) -> bool:
+    """Whether ``recorder`` hears of the statements of the current context."""
+    return any(other is recorder for other in _recorders.get())
+
+
 def add_watcher(watcher: Watcher) -> None:
     """Let ``watcher`` hear of every statement of this process. Adding it twice adds it once."""
     global _watchers

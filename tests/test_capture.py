@@ -478,3 +478,49 @@ def test_a_context_that_outlives_the_block_does_not_hold_its_log() -> None:
 def test_no_alias_at_all_is_an_error_since_it_would_count_nothing_for_ever(using: Any) -> None:
     with pytest.raises(ValueError, match=r"names no database; leave it out to listen to all"):
         capture_queries(using)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tasks_that_share_one_capture_object_end_their_own_capture() -> None:
+    capture = capture_queries()
+
+    async def first(entered: asyncio.Event, left: asyncio.Event) -> int:
+        with capture as log:
+            await entered.wait()
+            await Industry.objects.acount()
+        left.set()
+        return log.count
+
+    async def second(entered: asyncio.Event, left: asyncio.Event) -> int:
+        with capture as log:
+            entered.set()
+            await left.wait()
+            await Industry.objects.acount()
+        return log.count
+
+    async def both() -> list[int]:
+        entered, left = asyncio.Event(), asyncio.Event()
+        return await asyncio.gather(first(entered, left), second(entered, left))
+
+    assert asyncio.run(_closing(both())) == [1, 1]
+
+
+@pytest.mark.django_db
+def test_threads_that_share_one_capture_object_end_their_own_capture() -> None:
+    capture = capture_queries()
+    entered, left = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with capture:
+            entered.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=other)
+    with capture as log:
+        thread.start()
+        assert entered.wait(10)
+        Industry.objects.count()
+    Industry.objects.count()  # No longer in the log: this thread's capture is the one that ended.
+    left.set()
+    thread.join()
+    assert log.count == 1
