@@ -314,3 +314,21 @@ def test_an_exception_while_rendering_comes_first(caplog: pytest.LogCaptureFixtu
 def test_a_partial_can_be_decorated() -> None:
     with pytest.raises(QueryBudgetExceeded, match="2 queries executed, budget is 1"):
         query_budget(1)(partial(run, 2))()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tasks_may_share_a_block() -> None:
+    budget = query_budget(1)
+
+    async def block(queries: int) -> int:
+        with budget as log:
+            for number in range(queries):
+                await Industry.objects.filter(pk=number).aexists()
+        return log.count
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(block(2), block(1), return_exceptions=True)
+
+    above, within = asyncio.run(both())
+    assert isinstance(above, QueryBudgetExceeded)
+    assert within == 1
