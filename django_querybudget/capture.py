@@ -16,7 +16,7 @@ from django.db import connections
 from . import hook
 from .attribution import Evidence
 from .conf import conf
-from .records import QueryLog
+from .records import QueryLog, RawRecord
 from .scopes import wrap_callable
 from .stacks import current_task, locate
 
@@ -33,12 +33,15 @@ class Recording:
     """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
 
     ``using`` is as in :class:`capture_queries`; without ``origins`` no stack is walked, and the
-    records have no origin. ``threshold`` is how many repeats are an N+1 (None: the setting).
-    A scope that is suspended (a generator between two values, a stream
+    records have no origin. ``threshold`` is how many repeats are an N+1; the setting's if it is
+    None. A scope that is suspended (a generator between two values, a stream
     between two chunks) leaves its recording and enters it again, so that what its consumer queries
     meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
-    copies of the context. Not to be entered twice at the same time.
+    copies of the context, and none of them holds the log. Not to be entered twice at the same time.
     """
+
+    close: Callable[[], None]
+    """End the recording for good."""
 
     def __init__(
         self,
@@ -50,10 +53,8 @@ class Recording:
         self.log = QueryLog()
         if origins and (threshold is not None or conf.NPLUSONE != "off"):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD)
-        self._aliases = _checked_aliases(using)
-        self._closed = False
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder = self._make_recorder(origins)
+        self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -62,46 +63,64 @@ class Recording:
         hook.add_recorder(self._recorder)
         return self.log
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it is entered in the current context."""
+        return hook.has_recorder(self._recorder)
+
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_recorder(self._recorder)
         current_task.set(self._outer_task)
 
-    def close(self) -> None:
-        """End the recording for good."""
-        self._closed = True
 
-    def _make_recorder(self, origins: bool) -> hook.Recorder:
-        # A closure, since its names are the cheapest to reach: this runs for every query.
-        append, aliases, records = self.log.append, self._aliases, self.log.raw
-        evidence = self.log.evidence
-        note = None if evidence is None else evidence.note
+def _make_recorder(
+    log: QueryLog, aliases: frozenset[str] | None, origins: bool
+) -> tuple[hook.Recorder, Callable[[], None]]:
+    """Return what writes to ``log``, and what ends it for good.
 
-        def record(
-            sql: Any,
-            params: Any,
-            many: bool,
-            connection: BaseDatabaseWrapper,
-            started: float,
-            duration: float,
-            error: BaseException | None,
-        ) -> None:
-            alias = connection.alias
-            if self._closed or (aliases is not None and alias not in aliases):
-                return
-            if type(sql) is not str:
-                sql = _text(sql, connection)
-            if many and not isinstance(params, list | tuple):
+    Once ended it does not hold the log: a task that outlives its request keeps a copy of the
+    context with the recorder in it, for as long as the process if it is a pool's.
+    """
+    # A closure, since its names are the cheapest to reach: this runs for every query.
+    append: Callable[[RawRecord], None] | None = log.append
+    note = None if log.evidence is None else log.evidence.note
+
+    def record(
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        started: float,
+        duration: float,
+        error: BaseException | None,
+    ) -> None:
+        alias = connection.alias
+        add = append
+        if add is None or (aliases is not None and alias not in aliases):
+            return
+        if type(sql) is not str:
+            sql = _text(sql, connection)
+        if many:
+            if not isinstance(params, list | tuple):
                 params = None  # An iterator that the driver has used up, or will.
-            failure = None if error is None else type(error)
-            # Up to CursorWrapper.execute() every frame is ours or Django's.
-            frame = _getframe(3)
-            origin, project = locate(frame) if origins else (None, None)
-            raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-            append(raw)
-            if note is not None:
-                note(raw, records, frame, project)
+        elif type(params) is list:
+            params = tuple(params)  # The caller's own: it may be changed and sent again.
+        elif type(params) is dict:
+            params = params.copy()
+        failure = None if error is None else type(error)
+        # Up to CursorWrapper.execute() every frame is ours or Django's.
+        frame = _getframe(3)
+        origin, project = locate(frame) if origins else (None, None)
+        raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
+        add(raw)
+        if note is not None:
+            note(raw, frame, project)
 
-        return record
+    def close() -> None:
+        nonlocal append, note
+        append = note = None
+
+    return record, close
 
 
 class ProcessRecording(Recording):
@@ -144,9 +163,11 @@ class ProcessRecording(Recording):
     ) -> None:
         """Record the statement, unless it was sent before the recording began."""
         stack: list[float] = self._started.__dict__.get("stack", [])
-        if stack:
-            started = stack.pop()
-            duration = perf_counter() - started
+        if not stack:
+            return
+        started = stack.pop()
+        duration = perf_counter() - started
+        if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)
 
 
@@ -171,7 +192,8 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
 
     Captures nest: each log has all queries of its own block. ``across_threads`` captures what every
     thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError``
-    for an alias that is not in ``DATABASES``, ``TypeError`` for one that is no string.
+    for an alias that is not in ``DATABASES`` and for no alias at all, ``TypeError`` for one that is
+    no string.
     """
 
     def __init__(
@@ -193,7 +215,10 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        recording = self._recordings.pop()
+        # Tasks and threads may share this object: the one to leave is the last of this context's.
+        own = (recording for recording in reversed(self._recordings) if recording.is_on)
+        recording = next(own, self._recordings[-1])
+        self._recordings.remove(recording)
         recording.__exit__()
         recording.close()
 
@@ -234,6 +259,8 @@ def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | No
         if alias not in connections.settings:
             known = ", ".join(sorted(connections.settings))
             raise ValueError(f"using={alias!r} is not in DATABASES; the aliases are: {known}.")
+    if not aliases:
+        raise ValueError(f"using={using!r} names no database; leave it out to listen to all.")
     return frozenset(aliases)
 
 

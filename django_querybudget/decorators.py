@@ -19,20 +19,21 @@ from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from sys import _getframe
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
-
-from django.http import StreamingHttpResponse
 
 from .budgets import Budget
 from .capture import Recording
 from .enforcement import enforce, in_tests
-from .middleware import is_sent_as_a_file, measured_stream
+from .middleware import is_streamed, measured_stream
 from .records import QueryLog
 from .reports import QueryReport
 from .scopes import wrap_callable
 from .view_budgets import MARK, declared_on_view
 from .views import measured_request
+
+if TYPE_CHECKING:
+    from django.http import StreamingHttpResponse
 
 __all__ = ["decorated", "query_budget"]
 
@@ -102,7 +103,11 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        recording, name = self._blocks.pop()
+        # Tasks and threads may share this object: the one to leave is the last of this context's.
+        own = (block for block in reversed(self._blocks) if block[0].is_on)
+        block = next(own, self._blocks[-1])
+        self._blocks.remove(block)
+        recording, name = block
         recording.__exit__()
         self._check(recording, name, in_flight=exc is not None)
 
@@ -133,7 +138,9 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return cast("type", cls)
 
     def _decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        name = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+        name = getattr(function, "__qualname__", repr(function))
+        if module := getattr(function, "__module__", None):
+            name = f"{module}.{name}"
 
         def open_scope() -> Any:
             request = measured_request.get()
@@ -154,18 +161,23 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self, recording: Recording, name: str, error: BaseException | None, result: Any
     ) -> None:
         """Check now, or when the response is done that the call returned."""
-        if isinstance(result, StreamingHttpResponse) and not is_sent_as_a_file(result):
-            measured_stream(
-                result,
-                recording,
-                lambda complete: self._check(
-                    recording, name, in_flight=not complete or not in_tests()
-                ),
-            )
+        if is_streamed(result):
+            self._check_when_streamed(recording, name, result)
         elif getattr(result, "is_rendered", True) is False:
             self._check_when_rendered(recording, name, result)
         else:
             self._check(recording, name, in_flight=error is not None)
+
+    def _check_when_streamed(
+        self, recording: Recording, name: str, response: StreamingHttpResponse
+    ) -> None:
+        def done(complete: bool) -> None:
+            self._check(recording, name, in_flight=not complete or not in_tests())
+
+        async def done_async(complete: bool) -> None:
+            done(complete)
+
+        measured_stream(response, recording, done, done_async)
 
     def _check_when_rendered(self, recording: Recording, name: str, response: Any) -> None:
         def render() -> Any:

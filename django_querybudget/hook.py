@@ -83,6 +83,7 @@ class Watcher(Protocol):
 
 
 _recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("querybudget_recorders", default=())
+_quiet: ContextVar[bool] = ContextVar("querybudget_quiet", default=False)
 _watchers: tuple[Watcher, ...] = ()
 _listening = False
 
@@ -101,10 +102,22 @@ def remove_recorder(recorder: Recorder) -> None:
 def unobserved() -> Iterator[None]:
     """Let no recorder hear of this context's statements: they are this library's own."""
     token = _recorders.set(())
+    quiet = _quiet.set(True)
     try:
         yield
     finally:
+        _quiet.reset(quiet)
         _recorders.reset(token)
+
+
+def is_unobserved() -> bool:
+    """Whether this context is inside of :func:`unobserved`, for recorders that are watchers."""
+    return _quiet.get()
+
+
+def has_recorder(recorder: Recorder) -> bool:
+    """Whether ``recorder`` hears of the statements of the current context."""
+    return any(other is recorder for other in _recorders.get())
 
 
 def add_watcher(watcher: Watcher) -> None:
@@ -142,11 +155,11 @@ def observe(
         duration = perf_counter() - started
         for watcher in watchers:
             _tell(watcher.after, sql, params, many, connection, error)
-        try:
-            for record in recorders:
+        for record in recorders:
+            try:
                 record(sql, params, many, connection, started, duration, error)
-        except Exception:
-            logger.exception("django_querybudget could not record a query; it did run.")
+            except Exception:
+                logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
 

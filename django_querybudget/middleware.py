@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeGuard, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
@@ -17,14 +17,16 @@ from django.http.response import HttpResponseBase
 from .capture import Recording
 from .conf import conf
 from .enforcement import enforce, enforce_nplusone, in_tests
-from .reporters import tell
+from .reporters import tell, tell_async
 from .reports import QueryReport
 from .view_budgets import Declared, view_budget
 from .views import measured_request, view_name_of
 
-__all__ = ["QueryBudgetMiddleware", "is_sent_as_a_file", "measured_stream"]
+__all__ = ["QueryBudgetMiddleware", "is_streamed", "measured_stream"]
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+Done = Callable[[bool], None]
+DoneAsync = Callable[[bool], Awaitable[None]]
 
 
 class QueryBudgetMiddleware:
@@ -52,7 +54,14 @@ class QueryBudgetMiddleware:
         recording = Recording(origins=conf.ORIGINS)
         with recording, _measuring(request):
             response = get_response(request)
-        return _report_when_done(recording, request, response)
+        if is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        declared = view_budget(request)
+        report = _report(recording, request, response, declared)
+        tell(report, request, response)
+        _enforce(report, declared)
+        return response
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         get_response = cast(
@@ -63,7 +72,14 @@ class QueryBudgetMiddleware:
         recording = Recording(origins=conf.ORIGINS)
         with recording, _measuring(request):
             response = await get_response(request)
-        return _report_when_done(recording, request, response)
+        if is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        declared = view_budget(request)
+        report = _report(recording, request, response, declared)
+        await tell_async(report, request, response)
+        _enforce(report, declared)
+        return response
 
 
 def _is_measured(request: HttpRequest) -> bool:
@@ -75,38 +91,45 @@ def _is_measured(request: HttpRequest) -> bool:
     return rate >= 1 or random.random() < rate  # noqa: S311 - a sample needs no secret
 
 
-def _report_when_done(
-    recording: Recording, request: HttpRequest, response: HttpResponseBase
-) -> HttpResponseBase:
-    """Report now, or at the end of a stream, whose queries run while it is sent."""
-    streaming = isinstance(response, StreamingHttpResponse) and not is_sent_as_a_file(response)
+def is_streamed(response: object) -> TypeGuard[StreamingHttpResponse]:
+    """Whether its queries run while it is sent, and whether that can be watched.
 
-    def done(complete: bool) -> None:
+    A file that the server may send with sendfile() is left alone: a wrapped one would turn it off.
+    """
+    return (
+        isinstance(response, StreamingHttpResponse)
+        and getattr(response, "file_to_stream", None) is None
+    )
+
+
+def _report_at_the_end(
+    recording: Recording, request: HttpRequest, response: StreamingHttpResponse
+) -> HttpResponseBase:
+    def done() -> tuple[QueryReport, Declared | None]:
         recording.close()
         declared = view_budget(request)
-        report = _report(recording, request, response, declared, streaming)
-        tell(report, request, response)
-        # A client that has half of a stream is better off with the other half than without.
-        in_flight = not complete or (streaming and not in_tests())
-        if declared is not None:
-            enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
-        enforce_nplusone(report, conf.NPLUSONE, in_flight=in_flight, logged=True)
+        return _report(recording, request, response, declared), declared
 
-    if not streaming:
-        # An error's response: its exception is not to be replaced by ours.
-        done(response.status_code < 500)
-        return response
-    return measured_stream(response, recording, done)
+    def report(complete: bool) -> None:
+        about, declared = done()
+        tell(about, request, response)
+        _enforce(about, declared, complete=complete)
+
+    async def report_async(complete: bool) -> None:
+        about, declared = done()
+        await tell_async(about, request, response)
+        _enforce(about, declared, complete=complete)
+
+    return measured_stream(response, recording, report, report_async)
 
 
 def measured_stream(
-    response: HttpResponseBase, recording: Recording, done: Callable[[bool], None]
+    response: StreamingHttpResponse, recording: Recording, done: Done, done_async: DoneAsync
 ) -> HttpResponseBase:
-    """Let ``recording`` record while a stream is sent; call ``done`` at its end, see _Stream."""
-    response = cast("StreamingHttpResponse", response)
+    """Let ``recording`` record while a stream is sent; one of the others is called at its end."""
     if response.is_async:
         chunks = cast("AsyncIterable[bytes]", response.streaming_content)
-        response.streaming_content = MeasuredAsyncStream(chunks, recording, done)
+        response.streaming_content = MeasuredAsyncStream(chunks, recording, done, done_async)
     else:
         response.streaming_content = MeasuredStream(
             cast("Iterable[bytes]", response.streaming_content), recording, done
@@ -114,9 +137,17 @@ def measured_stream(
     return response
 
 
-def is_sent_as_a_file(response: StreamingHttpResponse) -> bool:
-    """Whether the server may send it with sendfile(), which a wrapped stream would turn off."""
-    return getattr(response, "file_to_stream", None) is not None
+def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool = True) -> None:
+    """Raise or warn; ``complete`` is whether a stream came to its end. The reporters have logged.
+
+    An error's response is left alone: its exception is not to be replaced by ours. And a client
+    that has a whole stream but for its end is better off with that end.
+    """
+    in_flight = not complete or (report.status_code or 0) >= 500
+    in_flight = in_flight or (report.streaming and not in_tests())
+    if declared is not None:
+        enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
+    enforce_nplusone(report, conf.NPLUSONE, in_flight=in_flight, logged=True)
 
 
 def _report(
@@ -124,7 +155,6 @@ def _report(
     request: HttpRequest,
     response: HttpResponseBase,
     declared: Declared | None,
-    streaming: bool,
 ) -> QueryReport:
     view_name = view_name_of(request)
     return QueryReport(
@@ -134,7 +164,7 @@ def _report(
         view_name=view_name,
         method=request.method,
         status_code=response.status_code,
-        streaming=streaming,
+        streaming=is_streamed(response),
     )
 
 
@@ -157,9 +187,9 @@ class _Stream:
     went away) never reaches its ``finally``.
     """
 
-    def __init__(self, recording: Recording, done: Callable[[bool], None]) -> None:
+    def __init__(self, recording: Recording, done: Done) -> None:
         self._recording = recording
-        self._done: Callable[[bool], None] | None = done
+        self._done: Done | None = done
 
     def close(self) -> None:
         """Report, unless that was done; Django calls this with ``response.close()``."""
@@ -174,9 +204,7 @@ class _Stream:
 class MeasuredStream(_Stream, Iterator[bytes]):
     """The content of a sync ``StreamingHttpResponse``."""
 
-    def __init__(
-        self, chunks: Iterable[bytes], recording: Recording, done: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, chunks: Iterable[bytes], recording: Recording, done: Done) -> None:
         super().__init__(recording, done)
         self._chunks = iter(chunks)
 
@@ -193,9 +221,14 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
     """The content of an async ``StreamingHttpResponse``."""
 
     def __init__(
-        self, chunks: AsyncIterable[bytes], recording: Recording, done: Callable[[bool], None]
+        self,
+        chunks: AsyncIterable[bytes],
+        recording: Recording,
+        done: Done,
+        done_async: DoneAsync,
     ) -> None:
         super().__init__(recording, done)
+        self._done_async = done_async
         self._chunks = aiter(chunks)
 
     async def __anext__(self) -> bytes:
@@ -203,5 +236,7 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
             with self._recording:
                 return await anext(self._chunks)
         except BaseException as error:
-            self._finish(complete=isinstance(error, StopAsyncIteration))
+            done, self._done = self._done, None
+            if done is not None:
+                await self._done_async(isinstance(error, StopAsyncIteration))
             raise

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from .budgets import Budget, Violation
 from .conf import conf
+from .fingerprints import StatementKind
 from .growth import QueryGrowth, ShapeGrowth
 from .nplusone import Finding, find_nplusone
 from .nplusone.rendering import render_findings
@@ -21,6 +22,8 @@ __all__ = ["QueryReport", "Shape", "number", "render_growth"]
 # What a short report shows; -v shows all.
 MOST_SHAPES = 5
 MOST_PARAMETERS = 3
+
+_WRITE_AT_ONCE = "write the rows at once: bulk_create(), bulk_update() or update()."
 
 _MEASURED = {
     "max_queries": ("query executed", "queries executed"),
@@ -209,10 +212,12 @@ def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
         slowest = max(shapes, key=lambda shape: shape.milliseconds)
         return f"look at EXPLAIN of the slowest: {shortened(slowest.fingerprint)}"
     if exceeded.keys() <= {"writes"}:
-        return "write the rows at once: bulk_create(), bulk_update() or update()."
+        return _WRITE_AT_ONCE
     repeated = shapes[0]
     if repeated.count > 1:
         where = f" at {repeated.origins[0][0]}" if repeated.origins else ""
+        if repeated.queries[0].kind is StatementKind.WRITE:
+            return f"the query{where} writes {repeated.count} times: {_WRITE_AT_ONCE}"
         different = len({repr(query.params) for query in repeated.queries})
         if different == 1:
             return f"the query{where} asks for the same {repeated.count} times: keep its result."

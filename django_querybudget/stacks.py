@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import sysconfig
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ __all__ = [
     "find_origin",
     "is_project",
     "locate",
+    "position",
 ]
 
 
@@ -65,7 +67,10 @@ class Origin:
     """``Serializer.field`` of the REST framework field being rendered, if one was nearer."""
 
     def __str__(self) -> str:
-        path = os.path.relpath(self.filename) if os.path.isabs(self.filename) else self.filename
+        try:
+            path = os.path.relpath(self.filename) if os.path.isabs(self.filename) else self.filename
+        except (OSError, ValueError):  # The working directory is gone, or on another drive.
+            path = self.filename
         place = f"{self.filename if path.startswith('..') else path}:{self.line}"
         near = self.template or self.serializer_field
         return f"{near} ({place} in {self.function})" if near else f"{place} in {self.function}"
@@ -192,6 +197,29 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
     return (nearest[0], nearest[1], template_node, serializer), None
 
 
+if sys.version_info >= (3, 13):
+
+    def position(code: CodeType, instruction: int) -> int:
+        """Return a number for the place of an instruction, the same in every run of a loop."""
+        del code
+        return instruction
+
+else:
+    # A specialised instruction's f_lasti points into its inline cache: it changes as code warms up.
+    _positions: dict[tuple[int, int], tuple[CodeType, int]] = {}
+    _MOST_POSITIONS = 10_000
+
+    def position(code: CodeType, instruction: int) -> int:
+        """Return a number for the place of an instruction, the same in every run of a loop."""
+        key = (id(code), instruction)
+        found = _positions.get(key)
+        if found is None or found[0] is not code:
+            if len(_positions) >= _MOST_POSITIONS:
+                _positions.clear()
+            found = _positions[key] = (code, _line_of(code, instruction))
+        return found[1]
+
+
 def is_project(code: CodeType) -> bool:
     """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
     kind = _kind_of_file.get(code.co_filename)
@@ -218,7 +246,7 @@ def call_path(frame: FrameType | None) -> int:
             kind = _classify(filename)
         if kind == _PROJECT:
             if code is not last:
-                path = hash((path, id(code), frame.f_lasti))
+                path = hash((path, id(code), position(code, frame.f_lasti)))
                 last = code
         elif kind == _TEMPLATES:
             if code is _RENDER_ANNOTATED:
@@ -228,7 +256,7 @@ def call_path(frame: FrameType | None) -> int:
                 path = hash((path, id(frame.f_locals.get("field"))))
         elif code is _THREAD_HANDLER:
             for each in _waiting_chain(frame):
-                path = hash((path, id(each.f_code), each.f_lasti))
+                path = hash((path, id(each.f_code), position(each.f_code, each.f_lasti)))
         frame = frame.f_back
     return path
 

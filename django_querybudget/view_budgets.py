@@ -76,7 +76,11 @@ class Configured:
 
 
 Budgets = tuple[tuple[BudgetKey, Budget | None], ...]
-_last: tuple[Mapping[str, Any] | None, Budgets] = (None, ())
+Found = dict[tuple[str | None, str, str | None], Configured | None]
+
+# BUDGETS as it was last, what it says, and what was found in it for views already asked for.
+_last: tuple[Mapping[str, Any] | None, Budgets, Found] = (None, (), {})
+MOST_FOUND = 4096
 
 
 def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | None]]:
@@ -87,23 +91,43 @@ def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | No
         except (TypeError, ValueError) as error:
             raise InvalidSetting(
                 f'QUERYBUDGET["BUDGETS"][{text!r}]',
-                f"is {value!r} ({error})",
+                f"is {value!r} ({str(error).rstrip('.')})",
                 f"It accepts a number of queries, a dict of {', '.join(DIMENSIONS)}, or None.",
             ) from error
 
 
 def view_budget(request: HttpRequest) -> Declared | None:
     """Return the budget of the view that answers ``request``, decorators first; None for none."""
+    try:
+        return _view_budget(request)
+    except Exception:
+        # A defect of ours must not become the host's.
+        logger.exception("django_querybudget could not find the budget of %s.", request.path)
+        return None
+
+
+def _view_budget(request: HttpRequest) -> Declared | None:
     declared = declared_on_view(request)
     if declared is not None:
         return declared
     match = request.resolver_match
-    budgets = _configured()
+    budgets, found = _configured()
     if match is None or not budgets:
         return None
-    names = tuple(filter(None, (view_name_of(request), f"/{match.route}")))
+    view = (view_name_of(request), match.route, request.method)
+    if view not in found:
+        if len(found) >= MOST_FOUND:  # A client may invent methods.
+            found.clear()
+        found[view] = _matching(budgets, *view)
+    return found[view]
+
+
+def _matching(
+    budgets: Budgets, view_name: str | None, route: str, method: str | None
+) -> Configured | None:
+    names = tuple(filter(None, (view_name, f"/{route}")))
     for key, budget in budgets:
-        if key.matches(request.method or "", names):
+        if key.matches(method or "", names):
             return None if budget is None else Configured(budget)
     return None
 
@@ -120,12 +144,12 @@ def declared_on_view(request: HttpRequest) -> Declared | None:
     return None
 
 
-def _configured() -> Budgets:
+def _configured() -> tuple[Budgets, Found]:
     global _last
     written = conf.BUDGETS
     if _last[0] is not written:
-        _last = (written, _by_specificity(written))
-    return _last[1]
+        _last = (written, _by_specificity(written), {})
+    return _last[1:]
 
 
 def _by_specificity(written: Mapping[str, Any]) -> Budgets:

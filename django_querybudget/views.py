@@ -6,7 +6,6 @@ views and viewsets, django-ninja's operations.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -60,8 +59,9 @@ def ninja_operations(view: Any) -> list[Any]:
     if not getattr(view, "__module__", "").startswith("ninja."):
         return []
     path_view = getattr(view, "__self__", None)  # django-ninja up to 1.3: a bound method
-    if path_view is None and inspect.isfunction(view):
-        path_view = inspect.getclosurevars(view).nonlocals.get("self")
+    names = getattr(getattr(view, "__code__", None), "co_freevars", ())
+    if path_view is None and "self" in names:
+        path_view = view.__closure__[names.index("self")].cell_contents
     return list(getattr(path_view, "operations", ()))
 
 

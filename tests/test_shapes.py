@@ -24,8 +24,8 @@ from django_querybudget.shapes import shortened
             "SELECT DISTINCT … FROM a",
         ),
         (
-            'SELECT "a"."id", "b"."id", "b"."name" FROM "a" INNER JOIN "b" ON ("a"."x" = "b"."y")',
-            "SELECT … FROM a INNER JOIN b ON (…)",
+            'SELECT "a"."id", "a"."x", "a"."y", "a"."z" FROM "a" INNER JOIN "b" ON ("a"."x" = ?)',
+            "SELECT a.id, a.x, a.y, a.z FROM a INNER JOIN b ON (…)",
         ),
         ('INSERT INTO "a" ("x", "y") VALUES (...)', "INSERT INTO a (…) VALUES (...)"),
         ('UPDATE "a" SET "x" = ? WHERE "a"."id" = ?', "UPDATE a SET x = ? WHERE a.id = ?"),

@@ -8,7 +8,6 @@ What it costs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -16,7 +15,7 @@ from weakref import ref
 from django.db.models import Model
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 
-from django_querybudget.stacks import call_path
+from django_querybudget.stacks import call_path, position
 
 from .loads import Load, LoopKey
 
@@ -86,6 +85,8 @@ class Evidence:
 
     def __init__(self, threshold: int) -> None:
         self.threshold = threshold
+        self.records: list[RawRecord] = []
+        """All records, in their order."""
         self.sources: dict[str, Source] = {}
         """The queryset that first ran an SQL text."""
         self.loops: dict[LoopKey, int] = {}
@@ -98,14 +99,11 @@ class Evidence:
     def note(
         self,
         raw: RawRecord,
-        records: Sequence[RawRecord],
         frame: FrameType,
         project: FrameType | None,
     ) -> None:
-        """Take note of ``raw``, the latest of ``records``.
-
-        Its stack begins at ``frame``; the project's own part of it at ``project``.
-        """
+        """Take note of a record whose stack begins at ``frame``, the project's part at ``project``."""
+        self.records.append(raw)
         sql, origin = raw[0], raw[8]
         if sql not in self._seen:
             self._seen.add(sql)
@@ -114,14 +112,15 @@ class Evidence:
             return
         code, instruction, node, serializer = origin
         # place_key() and the path, without a call: this runs for every query.
-        key = (sql, id(code), instruction, id(node), serializer, call_path(project))
+        where = -1 if code is None else position(code, instruction)
+        key = (sql, id(code), where, id(node), serializer, call_path(project))
         self._key_of[id(raw)] = key
         repeats = self.loops.get(key, 0) + 1
         self.loops[key] = repeats
         if repeats == self.threshold:
             from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
 
-            self.loads[key] = read_load(self, raw, records, frame)
+            self.loads[key] = read_load(self, raw, self.records, frame)
 
     def key_of(self, raw: RawRecord) -> LoopKey | None:
         """Return text, place and call path of a record; None if it has no origin."""

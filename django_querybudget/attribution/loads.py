@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
-from django_querybudget.stacks import RawOrigin
+from django_querybudget.stacks import RawOrigin, position
 
 __all__ = ["Filter", "Load", "LoadKind", "LoopKey", "PlaceKey", "Provenance", "Step", "place_key"]
 
@@ -22,7 +22,8 @@ LoopKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None, int]
 def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
     """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
     code, instruction, template_node, serializer = origin
-    return sql, id(code), instruction, id(template_node), serializer
+    where = -1 if code is None else position(code, instruction)
+    return sql, id(code), where, id(template_node), serializer
 
 
 class LoadKind(Enum):

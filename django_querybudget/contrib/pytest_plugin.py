@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import TestCase
 
 import pytest
-from _pytest.unittest import TestCaseFunction
 
 if TYPE_CHECKING:
     from django_querybudget.budgets import Budget
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         conf.overrides["VERBOSITY"] = min(config.option.verbose, 2)
     mode = config.option.querybudget
-    if not mode:
+    if not mode or config.option.collectonly:
         return
     if not _has_settings():
         raise pytest.UsageError(
@@ -106,7 +106,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     function = item.obj
     item.obj = measured = _measured(item, function, _budget(marker))
-    case = item.instance if isinstance(item, TestCaseFunction) else None
+    case = item.instance if item.cls and issubclass(item.cls, TestCase) else None
     if case is not None:
         # unittest finds the method by its name.
         setattr(case, item.name, measured)
@@ -162,6 +162,11 @@ class RatchetPlugin:
         self.outcome = self.run.finish(_chosen(session.config), passed=exitstatus == 0)
         if self.outcome.failed and exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind if the session did not come to its end."""
+        if self.outcome is None:
+            self.run.abandon()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print what is above its line, what got better, what is stale."""

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django_querybudget.attribution import Evidence, Load, LoadKind
+from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
 from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
 from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.stacks import Origin
@@ -46,7 +46,7 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
     for raw in log.raw:
         if raw[7] is None:
             origin = raw[8]
-            place = None if origin is None else (id(origin[0]), origin[1], id(origin[2]), origin[3])
+            place = None if origin is None else place_key("", origin)
             places.setdefault((raw[3], place), []).append(raw)
     groups: dict[Hashable, list[RawRecord]] = {}
     for key, records in places.items():

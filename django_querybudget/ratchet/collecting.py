@@ -27,6 +27,8 @@ __all__ = ["SPOOL_VARIABLE", "collect", "read_spool", "start", "stop"]
 SPOOL_VARIABLE = "QUERYBUDGET_SPOOL"
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
 
+_MEASURED = {"SAMPLE_RATE": 1.0, "ORIGINS": True}
+
 _highest: dict[Key, Line] = {}
 _lock = Lock()
 
@@ -37,7 +39,7 @@ def start(spool: Path) -> None:
     Every request is measured, and the middleware is put first if the settings do not have it.
     """
     os.environ[SPOOL_VARIABLE] = str(spool)
-    conf.overrides["SAMPLE_RATE"] = 1.0
+    conf.overrides.update(_MEASURED)
     if MIDDLEWARE not in settings.MIDDLEWARE:
         settings.MIDDLEWARE = [MIDDLEWARE, *settings.MIDDLEWARE]
     queries_measured.connect(_on_measured, dispatch_uid=__name__)
@@ -46,7 +48,8 @@ def start(spool: Path) -> None:
 def stop() -> None:
     """Undo :func:`start`, but for the middleware."""
     os.environ.pop(SPOOL_VARIABLE, None)
-    conf.overrides.pop("SAMPLE_RATE", None)
+    for name in _MEASURED:
+        conf.overrides.pop(name, None)
     queries_measured.disconnect(dispatch_uid=__name__)
     _highest.clear()
 

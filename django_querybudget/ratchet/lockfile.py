@@ -80,9 +80,7 @@ _WAY_OUT = (
 
 def _rendered(lockfile: LockFile) -> Iterator[str]:
     yield f"{_HEADER}format = {FORMAT}\nrun = {_string(lockfile.run)}\n"
-    for key in sorted(
-        lockfile.lines, key=lambda key: (-KINDS.index(key[0]), key[1]), reverse=False
-    ):
+    for key in sorted(lockfile.lines, key=lambda key: (KINDS.index(key[0]), key[1])):
         line = lockfile.lines[key]
         yield f"\n[{key[0]}.{_string(key[1])}]\n"
         for name in Line.NUMBERS:
@@ -115,7 +113,7 @@ class _Parser:
             raise LockFileError(
                 f"{self.path}{self.at('format')}: format {version} was recorded by a newer "
                 f"django-querybudget; this one reads format {FORMAT}. Upgrade it. "
-                "The file was left as it is."
+                "It was left as it is."
             )
         run = data.pop("run", "")
         if not isinstance(run, str):

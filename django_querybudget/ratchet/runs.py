@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -55,23 +56,29 @@ class Run:
 
     def start(self) -> None:
         """Collect from now on, in this process and in those it starts."""
-        self._spool = Path(tempfile.mkdtemp(prefix="querybudget-"))
+        self._spool = Path(tempfile.mkdtemp(prefix="querybudget-spool-"))
         collecting.start(self._spool)
+
+    def abandon(self) -> None:
+        """Throw away what was collected."""
+        collecting.stop()
+        shutil.rmtree(self._spool, ignore_errors=True)
 
     def finish(self, run: str, *, passed: bool) -> Outcome:
         """Compare, and write the file if the mode asks for it and all tests ``passed``.
 
-        ``run`` says how the tests were chosen. Raises ``OSError`` if the file cannot be written.
+        ``run`` says how the tests were chosen.
         """
         collecting.stop()
         measured = collecting.read_spool(self._spool)
-        shutil.rmtree(self._spool, ignore_errors=True)
-        shown = self.path.name
+        self.abandon()
+        shown = os.path.relpath(self.path)
         if not measured:
             return Outcome(
                 text="No view and no marked test was measured: does the suite use the test client, "
                 'and is QUERYBUDGET["ENABLED"] true?',
-                failed=self.mode != "record",
+                # A few tests may well have no view among them.
+                failed=self.mode != "record" and run == self._file.run,
             )
         comparison = compare(self._file, measured, run)
         if not passed:
@@ -85,7 +92,10 @@ class Run:
                 if self.mode == "record"
                 else tightened(self._file, comparison)
             )
-            lockfile.write(self.path, new)
+            try:
+                lockfile.write(self.path, new)
+            except OSError as error:
+                return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
         raised = self.mode == "record" and rewritten
         text = render(comparison, shown, rewritten=raised, again=self.again)
         if rewritten:

@@ -67,8 +67,8 @@ class _Write(ast.NodeTransformer):
         assert fix.place is not None
         self.written = 0
         self._line = fix.place.line
-        # A chain over several lines is evaluated at the line of its last call.
-        self._last = fix.place.line + (0 if fix.built else 3)
+        # What is evaluated stands further down in its statement (before Python 3.12).
+        self._last = fix.place.line + (0 if fix.built else 25)
         chain = ast.parse(fix.code, mode="eval").body
         self._only = self._take_only(chain)
         start = chain if self._only is None else chain.func.value  # type: ignore[attr-defined]
