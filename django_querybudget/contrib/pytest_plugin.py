@@ -151,7 +151,7 @@ class RatchetPlugin:
 
         path = config.rootpath / config.option.querybudget_file
         try:
-            self.run: Run = Run(mode=mode, path=path, again="pytest --querybudget=record")
+            self.run: Run = Run(mode=mode, path=path, command="pytest --querybudget={mode}")
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None

@@ -49,9 +49,9 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
             f"Say which tests after two dashes: manage.py querybudget {mode} -- test [arguments]",
             returncode=2,
         )
-    again = "manage.py querybudget record -- " + " ".join(words)
+    typed = "manage.py querybudget {mode} -- " + " ".join(words)
     try:
-        ratchet = Run(mode=mode, path=Path(options["file"]), again=again)
+        ratchet = Run(mode=mode, path=Path(options["file"]), command=typed)
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     conf.overrides["VERBOSITY"] = min(max(options["verbosity"] - 1, 0), 2)

@@ -44,15 +44,16 @@ class Run:
     """One of :data:`MODES`."""
     path: Path
     """The file."""
-    again: str
-    """The command that records, as a person types it."""
+    command: str
+    """What a person types to run it, with ``{mode}`` in place of the mode."""
     _file: LockFile = field(init=False)
     _spool: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self._file = lockfile.read(self.path)
         if self.mode != "record" and not self.path.exists():
-            raise LockFileError(f"{self.path}: there is no such file: {self.again} first.")
+            record = self.command.replace("{mode}", "record")
+            raise LockFileError(f"{self.path}: there is no such file: {record} first.")
 
     def start(self) -> None:
         """Collect from now on, in this process and in those it starts."""
@@ -97,7 +98,7 @@ class Run:
             except OSError as error:
                 return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
         raised = self.mode == "record" and rewritten
-        text = render(comparison, shown, rewritten=raised, again=self.again)
+        text = render(comparison, shown, rewritten=raised, command=self.command)
         if rewritten:
             text += f"\nWrote {len(new.lines)} lines to {shown}."
         elif self.mode != "check":

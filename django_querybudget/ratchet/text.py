@@ -15,13 +15,13 @@ __all__ = ["github_annotations", "headline", "render"]
 MOST_NAMES = 8
 
 
-def render(comparison: Comparison, path: str, *, rewritten: bool, again: str) -> str:
+def render(comparison: Comparison, path: str, *, rewritten: bool, command: str) -> str:
     """Return the whole comparison as text; empty if there is nothing to say.
 
-    ``path`` is the file as a person names it, ``rewritten`` whether it was written now, ``again``
-    the command that records.
+    ``path`` is the file as a person names it, ``rewritten`` whether it was recorded anew,
+    ``command`` what a person types, with ``{mode}`` in it.
     """
-    return "\n".join(_lines(comparison, path, rewritten, again))
+    return "\n".join(_lines(comparison, path, rewritten, command))
 
 
 def headline(change: Change) -> str:
@@ -53,8 +53,9 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
         yield f"::error {written}::{_escaped(message)}"
 
 
-def _lines(comparison: Comparison, path: str, rewritten: bool, again: str) -> Iterator[str]:
+def _lines(comparison: Comparison, path: str, rewritten: bool, command: str) -> Iterator[str]:
     above, better = comparison.above, comparison.better
+    record, tighten = (command.replace("{mode}", mode) for mode in ("record", "tighten"))
     if above and not rewritten:
         yield f"{_names(len(above), 'is', 'are')} above the line in {path}:"
     for change in above:
@@ -66,7 +67,7 @@ def _lines(comparison: Comparison, path: str, rewritten: bool, again: str) -> It
             yield from _shape(shape, f"{shape.count} → {now} x")
     if above and not rewritten:
         yield ""
-        yield f"Next: repair them; or, if every query is needed, {again} and commit {path}."
+        yield f"Next: repair them; or, if every query is needed, {record} and commit {path}."
     if better:
         yield f"{_names(len(better), 'got', 'got')} better:"
         yield from (f"  {headline(change)}" for change in better)
@@ -77,7 +78,7 @@ def _lines(comparison: Comparison, path: str, rewritten: bool, again: str) -> It
     if comparison.stale:
         yield _listed("stale, pruned" if rewritten else "stale", comparison.stale)
     if not rewritten and (better or comparison.unrecorded or comparison.stale):
-        yield f"To lower and prune lines: --querybudget=tighten. To add lines: {again}."
+        yield f"To lower and prune lines: {tighten}. To add lines: {record}."
 
 
 def _shape(shape: ShapeCount, counts: str) -> Iterator[str]:
