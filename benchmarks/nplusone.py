@@ -149,8 +149,9 @@ def alarms_of(tool: str) -> dict[str, list[Alarm]]:
     """Run every case of the corpus under a tool."""
     from asgiref.sync import async_to_sync  # noqa: PLC0415
     from django.db import transaction  # noqa: PLC0415
-    from tests.nplusone.corpus import CASES, Run  # noqa: PLC0415
+
     from tests.nplusone.cases_all import MODULES  # noqa: PLC0415
+    from tests.nplusone.corpus import CASES, Run  # noqa: PLC0415
 
     assert MODULES
     found = {}

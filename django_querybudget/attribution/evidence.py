@@ -102,7 +102,10 @@ class Evidence:
         frame: FrameType,
         project: FrameType | None,
     ) -> None:
-        """Take note of a record whose stack begins at ``frame``, the project's part at ``project``."""
+        """Take note of a record.
+
+        Its stack begins at ``frame``; the project's own part of it at ``project``.
+        """
         self.records.append(raw)
         sql, origin = raw[0], raw[8]
         if sql not in self._seen:

@@ -145,7 +145,8 @@ def _paths(
 ) -> Iterator[tuple[Source, tuple[Step, ...]]]:
     """Yield how rows of ``source`` lead to instances of ``model``, and from which queryset."""
     own = source.query.model
-    root, prefix = source, ()
+    root = source
+    prefix: tuple[Step, ...] = ()
     if source.prefetch_to is not None:
         parent = next(
             (each for each in evidence.sources.values() if each.query is source.parent_query), None

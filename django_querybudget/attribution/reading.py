@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import django
-from django.db.models import Manager, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.fields.related_descriptors import (
     ForwardManyToOneDescriptor,
     ReverseOneToOneDescriptor,
@@ -28,10 +28,10 @@ from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from .loads import Load, LoadKind, Provenance, Step
 from .provenance import find_provenance, steps_along
+from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
     conditions,
     last_filter,
-    quoted,
     related_filters,
     relation_of,
     step_of,
@@ -120,7 +120,7 @@ class _Reading:
             self._note_descriptor(frame, code)
         elif code.co_filename.startswith(_DJANGO) and self.descriptor is None:
             # By type(): isinstance() of a lazy object evaluates it, and `or` a queryset.
-            found = frame.f_locals.get("self")
+            found: Any = frame.f_locals.get("self")
             kind = type(found)
             if issubclass(kind, RawQuerySet):
                 self.raw_model = found.model
@@ -168,8 +168,9 @@ class _Reading:
             return Load(kind=LoadKind.BATCH, operation=self.operation)
         if self.descriptor is not None:
             return self._descriptor_load(*self.descriptor)
-        if self.prefetches:
-            return self._prefetch_load()
+        return self._prefetch_load() if self.prefetches else self._other_load()
+
+    def _other_load(self) -> Load:
         writes = statement_kind(self.record[0]) is StatementKind.WRITE
         if self.saver is not None:
             name, instance, fields = self.saver
@@ -203,8 +204,9 @@ class _Reading:
             if target is not None and target.name == relation.object_id_field_name:
                 key = getattr(condition, "rhs", None)
                 for value in caller.f_locals.values():
+                    # By type(): isinstance() of a lazy object evaluates it.
                     if issubclass(type(value), owner) and str(value.pk) == str(key):
-                        return value
+                        return cast("Model", value)
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
@@ -287,7 +289,7 @@ class _Reading:
         owner = None if instance is None else type(instance)
         found = relation_of(queryset.query, owner, known)
         if found is None and manager is not None:
-            found = _relation_of_manager(manager)
+            found = relation_of_manager(manager)
         if instance is None:
             instance = getattr(manager, "instance", None)
         if instance is None:
@@ -306,11 +308,11 @@ class _Reading:
             owner=None if found is None else found[0],
             step=step,
             operation=self.operation or "all",
-            refinements=tuple(_refinements(queryset, self.operation)),
-            chain=_chain(queryset),
+            refinements=tuple(refinements(queryset, self.operation)),
+            chain=chain_of(queryset),
             filters=related_filters(queryset, relation),
             last=last_filter(queryset),
-            aggregate=_aggregate(self.arguments) if self.operation == "aggregate" else None,
+            aggregate=plain_aggregate(self.arguments) if self.operation == "aggregate" else None,
             prefetched=prefetched,
             provenance=provenance,
         )
@@ -330,60 +332,3 @@ def _outward(frame: FrameType | None) -> Iterator[FrameType]:
             return
         yield frame
         frame = frame.f_back
-
-
-def _relation_of_manager(manager: Manager[Any] | Any) -> tuple[type[Model], Any] | None:
-    """Return the relation of a related manager that counts on its through table."""
-    owner = type(manager.instance)
-    name = getattr(manager, "prefetch_cache_name", None)
-    for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
-        if name is not None and name in (relation.name, step_of(relation).accessor):
-            return owner, relation
-    return None
-
-
-def _refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
-    query: Any = queryset.query
-    if queryset._fields is not None:  # type: ignore[attr-defined]
-        yield "values"
-    if query.order_by and operation not in ("first", "last"):
-        yield "order_by"
-    if query.is_sliced and operation not in ("first", "last", "exists", "get"):
-        yield "slice"
-    if query.distinct:
-        yield "distinct"
-    if query.annotations:
-        yield "annotate"
-    if query.deferred_loading[0]:
-        yield "defer" if query.deferred_loading[1] else "only"
-    if isinstance(query.select_related, dict) and query.select_related:
-        yield "select_related"
-
-
-def _chain(queryset: QuerySet[Any]) -> str | None:
-    """Return the refinements as code to put after ``filter()``; None if they are no plain code."""
-    query: Any = queryset.query
-    if set(_refinements(queryset, "")) - {"order_by", "slice"}:
-        return None
-    code = ""
-    if query.order_by:
-        if not all(isinstance(name, str) for name in query.order_by):
-            return None
-        code = f".order_by({', '.join(map(quoted, query.order_by))})"
-    if query.is_sliced:
-        low = query.low_mark or ""
-        code += f"[{low}:{'' if query.high_mark is None else query.high_mark}]"
-    return code
-
-
-def _aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
-    args, kwargs = arguments.get("args", ()), arguments.get("kwargs", {})
-    pairs = [*kwargs.items(), *((each.default_alias, each) for each in args)]
-    if len(pairs) != 1:
-        return None
-    alias, expression = pairs[0]
-    sources = expression.get_source_expressions()
-    name = getattr(sources[0], "name", None) if sources else None
-    if not name or any(sources[1:]) or expression.distinct:
-        return None
-    return alias, type(expression).__name__, str(name)

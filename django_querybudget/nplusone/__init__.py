@@ -18,10 +18,11 @@ from django_querybudget.stacks import Origin
 
 from .allowlist import allowed, ignored_at
 from .detection import Loop, find_loops
+from .expressions import lookup_fix, write_fix
 from .findings import Cause, Finding, Fix
 from .places import find_built
 from .roots import Root, find_root
-from .suggestions import Draft, Part, lookup_fix, write_fix
+from .suggestions import Draft, Part
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
 

@@ -38,7 +38,7 @@ __all__ = ["PeersMeasured", "TracedFetchMode", "fetch_peers", "measure_fetch_pee
 _with_peers: ContextVar[bool] = ContextVar("querybudget_fetch_peers", default=False)
 
 
-class TracedFetchMode(_FetchMode):
+class TracedFetchMode(_FetchMode):  # type: ignore[misc]  # Any to mypy, see above
     """Loads one instance's relation or field, as ``FETCH_ONE``; keeps where it was made."""
 
     __slots__ = ("origin",)
@@ -50,7 +50,7 @@ class TracedFetchMode(_FetchMode):
 
     def fetch(self, fetcher: Any, instance: models.Model) -> None:
         """Load for ``instance``; for all its peers inside of :func:`fetch_peers`."""
-        mode: Any = models.FETCH_PEERS if _with_peers.get() else models.FETCH_ONE  # type: ignore[attr-defined]
+        mode: Any = models.FETCH_PEERS if _with_peers.get() else models.FETCH_ONE
         mode.fetch(fetcher, instance)
 
     def __reduce__(self) -> str | tuple[Any, ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from django_querybudget.attribution import Filter, Load, LoadKind, Step
-from django_querybudget.attribution.relations import is_plain, quoted, relation_of, step_of
+from django_querybudget.attribution import Load, LoadKind, Step
+from django_querybudget.attribution.relations import quoted, relation_of, step_of
 from django_querybudget.stacks import RawOrigin
 
+from .expressions import annotation, conditions_in_python, keywords
 from .roots import Root
 
-__all__ = ["Draft", "Part", "lookup_fix", "write_fix"]
-
-_AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
+__all__ = ["Draft", "Part"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Draft:
             self._prefetch(whole)
             return Part(saves=count - 1)
         if load.prefetched:
-            return self._bypassed(load, count)
+            return self._bypassed(load, load.step, count)
         return self._related(load, count, path, whole)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
@@ -67,10 +67,9 @@ class Draft:
         _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
         return Part(saves=count)
 
-    def _bypassed(self, load: Load, count: int) -> Part | None:
-        assert load.step is not None
-        rows = f"{_variable(load)}.{load.step.accessor}.all()"
-        conditions = _conditions_in_python(load.filters, "each")
+    def _bypassed(self, load: Load, step: Step, count: int) -> Part | None:
+        rows = f"{_variable(load)}.{step.accessor}.all()"
+        conditions = conditions_in_python(load.filters, "each")
         if conditions is None:
             return None
         kept = rows if not conditions else f"[each for each in {rows} if {conditions}]"
@@ -87,47 +86,43 @@ class Draft:
     def _related(
         self, load: Load, count: int, path: tuple[Step, ...], whole: tuple[Step, ...]
     ) -> Part | None:
-        assert load.step is not None
-        accessor, variable = load.step.accessor, _variable(load)
         if load.operation in ("count", "exists", "aggregate"):
-            annotation = _annotation(load, path)
-            if annotation is None:
-                return None
-            name, code = annotation
-            if all(step.joins for step in path):
-                _put(self.annotated, f"{name}={code}")
-                return Part(saves=count, use=f"{_variable_of(self.root)}.{name}")
-            name, code = _annotation(load, ()) or annotation
-            owner = "" if load.owner is None else load.owner.__name__
-            lookup = "__".join(step.accessor for step in path)
-            _put(self.nested.setdefault(lookup, (owner, []))[1], f"{name}={code}")
-            return Part(saves=count, use=f"{variable}.{name}")
-        if load.operation in ("first", "last") and load.filters == () and not load.refinements:
-            self._prefetch(whole)
-            if load.operation == "first" and load.model is not None and load.model._meta.ordering:
-                return Part(saves=count - 1)  # An ordered queryset's first() reads the prefetch.
-            rows = f"{variable}.{accessor}.all()"
-            chosen = f"iter({rows})" if load.operation == "first" else f"reversed({rows})"
-            return Part(saves=count - 1, use=f"next({chosen}, None)")
-        if load.operation not in ("all", "iterator"):
-            return None
+            return self._annotate(load, count, path)
         if load.filters == () and not load.refinements:
             self._prefetch(whole)
-            return Part(saves=count - 1)
-        if not load.filters and load.filters is not None and load.chain == "":
+            return Part(saves=count - 1, use=_one_of_all(load, whole[-1]))
+        if load.operation in ("all", "iterator"):
+            return self._prefetch_chosen(load, count, whole)
+        return None
+
+    def _annotate(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+        if all(step.joins for step in path):
+            found = annotation(load, path)
+            if found is None:
+                return None
+            _put(self.annotated, f"{found[0]}={found[1]}")
+            return Part(saves=count, use=f"{_variable_of(self.root)}.{found[0]}")
+        # Behind a relation of many rows: annotate the rows that are prefetched.
+        found = annotation(load, ())
+        if found is None or load.owner is None:
             return None
-        written = _keywords(load.filters)
-        if written is None or load.chain is None or load.model is None:
+        lookup = "__".join(step.accessor for step in path)
+        names = self.nested.setdefault(lookup, (load.owner.__name__, []))[1]
+        _put(names, f"{found[0]}={found[1]}")
+        return Part(saves=count, use=f"{_variable(load)}.{found[0]}")
+
+    def _prefetch_chosen(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
+        written = keywords(load.filters)
+        if written is None or (not load.chain and not written) or load.model is None:
             return None
-        lookup = "__".join(step.accessor for step in whole)
-        filtered = f".filter({written})" if written else ".all()" if not load.chain else ""
-        name = f"chosen_{accessor}"
-        _put(
-            self.prefetched,
-            f"Prefetch({quoted(lookup)}, queryset={load.model.__name__}.objects"
-            f"{filtered}{load.chain}, to_attr={quoted(name)})",
-        )
-        return Part(saves=count - 1, use=f"{variable}.{name}")
+        if load.chain is None:
+            return None
+        filtered = f".filter({written})" if written else ""
+        rows = f"{load.model.__name__}.objects{filtered}{load.chain}"
+        lookup = quoted("__".join(step.accessor for step in whole))
+        name = f"chosen_{whole[-1].accessor}"
+        _put(self.prefetched, f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})")
+        return Part(saves=count - 1, use=f"{_variable(load)}.{name}")
 
     def _prefetch(self, path: tuple[Step, ...]) -> None:
         _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
@@ -178,7 +173,8 @@ class Draft:
 
     def _loaded_fields(self) -> str:
         source = self.root.source
-        loading = getattr(getattr(source, "query", None), "deferred_loading", (frozenset(), True))
+        query = None if source is None else source.query
+        loading: tuple[Any, bool] = getattr(query, "deferred_loading", (frozenset(), True))
         names, deferred = set(loading[0]), loading[1]
         if not deferred:
             order = [*sorted(names - set(self.fields)), *self.fields]
@@ -201,116 +197,11 @@ def _variable_of(root: Root) -> str:
     return str(root.model._meta.model_name)
 
 
-def _keywords(filters: tuple[Filter, ...] | None, prefix: str = "") -> str | None:
-    if filters is None or not all(is_plain(value) for _, value in filters):
-        return None
-    return ", ".join(f"{prefix}{lookup}={_literal(value)}" for lookup, value in filters)
-
-
-def _literal(value: object) -> str:
-    return quoted(value) if type(value) is str else repr(value)
-
-
-def _conditions_in_python(filters: tuple[Filter, ...] | None, name: str) -> str | None:
-    if filters is None:
-        return None
-    conditions = []
-    for lookup, value in filters:
-        if "__" in lookup or not is_plain(value):
-            return None
-        conditions.append(f"{name}.{lookup} == {_literal(value)}")
-    return " and ".join(conditions)
-
-
-def _annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
-    """Return the annotation's name and code that answers a related query for all rows at once."""
-    assert load.step is not None
-    prefix = "__".join(step.lookup for step in path)
-    before = f"{prefix.replace('__', '_')}_" if prefix else ""
-    relation = f"{prefix}__{load.step.lookup}" if prefix else load.step.lookup
-    outer = f"OuterRef({quoted(prefix or 'pk')})"
-    accessor = load.step.accessor
-    if set(load.refinements) - {"order_by"} or load.filters is None:
-        return None
-    if load.operation == "count":
-        condition = _keywords(load.filters, f"{relation}__")
-        if condition is None:
-            return None
-        suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
-        name = f"{before}{accessor}{suffix}_count"
-        only = f", filter=Q({condition})" if condition else ""
-        return name, f"Count({quoted(relation)}{only}, distinct=True)"
-    condition = _keywords(load.filters)
-    if condition is None or load.model is None or not load.step.field:
-        return None
-    rows = f"{load.model.__name__}.objects.filter({load.step.field}={outer}" + (
-        f", {condition})" if condition else ")"
-    )
-    if load.operation == "exists":
-        return f"{before}has_{accessor}", f"Exists({rows})"
-    if load.aggregate is None or load.aggregate[1] not in _AGGREGATES:
-        return None
-    _, function, column = load.aggregate
-    by = quoted(load.step.field)
-    return (
-        f"{before}{accessor}_{function.lower()}_{column}",
-        f"Subquery({rows}.order_by().values({by}).annotate("
-        f'value={function}({quoted(column)})).values("value"))',
-    )
-
-
-def lookup_fix(load: Load) -> str | None:
-    """Return the one query that answers what a loop of look-ups asks one by one."""
-    if load.model is None:
-        return None
-    if not load.filters:
-        return _grouped(load)
-    model, (first, *more) = load.model, load.filters
-    name = first.lookup.removesuffix("__exact")
-    if "__" in name or name.endswith("__in"):
-        return None
-    field = next((each for each in model._meta.concrete_fields if each.attname == name), None)
-    if field is None:
-        return None
-    values = f"{name}s" if not name.endswith("s") else f"{name}es"
-    if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
-        return f"{model.__name__}.objects.in_bulk({values})"
-    if load.operation == "get" and not more and field.unique:
-        return f"{model.__name__}.objects.in_bulk({values}, field_name={quoted(name)})"
-    rest = _keywords(tuple(more))
-    if rest is None:
-        return None
-    rows = f"{model.__name__}.objects.filter({name}__in={values}{f', {rest}' if rest else ''})"
-    if load.operation == "count":
-        return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
-    if load.operation == "exists":
-        return f"{rows}.values_list({quoted(name)}, flat=True).distinct()"
-    if load.operation == "aggregate" and load.aggregate is not None:
-        alias, function, column = load.aggregate
-        return f"{rows}.values({quoted(name)}).annotate({alias}={function}({quoted(column)}))"
-    return rows if load.operation in ("all", "get", "first", "last", "iterator") else None
-
-
-def _grouped(load: Load) -> str | None:
-    """Return what answers for all values of the one condition that a loop varies."""
-    if load.last is None or load.operation != "count" or "__" in load.last.lookup:
-        return None
-    return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
-
-
-def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
-    """Return the bulk method that writes what a loop writes one by one."""
-    if load.model is None:
-        return None
-    model = load.model.__name__
-    rows = f"{load.model._meta.model_name}_list"
-    if load.operation == "create":
-        return f"{model}.objects.bulk_create({rows})"
-    if load.operation in ("get_or_create", "update_or_create"):
-        return f"{model}.objects.bulk_create({rows}, ignore_conflicts=True)"
-    if load.operation == "delete":
-        return f"{model}.objects.filter(pk__in=[each.pk for each in {rows}]).delete()"
-    if load.operation == "save":
-        names = load.fields or columns
-        return f"{model}.objects.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
-    return None
+def _one_of_all(load: Load, step: Step) -> str | None:
+    """Return how to read the first or last row of a prefetch, where the method would query."""
+    rows = f"{_variable(load)}.{step.accessor}.all()"
+    if load.operation == "last":
+        return f"next(reversed({rows}), None)"
+    if load.operation == "first" and not (load.model is not None and load.model._meta.ordering):
+        return f"next(iter({rows}), None)"
+    return None  # An ordered queryset's first() reads the prefetch.

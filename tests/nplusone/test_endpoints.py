@@ -8,24 +8,24 @@ import types
 from types import ModuleType
 from typing import Any
 
+import pytest
+from django.db import models
+from django.test import Client, override_settings
+
 import accounts.models
 import accounts.views_naive
 import jobs.models
 import jobs.views_naive
 import payment.models
 import payment.views_naive
-import pytest
 import rating.models
 import rating.views_naive
-from django.db import models
-from django.test import Client, override_settings
-from marketplace.measuring import NAMES
-from marketplace.sample_data import fill
-from marketplace.urls import endpoints
-
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Cause, Finding, Fix, find_nplusone
 from django_querybudget.records import QueryLog
+from marketplace.measuring import NAMES
+from marketplace.sample_data import fill
+from marketplace.urls import endpoints
 
 from .corpus import fixes_of
 
@@ -81,14 +81,14 @@ class _Write(ast.NodeTransformer):
     def _take_only(self, chain: Any) -> list[ast.expr] | None:
         return chain.args if chain.func.attr == "only" else None
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 - as ast calls it
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if self._only is not None and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "only":  # It stands after ours, and would undo it.
-                node.args = self._only
+        method = getattr(node.func, "attr", "")
+        if self._only is not None and method == "only":  # It stands after ours: it would undo it.
+            node.args = self._only
         return node
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         manager = self._start.attr == "objects"
         same = ast.unparse(node) == ast.unparse(self._start) if manager else True
@@ -117,7 +117,7 @@ def _rewritten(module: ModuleType, fixes: tuple[Fix, ...]) -> ModuleType:
 
 
 def _urls(fixes: tuple[Fix, ...]) -> ModuleType:
-    from django.urls import include, path  # noqa: PLC0415
+    from django.urls import include, path
 
     views: Any = {name: _rewritten(module, fixes) for name, module in VIEWS.items()}
     urls: Any = types.ModuleType("rewritten_urls")
