@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from django_querybudget import Budget
+from django_querybudget.nplusone import find_nplusone
+from django_querybudget.nplusone.rendering import render_findings
 from marketplace.measuring import Measurement, Version, measure
 from marketplace.progress import progress_bar
 
@@ -20,6 +22,7 @@ TITLES = (
     "queries",
     "distinct\nshapes",
     "duplicate\nqueries",
+    "N+1\nloops",
     "database\nms",
     "response\nms",
     "budget",
@@ -68,6 +71,15 @@ class Command(BaseCommand):
             f"naive -> optimised; each time is the median of the calls after a warm-up: {rounds}.",
             highlight=False,
         )
+        for each in measurements:
+            # Long lines of code are not wrapped: they are there to be copied.
+            console.print(suggestions_of(each), highlight=False, markup=False, soft_wrap=True)
+
+
+def suggestions_of(measurement: Measurement) -> str:
+    """Return what to write for the naive version: the loops, their causes, the lines."""
+    lines = render_findings(find_nplusone(measurement.naive.worst))
+    return "\n".join([f"\n{measurement.naive.path}", *(lines or ["  no N+1 queries"])])
 
 
 def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
@@ -83,6 +95,7 @@ def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
             _both(each, lambda version: str(version.worst.count)),
             _both(each, lambda version: str(len(version.worst.by_fingerprint()))),
             _both(each, lambda version: str(version.worst.duplicate_count)),
+            _both(each, lambda version: str(len(find_nplusone(version.worst)))),
             _both(each, lambda version: _milliseconds(version.database_ms)),
             _both(each, lambda version: _milliseconds(version.response_ms)),
             str(each.budget.max_queries),
