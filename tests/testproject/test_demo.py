@@ -33,7 +33,9 @@ MANAGE = Path(urls.__file__).resolve().parent.parent / "manage.py"
 # Two versions' figures in one cell: "143 -> 3".
 PAIR = r"([\d.]+) -> ([\d.]+)"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-ROW = re.compile(rf"^ */(\S+) +{PAIR} +{PAIR} +{PAIR} +{PAIR} +{PAIR} +{PAIR} +(\d+) +(\S+) *$")
+ROW = re.compile(
+    rf"^ */(\S+) +{PAIR} +{PAIR} +{PAIR}(?: +{PAIR})? +{PAIR} +{PAIR} +(\d+) +(\S+) *$"
+)
 
 
 # Each makes rich take any output for a terminal, or for one of another width.
