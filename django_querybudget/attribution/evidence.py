@@ -34,30 +34,26 @@ _MOST_FRAMES_TO_PREFETCH = 8
 class Source:
     """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = (
-        "is_refresh",
-        "lookups",
-        "owner",
-        "parent_query",
-        "prefetch_to",
-        "query",
-        "queryset",
-        "record",
-    )
+    __slots__ = ("owner", "parent_query", "prefetch_to", "query", "queryset", "record")
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
-        self.lookups: tuple[Any, ...] = queryset._prefetch_related_lookups
-        instance = queryset._hints.get("instance")
-        self.owner: type[Model] | None = None if instance is None else type(instance)
-        # refresh_from_db() and deferred fields: the instance is made, read and dropped.
-        self.is_refresh = self.owner is queryset.model and _loads_only(queryset.query)
+        self.owner: type[Model] | None = None
         self.prefetch_to: str | None = None
         self.parent_query: Any = None
-        if instance is not None:
-            self._look_for_prefetch(iterable.f_back)
+        if queryset._hints:
+            instance = queryset._hints.get("instance")
+            if instance is not None:
+                self.owner = type(instance)
+                self._look_for_prefetch(iterable.f_back)
+
+    @property
+    def is_refresh(self) -> bool:
+        """Whether it loads deferred fields: its instance is made, read and dropped."""
+        names, deferred = getattr(self.query, "deferred_loading", (frozenset(), True))
+        return self.owner is self.query.model and bool(names) and not deferred
 
     def _look_for_prefetch(self, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_PREFETCH):
@@ -70,11 +66,6 @@ class Source:
                 self.parent_query = getattr(parent, "query", None)
                 return
             frame = frame.f_back
-
-
-def _loads_only(query: Any) -> bool:
-    names, deferred = getattr(query, "deferred_loading", (frozenset(), True))
-    return bool(names) and not deferred
 
 
 class Evidence:
