@@ -101,7 +101,7 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 MOST_TASKS_SEARCHED = 256
 
 # How far up a call path goes from the project's nearest line: it is walked for every repeat.
-MOST_FRAMES_OF_PATH = 10
+MOST_FRAMES_OF_PATH = 8
 
 # What a frame's file says about it.
 _INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
@@ -197,6 +197,8 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
     return (nearest[0], nearest[1], template_node, serializer), None
 
 
+STABLE_POSITIONS = sys.version_info >= (3, 13)
+
 if sys.version_info >= (3, 13):
 
     def position(code: CodeType, instruction: int) -> int:
@@ -246,7 +248,8 @@ def call_path(frame: FrameType | None) -> int:
             kind = _classify(filename)
         if kind == _PROJECT:
             if code is not last:
-                path = hash((path, id(code), position(code, frame.f_lasti)))
+                where = frame.f_lasti if STABLE_POSITIONS else position(code, frame.f_lasti)
+                path = hash((path, id(code), where))
                 last = code
         elif kind == _TEMPLATES:
             if code is _RENDER_ANNOTATED:
