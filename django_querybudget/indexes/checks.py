@@ -1,0 +1,91 @@
+"""System checks of indexes; none of them opens a connection.
+
+===================  ============================================================
+``querybudget.E030``  A documented index needs a column that the model does not have.
+``querybudget.E031``  ``index_columns`` has a key that no documented index names.
+``querybudget.E032``  ``index_columns`` is not a dict of columns.
+``querybudget.E033``  An entry of ``documented_indexes`` is no index.
+``querybudget.W030``  Two indexes have the same columns.
+``querybudget.W031``  A unique field or constraint, or a foreign key, already gives an index.
+``querybudget.W032``  A foreign key has no index.
+``querybudget.W033``  A model has an index set, and the app is not in ``INSTALLED_APPS``.
+``querybudget.I030``  An index of a documented set is redundant in this model.
+``querybudget.I031``  An index is the left prefix of a longer one.
+===================  ============================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+
+from ..conf import conf
+from .findings import Finding, Kind
+from .models_audit import audit_models, audited_models
+from .resolve import resolution_of
+
+_IDS = {
+    Kind.DUPLICATE: "querybudget.W030",
+    Kind.REDUNDANT: "querybudget.W031",
+    Kind.UNINDEXED_FOREIGN_KEY: "querybudget.W032",
+    Kind.PREFIX: "querybudget.I031",
+}
+
+
+@register(Tags.models)
+def check_documented_indexes(
+    app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Report what is wrong with the index set of each host model."""
+    messages: list[CheckMessage] = []
+    hosts = 0
+    for model in apps.get_models():
+        resolution = resolution_of(model)
+        hosts += bool(resolution.added or resolution.problems)
+        if app_configs is not None and model._meta.app_config not in app_configs:
+            continue
+        messages += [
+            Error(problem.message, hint=problem.hint, obj=model, id=problem.code)
+            for problem in resolution.problems
+        ]
+    if hosts and not apps.is_installed("django_querybudget"):
+        messages.append(
+            Warning(
+                "Models have index sets, and 'django_querybudget' is not in INSTALLED_APPS: "
+                "their indexes work, the other checks and commands are not there.",
+                hint="Add 'django_querybudget' to INSTALLED_APPS.",
+                id="querybudget.W033",
+            )
+        )
+    return messages
+
+
+@register(Tags.models)
+def check_declared_indexes(
+    app_configs: Sequence[AppConfig] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Report redundant indexes and foreign keys without one, over all installed models."""
+    if not apps.is_installed("django_querybudget"):
+        return []
+    settings = conf.INDEXES
+    installed = [
+        model
+        for model in audited_models(third_party=settings.THIRD_PARTY)
+        if app_configs is None or model._meta.app_config in app_configs
+    ]
+    return [
+        _message(finding)
+        for finding in audit_models(installed)
+        if not finding.is_ignored(settings.IGNORE)
+    ]
+
+
+def _message(finding: Finding) -> CheckMessage:
+    obj = apps.get_model(finding.model)
+    if finding.documented:
+        return Info(finding.message, hint=finding.hint, obj=obj, id="querybudget.I030")
+    level = Info if finding.kind is Kind.PREFIX else Warning
+    return level(finding.message, hint=finding.hint, obj=obj, id=_IDS[finding.kind])
