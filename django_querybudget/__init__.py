@@ -1,0 +1,34 @@
+"""Query budgets, N+1 causes, caching that is never stale, and indexes for Django.
+
+Importable before settings exist: the names below are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .budgets import Budget
+    from .capture import capture_queries
+    from .exceptions import QueryBudgetError
+
+__version__ = "0.1.0"
+
+__all__ = ["Budget", "QueryBudgetError", "__version__", "capture_queries"]
+
+_MODULES = {
+    "Budget": "budgets",
+    "QueryBudgetError": "exceptions",
+    "capture_queries": "capture",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,186 @@
+"""``capture_queries()``: the queries of a block or a function, as a :class:`QueryLog`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Collection
+from sys import _getframe
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from django.db import connections
+
+from . import hook
+from .records import QueryLog, RawRecord
+from .scopes import wrap_callable
+from .stacks import current_task, find_origin
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["Recording", "capture_queries", "copy_context"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Recording:
+    """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
+
+    A scope that is suspended (a generator between two values, a stream between two chunks) leaves
+    its recording and enters it again, so that what its consumer queries meanwhile is not its own.
+    After :meth:`close` nothing is added, whatever tasks still run in copies of the context.
+
+    Not to be entered twice at the same time.
+    """
+
+    def __init__(self, using: str | Collection[str] | None = None) -> None:
+        self.log = QueryLog()
+        self._aliases = _checked_aliases(using)
+        self._closed = False
+        self._outer_task: asyncio.Task[Any] | None = None
+
+    def __enter__(self) -> QueryLog:
+        hook.install_everywhere()
+        self._outer_task = current_task.get()
+        current_task.set(_running_task() or self._outer_task)
+        hook.add_recorder(self)
+        return self.log
+
+    def __exit__(self, *exc_info: object) -> None:
+        hook.remove_recorder(self)
+        current_task.set(self._outer_task)
+
+    def close(self) -> None:
+        """End the recording for good."""
+        self._closed = True
+
+    def __call__(
+        self,
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        started: float,
+        duration: float,
+        error: BaseException | None,
+    ) -> None:
+        """Take one statement from the hook."""
+        alias = connection.alias
+        if self._closed or (self._aliases is not None and alias not in self._aliases):
+            return
+        if type(sql) is not str:
+            sql = _text(sql, connection)
+        if many and not isinstance(params, list | tuple):
+            params = None  # An iterator that the driver has used up, or will.
+        self.log.append(
+            RawRecord(
+                sql,
+                params,
+                many,
+                alias,
+                connection.vendor,
+                started,
+                duration,
+                None if error is None else type(error),
+                find_origin(_getframe(2)),
+            )
+        )
+
+
+class capture_queries:  # noqa: N801 - a context manager reads as a function
+    """Capture the queries of a block, or of a function's calls.
+
+    ``using`` is the alias, or the aliases, to listen to; all databases if it is None. As a context
+    manager it yields the :class:`QueryLog`, in sync and in async code alike::
+
+        with capture_queries() as log:
+            list(Job.objects.all())
+        assert log.count == 1
+
+    As a decorator of a function, coroutine function or (async) generator function it captures each
+    call apart; ``last_log`` of the decorated function is the log of the call that ended last::
+
+        @capture_queries(using="replica")
+        def report(): ...
+
+        report()
+        print(report.last_log)
+
+    Captures nest: each log has all queries of its own block. Raises ``ValueError`` for an alias
+    that is not in ``DATABASES``, ``TypeError`` for one that is no string.
+    """
+
+    def __init__(self, using: str | Collection[str] | None = None) -> None:
+        _checked_aliases(using)
+        self._using = using
+        self._recordings: list[Recording] = []
+
+    def __enter__(self) -> QueryLog:
+        recording = Recording(self._using)
+        self._recordings.append(recording)
+        return recording.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        recording = self._recordings.pop()
+        recording.__exit__()
+        recording.close()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        def finished(recording: Recording, error: BaseException | None) -> None:
+            recording.close()
+            wrapped.last_log = recording.log  # type: ignore[attr-defined]
+
+        wrapped = wrap_callable(function, lambda: Recording(self._using), finished)
+        return wrapped
+
+
+def copy_context(function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function`` bound to the current context, for a thread to run.
+
+    A ``threading.Thread`` starts with an empty context before Python 3.14, and so do the threads of
+    a ``ThreadPoolExecutor`` on every version: what they query counts for no capture. Hand it on::
+
+        Thread(target=copy_context(work)).start()
+    """
+    context = contextvars.copy_context()
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A context can be entered by one thread at a time; an executor calls this from several.
+        return context.copy().run(function, *args, **kwargs)
+
+    return run
+
+
+def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | None:
+    if using is None:
+        return None
+    aliases = {using} if isinstance(using, str) else using
+    for alias in aliases:
+        if not isinstance(alias, str):
+            raise TypeError(f"using names databases by alias, a string; got {alias!r}.")
+        if alias not in connections.settings:
+            known = ", ".join(sorted(connections.settings))
+            raise ValueError(f"using={alias!r} is not in DATABASES; the aliases are: {known}.")
+    return frozenset(aliases)
+
+
+def _running_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # No loop runs in this thread.
+        return None
+
+
+def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """Return SQL that is no ``str`` as one: psycopg's ``Composed`` and ``SQL``, or bytes."""
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    as_string = getattr(sql, "as_string", None)
+    return str(as_string(connection.connection)) if as_string is not None else str(sql)

@@ -1,0 +1,212 @@
+"""Settings: one dict, ``QUERYBUDGET``; one typed property per setting, read live.
+
+Each setting is declared once, with its default and what it accepts. The declaration serves two
+readers: :mod:`django_querybudget.checks` reports every bad value at ``manage.py check``, and code
+that meets a bad value in a request logs it once and goes on with the default.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast, overload
+
+from django.conf import settings as django_settings
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+T = TypeVar("T")
+
+logger = logging.getLogger("django_querybudget")
+
+
+class InvalidSetting(ValueError):
+    """A key that no setting has, or a value that its setting does not accept.
+
+    ``name`` is the setting as a person writes it, ``hint`` the way out.
+    """
+
+    def __init__(self, name: str, problem: str, hint: str) -> None:
+        super().__init__(f"{name} {problem}. {hint}")
+        self.name = name
+        self.problem = problem
+        self.hint = hint
+
+
+class Setting(Generic[T]):
+    """A typed property for one key of a :class:`Section`.
+
+    ``default`` stands for an absent key. ``parse`` turns what stands in the settings file into
+    what the code uses, or raises ``ValueError``, ``TypeError`` or ``ImportError``. ``accepts``
+    completes the sentence "It accepts …".
+    """
+
+    def __init__(self, *, default: T, parse: Callable[[Any], T], accepts: str) -> None:
+        self.default = default
+        self.parse = parse
+        self.accepts = accepts
+        self.key = ""
+        # The last value read and what it parsed to. Holding the value keeps its identity a key.
+        self._last: tuple[object, T] | None = None
+
+    def __set_name__(self, owner: type[Section], name: str) -> None:
+        self.key = name
+
+    @overload
+    def __get__(self, section: None, owner: type[Section]) -> Setting[T]: ...
+    @overload
+    def __get__(self, section: Section, owner: type[Section]) -> T: ...
+    def __get__(self, section: Section | None, owner: type[Section]) -> Setting[T] | T:
+        if section is None:
+            return self
+        values = section.values()
+        if self.key not in values:
+            return self.default
+        value = values[self.key]
+        if self._last is not None and self._last[0] is value:
+            return self._last[1]
+        try:
+            parsed = self.parsed(section, value)
+        except InvalidSetting as error:
+            logger.error("%s Going on with the default, %r.", error, self.default)
+            parsed = self.default
+        self._last = (value, parsed)
+        return parsed
+
+    def parsed(self, section: Section, value: object) -> T:
+        """Return what ``value`` stands for. Raises :class:`InvalidSetting`."""
+        try:
+            return self.parse(value)
+        except (ValueError, TypeError, ImportError) as error:
+            reason = f" ({error})" if str(error) else ""
+            raise InvalidSetting(
+                section.path(self.key), f"is {value!r}{reason}", f"It accepts {self.accepts}."
+            ) from error
+
+
+class Section:
+    """A dict of settings, read from the settings file at every access.
+
+    A section is an attribute of another by declaring it there: ``CACHE = CacheSettings()``.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.parent: Section | None = None
+        for name, attribute in vars(type(self)).items():
+            if isinstance(attribute, Section):
+                attribute.name, attribute.parent = name, self
+
+    def written(self) -> object:
+        """What stands in the settings file, whatever its type; None where it is absent."""
+        if self.parent is None:
+            return getattr(django_settings, self.name, None)
+        return self.parent.values().get(self.name)
+
+    def values(self) -> Mapping[str, Any]:
+        """The keys and values written; empty where the section is absent or no dict."""
+        written = self.written()
+        return written if isinstance(written, Mapping) else {}
+
+    def path(self, key: str) -> str:
+        """The key as a person writes it: ``QUERYBUDGET["CACHE"]["ALIAS"]``."""
+        own = self.name if self.parent is None else self.parent.path(self.name)
+        return f'{own}["{key}"]'
+
+    def errors(self) -> Iterator[InvalidSetting]:
+        """Every unknown key and every value that its setting does not accept."""
+        written = self.written()
+        if written is not None and not isinstance(written, Mapping):
+            name = self.name if self.parent is None else self.parent.path(self.name)
+            yield InvalidSetting(name, f"is {written!r}", "It accepts a dict.")
+            return
+        members = {
+            name: member
+            for name, member in vars(type(self)).items()
+            if isinstance(member, Setting | Section)
+        }
+        for key, value in self.values().items():
+            member = members.get(key)
+            if member is None:
+                known = ", ".join(sorted(members))
+                yield InvalidSetting(self.path(key), "is unknown", f"The settings are: {known}.")
+            elif isinstance(member, Section):
+                yield from member.errors()
+            else:
+                try:
+                    member.parsed(self, value)
+                except InvalidSetting as error:
+                    yield error
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def fraction(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def regexes(value: object) -> tuple[re.Pattern[str], ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise TypeError
+    try:
+        return tuple(re.compile(item) for item in value)
+    except re.error as error:
+        raise ValueError(f"{error.pattern!r}: {error}") from error
+
+
+def imported_callable(value: object) -> Callable[..., Any]:
+    """The callable that a dotted path names, or the callable itself."""
+    found = import_string(value) if isinstance(value, str) else value
+    if not callable(found):
+        raise TypeError("it is not callable")
+    return cast("Callable[..., Any]", found)
+
+
+def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
+    return value if value is None or isinstance(value, bool) else imported_callable(value)
+
+
+class QueryBudgetSettings(Section):
+    """The keys of ``QUERYBUDGET``."""
+
+    ENABLED = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware measures at all."""
+
+    HEADERS = Setting[bool | Callable[[HttpRequest], bool] | None](
+        default=None,
+        parse=headers_policy,
+        accepts=(
+            "True, False, None (to DEBUG and INTERNAL_IPS only), or the dotted path of a callable "
+            "that takes the request and returns whether to send the headers"
+        ),
+    )
+    """Who is sent the headers. Timing leaks, so strangers are not, unless this says so."""
+
+    IGNORE_PATHS = Setting[tuple[re.Pattern[str], ...]](
+        default=(),
+        parse=regexes,
+        accepts="a list of regular expressions, searched for in request.path",
+    )
+    """Requests that are not measured: health checks, static files."""
+
+    SAMPLE_RATE = Setting[float](
+        default=1.0,
+        parse=fraction,
+        accepts="a number from 0 (no request is measured) to 1 (every request is)",
+    )
+    """The share of requests that are measured, drawn at random for each."""
+
+
+conf = QueryBudgetSettings()
+conf.name = "QUERYBUDGET"

@@ -1,0 +1,176 @@
+"""What was recorded: :class:`QueryRecord` and :class:`QueryLog`. Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from .fingerprints import StatementKind, fingerprint, statement_kind
+from .stacks import Origin, RawOrigin
+
+__all__ = ["QueryLog", "QueryRecord", "RawRecord"]
+
+
+class RawRecord(NamedTuple):
+    """One statement as the hook hands it over: a tuple, since it is made for every query."""
+
+    sql: str
+    params: Any
+    many: bool
+    alias: str
+    vendor: str
+    started: float
+    duration: float
+    error: type[BaseException] | None
+    origin: RawOrigin | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryRecord:
+    """One statement that Django sent to a database."""
+
+    sql: str
+    """The statement with its placeholders, as it left the ORM or the caller."""
+    params: Any
+    """Its parameters as they were given: a sequence, a mapping or None. May hold secrets."""
+    many: bool
+    """Whether it was an ``executemany``: one statement, however many parameter sets."""
+    alias: str
+    """The connection's alias in ``DATABASES``."""
+    vendor: str
+    """The connection's vendor: ``"postgresql"``, ``"sqlite"``, …"""
+    started: float
+    """When it was sent, in seconds of ``time.perf_counter()``."""
+    duration: float
+    """How long the database took, in seconds."""
+    error: type[BaseException] | None
+    """The class of the exception it failed with; None if it did not fail."""
+    origin: Origin | None
+    """The line of the project's code that it comes from, if there is one."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it raised."""
+        return self.error is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Its shape: see :mod:`django_querybudget.fingerprints`."""
+        return fingerprint(self.sql)
+
+    @property
+    def kind(self) -> StatementKind:
+        """What it does: read, write, …"""
+        return statement_kind(self.sql)
+
+    @classmethod
+    def of(cls, raw: RawRecord) -> QueryRecord:
+        """Return the record that ``raw`` stands for."""
+        fields = raw._asdict()
+        fields["origin"] = Origin.of(raw.origin) if raw.origin is not None else None
+        return cls(**fields)
+
+
+class QueryLog:
+    """The queries of one scope, in the order in which they were done.
+
+    Statements of transaction control (``BEGIN``, ``SAVEPOINT``, ``COMMIT``, …) are kept apart in
+    :attr:`transactions` and count nowhere: some backends send them as statements and some do not.
+
+    A log is appended to while its scope is open; every answer is about what is in it by then.
+    Records are made when they are asked for: recording itself appends a tuple.
+    """
+
+    def __init__(self) -> None:
+        self._raw: list[RawRecord] = []
+        self.append: Callable[[RawRecord], None] = self._raw.append
+        """Add one statement. Safe to call from several threads."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __bool__(self) -> bool:
+        # A log is something even when it is empty, as a file is.
+        return True
+
+    def __iter__(self) -> Iterator[QueryRecord]:
+        return iter(self.queries)
+
+    def __repr__(self) -> str:
+        return f"<QueryLog: {self.count} queries, {self.duration * 1000:.1f} ms>"
+
+    def _counted(self) -> list[RawRecord]:
+        return [
+            raw for raw in self._raw if statement_kind(raw.sql) is not StatementKind.TRANSACTION
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many queries there were; failed ones count, transaction control does not."""
+        return len(self._counted())
+
+    @property
+    def duration(self) -> float:
+        """How long the database took for the counted queries, in seconds, added up."""
+        return sum(raw.duration for raw in self._counted())
+
+    @property
+    def queries(self) -> tuple[QueryRecord, ...]:
+        """The counted queries."""
+        return tuple(map(QueryRecord.of, self._counted()))
+
+    @property
+    def transactions(self) -> tuple[QueryRecord, ...]:
+        """The statements of transaction control that reached the database as statements."""
+        return tuple(
+            QueryRecord.of(raw)
+            for raw in self._raw
+            if statement_kind(raw.sql) is StatementKind.TRANSACTION
+        )
+
+    @property
+    def writes(self) -> tuple[QueryRecord, ...]:
+        """The counted queries whose text says that they write."""
+        return tuple(query for query in self.queries if query.kind is StatementKind.WRITE)
+
+    @property
+    def duplicates(self) -> tuple[QueryRecord, ...]:
+        """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
+        return tuple(QueryRecord.of(raw) for raw in self._duplicated())
+
+    @property
+    def duplicate_count(self) -> int:
+        """``len(log.duplicates)``, without making the records."""
+        return len(self._duplicated())
+
+    def _duplicated(self) -> list[RawRecord]:
+        seen: set[Hashable] = set()
+        repeated = []
+        for raw in self._counted():
+            if raw.many:
+                continue
+            key = (raw.alias, raw.sql, _hashable(raw.params))
+            if key in seen:
+                repeated.append(raw)
+            seen.add(key)
+        return repeated
+
+    def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
+        """The counted queries by their shape, shapes in the order in which they first came."""
+        shapes: dict[str, list[QueryRecord]] = {}
+        for query in self.queries:
+            shapes.setdefault(query.fingerprint, []).append(query)
+        return {shape: tuple(queries) for shape, queries in shapes.items()}
+
+
+def _hashable(params: Any) -> Hashable:
+    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ."""
+    values = tuple(params.items()) if isinstance(params, dict) else tuple(params or ())
+    key = (values, tuple(map(type, values)))
+    try:
+        hash(key)
+    except TypeError:
+        return repr(values)
+    return key
