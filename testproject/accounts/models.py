@@ -23,6 +23,14 @@ class CustomUser(AbstractUser):
         return self.get_full_name() or self.username
 
     @property
+    def avatar(self) -> str:
+        """The picture's address; empty for a user without a picture or a profile."""
+        try:
+            return self.profile.avatar
+        except Profile.DoesNotExist:
+            return ""
+
+    @property
     def average_rating(self) -> float | None:
         """The mean of the ratings received (1 to 5), None without a review."""
         average: float | None = self.reviews_received.aggregate(value=Avg("rating"))["value"]

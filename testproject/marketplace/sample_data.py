@@ -1,13 +1,35 @@
 """Writes the marketplace's sample data: the same rows on every machine, at any scale."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.core.management.color import no_style
 from django.db import connections, transaction
+from django.db.models import Model
 
-from marketplace.sample_rows import MODELS, Sizes, build
+from accounts.models import OTP, CustomUser, Profile, Wallet
+from jobs.models import Application, Industry, Job, JobPicture, SavedJob, Subcategory
+from marketplace.sample_rows import JobSubcategory, Sizes, build
+from payment.models import Payment
+from rating.models import Review
 
 BATCH_SIZE = 250
+
+MODELS: Sequence[type[Model]] = (
+    CustomUser,
+    Profile,
+    Wallet,
+    OTP,
+    Industry,
+    Subcategory,
+    Job,
+    JobSubcategory,
+    JobPicture,
+    Application,
+    SavedJob,
+    Payment,
+    Review,
+)
+"""Every model that is filled, each after those it points to."""
 
 Progress = Callable[[str, int, int], None]
 

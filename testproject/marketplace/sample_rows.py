@@ -6,6 +6,7 @@ ones few or none.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,26 +35,9 @@ SEED = 20260101
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 """The moment that the sample data ends at: no row is younger."""
 
-DEMO_PASSWORD = "demo"  # noqa: S105  # every sample user's; it protects nothing
+DEMO_PASSWORD = "demo"  # every sample user's; it protects nothing
 
 JobSubcategory = Job.subcategories.through
-
-MODELS: Sequence[type[Model]] = (
-    CustomUser,
-    Profile,
-    Wallet,
-    OTP,
-    Industry,
-    Subcategory,
-    Job,
-    JobSubcategory,
-    JobPicture,
-    Application,
-    SavedJob,
-    Payment,
-    Review,
-)
-"""Every model that is filled, each after those it points to."""
 
 Rows = dict[type[Model], list[Model]]
 T = TypeVar("T")
@@ -96,7 +80,7 @@ class Sizes:
 def build(sizes: Sizes) -> Rows:
     """Return the unsaved rows of every model; the same for the same sizes."""
     rng = random.Random(SEED)  # noqa: S311  # sample data, not secrets
-    rows: Rows = {model: [] for model in MODELS}
+    rows: Rows = defaultdict(list)
     users = _people(rng, sizes, rows)
     clients = [user for user in users if user.role == Role.CLIENT]
     freelancers = [user for user in users if user.role == Role.FREELANCER]

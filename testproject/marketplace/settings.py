@@ -16,7 +16,7 @@ from typing import Any
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = os.environ.get("DJANGO_DEBUG", "").lower() in {"1", "true", "yes", "on"}
-SECRET_KEY = "demo-only-secret-key-of-the-marketplace-test-project"  # noqa: S105
+SECRET_KEY = "demo-only-secret-key-of-the-marketplace-test-project"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 INTERNAL_IPS = ["127.0.0.1", "::1"]
 

@@ -1,0 +1,130 @@
+"""Fixtures of the whole suite: the real servers, started when the first test needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import pytest
+from django.conf import settings
+from django.test import SimpleTestCase
+
+VENDOR_ALIASES = ["default", "postgres", "mariadb"]
+
+
+def pytest_report_header() -> list[str]:
+    """Name the servers that the run would use."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        return []
+    return [f"{name}: {words}" for name, words in _servers().items()]
+
+
+def _servers() -> dict[str, str]:
+    given = "the server that {} names".format
+    servers = {
+        "redis": (settings.REDIS, "REDIS_URL" in os.environ and given("REDIS_URL")),
+        "postgres": (
+            settings.POSTGRESQL,
+            settings.GIVEN_VENDOR == "postgresql" and given("DATABASE_URL"),
+        ),
+        "mariadb": (settings.MARIADB, settings.GIVEN_VENDOR == "mysql" and given("DATABASE_URL")),
+    }
+    return {
+        name: named or (server.version() if server.program() else f"none: {server.hint}")
+        for name, (server, named) in servers.items()
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the run's servers; the owner only, so that no worker stops another's."""
+    del config
+    if settings.configured and settings.RUN.is_mine:
+        settings.RUN.clean_up()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``vendor_alias`` once per kind of database."""
+    if "vendor_alias" in metafunc.fixturenames:
+        metafunc.parametrize("vendor_alias", VENDOR_ALIASES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give vendor tests their database; leave out those whose server cannot be had here."""
+    for item in items:
+        if alias := _vendor_alias(item):
+            marker = item.get_closest_marker("django_db")
+            options = {**(marker.kwargs if marker else {}), "databases": [alias]}
+            item.add_marker(pytest.mark.django_db(**options), append=False)
+    if "mariadb" in settings.DATABASES:
+        return
+    without = [item for item in items if "mariadb" in _databases(item)]
+    if without and os.environ.get("CI") == "true":
+        raise pytest.UsageError(
+            f"{len(without)} tests need MariaDB, which CI has to have: {settings.MARIADB.hint}"
+        )
+    items[:] = [item for item in items if item not in without]
+    config.hook.pytest_deselected(items=without)
+    config.stash[_LEFT_OUT] = len(without)
+
+
+_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests this machine could not run, and why."""
+    if left_out := terminalreporter.config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{left_out} tests on MariaDB left out, no mariadbd here: {settings.MARIADB.hint}",
+            yellow=True,
+        )
+
+
+def _vendor_alias(item: pytest.Item) -> str | None:
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        alias: str | None = item.callspec.params.get("vendor_alias")
+        return alias
+    return None
+
+
+def _databases(item: pytest.Item) -> set[str]:
+    """Return the aliases that a test asks for, by its marker or as a TestCase."""
+    marker = item.get_closest_marker("django_db")
+    wanted: Iterable[str] | None = marker.kwargs.get("databases") if marker else None
+    case = getattr(item, "cls", None)
+    if case is not None and issubclass(case, SimpleTestCase):
+        wanted = case.databases
+    aliases = set(settings.DATABASES)
+    return aliases if wanted == "__all__" else set(wanted or ())
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    django_db_modify_db_settings_parallel_suffix: None,  # noqa: ARG001  # pytest-django's own part
+) -> None:
+    """Start the database servers that the collected tests ask for, before they are set up."""
+    wanted = set().union(*(_databases(item) for item in request.session.items))
+    if "postgres" in wanted and settings.GIVEN_VENDOR != "postgresql":
+        settings.POSTGRESQL.start()
+    if "mariadb" in wanted and settings.GIVEN_VENDOR != "mysql":
+        settings.MARIADB.start()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """The URL of a running PostgreSQL, for what connects by itself (a process of its own, say)."""
+    if settings.GIVEN_VENDOR == "postgresql":
+        return os.environ["DATABASE_URL"]
+    settings.POSTGRESQL.start()
+    url: str = settings.POSTGRESQL.url()
+    return url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The URL of a running Redis, and of this worker's database in it."""
+    if not os.environ.get("REDIS_URL"):
+        settings.REDIS.start()
+    url: str = settings.REDIS_URL
+    return url

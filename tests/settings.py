@@ -1,0 +1,47 @@
+"""Settings of the suite: the marketplace's, and one alias for each real database server.
+
+A server that ``DATABASE_URL`` or ``REDIS_URL`` names is used instead of one of our own. The
+servers themselves are started later, by the fixtures of ``conftest``, and only if a test asks.
+"""
+
+import os
+
+from marketplace.settings import *  # noqa: F403  # the suite's settings are the demo's and more
+from marketplace.settings import CACHES, DATABASES
+
+from tests.servers import MariaDB, PostgreSQL, Redis, Run
+
+RUN = Run.current()
+POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)
+
+_given = DATABASES["default"] if os.environ.get("DATABASE_URL") else {"ENGINE": ""}
+GIVEN_VENDOR = _given["ENGINE"].rpartition(".")[2]
+
+for _alias in ("default", "other"):
+    if DATABASES[_alias]["ENGINE"] == "django.db.backends.sqlite3":
+        # In a file, not in memory: threads of async code get connections of their own.
+        _file = RUN.folder / f"{_alias}.sqlite3"
+        DATABASES[_alias] = {**DATABASES[_alias], "NAME": _file, "TEST": {"NAME": str(_file)}}
+
+if GIVEN_VENDOR == "postgresql":
+    DATABASES["postgres"] = {**_given, "TEST": {"NAME": "test_querybudget_postgres"}}
+else:
+    DATABASES["postgres"] = POSTGRESQL.settings()
+
+if GIVEN_VENDOR == "mysql":
+    DATABASES["mariadb"] = {**_given, "TEST": {"NAME": "test_querybudget_mariadb"}}
+elif MARIADB.program():
+    DATABASES["mariadb"] = MARIADB.settings()
+
+if "mariadb" in DATABASES:
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+
+# Each worker of xdist has a database of Redis' sixteen to itself.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
+CACHES = {
+    **CACHES,
+    "redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
+}
