@@ -16,5 +16,6 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         from . import checks  # noqa: F401, PLC0415
+        from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Registered here and not by the app alone: a host may use the sets without the app.
+from . import checks  # noqa: F401
 from .mixins import (
     IndexMixin,
     OTPIndexMixin,
