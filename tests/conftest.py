@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import cast
 
 import pytest
-from django.conf import settings
 from django.test import SimpleTestCase
+
+from tests import settings
+from tests.servers import Server
 
 VENDOR_ALIASES = ["default", "postgres", "mariadb"]
 
@@ -21,7 +24,7 @@ def pytest_report_header() -> list[str]:
 
 def _servers() -> dict[str, str]:
     given = "the server that {} names".format
-    servers = {
+    servers: dict[str, tuple[Server, str | bool]] = {
         "redis": (settings.REDIS, "REDIS_URL" in os.environ and given("REDIS_URL")),
         "postgres": (
             settings.POSTGRESQL,
@@ -30,15 +33,19 @@ def _servers() -> dict[str, str]:
         "mariadb": (settings.MARIADB, settings.GIVEN_VENDOR == "mysql" and given("DATABASE_URL")),
     }
     return {
-        name: named or (server.version() if server.program() else f"none: {server.hint}")
+        name: str(named) if named else _describe(server)
         for name, (server, named) in servers.items()
     }
+
+
+def _describe(server: Server) -> str:
+    return server.version() if server.program() else f"none here: {server.hint}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the run's servers; the owner only, so that no worker stops another's."""
     del config
-    if settings.configured and settings.RUN.is_mine:
+    if settings.RUN.is_mine:
         settings.RUN.clean_up()
 
 
@@ -82,8 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _vendor_alias(item: pytest.Item) -> str | None:
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        alias: str | None = item.callspec.params.get("vendor_alias")
-        return alias
+        return cast("str | None", item.callspec.params.get("vendor_alias"))
     return None
 
 
@@ -101,7 +107,7 @@ def _databases(item: pytest.Item) -> set[str]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     request: pytest.FixtureRequest,
-    django_db_modify_db_settings_parallel_suffix: None,  # noqa: ARG001  # pytest-django's own part
+    django_db_modify_db_settings_parallel_suffix: None,
 ) -> None:
     """Start the database servers that the collected tests ask for, before they are set up."""
     wanted = set().union(*(_databases(item) for item in request.session.items))
@@ -117,8 +123,7 @@ def postgres_url() -> str:
     if settings.GIVEN_VENDOR == "postgresql":
         return os.environ["DATABASE_URL"]
     settings.POSTGRESQL.start()
-    url: str = settings.POSTGRESQL.url()
-    return url
+    return settings.POSTGRESQL.url()
 
 
 @pytest.fixture(scope="session")
@@ -126,5 +131,4 @@ def redis_url() -> str:
     """The URL of a running Redis, and of this worker's database in it."""
     if not os.environ.get("REDIS_URL"):
         settings.REDIS.start()
-    url: str = settings.REDIS_URL
-    return url
+    return settings.SUITE_REDIS_URL

@@ -35,6 +35,8 @@ import psutil
 
 RUN_VARIABLE = "QUERYBUDGET_TEST_RUN"  # "<pid of the owner>:<folder>"
 START_TIMEOUT = 60.0  # seconds
+STOP_TIMEOUT = 10.0  # seconds
+_STARTED: list[subprocess.Popen[bytes]] = []  # kept: a Popen that is collected warns
 
 
 class ServerError(RuntimeError):
@@ -81,10 +83,14 @@ class Run:
         for process, number in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        _, alive = psutil.wait_procs([process for process, _ in processes], timeout=10)
-        for process in alive:
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for process, _ in processes:
+            while _is_alive(process) and time.monotonic() < deadline:
+                time.sleep(0.01)
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        for child in _STARTED:
+            child.poll()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -118,13 +124,12 @@ class Server(ABC):
     def is_ready(self) -> bool:
         """Return True once a client may connect."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  # most servers, but not all, have data to make
         """Make what the server needs in its folder before its first start."""
 
     def version(self) -> str:
         """Return the server's own words on its version."""
         program = self._program()
-        # Not "--version" in our folder's shape: PostgreSQL, as root, answers only this option.
         answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         return answer.stdout.strip()
 
@@ -150,6 +155,7 @@ class Server(ABC):
                     start_new_session=True,  # Ctrl-C is for pytest, which then cleans up
                     **self._as_user(),
                 )
+            _STARTED.append(process)
             created = psutil.Process(process.pid).create_time()
             (self.folder / "pid").write_text(f"{process.pid} {created} {int(self.stop_signal)}")
             _watch(self.run)
@@ -359,6 +365,13 @@ def _process(pid: int, created: float) -> psutil.Process | None:
     return None
 
 
+def _is_alive(process: psutil.Process) -> bool:
+    """Return False for a zombie too, which is left until its parent looks at it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def _package_folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
@@ -387,7 +400,7 @@ def _watch(run: Run) -> None:
     """Start the watchdog of the run, once."""
     with contextlib.suppress(FileExistsError):
         (run.folder / "watchdog").touch(exist_ok=False)
-        subprocess.Popen(
+        watchdog = subprocess.Popen(
             [sys.executable, __file__],
             env={**os.environ, RUN_VARIABLE: f"{run.owner}:{run.folder}"},
             stdin=subprocess.DEVNULL,
@@ -395,6 +408,7 @@ def _watch(run: Run) -> None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        _STARTED.append(watchdog)
 
 
 def main() -> None:
@@ -402,7 +416,7 @@ def main() -> None:
     run = Run.current()
     with contextlib.suppress(psutil.NoSuchProcess):
         owner = psutil.Process(run.owner)
-        while run.folder.exists() and owner.is_running() and owner.status() != "zombie":
+        while run.folder.exists() and _is_alive(owner):
             time.sleep(0.5)
     if run.folder.exists():
         run.clean_up()

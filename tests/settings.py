@@ -6,9 +6,8 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 
 import os
 
-from marketplace.settings import *  # noqa: F403  # the suite's settings are the demo's and more
+from marketplace.settings import *  # noqa: F403
 from marketplace.settings import CACHES, DATABASES
-
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
 
 RUN = Run.current()
@@ -40,8 +39,5 @@ if "mariadb" in DATABASES:
 
 # Each worker of xdist has a database of Redis' sixteen to itself.
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
-CACHES = {
-    **CACHES,
-    "redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
-}
+SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
+CACHES["redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": SUITE_REDIS_URL}

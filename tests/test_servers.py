@@ -50,7 +50,7 @@ def test_redis_answers_through_the_client_and_the_cache(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     caches["redis"].set("servers-test", "through django-redis", timeout=30)
     assert client.ping()
-    assert any(b"servers-test" in key for key in client.keys())
+    assert any(b"servers-test" in key for key in client.scan_iter())
     assert caches["redis"].get("servers-test") == "through django-redis"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import TypeVar
 
 from django.contrib.auth.hashers import make_password
@@ -96,8 +97,7 @@ def build(sizes: Sizes) -> Rows:
 
 
 def _people(rng: random.Random, sizes: Sizes, rows: Rows) -> list[CustomUser]:
-    # Hashed once: two hundred rounds of PBKDF2 would take longer than everything else.
-    password = make_password(DEMO_PASSWORD, salt="marketplaceSampleData1")
+    password = _demo_password()
     users = []
     for number in range(1, sizes.users + 1):
         first, last = rng.choice(words.FIRST_NAMES), rng.choice(words.LAST_NAMES)
@@ -138,6 +138,12 @@ def _people(rng: random.Random, sizes: Sizes, rows: Rows) -> list[CustomUser]:
         )
     rows[CustomUser].extend(users)
     return users
+
+
+@cache
+def _demo_password() -> str:
+    # Hashed once: two hundred rounds of PBKDF2 would take longer than everything else.
+    return make_password(DEMO_PASSWORD, salt="marketplaceSampleData1")
 
 
 def _jobs(rng: random.Random, sizes: Sizes, rows: Rows, clients: Sequence[CustomUser]) -> list[Job]:

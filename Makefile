@@ -1,0 +1,52 @@
+# Everything here makes the environment it needs; `make help` lists the targets.
+# PYTHON may name the interpreter of the demo, the benchmarks and the docs.
+PYTHON ?= $(shell .ci/python)
+DEMO := .venv-demo
+DOCS := .venv-docs
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint docs bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
+		printf '  make %-10s %s\n' "$$target" "$$words"; done
+
+demo: $(DEMO)/.installed ## Fill the marketplace, call its endpoints, print what they cost
+	$(DEMO)/bin/python testproject/manage.py demo $(ARGS)
+
+test: ## Run the suite on every supported Python found, with lint, types, contracts and docs
+	@.ci/test
+
+test-all: ## The same with every supported pair of Python and Django
+	@.ci/test all
+
+lint: .venv-tox/bin/tox ## Check style and format alone
+	.venv-tox/bin/tox run -e lint
+
+docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
+	$(DOCS)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(DEMO)/.installed ## Measure what counting costs
+	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
+
+clean: ## Remove what these targets made
+	rm -rf $(DEMO) $(DOCS) .venv-tox .tox .cache .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .hypothesis docs/_build build dist *.egg-info
+	rm -f testproject/*.sqlite3 testproject/*.sqlite3-*
+
+# An environment is made again when what it installs has changed.
+# Editable: it runs the sources of this tree.
+.venv-%/.installed: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11+ found: name one with PYTHON=..." >&2; exit 1; }
+	@echo "Installing .[$(EXTRAS)] in $(@D) with $(PYTHON)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@touch $@
+
+$(DEMO)/.installed: EXTRAS = demo,mysql,postgres,redis
+$(DOCS)/.installed: EXTRAS = docs
+
+.venv-tox/bin/tox:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11+ found: name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv-tox
+	@.venv-tox/bin/python -m pip install --quiet --disable-pip-version-check 'tox>=4.30'
