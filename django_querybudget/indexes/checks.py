@@ -9,18 +9,19 @@
 ``querybudget.W031``  A unique field or constraint, or a foreign key, already gives an index.
 ``querybudget.W032``  A foreign key has no index.
 ``querybudget.W033``  A model has an index set, and the app is not in ``INSTALLED_APPS``.
-``querybudget.I030``  An index of a documented set is redundant in this model.
+``querybudget.I030``  Some indexes of a documented set are redundant in this model.
 ``querybudget.I031``  An index is the left prefix of a longer one.
 ===================  ============================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db import models
 
 from ..conf import conf
 from .findings import Finding, Kind
@@ -76,16 +77,36 @@ def check_declared_indexes(
         for model in audited_models(third_party=settings.THIRD_PARTY)
         if app_configs is None or model._meta.app_config in app_configs
     ]
-    return [
-        _message(finding)
+    findings = [
+        finding
         for finding in audit_models(installed)
         if not finding.is_ignored(settings.IGNORE)
+    ]
+    return [
+        *(_message(finding) for finding in findings if not finding.documented),
+        *_documented(installed, [finding for finding in findings if finding.documented]),
     ]
 
 
 def _message(finding: Finding) -> CheckMessage:
-    obj = apps.get_model(finding.model)
-    if finding.documented:
-        return Info(finding.message, hint=finding.hint, obj=obj, id="querybudget.I030")
     level = Info if finding.kind is Kind.PREFIX else Warning
+    obj = apps.get_model(finding.model)
     return level(finding.message, hint=finding.hint, obj=obj, id=_IDS[finding.kind])
+
+
+def _documented(
+    installed: list[type[models.Model]], findings: list[Finding]
+) -> Iterator[CheckMessage]:
+    """Yield one message for each model: its set was asked for, and is judged as a whole."""
+    for model in installed:
+        redundant = [finding for finding in findings if finding.model == model._meta.label]
+        if redundant:
+            reasons = "".join(f"\n  - {finding.message}" for finding in redundant)
+            yield Info(
+                f"{len(redundant)} of the {len(resolution_of(model).added)} documented indexes "
+                f"are redundant in this model:{reasons}",
+                hint=f"Set index_skip_redundant = True on {model.__name__} to leave them out, or "
+                f"keep them: each costs disk and time at every write.",
+                obj=model,
+                id="querybudget.I030",
+            )

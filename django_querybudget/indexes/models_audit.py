@@ -104,7 +104,7 @@ def _subject(index: IndexDefinition, documented: bool) -> str:
 
 def _removal(index: IndexDefinition, label: str, documented: bool) -> str:
     if documented:
-        return f"Set index_skip_redundant = True on {label}, or leave it: it costs each write."
+        return f"Set index_skip_redundant = True on {label}, or keep it: it costs every write."
     if index.origin is Origin.FOREIGN_KEY:
         return "Set db_index=False on the foreign key, if the longer index is there to stay."
     if index.origin in {Origin.DB_INDEX, Origin.UNIQUE}:
