@@ -1,0 +1,84 @@
+"""``pytest --querybudget-indexes``: the advisor, at the end of a test run.
+
+Imports nothing of Django until the option is given: pytest loads its plugins before settings are
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+    from django_querybudget.indexes.advisor import AdvisorReport, Workload
+
+OPTION = "--querybudget-indexes"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("querybudget").addoption(
+        OPTION,
+        action="store_true",
+        dest="querybudget_indexes",
+        help="advise on the indexes that the tests' ORM queries need and the database lacks",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part only where the option is given."""
+    if not config.getoption("querybudget_indexes"):
+        return
+    if not config.pluginmanager.has_plugin("django"):
+        raise pytest.UsageError(f"{OPTION} needs pytest-django: pip install pytest-django")
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError(
+            f"{OPTION} listens in one process: run pytest without -n (or with -n 0)."
+        )
+    config.pluginmanager.register(AdvisorPlugin(), "querybudget-advisor")
+
+
+class AdvisorPlugin:
+    """Records the run's queries, and asks the planner before the test databases are removed."""
+
+    def __init__(self) -> None:
+        self.workload: Workload | None = None
+        self.report: AdvisorReport | None = None
+
+    @pytest.fixture(scope="session", autouse=True)
+    def _querybudget_advisor(
+        self, request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
+    ) -> Iterator[None]:
+        """Listen from when the databases are set up until before they are torn down."""
+        request.getfixturevalue("django_db_setup")
+        from django_querybudget.indexes.advisor import Workload, advise  # noqa: PLC0415
+
+        self.workload = Workload()
+        with self.workload.recording():
+            yield
+        with django_db_blocker.unblock():
+            self.report = advise(self.workload)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Name the test whose body runs; what fixtures query is not the project's workload."""
+        if self.workload is not None:
+            self.workload.test = item.nodeid
+        try:
+            return (yield)
+        finally:
+            if self.workload is not None:
+                self.workload.test = None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the advice."""
+        if self.report is None:
+            return
+        from django_querybudget.indexes.advisor import render_advice  # noqa: PLC0415
+
+        terminalreporter.section("querybudget: indexes")
+        terminalreporter.write_line(render_advice(self.report))
