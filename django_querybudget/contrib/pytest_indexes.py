@@ -6,8 +6,9 @@ known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,22 +50,33 @@ class AdvisorPlugin:
         self.workload: Workload | None = None
         self.report: AdvisorReport | None = None
 
-    @pytest.fixture(scope="session", autouse=True)
-    def _querybudget_advisor(
-        self, request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
-    ) -> Iterator[None]:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
         """Listen from when the databases are set up until before they are torn down."""
-        request.getfixturevalue("django_db_setup")
+        outcome = yield
+        if fixturedef.argname == "django_db_setup" and self.workload is None:
+            self._listen(fixturedef, request.getfixturevalue("django_db_blocker"))
+        return outcome
+
+    def _listen(self, setup: pytest.FixtureDef[Any], blocker: DjangoDbBlocker) -> None:
         from django_querybudget.indexes.advisor import Workload, advise  # noqa: PLC0415
 
-        self.workload = Workload()
-        with self.workload.recording():
-            yield
-        with django_db_blocker.unblock():
-            self.report = advise(self.workload)
+        workload = self.workload = Workload()
+        listening = ExitStack()
+        listening.enter_context(workload.recording())
+
+        def finish() -> None:
+            listening.close()
+            with blocker.unblock():
+                self.report = advise(workload)
+
+        # Finalizers run last in, first out: before the fixture's own.
+        setup.addfinalizer(finish)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Name the test whose body runs; what fixtures query is not the project's workload."""
         if self.workload is not None:
             self.workload.test = item.nodeid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from .definitions import IndexDefinition, Origin
 from .expected import Match, match_indexes
 from .findings import Finding, Kind
 from .introspection import DatabaseIndex, Snapshot, UnsupportedDatabase, Usage, read_snapshot
-from .models_audit import redundancy_finding
+from .models_audit import redundancy_finding, unindexed_foreign_keys
 from .redundancy import find_redundant
 from .resolve import resolution_of
 
@@ -128,18 +128,31 @@ class _ModelAudit:
         self.found = [i for i in snapshot.indexes if i.definition.table == self.table]
         self.match: Match = match_indexes(model, connection, self.found)
 
+        # In the model's order: of two equal indexes the first stays.
+        known = list(self.match.known)
+        self.found.sort(
+            key=lambda i: known.index(n) if (n := i.definition.name) in known else len(known)
+        )
+        self.redundancies = find_redundant(
+            self._as_declared(index) for index in self.found if index.valid
+        )
+
     def findings(self) -> list[Finding]:
         invalid = [index for index in self.found if not index.valid]
         redundant = self._redundant()
         told = {index.definition.name for index in invalid}
         told |= {finding.index for finding in redundant if finding.kind is not Kind.PREFIX}
+        # A query may be served by either of the two.
+        unsure = told | {r.index.name for r in self.redundancies}
+        unsure |= {r.covered_by.name for r in self.redundancies}
         return [
             *(self._missing(declared) for declared in self.match.missing),
             *(self._renamed(declared, index) for declared, index in self.match.renamed),
             *(self._invalid(index) for index in invalid),
             *redundant,
             *(self._extra(i) for i in self.match.extra if i.definition.name not in told),
-            *(self._unused(i) for i in self.found if self._is_unused(i, told)),
+            *(self._unused(i) for i in self.found if self._is_unused(i, unsure)),
+            *self._unindexed_foreign_keys(),
         ]
 
     def _finding(self, kind: Kind, index: str, message: str, hint: str) -> Finding:
@@ -187,9 +200,8 @@ class _ModelAudit:
         )
 
     def _redundant(self) -> list[Finding]:
-        definitions = [self._as_declared(index) for index in self.found if index.valid]
         findings = []
-        for redundancy in find_redundant(definitions):
+        for redundancy in self.redundancies:
             index = redundancy.index
             if self.model._meta.auto_created and index.origin is Origin.FOREIGN_KEY:
                 continue  # a many-to-many's own table: nothing to change
@@ -204,6 +216,18 @@ class _ModelAudit:
                 )
             findings.append(finding)
         return findings
+
+    def _unindexed_foreign_keys(self) -> list[Finding]:
+        leading = {
+            index.definition.columns[0]
+            for index in self.found
+            if index.valid and not index.definition.condition
+        }
+        return [
+            finding
+            for finding in unindexed_foreign_keys(self.model, self.vendor)
+            if finding.index[1:-1] not in leading
+        ]
 
     def _as_declared(self, index: DatabaseIndex) -> IndexDefinition:
         declared = self.match.known.get(index.definition.name)
@@ -273,8 +297,6 @@ def _removal_of(declared: IndexDefinition) -> str:
     return "(Meta.indexes, or its index set.)"
 
 
-def total_size(audit: DatabaseAudit, names: Sequence[str] | None = None) -> int:
-    """Return the bytes of the audited indexes, or of those named."""
-    return sum(
-        size for (_, name), size in audit.usage.sizes.items() if names is None or name in names
-    )
+def total_size(audit: DatabaseAudit) -> int:
+    """Return the bytes of the audited indexes."""
+    return sum(audit.usage.sizes.values())

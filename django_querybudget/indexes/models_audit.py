@@ -54,7 +54,7 @@ def audit_models(installed: Iterable[type[models.Model]]) -> list[Finding]:
     return [
         finding
         for model in installed
-        for finding in [*_redundant(model), *_unindexed_foreign_keys(model)]
+        for finding in [*_redundant(model), *unindexed_foreign_keys(model, _vendor(model))]
     ]
 
 
@@ -77,7 +77,7 @@ def redundancy_finding(
         reason = f"the longer {kept} begins with the same columns"
     elif kept.unique or kept.origin in {Origin.FOREIGN_KEY, Origin.DB_INDEX}:
         kind = Kind.REDUNDANT
-        reason = f"{kept.origin.value} already gives an index on {kept}"
+        reason = f"{kept.origin.value} already gives {kept}"
     else:
         kind = Kind.DUPLICATE
         reason = f"{kept} has the same columns"
@@ -114,14 +114,18 @@ def _removal(index: IndexDefinition, label: str, documented: bool) -> str:
     return f"Remove it from Meta.indexes of {label}, and make the migration."
 
 
-def _unindexed_foreign_keys(model: type[models.Model]) -> list[Finding]:
+def _vendor(model: type[models.Model]) -> str:
+    return connections[router.db_for_write(model)].vendor
+
+
+def unindexed_foreign_keys(model: type[models.Model], vendor: str) -> list[Finding]:
+    """Return the foreign keys of ``model`` that no index begins with, on a database of a kind."""
     opts = model._meta
     leading = {
         item.columns[0]
         for item in declared_indexes(model)
         if item.method in {"btree", "hash"} and not item.condition and not item.expressions
     }
-    vendor = connections[router.db_for_write(model)].vendor
     findings = []
     for field in opts.local_fields:
         if not isinstance(field, models.ForeignKey) or field.column in leading:

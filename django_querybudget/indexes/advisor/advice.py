@@ -6,8 +6,9 @@ Nothing is created: the outcome is text to put into a model's ``Meta``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, models
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 class Advice:
     """One index that the workload needs, and what needs it."""
 
-    using: str
     model: type[models.Model]
     fields: tuple[str, ...]
     """As in ``Index.fields``; a leading ``-`` descends."""
@@ -81,11 +81,24 @@ def advise(workload: Workload) -> AdvisorReport:
             problems.append(f"The queries on {alias!r} could not be judged: {error}")
         problems += advisor.problems
     return AdvisorReport(
-        advice=tuple(advice),
+        advice=tuple(_once(advice)),
         queries=sum(sample.count for sample in workload.samples),
         shapes=len(workload.samples),
         problems=tuple(problems),
     )
+
+
+def _once(advice: Iterable[Advice]) -> Iterator[Advice]:
+    """Yield each index once, though the workload of several databases may need it."""
+    same: dict[tuple[type[models.Model], tuple[str, ...]], list[Advice]] = defaultdict(list)
+    for one in advice:
+        same[one.model, one.fields].append(one)
+    for ones in same.values():
+        yield replace(
+            ones[0],
+            purposes=tuple({purpose: None for one in ones for purpose in one.purposes}),
+            samples=tuple(sample for one in ones for sample in one.samples),
+        )
 
 
 class _Advisor:
@@ -99,9 +112,11 @@ class _Advisor:
             model._meta.db_table: model
             for model in audited_models(third_party=True, auto_created=True)
         }
+        ignore = conf.INDEXES.IGNORE
         self.ours = {
             model._meta.db_table
             for model in audited_models(third_party=conf.INDEXES.THIRD_PARTY)
+            if not any(fnmatchcase(model._meta.label, pattern) for pattern in ignore)
         }
 
     def advise(self) -> list[Advice]:
@@ -186,7 +201,6 @@ class _Advisor:
             id(sample): sample for need in candidate.needs for sample in proved[need]
         }
         return Advice(
-            using=self.connection.alias,
             model=model,
             fields=tuple(
                 f"{'-' if descending else ''}{fields[column].attname}"

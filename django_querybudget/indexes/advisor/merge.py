@@ -90,8 +90,7 @@ def merged_groups(groups: list[Group], need: Need) -> list[Group] | None:
                 back.insert(0, remaining)
         elif not back:
             front.append(frozenset({term}))
-        elif need.equality:
-            # Entered by its equality columns; what follows belongs to other needs.
+        elif not need.tail_required:
             break
         else:
             return None

@@ -37,6 +37,8 @@ class Need:
     equality: frozenset[str] = frozenset()
     tail: tuple[tuple[str, bool], ...] = ()
     """What follows the equality columns, each with whether it descends: a range or an order."""
+    tail_required: bool = False
+    """False for the order of all rows that match: a sort of a few rows is no reason for an index."""
 
 
 def find_needs(shape: QueryShape, indexes: Indexes, weak: Collection[tuple[str, str]]) -> list[Need]:
@@ -98,14 +100,21 @@ def _serves(wanted: Filter, indexes: Collection[IndexDefinition]) -> bool:
 def _filter_needs(access: Access, shape: QueryShape, indexes: Indexes) -> Iterator[Need]:
     order = shape.order if shape.order is not None and shape.order.alias == access.alias else None
     if access.filter:
-        yield _need(access, access.filter, order, Purpose.FILTER)
+        yield _need(access, access.filter, order, Purpose.FILTER, limited=shape.limited)
         return
     for branch in access.alternatives:
         if not _serves(branch, indexes.get(access.table, ())):
             yield _need(access, branch, None, Purpose.FILTER)
 
 
-def _need(access: Access, wanted: Filter, order: Order | None, purpose: Purpose) -> Need:
+def _need(
+    access: Access,
+    wanted: Filter,
+    order: Order | None,
+    purpose: Purpose,
+    *,
+    limited: bool = False,
+) -> Need:
     tail: tuple[tuple[str, bool], ...] = ()
     ranges = sorted(wanted.ranges - wanted.equality)
     if ranges:
@@ -121,6 +130,7 @@ def _need(access: Access, wanted: Filter, order: Order | None, purpose: Purpose)
         purpose=purpose,
         equality=wanted.equality,
         tail=_upright(tail),
+        tail_required=bool(tail) and (limited or bool(ranges)),
     )
 
 
@@ -144,6 +154,7 @@ def _order_need(shape: QueryShape, indexes: Indexes) -> Iterator[Need]:
             alias=access.alias,
             purpose=Purpose.ORDER,
             tail=_upright(order.columns),
+            tail_required=True,
         )
 
 

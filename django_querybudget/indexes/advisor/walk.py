@@ -72,8 +72,11 @@ class _Walk:
     """Collects the shape of one query, its subqueries left out."""
 
     def __init__(self, query: Query, using: str) -> None:
-        self.query = query
-        self.using = using
+        # A copy: to select and to order may add joins. What ran has taken its own off again.
+        self.query = query = query.clone()
+        compiler = query.get_compiler(using)
+        compiler.setup_query()
+        self.order_by = [term[0] for term in compiler.get_order_by()]
         self.tables = {
             alias: table
             for alias, table in query.alias_map.items()
@@ -184,13 +187,10 @@ class _Walk:
 
     def _order(self) -> Order | None:
         """Return the leading plain columns of ``ORDER BY`` on the query's first table."""
-        # A copy: to resolve an ordering may add joins to the query.
-        compiler = self.query.clone().get_compiler(self.using)
-        compiler.setup_query()
         base = next(iter(self.tables))
         columns = [
             (ordering.expression.target.column, ordering.descending)
-            for ordering in _plain(term[0] for term in compiler.get_order_by())
+            for ordering in _plain(self.order_by)
             if ordering.expression.alias == base
         ]
         return Order(alias=base, columns=tuple(columns)) if columns else None
