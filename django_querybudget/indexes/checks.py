@@ -23,7 +23,8 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import models
 
-from ..conf import conf
+from django_querybudget.conf import conf
+
 from .findings import Finding, Kind
 from .models_audit import audit_models, audited_models
 from .resolve import resolution_of
@@ -78,9 +79,7 @@ def check_declared_indexes(
         if app_configs is None or model._meta.app_config in app_configs
     ]
     findings = [
-        finding
-        for finding in audit_models(installed)
-        if not finding.is_ignored(settings.IGNORE)
+        finding for finding in audit_models(installed) if not finding.is_ignored(settings.IGNORE)
     ]
     return [
         *(_message(finding) for finding in findings if not finding.documented),

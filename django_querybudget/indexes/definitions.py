@@ -160,7 +160,7 @@ def _field_origin(field: models.Field[Any, Any]) -> Origin | None:
         return Origin.PRIMARY_KEY
     if field.unique:
         return Origin.UNIQUE
-    if not field.db_index:
+    if not getattr(field, "db_index", False):
         return None
     return Origin.FOREIGN_KEY if field.is_relation else Origin.DB_INDEX
 
@@ -171,8 +171,11 @@ def _defined(
     columns: dict[str, str],
 ) -> IndexDefinition | None:
     unique = isinstance(source, models.UniqueConstraint)
+    # Both have them; the type stubs know of the index's only.
+    include: tuple[str, ...] = tuple(getattr(source, "include", ()))
+    opclasses: tuple[str, ...] = tuple(getattr(source, "opclasses", ()))
     names = [name.removeprefix("-") for name in source.fields]
-    if not all(name in columns for name in [*names, *source.include]):
+    if not all(name in columns for name in [*names, *include]):
         return None
     variant = ""
     if isinstance(source, models.UniqueConstraint):
@@ -187,8 +190,8 @@ def _defined(
         unique=unique,
         method="btree" if isinstance(source, models.UniqueConstraint) else method_of(source),
         condition=repr(source.condition) if source.condition is not None else "",
-        opclasses=tuple(source.opclasses),
-        include=tuple(columns[name] for name in source.include),
+        opclasses=opclasses,
+        include=tuple(columns[name] for name in include),
         expressions=bool(source.expressions),
         variant=variant,
     )

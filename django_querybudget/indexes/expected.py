@@ -138,7 +138,7 @@ def _is_djangos_name(
     index: DatabaseIndex, declared: IndexDefinition, connection: BaseDatabaseWrapper
 ) -> bool:
     suffix = "_uniq" if declared.unique else ""
-    name = connection.schema_editor()._create_index_name(
+    name = connection.schema_editor()._create_index_name(  # type: ignore[attr-defined]
         declared.table, list(declared.columns), suffix=suffix
     )
     return index.definition.name in {name, f"{declared.table}_{declared.columns[0]}_key"}
@@ -166,7 +166,8 @@ def _pattern_columns(model: type[models.Model]) -> set[str]:
         field.column
         for field in model._meta.local_fields
         if isinstance(field, models.CharField | models.TextField)
-        and (field.db_index or field.unique)
+        and (getattr(field, "db_index", False) or field.unique)
+        and field.column
     }
 
 

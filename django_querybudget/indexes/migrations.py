@@ -27,7 +27,7 @@ from django.utils.connection import ConnectionDoesNotExist
 if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
 
-_TEMPLATE = '''\
+_TEMPLATE = """\
 # Written by "manage.py querybudget indexes --write-migration"; it imports nothing of it.
 {imports}
 
@@ -42,7 +42,7 @@ _TEMPLATE = '''\
     operations = [
 {operations}
     ]
-'''
+"""
 
 _DROP_INVALID = '''\
 def drop_invalid_index(apps, schema_editor):
@@ -104,7 +104,7 @@ def write_index_migrations(alias: str, app_labels: Iterable[str] = ()) -> list[P
 
 def _pending(app_labels: set[str]) -> Iterator[Migration]:
     """Yield the migrations that ``makemigrations`` would write, if they are of indexes alone."""
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None, ignore_no_initial=True)  # type: ignore[call-arg]
     for app_label, names in loader.detect_conflicts().items():
         raise MigrationError(
             f"The migrations of {app_label} have more than one end ({', '.join(sorted(names))}). "

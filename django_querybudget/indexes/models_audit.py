@@ -15,9 +15,7 @@ from .findings import Finding, Kind
 from .redundancy import Redundancy, Relation, find_redundant
 from .resolve import resolution_of
 
-_LIBRARIES = {
-    Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")
-}
+_LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 
 
 def audited_models(
@@ -42,7 +40,7 @@ def is_third_party(model: type[models.Model]) -> bool:
     """Return whether ``model`` is of a package in ``site-packages``."""
     config = model._meta.app_config
     module = sys.modules.get(model.__module__)
-    found = config.path if config is not None else getattr(module, "__file__", None)
+    found: str | None = config.path if config else getattr(module, "__file__", None)
     if found is None:
         return False
     path = Path(found).resolve()
@@ -130,7 +128,7 @@ def unindexed_foreign_keys(model: type[models.Model], vendor: str) -> list[Findi
     for field in opts.local_fields:
         if not isinstance(field, models.ForeignKey) or field.column in leading:
             continue
-        if vendor == "mysql" and field.db_constraint:
+        if vendor == "mysql" and getattr(field, "db_constraint", True):
             # InnoDB makes an index for every foreign key constraint by itself.
             continue
         findings.append(

@@ -18,7 +18,6 @@ from .definitions import (
     Origin,
     declared_indexes,
     index_definition,
-    local_columns,
 )
 from .redundancy import Redundancy, covers_equally, find_redundant
 
@@ -256,6 +255,6 @@ def _attnames(model: type[models.Model]) -> dict[str, str]:
     By attname (``payer_id``), since the autodetector compares spellings: ``payer`` would drop and
     rebuild what ``payer_id`` made. Found by attname, else by the database's column.
     """
-    fields = [field for field in model._meta.local_fields if field.column]
-    by_column = {field.column: field.attname for field in fields}
-    return by_column | {field.attname: field.attname for field in fields}
+    columns = {field.attname: field.column for field in model._meta.local_fields if field.column}
+    by_column = {column: attname for attname, column in columns.items()}
+    return by_column | {attname: attname for attname in columns}

@@ -42,9 +42,7 @@ PAYMENT_COLUMNS = [
 @pytest.fixture(autouse=True)
 def _own_registry() -> Iterator[None]:
     """Models of a test are in no other test's registry."""
-    with isolate_apps(
-        "accounts", "payment", "django.contrib.contenttypes", "django.contrib.auth"
-    ):
+    with isolate_apps("accounts", "payment", "django.contrib.contenttypes", "django.contrib.auth"):
         yield
 
 

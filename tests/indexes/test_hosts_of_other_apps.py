@@ -20,9 +20,7 @@ from tests.indexes.test_hosts import PAYMENT_COLUMNS, PaymentFields, fields
 
 @pytest.fixture(autouse=True)
 def _own_registry() -> Iterator[None]:
-    with isolate_apps(
-        "accounts", "payment", "django.contrib.contenttypes", "django.contrib.auth"
-    ):
+    with isolate_apps("accounts", "payment", "django.contrib.contenttypes", "django.contrib.auth"):
         yield
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, models
 
-from ...conf import conf
-from ..definitions import IndexDefinition, Origin, declared_indexes
-from ..introspection import UnsupportedDatabase, read_snapshot
-from ..models_audit import audited_models
+from django_querybudget.conf import conf
+from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
+from django_querybudget.indexes.introspection import UnsupportedDatabase, read_snapshot
+from django_querybudget.indexes.models_audit import audited_models
+
 from .merge import Candidate, merge_needs
 from .needs import Need, Purpose, find_needs
 from .planner import Plan, planner_of, proves
@@ -184,7 +185,7 @@ class _Advisor:
             (table, field.column)
             for table, model in self.models.items()
             for field in model._meta.local_fields
-            if isinstance(field, models.BooleanField)
+            if isinstance(field, models.BooleanField) and field.column
         }
 
     def _advice(self, candidate: Candidate, proved: dict[Need, list[Sample]]) -> Advice:

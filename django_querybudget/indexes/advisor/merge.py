@@ -64,7 +64,7 @@ def _groups(need: Need) -> list[Group]:
 
 def merged_groups(groups: list[Group], need: Need) -> list[Group] | None:
     """Return ``groups`` narrowed so that ``need`` is served too; None where that cannot be."""
-    rest = {column for column in need.equality}
+    rest = set(need.equality)
     front: list[Group] = []
     back = list(groups)
     while rest and back:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from ..definitions import IndexDefinition
+from django_querybudget.indexes.definitions import IndexDefinition
+
 from .shapes import Access, Filter, Order, QueryShape
 
 Indexes = Mapping[str, Collection[IndexDefinition]]
@@ -38,10 +39,12 @@ class Need:
     tail: tuple[tuple[str, bool], ...] = ()
     """What follows the equality columns, each with whether it descends: a range or an order."""
     tail_required: bool = False
-    """False for the order of all rows that match: a sort of a few rows is no reason for an index."""
+    """False for the order of all rows that match: few are sorted without an index as well."""
 
 
-def find_needs(shape: QueryShape, indexes: Indexes, weak: Collection[tuple[str, str]]) -> list[Need]:
+def find_needs(
+    shape: QueryShape, indexes: Indexes, weak: Collection[tuple[str, str]]
+) -> list[Need]:
     """Return the indexes that ``shape`` needs and ``indexes`` does not have.
 
     ``weak`` are the ``(table, column)`` of columns that have few values, booleans: an index on

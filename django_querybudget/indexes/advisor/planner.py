@@ -61,9 +61,7 @@ def planner_of(connection: BaseDatabaseWrapper) -> Planner | None:
     return {"postgresql": _structural_postgresql, "sqlite": explain_sqlite}.get(connection.vendor)
 
 
-def proves(
-    need: Need, shape: QueryShape, plan: Plan, partial: Collection[str]
-) -> bool:
+def proves(need: Need, shape: QueryShape, plan: Plan, partial: Collection[str]) -> bool:
     """Return whether ``plan`` shows that no index gives what ``need`` asks for."""
     if need.purpose is Purpose.ORDER:
         return plan.sorts
@@ -91,7 +89,9 @@ def explain_postgresql(connection: BaseDatabaseWrapper, sql: str, params: Sequen
     root = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
     nodes = list(_nodes(root))
     return Plan(
-        reads=tuple(_read(node) for node in nodes if "Relation Name" in node and "Scan" in node["Node Type"]),
+        reads=tuple(
+            _read(node) for node in nodes if "Relation Name" in node and "Scan" in node["Node Type"]
+        ),
         sorts=any(node["Node Type"] == "Sort" for node in nodes),
         cost=float(root["Total Cost"]),
     )
@@ -106,8 +106,7 @@ def _read(node: dict[str, Any]) -> Read:
     return Read(
         alias=node["Alias"],
         index=next((part["Index Name"] for part in inner if "Index Name" in part), ""),
-        by_condition=any("Index Cond" in part for part in inner)
-        or node["Node Type"] == "Tid Scan",
+        by_condition=any("Index Cond" in part for part in inner) or node["Node Type"] == "Tid Scan",
     )
 
 

@@ -21,9 +21,7 @@ class Filter:
         return bool(self.equality or self.ranges)
 
     def __or__(self, other: Filter) -> Filter:
-        return Filter(
-            equality=self.equality | other.equality, ranges=self.ranges | other.ranges
-        )
+        return Filter(equality=self.equality | other.equality, ranges=self.ranges | other.ranges)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from .advice import AdvisorReport, advise
 from .workload import Workload
 
 
-class UnsupportedRunner(Exception):  # noqa: N818  # says what is the case
+class UnsupportedRunner(Exception):  # says what is the case
     """``TEST_RUNNER`` is not built on Django's."""
 
 
@@ -48,7 +48,7 @@ def advising_runner(advised: Advised) -> type[DiscoverRunner]:
             super().__init__(*args, **{**kwargs, "parallel": 0})
 
         def get_test_runner_kwargs(self) -> dict[str, Any]:
-            kwargs = super().get_test_runner_kwargs()
+            kwargs: dict[str, Any] = super().get_test_runner_kwargs()
             kwargs["resultclass"] = _naming(
                 kwargs.get("resultclass") or unittest.TextTestResult, advised.workload
             )

@@ -28,7 +28,7 @@ LOCK_TIMEOUT = "2s"
 _Pretend = Callable[["BaseDatabaseWrapper", str], AbstractContextManager[None]]
 
 
-class CannotVerify(Exception):  # noqa: N818  # says what is the case
+class CannotVerify(Exception):  # says what is the case
     """The database cannot tell what an index would save; the message says why."""
 
 

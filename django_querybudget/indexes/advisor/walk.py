@@ -134,7 +134,7 @@ class _Walk:
             if node.negated or (node.connector != AND and len(node.children) > 1):
                 return None
             children = node.children
-        found = [part for child in children if (part := self._condition(child)) is not None]
+        found = [one for child in children if (one := self._condition(child)) is not None]
         if not found or len({alias for alias, _ in found}) > 1:
             return None
         condition = Filter()
@@ -144,25 +144,25 @@ class _Walk:
 
     def _condition(self, node: Any) -> tuple[str, Filter] | None:
         """Return the alias and the condition of a lookup on a bare column of this query."""
-        if isinstance(node, Col) and node.alias in self.tables:
+        if isinstance(node, Col):
             # A boolean field as its own condition.
-            return node.alias, Filter(equality=frozenset({node.target.column}))
-        if not isinstance(node, Lookup):
+            column, kind = node, "exact"
+        elif not isinstance(node, Lookup) or self._reads_own_table(node):
             return None
-        column, kind = node.lhs, node.lookup_name
-        if isinstance(node, YearLookup):
+        elif isinstance(node, YearLookup):
             # Django turns it into BETWEEN on the column below.
             column, kind = node.lhs.lhs, "range"
+        else:
+            column, kind = node.lhs, str(node.lookup_name)
         if not isinstance(column, Col) or column.alias not in self.tables:
             return None
-        if column.target.get_internal_type() in _NO_BTREE or self._reads_own_table(node):
+        field: Any = column.target
+        if field.get_internal_type() in _NO_BTREE or (kind == "isnull" and not node.rhs):
             return None
-        names = frozenset({column.target.column})
-        if kind in _EQUALITY and not (kind == "isnull" and not node.rhs):
-            return column.alias, Filter(equality=names)
-        if kind in _RANGES:
-            return column.alias, Filter(ranges=names)
-        return None
+        names = frozenset({str(field.column)})
+        if kind in _EQUALITY:
+            return str(column.alias), Filter(equality=names)
+        return (str(column.alias), Filter(ranges=names)) if kind in _RANGES else None
 
     def _reads_own_table(self, node: Lookup[Any]) -> bool:
         """Return whether the right side is a column of this query: a comparison of rows."""
@@ -202,5 +202,3 @@ def _plain(orderings: Iterable[Any]) -> Iterator[Any]:
         if not isinstance(ordering, OrderBy) or not isinstance(ordering.expression, Col):
             return
         yield ordering
-
-

@@ -20,7 +20,8 @@ import django
 from django.core.handlers.base import BaseHandler
 from django.db.models.sql.compiler import SQLCompiler
 
-from ... import hook
+from django_querybudget import hook
+
 from .shapes import QueryShape
 from .walk import shapes_of
 

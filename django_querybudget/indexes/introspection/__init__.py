@@ -17,7 +17,14 @@ from .snapshot import DatabaseIndex, Introspection, Snapshot, Usage
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["DatabaseIndex", "Snapshot", "UnsupportedDatabase", "Usage", "read_snapshot"]
+__all__ = [
+    "DatabaseIndex",
+    "Snapshot",
+    "UnsupportedDatabase",
+    "Usage",
+    "check_supported",
+    "read_snapshot",
+]
 
 _VENDORS: dict[str, Introspection] = {
     "postgresql": postgresql.PostgreSQLIntrospection(),
@@ -26,8 +33,17 @@ _VENDORS: dict[str, Introspection] = {
 }
 
 
-class UnsupportedDatabase(Exception):  # noqa: N818  # the name says what it is, not that it failed
+class UnsupportedDatabase(Exception):  # the name says what it is, not that it failed
     """This library cannot read the indexes of a database of this kind."""
+
+
+def check_supported(connection: BaseDatabaseWrapper) -> None:
+    """Raise :class:`UnsupportedDatabase` where the indexes of ``connection`` cannot be read."""
+    if connection.vendor not in _VENDORS:
+        raise UnsupportedDatabase(
+            f"Database {connection.alias!r} is {connection.vendor!r}: indexes can be read on "
+            f"PostgreSQL, MySQL, MariaDB and SQLite."
+        )
 
 
 def read_snapshot(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> Snapshot:
@@ -37,12 +53,8 @@ def read_snapshot(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> Sna
         UnsupportedDatabase: the vendor is none of PostgreSQL, MySQL, MariaDB and SQLite.
         django.db.DatabaseError: the database cannot be reached, or its catalogue not be read.
     """
-    vendor = _VENDORS.get(connection.vendor)
-    if vendor is None:
-        raise UnsupportedDatabase(
-            f"Database {connection.alias!r} is {connection.vendor!r}: indexes can be read on "
-            f"PostgreSQL, MySQL, MariaDB and SQLite."
-        )
+    check_supported(connection)
+    vendor = _VENDORS[connection.vendor]
     with connection.cursor() as cursor:
         indexes = vendor.read_indexes(connection, cursor, tables)
     try:
@@ -51,9 +63,13 @@ def read_snapshot(connection: BaseDatabaseWrapper, tables: Sequence[str]) -> Sna
             usage = vendor.read_usage(connection, cursor, tables)
     except DatabaseError as error:
         usage = Usage(
-            notes=(
-                f"Sizes and usage of {connection.alias!r} could not be read, so unused indexes "
-                f"are not reported: {str(error).strip()} {vendor.rights}",
-            )
+            notes=(_unreadable(connection.alias, error, vendor.rights),),
         )
     return Snapshot(indexes=tuple(indexes), usage=usage)
+
+
+def _unreadable(alias: str, error: DatabaseError, rights: str) -> str:
+    return (
+        f"Sizes and usage of {alias!r} could not be read, so unused indexes are not reported: "
+        f"{str(error).strip()} {rights}"
+    )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ..definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, Origin
+
 from .snapshot import DatabaseIndex, Usage
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ SELECT object_name, count_read FROM performance_schema.table_io_waits_summary_by
 WHERE object_schema = DATABASE() AND object_name IN ({})
 """
 
+_NOT_COUNTED = (
+    "performance_schema is off, so the server does not count the use of indexes and unused ones "
+    "are not reported. Turn it on in the server's configuration, and look again when every job "
+    "and report has run."
+)
+
 
 class MySQLIntrospection:
     """Reads ``information_schema``; usage from ``performance_schema``, where it is on."""
@@ -67,7 +74,7 @@ class MySQLIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # noqa: ARG002  # the protocol's
+        connection: BaseDatabaseWrapper,  # the protocol's
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:
@@ -84,11 +91,7 @@ class MySQLIntrospection:
             return Usage(
                 sizes=sizes,
                 table_rows=table_rows,
-                notes=(
-                    "performance_schema is off, so the server does not count the use of "
-                    "indexes and unused ones are not reported. Turn it on in the server's "
-                    "configuration and look again after a business cycle.",
-                ),
+                notes=(_NOT_COUNTED,),
             )
         cursor.execute(_SCANS.format(places), list(tables))
         scans = {(table, name): int(count) for table, name, count in cursor.fetchall()}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, Origin
+
 from .snapshot import DatabaseIndex, Usage
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class PostgreSQLIntrospection:
 
     def read_indexes(
         self,
-        connection: BaseDatabaseWrapper,  # noqa: ARG002  # the protocol's
+        connection: BaseDatabaseWrapper,  # the protocol's
         cursor: Any,
         tables: Sequence[str],
     ) -> list[DatabaseIndex]:
@@ -78,7 +79,7 @@ class PostgreSQLIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # noqa: ARG002  # the protocol's
+        connection: BaseDatabaseWrapper,  # the protocol's
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..definitions import IndexDefinition
+from django_querybudget.indexes.definitions import IndexDefinition
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

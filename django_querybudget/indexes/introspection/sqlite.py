@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError
 
-from ..definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, Origin
+
 from .snapshot import DatabaseIndex, Usage
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+_SIZES = """
+SELECT m.tbl_name, d.name, sum(d.pgsize)
+FROM dbstat d JOIN sqlite_master m ON m.name = d.name AND m.type = 'index'
+WHERE m.tbl_name IN ({}) GROUP BY 1, 2
+"""
 
 
 class SQLiteIntrospection:
@@ -54,7 +61,7 @@ class SQLiteIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # noqa: ARG002  # the protocol's
+        connection: BaseDatabaseWrapper,  # the protocol's
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:
@@ -62,12 +69,7 @@ class SQLiteIntrospection:
         note = "SQLite does not count the use of indexes: unused ones are not reported."
         places = ", ".join(["%s"] * len(tables))
         try:
-            cursor.execute(
-                "SELECT m.tbl_name, d.name, sum(d.pgsize) FROM dbstat d JOIN sqlite_master m "
-                "ON m.name = d.name AND m.type = 'index' "
-                f"WHERE m.tbl_name IN ({places}) GROUP BY 1, 2",
-                list(tables),
-            )
+            cursor.execute(_SIZES.format(places), list(tables))
         except OperationalError:
             return Usage(notes=(note, "This build of SQLite has no dbstat: no sizes."))
         return Usage(

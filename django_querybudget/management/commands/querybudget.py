@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from ..subcommands import subcommands
+from django_querybudget.management.subcommands import subcommands
 
 
 class Command(BaseCommand):
@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     help = "Query budgets and indexes from the command line."
     # An audit is wanted all the more where a check fails.
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each subcommand a parser of its own."""
@@ -23,6 +23,6 @@ class Command(BaseCommand):
             child = parsers.add_parser(name, help=subcommand.HELP, description=subcommand.HELP)
             subcommand.add_arguments(child)
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  # Django's signature
+    def handle(self, *args: Any, **options: Any) -> None:  # Django's signature
         """Run the subcommand that was asked for."""
         subcommands()[options["subcommand"]].run(self, options)

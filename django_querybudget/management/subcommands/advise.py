@@ -9,8 +9,12 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, load_command_class
 from django.db import DatabaseError
 
-from ...indexes.advisor import CannotVerify, render_advice, verify
-from ...indexes.advisor.test_runner import Advised, UnsupportedRunner, advising_runner
+from django_querybudget.indexes.advisor import CannotVerify, render_advice, verify
+from django_querybudget.indexes.advisor.test_runner import (
+    Advised,
+    UnsupportedRunner,
+    advising_runner,
+)
 
 HELP = "Advise on missing indexes, from the ORM queries of a test run. Creates nothing."
 

@@ -11,13 +11,13 @@ from django.apps import apps
 from django.core.management import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, models
 
-from ...conf import conf
-from ...indexes.audit import MIN_ROWS, DatabaseAudit, audit_database
-from ...indexes.baseline import Baseline, BaselineError
-from ...indexes.findings import Finding, Kind, Severity
-from ...indexes.migrations import MigrationError, write_index_migrations
-from ...indexes.models_audit import audited_models
-from ...indexes.rendering import render_audits, render_json
+from django_querybudget.conf import conf
+from django_querybudget.indexes.audit import MIN_ROWS, DatabaseAudit, audit_database
+from django_querybudget.indexes.baseline import Baseline, BaselineError
+from django_querybudget.indexes.findings import Finding, Kind, Severity
+from django_querybudget.indexes.migrations import MigrationError, write_index_migrations
+from django_querybudget.indexes.models_audit import audited_models
+from django_querybudget.indexes.rendering import render_audits, render_json
 
 HELP = "Audit indexes: the models against the real databases. Changes nothing in them."
 

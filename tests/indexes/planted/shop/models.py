@@ -48,7 +48,7 @@ class Order(models.Model):
             Index(fields=["placed_at"], name="placed"),
             Index(fields=["-placed_at"], name="redundant_duplicate"),
             Index(fields=["note_code"], name="useless_note_code"),
-                # Longer than "placed", but of some rows only: neither covers the other.
+            # Longer than "placed", but of some rows only: neither covers the other.
             Index(fields=["placed_at", "total"], name="big", condition=Q(total__gt=900)),
             *cure(
                 Index(fields=["status", "channel"]),
@@ -93,9 +93,7 @@ class Event(models.Model):
 
 
 class Visit(models.Model):
-    customer = models.ForeignKey(
-        Customer, models.CASCADE, related_name="visits", db_index=False
-    )
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="visits", db_index=False)
     page = models.CharField(max_length=20, unique=True)
     agent = models.CharField(max_length=20)
 

@@ -44,9 +44,7 @@ class Missing(TestCase):
         Event.objects.first()
 
     def test_visits(self) -> None:
-        customer = Customer.objects.create(
-            email="new@example.com", created_at=DAY, last_login=DAY
-        )
+        customer = Customer.objects.create(email="new@example.com", created_at=DAY, last_login=DAY)
         list(customer.visits.all())
         customer.delete()
 
@@ -68,9 +66,7 @@ def served() -> Iterator[object]:
     yield list(Customer.objects.filter(orders__placed_at__gte=DAY, orders__customer=3))
     yield list(Customer.objects.annotate(n=Count("orders")).filter(n__gt=3))
     yield list(Customer.objects.filter(Q(email="a@example.com") | Q(pk=3)))
-    yield list(
-        Customer.objects.filter(Exists(Order.objects.filter(customer=OuterRef("pk"))), pk=7)
-    )
+    yield list(Customer.objects.filter(Exists(Order.objects.filter(customer=OuterRef("pk"))), pk=7))
     yield list(Order.objects.select_related("customer").filter(pk=3))
     yield list(Order.objects.filter(customer=3, status="open"))
     yield list(Order.objects.filter(customer__email="c7@example.com", channel="web"))
