@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
-from django.apps.registry import Apps
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
+from psycopg import sql
+
+from tests import settings
+from tests.indexes.planted.project import ENTRY, Shop
 
 Changes = Callable[[type[Model] | None, type[Model]], list[Operation]]
 
@@ -36,5 +42,21 @@ def changes() -> Changes:
 
 
 @pytest.fixture
-def no_apps() -> Apps:
-    return Apps()
+def sqlite_shop(tmp_path: Path) -> Shop:
+    return Shop({"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "shop.sqlite3"})
+
+
+@pytest.fixture
+def postgres_shop(postgres_url: str) -> Iterator[Shop]:
+    name = f"planted_{uuid.uuid4().hex[:12]}"
+    entry = {**settings.DATABASES["postgres"], "NAME": name}
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield Shop({key: entry[key] for key in ENTRY if key in entry})
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def shop(request: pytest.FixtureRequest) -> Shop:
+    shop: Shop = request.getfixturevalue(f"{request.param}_shop")
+    return shop

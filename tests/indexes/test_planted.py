@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
-from tests import settings
+from tests.indexes.planted.project import Shop
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKLOAD = "tests.indexes.planted.shop.workload"
 
 MISSING = {
@@ -54,45 +43,6 @@ USELESS = {
 UNINDEXED = {("unindexed-foreign-key", "(customer_id)")}
 
 
-_ENTRY = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
-
-
-class Shop:
-    """The planted project on one database, run as a process of its own."""
-
-    def __init__(self, database: dict[str, Any]) -> None:
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "DJANGO_SETTINGS_MODULE": "tests.indexes.planted.settings",
-            "PLANTED_DATABASE": json.dumps(database, default=str),
-        }
-
-    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", *arguments],
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-    def manage(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        return self.run("-m", "django", *arguments, code=code, **environment)
-
-    def plant(self) -> None:
-        self.run("-m", "tests.indexes.planted.plant")
-
-    def findings(self, *arguments: str) -> set[tuple[str, str]]:
-        answer = json.loads(self.manage("querybudget", "indexes", "--json", *arguments))
-        (database,) = answer["databases"]
-        assert database["problems"] == []
-        return {(finding["kind"], finding["index"]) for finding in database["findings"]}
-
-
 def advised(output: str) -> list[str]:
     """Return ``model line`` for each advised index that ``output`` has."""
     found, model = [], ""
@@ -102,27 +52,6 @@ def advised(output: str) -> list[str]:
         elif match := re.fullmatch(r"    (models\.Index\(.*\)),", line):
             found.append(f"{model} {match[1]}")
     return found
-
-
-@pytest.fixture
-def sqlite_shop(tmp_path: Path) -> Shop:
-    return Shop({"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "shop.sqlite3"})
-
-
-@pytest.fixture
-def postgres_shop(postgres_url: str) -> Iterator[Shop]:
-    name = f"planted_{uuid.uuid4().hex[:12]}"
-    entry = {**settings.DATABASES["postgres"], "NAME": name}
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield Shop({key: entry[key] for key in _ENTRY if key in entry})
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@pytest.fixture
-def shop(request: pytest.FixtureRequest) -> Shop:
-    shop: Shop = request.getfixturevalue(f"{request.param}_shop")
-    return shop
 
 
 both = pytest.mark.parametrize("shop", ["sqlite", "postgres"], indirect=True)
@@ -171,19 +100,12 @@ def test_the_audit_finds_the_redundant_on_sqlite(sqlite_shop: Shop) -> None:
 
 def test_the_system_check_finds_those_that_models_declare(sqlite_shop: Shop) -> None:
     sqlite_shop.plant()
-    done = subprocess.run(
-        [sys.executable, "-m", "django", "check"],
-        cwd=ROOT,
-        env=sqlite_shop.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.findall(r"\(querybudget\.(\w+)\) The index (\w+) ", done.stderr)
+    messages = sqlite_shop.errors("-m", "django", "check")
+    found = re.findall(r"\(querybudget\.(\w+)\) The index (\w+) ", messages)
     assert set(found) == {
         ("W031", "redundant_unique"),
         ("W031", "redundant_foreign_key"),
         ("W030", "redundant_duplicate"),
         ("I031", "redundant_prefix"),
     }
-    assert "querybudget.W032" in done.stderr
+    assert "querybudget.W032" in messages

@@ -74,7 +74,7 @@ class MySQLIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # the protocol's
+        connection: BaseDatabaseWrapper,
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:

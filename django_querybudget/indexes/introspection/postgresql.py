@@ -69,7 +69,7 @@ class PostgreSQLIntrospection:
 
     def read_indexes(
         self,
-        connection: BaseDatabaseWrapper,  # the protocol's
+        connection: BaseDatabaseWrapper,
         cursor: Any,
         tables: Sequence[str],
     ) -> list[DatabaseIndex]:
@@ -79,7 +79,7 @@ class PostgreSQLIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # the protocol's
+        connection: BaseDatabaseWrapper,
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:

@@ -61,7 +61,7 @@ class SQLiteIntrospection:
 
     def read_usage(
         self,
-        connection: BaseDatabaseWrapper,  # the protocol's
+        connection: BaseDatabaseWrapper,
         cursor: Any,
         tables: Sequence[str],
     ) -> Usage:

@@ -9,7 +9,14 @@ import os
 
 SECRET_KEY = "planted"
 INSTALLED_APPS = ["django_querybudget", "tests.indexes.planted.shop"]
-DATABASES = {"default": json.loads(os.environ["PLANTED_DATABASE"])}
+DATABASES = {
+    "default": json.loads(os.environ["PLANTED_DATABASE"]),
+    **json.loads(os.environ.get("PLANTED_MORE_DATABASES", "{}")),
+}
+if any(entry["ENGINE"].endswith("mysql") for entry in DATABASES.values()):
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.indexes.planted.urls"
 USE_TZ = True
