@@ -104,7 +104,7 @@ def write_index_migrations(alias: str, app_labels: Iterable[str] = ()) -> list[P
 
 def _pending(app_labels: set[str]) -> Iterator[Migration]:
     """Yield the migrations that ``makemigrations`` would write, if they are of indexes alone."""
-    loader = MigrationLoader(None, ignore_no_initial=True)  # type: ignore[call-arg]
+    loader = MigrationLoader(None)
     for app_label, names in loader.detect_conflicts().items():
         raise MigrationError(
             f"The migrations of {app_label} have more than one end ({', '.join(sorted(names))}). "
