@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +18,7 @@ from django.db.models import Model
 from psycopg import sql
 
 from tests import settings
+from tests.indexes.hypopg import HypoPG
 from tests.indexes.planted.project import ENTRY, Shop
 
 Changes = Callable[[type[Model] | None, type[Model]], list[Operation]]
@@ -46,14 +50,45 @@ def sqlite_shop(tmp_path: Path) -> Shop:
     return Shop({"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "shop.sqlite3"})
 
 
+@contextmanager
+def own_database(url: str, server: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Make a database for one test on the server at ``url``; yield its entry for DATABASES."""
+    name = f"planted_{uuid.uuid4().hex[:12]}"
+    entry = {**server, "NAME": name}
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield {key: entry[key] for key in ENTRY if key in entry}
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def postgres_shop(postgres_url: str) -> Iterator[Shop]:
-    name = f"planted_{uuid.uuid4().hex[:12]}"
-    entry = {**settings.DATABASES["postgres"], "NAME": name}
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield Shop({key: entry[key] for key in ENTRY if key in entry})
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with own_database(postgres_url, settings.DATABASES["postgres"]) as database:
+        yield Shop(database)
+
+
+HYPOPG = HypoPG(settings.RUN)
+
+
+@pytest.fixture
+def hypopg_shop() -> Iterator[Shop]:
+    HYPOPG.start()
+    with own_database(HYPOPG.url(), HYPOPG.settings()) as database:
+        yield Shop(database)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of HypoPG where the system has none; in CI it has to."""
+    if HYPOPG.program():
+        return
+    without = [item for item in items if "hypopg_shop" in getattr(item, "fixturenames", ())]
+    if without and os.environ.get("CI") == "true":
+        raise pytest.UsageError(
+            f"{len(without)} tests need HypoPG, which CI has to have: {HYPOPG.hint}"
+        )
+    items[:] = [item for item in items if item not in without]
+    config.hook.pytest_deselected(items=without)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``--write-migration``: what it writes runs, can be run again, and needs no part of this library."""
+"""``--write-migration``: what it writes runs, can be run again, and is free of this library."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, load_command_class
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from django_querybudget.indexes.advisor import CannotVerify, render_advice, verify
 from django_querybudget.indexes.advisor.test_runner import (
@@ -52,6 +52,12 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
     rest = [word for position, word in enumerate(options["test"]) if position or word != "--"]
     if rest[:1] != ["test"]:
         raise CommandError(_USAGE, returncode=2)
+    if options["verify"] and options["verify"] not in connections:
+        known = ", ".join(connections)
+        raise CommandError(
+            f"There is no database {options['verify']!r} in DATABASES. It names: {known}.",
+            returncode=2,
+        )
     advised = Advised()
     try:
         failed = _run_tests(rest[1:], advised)

@@ -21,3 +21,4 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.indexes.planted.urls"
 USE_TZ = True
 QUERYBUDGET = json.loads(os.environ.get("PLANTED_QUERYBUDGET", "{}"))
+TEST_RUNNER = os.environ.get("PLANTED_TEST_RUNNER", "django.test.runner.DiscoverRunner")
