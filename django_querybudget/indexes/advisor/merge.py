@@ -54,7 +54,8 @@ def merge_needs(needs: Iterable[Need]) -> list[Candidate]:
 
 
 def _most_columns(need: Need) -> tuple[int, list[str], list[tuple[str, bool]]]:
-    return -len(need.equality) - len(need.tail), sorted(need.equality), list(need.tail)
+    required = need.tail if need.tail_required else ()
+    return -len(need.equality) - len(required), sorted(need.equality), list(need.tail)
 
 
 def _groups(need: Need) -> list[Group]:
