@@ -88,9 +88,10 @@ class AdvisorPlugin:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the advice."""
+        terminalreporter.section("querybudget: indexes")
         if self.report is None:
+            terminalreporter.write_line("No test used a database.")
             return
         from django_querybudget.indexes.advisor import render_advice  # noqa: PLC0415
 
-        terminalreporter.section("querybudget: indexes")
         terminalreporter.write_line(render_advice(self.report))

@@ -129,8 +129,9 @@ def _bare(definition: IndexDefinition) -> IndexDefinition:
 
 def _is_same(declared: IndexDefinition, index: DatabaseIndex) -> bool:
     """Return whether an index of the declared name is the declared one, as far as can be told."""
-    if declared.expressions or index.definition.expressions:
-        return declared.expressions == index.definition.expressions
+    if declared.expressions:
+        # A column with a collation is an expression to Django, and a column to databases.
+        return True
     return index.definition.columns == declared.columns
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.template.defaultfilters import filesizeformat
@@ -12,19 +12,25 @@ from django.template.defaultfilters import filesizeformat
 from .audit import DatabaseAudit, total_size
 from .findings import Finding
 
-_COLUMNS = ("severity", "kind", "model", "index", "size")
+_FINDING = ("severity", "kind", "model", "index", "size")
+_INDEX = ("table", "index", "columns", "size", "reads")
 
 
-def render_audits(audits: Iterable[DatabaseAudit]) -> str:
-    """Return the audits as a table of findings each, with what they mean below it."""
-    return "\n\n".join(_render(audit) for audit in audits)
+def render_audits(audits: Iterable[DatabaseAudit], *, every_index: bool = False) -> str:
+    """Return the audits as a table of findings each, with what they mean below it.
+
+    ``every_index``: a table of all indexes comes first, the largest on top.
+    """
+    return "\n\n".join(_render(audit, every_index=every_index) for audit in audits)
 
 
-def _render(audit: DatabaseAudit) -> str:
+def _render(audit: DatabaseAudit, *, every_index: bool) -> str:
     lines = [_headline(audit)]
+    if every_index:
+        lines += ["", *_table(_INDEX, _index_rows(audit))]
     ordered = sorted(audit.findings, key=lambda f: (-f.severity.value, f.kind, f.table, f.index))
     if ordered:
-        lines += ["", *_table(ordered), ""]
+        lines += ["", *_table(_FINDING, _finding_rows(ordered)), ""]
         for finding in ordered:
             lines += [f"{finding.index}: {finding.message}", f"    {finding.hint}"]
     if audit.notes:
@@ -42,21 +48,26 @@ def _headline(audit: DatabaseAudit) -> str:
     return f"{audit.alias} ({audit.vendor}): {len(audit.indexes)} indexes{size}: {found}"
 
 
-def _table(findings: list[Finding]) -> list[str]:
-    rows = [_COLUMNS] + [
-        (
-            finding.severity.name.lower(),
-            str(finding.kind),
-            finding.model,
-            finding.index,
-            _size(finding.size),
-        )
-        for finding in findings
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+def _finding_rows(findings: Iterable[Finding]) -> Iterator[tuple[str, ...]]:
+    for finding in findings:
+        severity = finding.severity.name.lower()
+        yield severity, str(finding.kind), finding.model, finding.index, _size(finding.size)
+
+
+def _index_rows(audit: DatabaseAudit) -> Iterator[tuple[str, ...]]:
+    sizes, scans = audit.usage.sizes, audit.usage.scans
+    keys = {(i.definition.table, i.definition.name): i for i in audit.indexes}
+    for key in sorted(keys, key=lambda key: (-sizes.get(key, 0), key)):
+        columns = ", ".join(keys[key].definition.columns)
+        yield *key, columns, _size(sizes.get(key)), str(scans.get(key, ""))
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     ]
 
 

@@ -161,6 +161,7 @@ class TestPostgreSQL:
             f"CREATE INDEX other ON {PAYMENTS} (created_at) WHERE status = 'open'",
             f"CREATE INDEX other ON {PAYMENTS} (lower(status))",
             f"CREATE INDEX other ON {PAYMENTS} (created_at) INCLUDE (amount)",
+            f"""CREATE INDEX other ON {PAYMENTS} (status COLLATE "POSIX")""",
             f"CREATE UNIQUE INDEX other ON {PAYMENTS} (job_id, payer_id, id)",
         ],
     )

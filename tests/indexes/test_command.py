@@ -42,6 +42,13 @@ class TestOutput:
         assert "unique=True already gives" in output
         assert "index_skip_redundant = True" in output
 
+    def test_every_index(self) -> None:
+        lines = indexes("--list", "payment").splitlines()
+        assert lines[2].split() == ["table", "index", "columns", "size", "reads"]
+        (line,) = [each for each in lines if " status, created_at " in each]
+        assert line.split()[:2] == ["payment_payment", "payment_pay_status_19fbf4_idx"]
+        assert line.endswith("KB")
+
     def test_json(self) -> None:
         (database,) = json.loads(indexes("--json"))["databases"]
         redundant = {f["index"] for f in database["findings"] if f["index"].endswith("_idx")}

@@ -25,11 +25,19 @@ SELECT t.relname, c.relname, i.indisunique, i.indisprimary, i.indisvalid AND i.i
              ORDER BY k.n),
        ARRAY(SELECT (o.flags & 1) = 1 FROM unnest(i.indoption::int2[]) WITH ORDINALITY
              AS o(flags, n) ORDER BY o.n),
-       ARRAY(SELECT CASE WHEN oc.opcdefault THEN '' ELSE oc.opcname::text END
-             FROM unnest(i.indclass::oid[]) WITH ORDINALITY AS k(oid, n)
-             JOIN pg_opclass oc ON oc.oid = k.oid ORDER BY k.n),
-       con.condeferrable, EXISTS (SELECT 1 FROM pg_constraint x
-                                  WHERE x.conindid = i.indexrelid AND x.contype = 'x')
+       ARRAY(SELECT concat(CASE WHEN oc.opcdefault THEN '' ELSE oc.opcname::text END,
+                           ' COLLATE ' || co.collname)
+             FROM unnest(i.indclass::oid[], i.indcollation::oid[], i.indkey::int2[])
+                  WITH ORDINALITY AS k(oid, collation_oid, attnum, n)
+             JOIN pg_opclass oc ON oc.oid = k.oid
+             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+             LEFT JOIN pg_collation co ON co.oid = k.collation_oid
+                                      AND co.oid <> coalesce(a.attcollation, 0)
+             ORDER BY k.n),
+       concat_ws(' ', CASE WHEN con.condeferrable THEN 'deferrable' END,
+                 substring(pg_get_indexdef(i.indexrelid) FROM 'NULLS NOT DISTINCT')),
+       EXISTS (SELECT 1 FROM pg_constraint x
+               WHERE x.conindid = i.indexrelid AND x.contype = 'x')
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid
@@ -120,7 +128,7 @@ class PostgreSQLIntrospection:
 
 def _index(row: Sequence[Any]) -> DatabaseIndex:
     (table, name, unique, primary, valid, method, condition, expressions, keys) = row[:9]
-    columns, descending, opclasses, deferrable, exclusion = row[9:]
+    columns, descending, opclasses, variant, exclusion = row[9:]
     return DatabaseIndex(
         definition=IndexDefinition(
             table=table,
@@ -134,7 +142,7 @@ def _index(row: Sequence[Any]) -> DatabaseIndex:
             opclasses=tuple(opclasses[:keys]),
             include=tuple(columns[keys:]),
             expressions=expressions,
-            variant="deferrable" if deferrable else "",
+            variant=variant,
         ),
         valid=valid,
         primary_key=primary,

@@ -48,6 +48,10 @@ class SQLiteIntrospection:
                             # whole statement is.
                             columns=tuple(row[2] or sql for row in keys),
                             descending=tuple(bool(row[3]) for row in keys),
+                            # Else it is the column's own collation.
+                            opclasses=tuple(
+                                row[4] if " COLLATE " in sql.upper() else "" for row in keys
+                            ),
                             origin=Origin.PRIMARY_KEY if origin == "pk" else Origin.DATABASE,
                             unique=bool(unique),
                             condition=sql.rpartition(" WHERE ")[2] if partial else "",

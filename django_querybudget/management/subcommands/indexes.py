@@ -35,6 +35,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print every index with its size and how often it was read",
+    )
+    parser.add_argument(
         "--fail-on",
         default="",
         metavar="WHAT",
@@ -93,8 +98,10 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         Baseline.of(audits).write(options["baseline"])
     if options["baseline"] is not None:
         audits = _without_known(command, audits, options["baseline"])
-    render = render_json if options["json"] else render_audits
-    command.stdout.write(render(audits))
+    if options["json"]:
+        command.stdout.write(render_json(audits))
+    else:
+        command.stdout.write(render_audits(audits, every_index=options["list"]))
     _raise_for(audits, failing)
 
 
