@@ -5,8 +5,8 @@ only for the peers; a peer that is not installed is left out by name.
 
 Each round runs every variant once, in random order, a short block of queries each; the ratio is
 the median over the rounds of (variant / no tool) *within the same round*, so that a machine whose
-speed drifts does not matter. Every variant's block has a fresh capture, as a request has. ``no tool``
-is run twice: the second row's distance from 1 is the noise of this run.
+speed drifts does not matter. Every variant's block has a fresh capture, as a request has.
+``no tool`` is run twice: the second row's distance from 1 is the noise of this run.
 
 The bounds to keep (issue 2): 1.02 for count, time and grouping, 1.03 with the caller's line; and
 no more than 30 µs for the middleware around a view without queries.
@@ -162,9 +162,7 @@ def main() -> None:
     trivial = spent["trivial middleware"]
     print(f"\n{'a view without queries':36} {'µs':>8} {'more':>7}")
     for name, values in spent.items():
-        more = statistics.median(
-            value - bare for value, bare in zip(values, trivial, strict=True)
-        )
+        more = statistics.median(value - bare for value, bare in zip(values, trivial, strict=True))
         print(f"{name:36} {statistics.median(values) * 1e6:8.1f} {more * 1e6:7.1f}")
 
 

@@ -124,9 +124,7 @@ class QueryLog:
     @property
     def queries(self) -> tuple[QueryRecord, ...]:
         """The counted queries; the same records every time."""
-        return tuple(
-            query for query in self._made() if query.kind is not StatementKind.TRANSACTION
-        )
+        return tuple(query for query in self._made() if query.kind is not StatementKind.TRANSACTION)
 
     @property
     def transactions(self) -> tuple[QueryRecord, ...]:

@@ -155,3 +155,29 @@ def test_a_text_literal_never_shows_in_a_shape(text: str) -> None:
     assert fingerprint(f"SELECT a FROM t WHERE b = {literal} AND c = 1") == (
         "SELECT a FROM t WHERE b = ? AND c = ?"
     )
+
+
+@pytest.mark.parametrize("comment", ["-" * 80, "-- " * 80, "/*a*/" * 80, "/*" * 80])
+def test_a_statement_of_comments_alone_does_not_blow_up(comment: str) -> None:
+    # Would take longer than the universe has existed if the comments could be cut up again.
+    assert statement_kind(f"{comment}\n1") is StatementKind.OTHER
+    assert statement_kind(comment) is StatementKind.OTHER
+
+
+def test_a_word_of_a_comment_is_never_the_first_word() -> None:
+    assert statement_kind("-- drop the table\n?") is StatementKind.OTHER
+    assert statement_kind("/* a */ /* b */ SELECT 1 /* delete */") is StatementKind.READ
+
+
+def test_the_escape_clause_of_sqlite_is_a_literal_of_its_own() -> None:
+    like = "a LIKE %s ESCAPE '\\'"
+    other = "b LIKE %s ESCAPE '\\'"
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND {other}") == (
+        "SELECT ? FROM t WHERE a LIKE ? ESCAPE ? AND b LIKE ? ESCAPE ?"
+    )
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND c = 1 AND {other}") != fingerprint(
+        f"SELECT 1 FROM t WHERE {like} AND {other}"
+    )
+    hidden = f"WITH x AS (SELECT 1 FROM t WHERE {like}) DELETE FROM t WHERE {other}"
+    assert statement_kind(hidden) is StatementKind.WRITE
+    assert fingerprint("SELECT a LIKE %s ESCAPE '\\\\', 'x'") == "SELECT a LIKE ? ESCAPE ?, ?"

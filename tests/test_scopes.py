@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import asgiref.sync
 import pytest
 
 from django_querybudget.scopes import wrap_callable
@@ -84,6 +85,7 @@ def test_a_coroutine_function_is_in_its_scope_until_it_returns(scope: Scope) -> 
 
     call = wrapped(function, scope)
     assert inspect.iscoroutinefunction(call)
+    assert asgiref.sync.iscoroutinefunction(call)
     assert asyncio.run(call()) == "done"
     assert scope.ended == [None]
 
