@@ -65,6 +65,8 @@ class Finding:
     hint: str
     documented: bool = False
     """Whether the index comes from a documented set."""
+    implied: bool = False
+    """Whether a field makes the index, and no ``Meta`` names it."""
     size: int | None = None
     """Bytes on disk; None where not known."""
 

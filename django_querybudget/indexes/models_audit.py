@@ -17,6 +17,8 @@ from .resolve import resolution_of
 
 _LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 
+_WRITTEN = {Origin.INDEX, Origin.CONSTRAINT, Origin.DATABASE}
+
 
 def audited_models(
     *, third_party: bool = False, auto_created: bool = False
@@ -88,6 +90,7 @@ def redundancy_finding(
         f"{'usually ' if kind is Kind.PREFIX else ''}redundant: {reason}.",
         hint=_removal(index, label, is_documented),
         documented=is_documented,
+        implied=index.origin not in _WRITTEN,
         size=size,
     )
 
@@ -95,7 +98,7 @@ def redundancy_finding(
 def _subject(index: IndexDefinition, documented: bool) -> str:
     if documented:
         return f"The documented index {index}"
-    if index.origin in {Origin.INDEX, Origin.CONSTRAINT, Origin.DATABASE}:
+    if index.origin in _WRITTEN:
         return f"The index {index}"
     return f"The index that {index.origin.value} makes on {index}"
 

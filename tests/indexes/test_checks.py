@@ -16,7 +16,7 @@ from django_querybudget.checks import check_settings
 from django_querybudget.indexes.checks import check_declared_indexes, check_documented_indexes
 from django_querybudget.indexes.definitions import declared_indexes
 from django_querybudget.indexes.findings import Kind
-from django_querybudget.indexes.models_audit import audit_models, is_third_party
+from django_querybudget.indexes.models_audit import audit_models, audited_models, is_third_party
 from tests.indexes.documented import NAMES, REDUNDANT
 from tests.indexes.planted.project import ROOT, Shop
 
@@ -74,7 +74,7 @@ class TestDocumentedSet:
 class TestSilenced:
     def test_by_model(self, settings: Any) -> None:
         settings.QUERYBUDGET = {"INDEXES": {"IGNORE": ["payment.Payment", "jobs.*"]}}
-        labels = {message.obj._meta.label for message in messages("I030", "I031")}
+        labels = {message.obj._meta.label for message in messages("I030")}
         assert labels == {
             "accounts.CustomUser",
             "accounts.OTP",
@@ -95,13 +95,19 @@ class TestSilenced:
         (message,) = messages("E001")
         assert 'QUERYBUDGET["INDEXES"]["IGNORE"]' in message.msg
 
-    def test_third_party_models_are_not_the_projects_to_change(self, settings: Any) -> None:
+    def test_third_party_models_are_not_the_projects_to_change(self) -> None:
         permission = apps.get_model("auth.Permission")
         assert is_third_party(permission)
         assert not is_third_party(apps.get_model("payment.Payment"))
-        assert permission not in {message.obj for message in messages("I031")}
-        settings.QUERYBUDGET = {"INDEXES": {"THIRD_PARTY": True}}
-        assert permission in {message.obj for message in messages("I031")}
+        assert permission not in audited_models()
+        assert permission in audited_models(third_party=True)
+
+    def test_a_foreign_keys_own_index_is_the_audits_to_tell(self) -> None:
+        """Else every project with a unique_together would read of it at each runserver."""
+        review = apps.get_model("rating.Review")
+        found = {(f.kind, f.index, f.implied) for f in audit_models([review])}
+        assert (Kind.PREFIX, "(reviewer_id)", True) in found
+        assert messages("I031") == []
 
 
 class TestForeignKeys:
