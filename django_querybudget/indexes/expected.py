@@ -93,6 +93,7 @@ def match_indexes(
         and not index.primary_key
         and not index.internal
         and not _is_pattern_index(index.definition, pattern)
+        and not _is_innodbs(index.definition, model, connection)
     )
     return match
 
@@ -159,6 +160,22 @@ def _made_by_foreign_key(
         index.definition.columns[:1] == declared.columns
         or covers_as_prefix(index.definition, declared)
         for index in found
+    )
+
+
+def _is_innodbs(
+    definition: IndexDefinition, model: type[models.Model], connection: BaseDatabaseWrapper
+) -> bool:
+    """Return whether InnoDB made the index for a foreign key constraint, asked or not."""
+    return (
+        connection.vendor == "mysql"
+        and not definition.unique
+        and definition.columns
+        in {
+            (field.column,)
+            for field in model._meta.local_fields
+            if isinstance(field, models.ForeignKey) and getattr(field, "db_constraint", True)
+        }
     )
 
 

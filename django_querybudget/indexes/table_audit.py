@@ -36,6 +36,9 @@ class TableAudit:
         self.usage = snapshot.usage
         self.min_rows = min_rows
         self.vendor = connection.vendor
+        self.foreign_keys = {
+            key.column for key in model._meta.local_fields if isinstance(key, models.ForeignKey)
+        }
         self.documented = {index.name for index in resolution_of(model).added}
         self.found = [i for i in snapshot.indexes if i.definition.table == self.table]
         self.match: Match = match_indexes(model, connection, self.found)
@@ -175,19 +178,17 @@ class TableAudit:
             and definition.name not in told
             and self.usage.table_rows.get(self.table, 0) >= self.min_rows
             and self.usage.table_reads.get(self.table, 0) > 0
-            and definition.opclasses[:1] != ("varchar_pattern_ops",)
+            # Else Django made it beside another one, for LIKE.
+            and (definition.name in self.match.known or index in self.match.extra)
+            # InnoDB needs an index for the constraint, whether queries read it or not.
+            and not (self.vendor == "mysql" and definition.columns[0] in self.foreign_keys)
         )
 
     def _unused(self, index: DatabaseIndex) -> Finding:
         definition = index.definition
         declared = self.match.known.get(definition.name)
-        foreign_keys = {
-            key.column
-            for key in self.model._meta.local_fields
-            if isinstance(key, models.ForeignKey)
-        }
         hint = "If no replica, monthly job or report needs it, remove it."
-        if definition.columns[0] in foreign_keys:
+        if definition.columns[0] in self.foreign_keys:
             hint = (
                 "It begins with a foreign key: without it, deleting a row of the parent reads the "
                 "whole table. Keep it, unless rows of the parent are never deleted."

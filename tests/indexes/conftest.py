@@ -18,7 +18,7 @@ from django.db.models import Model
 from psycopg import sql
 
 from tests import settings
-from tests.indexes.hypopg import HypoPG
+from tests.indexes.own_servers import CountingMariaDB, HypoPG
 from tests.indexes.planted.project import ENTRY, Shop
 
 Changes = Callable[[type[Model] | None, type[Model]], list[Operation]]
@@ -77,18 +77,34 @@ def hypopg_shop() -> Iterator[Shop]:
         yield Shop(database)
 
 
+MARIADB = CountingMariaDB(settings.RUN)
+
+
+@pytest.fixture
+def mariadb_shop() -> Iterator[Shop]:
+    import pymysql
+
+    MARIADB.start()
+    name = f"planted_{uuid.uuid4().hex[:12]}"
+    with pymysql.connect(unix_socket=MARIADB.socket, user="root") as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        yield Shop({**MARIADB.settings(), "NAME": name})
+        connection.cursor().execute(f"DROP DATABASE {name}")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of HypoPG where the system has none; in CI it has to."""
-    if HYPOPG.program():
-        return
-    without = [item for item in items if "hypopg_shop" in getattr(item, "fixturenames", ())]
-    if without and os.environ.get("CI") == "true":
-        raise pytest.UsageError(
-            f"{len(without)} tests need HypoPG, which CI has to have: {HYPOPG.hint}"
-        )
-    items[:] = [item for item in items if item not in without]
-    config.hook.pytest_deselected(items=without)
+    """Leave out the tests whose server this machine does not have; CI has to have it."""
+    for server, fixture in ((HYPOPG, "hypopg_shop"), (MARIADB, "mariadb_shop")):
+        if server.program():
+            continue
+        without = [item for item in items if fixture in getattr(item, "fixturenames", ())]
+        if without and os.environ.get("CI") == "true":
+            raise pytest.UsageError(
+                f"{len(without)} tests need {server.title}, which CI has to have: {server.hint}"
+            )
+        items[:] = [item for item in items if item not in without]
+        config.hook.pytest_deselected(items=without)
 
 
 @pytest.fixture

@@ -93,6 +93,17 @@ def test_the_audit_finds_the_redundant_and_the_useless_on_postgresql(postgres_sh
     assert postgres_shop.findings() == REDUNDANT | USELESS | UNINDEXED
 
 
+def test_the_audit_finds_the_redundant_and_the_useless_on_mariadb(mariadb_shop: Shop) -> None:
+    """MariaDB has no conditional indexes, so "big" is there without its condition.
+
+    And InnoDB drops its own index of a foreign key for a declared one: of "redundant_foreign_key"
+    and "redundant_by_hand" there is no second.
+    """
+    mariadb_shop.plant()
+    once = {("redundant", "redundant_foreign_key"), ("redundant", "redundant_by_hand")}
+    assert mariadb_shop.findings() == (REDUNDANT - once) | USELESS | {("prefix", "placed")}
+
+
 def test_the_audit_finds_the_redundant_on_sqlite(sqlite_shop: Shop) -> None:
     sqlite_shop.plant()
     assert sqlite_shop.findings() == REDUNDANT | UNINDEXED

@@ -36,7 +36,7 @@ def fill() -> None:
         )
         for n in range(ROWS)
     )
-    customers = list(Customer.objects.values_list("pk", flat=True))
+    customers = list(Customer.objects.order_by("pk").values_list("pk", flat=True))
     Order.objects.bulk_create(
         Order(
             customer_id=customers[n],
@@ -49,7 +49,7 @@ def fill() -> None:
         )
         for n in range(ROWS)
     )
-    orders = list(Order.objects.values_list("pk", flat=True))
+    orders = list(Order.objects.order_by("pk").values_list("pk", flat=True))
     Item.objects.bulk_create(
         Item(order_id=orders[n], sku=f"s{n}", warehouse=f"w{n % 40}", quantity=n, batch=f"b{n}")
         for n in range(ROWS)

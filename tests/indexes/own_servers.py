@@ -1,14 +1,14 @@
-"""A PostgreSQL that has HypoPG: the system's, since no Python package brings the extension."""
+"""Servers that only these tests need, beside those of the whole suite."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.servers import PostgreSQL
+from tests.servers import MariaDB, PostgreSQL
 
 
 class HypoPG(PostgreSQL):
-    """The newest installed PostgreSQL whose extensions include HypoPG."""
+    """The newest installed PostgreSQL that has HypoPG; no Python package brings the extension."""
 
     name = "hypopg"
     title = "PostgreSQL with HypoPG"
@@ -20,3 +20,14 @@ class HypoPG(PostgreSQL):
         versions = [path.parents[1].name for path in found]
         programs = [Path(f"/usr/lib/postgresql/{version}/bin/postgres") for version in versions]
         return next((program for program in reversed(programs) if program.exists()), None)
+
+
+class CountingMariaDB(MariaDB):
+    """A MariaDB that counts the use of its indexes, which it does not do by default."""
+
+    name = "mariadb-counting"
+    title = "MariaDB with performance_schema"
+
+    def command(self) -> list[str]:
+        """Serve as the suite's does, and count."""
+        return [*super().command(), "--performance-schema=ON"]
