@@ -22,7 +22,7 @@ from django_querybudget.indexes.advisor.shapes import Filter, Join, Order, Query
 from django_querybudget.indexes.advisor.walk import shapes_of
 from jobs.models import Application, Job
 from payment.models import Payment
-from tests.indexes.planted.project import ROOT
+from tests.indexes.planted.project import PLUGIN, ROOT
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -310,7 +310,7 @@ class TestWorkload:
 def test_pytest_in_several_processes_is_refused() -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "django_querybudget.contrib.pytest_indexes"),
+            *(sys.executable, "-m", "pytest", *PLUGIN),
             *("--querybudget-indexes", "-n", "2", "tests/indexes/test_redundancy.py"),
         ],
         cwd=ROOT,
@@ -325,7 +325,7 @@ def test_pytest_in_several_processes_is_refused() -> None:
 def test_pytest_without_pytest_django_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "django_querybudget.contrib.pytest_indexes"),
+            *(sys.executable, "-m", "pytest", *PLUGIN),
             *("--querybudget-indexes", "-p", "no:django"),
         ],
         cwd=tmp_path,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.indexes.planted.project import Shop
+from tests.indexes.planted.project import PLUGIN, Shop
 
 WORKLOAD = "tests.indexes.planted.shop.workload"
 
@@ -69,7 +69,7 @@ def test_the_advisor_finds_the_ten_by_djangos_runner(shop: Shop) -> None:
 @both
 def test_the_advisor_finds_the_ten_by_pytest(shop: Shop) -> None:
     output = shop.run(
-        *("-m", "pytest", "-q", "-p", "django_querybudget.contrib.pytest_indexes"),
+        *("-m", "pytest", "-q", *PLUGIN),
         *("--ds", "tests.indexes.planted.settings", "--querybudget-indexes"),
         *("-p", "no:cacheprovider", "--confcutdir", "tests/indexes/planted"),
         "tests/indexes/planted/shop/workload.py",

@@ -6,10 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
+
+# Where the package is installed, its entry point loads the plugin; twice is refused.
+_INSTALLED = {entry.name for entry in entry_points(group="pytest11")}
+PLUGIN = (
+    ()
+    if "querybudget_indexes" in _INSTALLED
+    else ("-p", "django_querybudget.contrib.pytest_indexes")
+)
 
 # What identifies a database; the rest of an entry is for a test run.
 ENTRY = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
