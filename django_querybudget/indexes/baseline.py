@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from django_querybudget.exceptions import QueryBudgetError
+
 from .audit import DatabaseAudit
 from .findings import Finding
 
 _VERSION = 1
 
 
-class BaselineError(Exception):
+class BaselineError(QueryBudgetError):
     """The file cannot be read as a baseline; the message says why and what to do."""
 
 

@@ -24,6 +24,8 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 from django.utils.connection import ConnectionDoesNotExist
 
+from django_querybudget.exceptions import QueryBudgetError
+
 if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
 
@@ -67,7 +69,7 @@ _RUN_DROP_INVALID = """\
 """
 
 
-class MigrationError(Exception):
+class MigrationError(QueryBudgetError):
     """The migrations cannot be written; the message says why and what to do."""
 
 

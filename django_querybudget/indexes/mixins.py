@@ -121,4 +121,9 @@ class ReviewIndexMixin(IndexMixin):
         abstract = True
 
 
-class_prepared.connect(add_documented_indexes, dispatch_uid="django_querybudget.indexes")
+def _on_class_prepared(sender: type[models.Model], **_: Any) -> None:
+    if issubclass(sender, IndexMixin):
+        add_documented_indexes(sender)
+
+
+class_prepared.connect(_on_class_prepared, dispatch_uid="django_querybudget.indexes")

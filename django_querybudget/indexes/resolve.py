@@ -1,7 +1,7 @@
 """From a documented set to the ``models.Index`` objects of one host model.
 
-:func:`add_documented_indexes` receives ``class_prepared``. It never raises: what is wrong with a
-host is kept as a problem, and :mod:`.checks` reports it.
+:func:`add_documented_indexes` is called when the host's class is prepared. It never raises: what is
+wrong with a host is kept as a problem, and :mod:`.checks` reports it.
 """
 
 from __future__ import annotations
@@ -56,14 +56,17 @@ def resolution_of(model: type[models.Model]) -> Resolution:
     return _resolutions.get(model, Resolution())
 
 
-def add_documented_indexes(sender: type[models.Model], **_: Any) -> None:
-    """Add the indexes of a host's set to its ``Meta.indexes``, as if they were written there."""
-    if not _is_host(sender):
+def add_documented_indexes(model: type[models.Model]) -> None:
+    """Add the indexes of a host's set to its ``Meta.indexes``, as if they were written there.
+
+    Nothing happens where ``model`` has no table of its own that Django manages.
+    """
+    if not _is_host(model):
         return
-    resolution = resolve(sender)
-    _resolutions[sender] = resolution
+    resolution = resolve(model)
+    _resolutions[model] = resolution
     if resolution.added:
-        opts = sender._meta
+        opts = model._meta
         # A new list: the host's own may belong to a Meta that other models share. Migrations
         # read original_attrs, and would not see an index that stands in opts.indexes alone.
         opts.indexes = [*opts.indexes, *resolution.added]
@@ -72,7 +75,7 @@ def add_documented_indexes(sender: type[models.Model], **_: Any) -> None:
 
 def _is_host(model: type[models.Model]) -> bool:
     """Return whether ``model`` carries a set for a table of its own that Django manages."""
-    if not hasattr(model, "documented_indexes") or model.__module__ == "__fake__":
+    if model.__module__ == "__fake__":
         return False
     opts = model._meta
     if opts.abstract or opts.proxy or not opts.managed or opts.swapped:

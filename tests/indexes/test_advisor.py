@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from hypothesis import strategies as st
 
 from django_querybudget.indexes.advisor import Workload, advise, render_advice
 from django_querybudget.indexes.advisor.merge import Candidate, merge_needs
-from django_querybudget.indexes.advisor.needs import Need, Purpose
-from django_querybudget.indexes.advisor.shapes import Filter, Join, Order, QueryShape
+from django_querybudget.indexes.advisor.needs import Need, Purpose, find_needs
+from django_querybudget.indexes.advisor.shapes import Access, Filter, Join, Order, QueryShape
 from django_querybudget.indexes.advisor.walk import shapes_of
+from django_querybudget.indexes.definitions import IndexDefinition
 from jobs.models import Application, Job
 from payment.models import Payment
 from tests.indexes.planted.project import PLUGIN, ROOT
@@ -152,6 +154,118 @@ class TestWalk:
         before = str(queryset.query), dict(queryset.query.alias_refcount)
         shapes_of(queryset.query, "default")
         assert (str(queryset.query), dict(queryset.query.alias_refcount)) == before
+
+
+def access(alias: str, equality: str = "", ranges: str = "", *branches: Filter) -> Access:
+    return Access(alias=alias, table=alias, filter=only(equality, ranges), alternatives=branches)
+
+
+def join(parent: str, child: str, *, outer: bool = False) -> Join:
+    """The child's parent_id is equal to the parent's id."""
+    columns = frozenset({"id"}), frozenset({f"{parent}_id"})
+    return Join(
+        parent=parent, parent_columns=columns[0], child=child, child_columns=columns[1], outer=outer
+    )
+
+
+def index(table: str, *names: str, **options: Any) -> IndexDefinition:
+    return IndexDefinition(table=table, columns=names, **options)
+
+
+def needs_of(shape: QueryShape, *indexes: IndexDefinition) -> list[str]:
+    by_table: dict[str, list[IndexDefinition]] = {}
+    for each in indexes:
+        by_table.setdefault(each.table, []).append(each)
+    found = find_needs(shape, by_table, {("t", "flag")})
+    return [
+        f"{each.purpose.value} {each.table}: "
+        + " ".join([*sorted(each.equality), *(name for name, _ in each.tail)])
+        for each in found
+    ]
+
+
+class TestNeeds:
+    filtered = QueryShape(accesses=(access("t", "a b", "c"),))
+
+    def test_filter(self) -> None:
+        assert needs_of(self.filtered) == ["filter t: a b c"]
+
+    @pytest.mark.parametrize(
+        "served_by",
+        [index("t", "a"), index("t", "b", "z"), index("t", "c"), index("t", "a", unique=True)],
+        ids=str,
+    )
+    def test_an_index_that_begins_with_a_column_serves(self, served_by: IndexDefinition) -> None:
+        assert needs_of(self.filtered, served_by) == []
+
+    @pytest.mark.parametrize(
+        "useless",
+        [
+            index("t", "z", "a"),
+            index("u", "a"),
+            index("t", "a", condition="z > 3"),
+            index("t", "a", expressions=True),
+            index("t", "a", method="gin"),
+            index("t", "c", method="hash"),
+            index("t", "a", "z", method="hash"),
+        ],
+        ids=str,
+    )
+    def test_one_that_does_not(self, useless: IndexDefinition) -> None:
+        assert needs_of(self.filtered, useless) == ["filter t: a b c"]
+
+    def test_of_two_ranges_the_one_of_the_order(self) -> None:
+        order = Order(alias="t", columns=(("z", True),))
+        shape = QueryShape(accesses=(access("t", "a", "b z"),), order=order)
+        assert needs_of(shape) == ["filter t: a z"]
+
+    def test_order_after_the_filter(self) -> None:
+        order = Order(alias="t", columns=(("z", True), ("a", True), ("y", True)))
+        assert needs_of(QueryShape(accesses=(access("t", "a"),), order=order)) == [
+            "filter t: a z y"
+        ]
+
+    def test_order_alone_only_with_a_limit(self) -> None:
+        order = Order(alias="t", columns=(("z", True),))
+        shape = QueryShape(accesses=(access("t"),), order=order)
+        assert needs_of(shape) == []
+        assert needs_of(replace(shape, limited=True)) == ["order t: z"]
+        assert needs_of(replace(shape, limited=True), index("t", "z", "y")) == []
+
+    def test_a_flag_alone(self) -> None:
+        assert needs_of(QueryShape(accesses=(access("t", "flag"),))) == []
+        assert needs_of(QueryShape(accesses=(access("t", "flag a"),))) == ["filter t: a flag"]
+
+    def test_each_branch_of_an_or(self) -> None:
+        shape = QueryShape(accesses=(access("t", "", "", only("a"), only("b")),))
+        assert needs_of(shape) == ["filter t: a", "filter t: b"]
+        assert needs_of(shape, index("t", "a")) == ["filter t: b"]
+        assert needs_of(shape, index("t", "a"), index("t", "b")) == []
+
+    def test_one_table_to_enter_by_is_enough(self) -> None:
+        shape = QueryShape(accesses=(access("t", "a"), access("u", "b")), joins=(join("t", "u"),))
+        served = index("t", "a"), index("u", "t_id")
+        assert needs_of(shape, *served) == []
+        assert needs_of(shape, index("u", "b"), index("t", "id")) == []
+        assert needs_of(shape, index("t", "id"), index("u", "t_id")) == ["filter t: a"]
+
+    def test_a_join_that_reads_the_whole_table(self) -> None:
+        shape = QueryShape(accesses=(access("t", "a"), access("u")), joins=(join("t", "u"),))
+        assert needs_of(shape, index("t", "a")) == ["join u: t_id"]
+
+    def test_a_join_is_followed_both_ways_unless_it_is_outer(self) -> None:
+        accesses = (access("t"), access("u", "b"))
+        inner = QueryShape(accesses=accesses, joins=(join("t", "u"),))
+        assert needs_of(inner, index("u", "b")) == ["join t: id"]
+        outer = QueryShape(accesses=accesses, joins=(join("t", "u", outer=True),))
+        assert needs_of(outer, index("u", "b")) == []
+
+    def test_joins_over_joins(self) -> None:
+        shape = QueryShape(
+            accesses=(access("t", "a"), access("u"), access("v")),
+            joins=(join("t", "u"), join("u", "v")),
+        )
+        assert needs_of(shape, index("t", "a"), index("u", "t_id")) == ["join v: u_id"]
 
 
 def need(equality: str = "", *tail: str, required: bool = True) -> Need:

@@ -20,7 +20,7 @@ from django_querybudget.indexes.models_audit import audited_models
 
 from .merge import Candidate, merge_needs
 from .needs import Need, Purpose, find_needs
-from .planner import Plan, planner_of, proves
+from .planner import Plan, Planner, planner_of, proves
 from .workload import Sample, Workload
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class _Advisor:
             ]
             if not wanted:
                 continue
-            plan = self._plan(sample)
+            plan = self._plan(sample, planner)
             if plan is None:
                 continue
             for need, shape in wanted:
@@ -149,9 +149,7 @@ class _Advisor:
                     proved[need].append(sample)
         return [self._advice(candidate, proved) for candidate in merge_needs(proved)]
 
-    def _plan(self, sample: Sample) -> Plan | None:
-        planner = planner_of(self.connection)
-        assert planner is not None  # noqa: S101  # advise() has looked
+    def _plan(self, sample: Sample, planner: Planner) -> Plan | None:
         try:
             return planner(self.connection, sample.sql, sample.params)
         except DatabaseError as error:

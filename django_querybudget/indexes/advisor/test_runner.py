@@ -9,11 +9,13 @@ from django.conf import settings
 from django.test.runner import DiscoverRunner
 from django.utils.module_loading import import_string
 
+from django_querybudget.exceptions import QueryBudgetError
+
 from .advice import AdvisorReport, advise
 from .workload import Workload
 
 
-class UnsupportedRunner(Exception):  # says what is the case
+class UnsupportedRunner(QueryBudgetError):
     """``TEST_RUNNER`` is not built on Django's."""
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
 
+from django_querybudget.exceptions import QueryBudgetError
+
 from .advice import Advice
 from .planner import explain_postgresql
 
@@ -28,7 +30,7 @@ LOCK_TIMEOUT = "2s"
 _Pretend = Callable[["BaseDatabaseWrapper", str], AbstractContextManager[None]]
 
 
-class CannotVerify(Exception):  # says what is the case
+class CannotVerify(QueryBudgetError):
     """The database cannot tell what an index would save; the message says why."""
 
 

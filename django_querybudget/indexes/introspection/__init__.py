@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, transaction
 
+from django_querybudget.exceptions import QueryBudgetError
+
 from . import mysql, postgresql, sqlite
 from .snapshot import DatabaseIndex, Introspection, Snapshot, Usage
 
@@ -33,7 +35,7 @@ _VENDORS: dict[str, Introspection] = {
 }
 
 
-class UnsupportedDatabase(Exception):  # the name says what it is, not that it failed
+class UnsupportedDatabase(QueryBudgetError):
     """This library cannot read the indexes of a database of this kind."""
 
 
