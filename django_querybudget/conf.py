@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.functional import empty
@@ -41,8 +42,8 @@ class Setting(Generic[T]):
     """A typed property for one key of a :class:`Section`.
 
     ``default`` stands for an absent key. ``parse`` turns what stands in the settings file into
-    what the code uses, or raises ``ValueError``, ``TypeError`` or ``ImportError``. ``accepts``
-    completes the sentence "It accepts …".
+    what the code uses, or raises; whatever it raises makes the value invalid. ``accepts`` completes
+    the sentence "It accepts …".
     """
 
     def __init__(self, *, default: T, parse: Callable[[Any], T], accepts: str) -> None:
@@ -81,7 +82,7 @@ class Setting(Generic[T]):
         """Return what ``value`` stands for. Raises :class:`InvalidSetting`."""
         try:
             return self.parse(value)
-        except (ValueError, TypeError, ImportError) as error:
+        except Exception as error:  # a module that is imported may raise anything
             reason = f" ({error})" if str(error) else ""
             raise InvalidSetting(
                 section.path(self.key), f"is {value!r}{reason}", f"It accepts {self.accepts}."
@@ -164,9 +165,13 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise TypeError
     try:
-        return tuple(re.compile(item) for item in value)
+        patterns = tuple(re.compile(item) for item in value)
     except re.error as error:
         raise ValueError(f"{error.pattern!r}: {error}") from error
+    for pattern in patterns:
+        if not isinstance(pattern.pattern, str):
+            raise TypeError(f"{pattern.pattern!r} matches bytes, a path is text")
+    return patterns
 
 
 def imported_callable(value: object) -> Callable[..., Any]:
@@ -178,7 +183,13 @@ def imported_callable(value: object) -> Callable[..., Any]:
 
 
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
-    return value if value is None or isinstance(value, bool) else imported_callable(value)
+    if value is None or isinstance(value, bool):
+        return value
+    policy = imported_callable(value)
+    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
+        # Its answer would be a coroutine, which is true: the headers would go to everybody.
+        raise TypeError("it is async, and it is called without await")
+    return policy
 
 
 def strings(value: object) -> tuple[str, ...]:

@@ -79,18 +79,29 @@ def _normalised(token: re.Match[str]) -> str:
     return token["name"] or "?"
 
 
-@lru_cache(maxsize=1024)
+# Longer texts are inserts of many rows and lists of many keys, a new length each time: remembered,
+# they would be hundreds of megabytes of the process that nobody asks for again.
+LONGEST_REMEMBERED = 8_192
+
+
 def fingerprint(sql: str) -> str:
     """Return the shape of ``sql``: equal for two runs of the same code, readable as SQL."""
+    return _remembered_shape(sql) if len(sql) <= LONGEST_REMEMBERED else _shape(sql)
+
+
+def _shape(sql: str) -> str:
     shape = _TOKEN.sub(_normalised, sql).strip().rstrip("; ")
     for pattern, replacement in _COLLAPSED:
         shape = pattern.sub(replacement, shape)
     return shape
 
 
-@lru_cache(maxsize=1024)
 def statement_kind(sql: str) -> StatementKind:
     """Return what ``sql`` does, by its first words; a ``WITH`` by all of its words."""
+    return _remembered_kind(sql) if len(sql) <= LONGEST_REMEMBERED else _kind(sql)
+
+
+def _kind(sql: str) -> StatementKind:
     words = _FIRST_WORDS.match(sql)
     if words is None:
         return StatementKind.OTHER
@@ -101,6 +112,10 @@ def statement_kind(sql: str) -> StatementKind:
     if (first, second) == ("SET", "TRANSACTION"):
         return StatementKind.TRANSACTION
     return _KINDS.get(first, StatementKind.OTHER)
+
+
+_remembered_shape = lru_cache(maxsize=1024)(_shape)
+_remembered_kind = lru_cache(maxsize=1024)(_kind)
 
 
 def identifiers(sql: str) -> frozenset[str]:

@@ -96,6 +96,11 @@ def remove_recorder(recorder: Recorder) -> None:
     _recorders.set(tuple(other for other in _recorders.get() if other is not recorder))
 
 
+def has_recorder(recorder: Recorder) -> bool:
+    """Whether ``recorder`` hears of the statements of the current context."""
+    return any(other is recorder for other in _recorders.get())
+
+
 def add_watcher(watcher: Watcher) -> None:
     """Let ``watcher`` hear of every statement of this process. Adding it twice adds it once."""
     global _watchers
@@ -131,11 +136,11 @@ def observe(
         duration = perf_counter() - started
         for watcher in watchers:
             _tell(watcher.after, sql, params, many, connection, error)
-        try:
-            for record in recorders:
+        for record in recorders:
+            try:
                 record(sql, params, many, connection, started, duration, error)
-        except Exception:
-            logger.exception("django_querybudget could not record a query; it did run.")
+            except Exception:
+                logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
 

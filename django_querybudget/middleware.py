@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import cast
+from typing import TypeGuard, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 
 from .capture import Recording
 from .conf import conf
-from .reporters import tell
+from .reporters import tell, tell_async
 from .reports import QueryReport
 
 __all__ = ["QueryBudgetMiddleware"]
@@ -48,7 +48,11 @@ class QueryBudgetMiddleware:
         recording = Recording(origins=conf.ORIGINS)
         with recording:
             response = get_response(request)
-        return _report_when_done(recording, request, response)
+        if _is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        tell(_report(recording, request, response), request, response)
+        return response
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         get_response = cast(
@@ -59,7 +63,11 @@ class QueryBudgetMiddleware:
         recording = Recording(origins=conf.ORIGINS)
         with recording:
             response = await get_response(request)
-        return _report_when_done(recording, request, response)
+        if _is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        await tell_async(_report(recording, request, response), request, response)
+        return response
 
 
 def _is_measured(request: HttpRequest) -> bool:
@@ -71,32 +79,38 @@ def _is_measured(request: HttpRequest) -> bool:
     return rate >= 1 or random.random() < rate  # noqa: S311 - a sample needs no secret
 
 
-def _report_when_done(
-    recording: Recording, request: HttpRequest, response: HttpResponseBase
-) -> HttpResponseBase:
-    """Report now, or at the end of a stream, whose queries run while it is sent."""
-    if not isinstance(response, StreamingHttpResponse) or _is_sent_as_a_file(response):
-        recording.close()
-        tell(_report(recording, request, response), request, response)
-        return response
+def _is_streamed(response: HttpResponseBase) -> TypeGuard[StreamingHttpResponse]:
+    """Whether its queries run while it is sent, and whether that can be watched.
 
-    def done() -> None:
+    A file that the server may send with sendfile() is left alone: a wrapped one would turn it off.
+    """
+    return (
+        isinstance(response, StreamingHttpResponse)
+        and getattr(response, "file_to_stream", None) is None
+    )
+
+
+def _report_at_the_end(
+    recording: Recording, request: HttpRequest, response: StreamingHttpResponse
+) -> HttpResponseBase:
+    def done() -> QueryReport:
         recording.close()
-        tell(_report(recording, request, response), request, response)
+        return _report(recording, request, response)
+
+    def report() -> None:
+        tell(done(), request, response)
+
+    async def report_async() -> None:
+        await tell_async(done(), request, response)
 
     if response.is_async:
         chunks = cast("AsyncIterable[bytes]", response.streaming_content)
-        response.streaming_content = MeasuredAsyncStream(chunks, recording, done)
+        response.streaming_content = MeasuredAsyncStream(chunks, recording, report, report_async)
     else:
         response.streaming_content = MeasuredStream(
-            cast("Iterable[bytes]", response.streaming_content), recording, done
+            cast("Iterable[bytes]", response.streaming_content), recording, report
         )
     return response
-
-
-def _is_sent_as_a_file(response: StreamingHttpResponse) -> bool:
-    """Whether the server may send it with sendfile(), which a wrapped stream would turn off."""
-    return getattr(response, "file_to_stream", None) is not None
 
 
 def _report(recording: Recording, request: HttpRequest, response: HttpResponseBase) -> QueryReport:
@@ -107,7 +121,7 @@ def _report(recording: Recording, request: HttpRequest, response: HttpResponseBa
         view_name=view_name,
         method=request.method,
         status_code=response.status_code,
-        streaming=isinstance(response, StreamingHttpResponse) and not _is_sent_as_a_file(response),
+        streaming=_is_streamed(response),
     )
 
 
@@ -163,9 +177,14 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
     """The content of an async ``StreamingHttpResponse``."""
 
     def __init__(
-        self, chunks: AsyncIterable[bytes], recording: Recording, done: Callable[[], None]
+        self,
+        chunks: AsyncIterable[bytes],
+        recording: Recording,
+        done: Callable[[], None],
+        done_async: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(recording, done)
+        self._done_async = done_async
         self._chunks = aiter(chunks)
 
     async def __anext__(self) -> bytes:
@@ -173,5 +192,7 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
             with self._recording:
                 return await anext(self._chunks)
         except BaseException:
-            self.close()
+            done, self._done = self._done, None
+            if done is not None:
+                await self._done_async()
             raise

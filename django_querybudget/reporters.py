@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -77,3 +78,15 @@ def tell(report: QueryReport, request: HttpRequest, response: HttpResponseBase) 
             reporter(report, request, response)
         except Exception:
             logger.exception("django_querybudget could not report %s.", report.name)
+
+
+async def tell_async(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """As :func:`tell`, with the host's code on a thread: there it may query, as under WSGI.
+
+    On the loop's own thread a policy that reads ``request.user`` would be refused by Django, and
+    so would a receiver that queries or is async. Without such code no thread is worth its price.
+    """
+    if callable(conf.HEADERS) or queries_measured.has_listeners(QueryReport):
+        await sync_to_async(tell)(report, request, response)
+    else:
+        tell(report, request, response)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,3 +183,16 @@ def test_the_escape_clause_of_sqlite_is_a_literal_of_its_own() -> None:
     hidden = f"WITH x AS (SELECT 1 FROM t WHERE {like}) DELETE FROM t WHERE {other}"
     assert statement_kind(hidden) is StatementKind.WRITE
     assert fingerprint("SELECT a LIKE %s ESCAPE '\\\\', 'x'") == "SELECT a LIKE ? ESCAPE ?, ?"
+
+
+def test_a_long_text_is_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            sql = f"INSERT INTO t{number} VALUES " + ", ".join(["(%s, %s)"] * 20_000)
+            assert fingerprint(sql) == f"INSERT INTO t{number} VALUES (...)"
+            assert statement_kind(sql) is StatementKind.WRITE
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < len(sql) * 5

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.signals import got_request_exception
 from django.db import connection, connections
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -430,6 +431,56 @@ def test_an_async_stream_is_reported_at_its_end(
         "async_stream",
         "async_stream.<locals>.chunks",
     }
+
+
+def for_staff(request: HttpRequest) -> bool:
+    """As the how-to guide has it; it queries, since no view of the tests reads the user."""
+    user = getattr(request, "user", None)
+    return user is not None and user.is_staff
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/two", "/async_two"])
+def test_a_policy_that_queries_is_asked_under_asgi_too(
+    run_async: Callable[[Any], Any], path: str
+) -> None:
+    staff = Client()
+    staff.force_login(get_user_model().objects.create(username="boss", is_staff=True))
+    client = AsyncClient()
+    client.cookies = staff.cookies
+    with override_settings(QUERYBUDGET={"HEADERS": for_staff}):
+        response = run_async(client.get(path))
+        stranger = run_async(AsyncClient().get(path))
+    assert response["X-Query-Count"] == "2"
+    assert "X-Query-Count" not in stranger
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/two", "/async_two", "/async_stream"])
+def test_receivers_that_query_or_are_async_hear_under_asgi_too(
+    run_async: Callable[[Any], Any], path: str
+) -> None:
+    heard = []
+
+    def sync_receiver(**kwargs: Any) -> None:
+        heard.append(Industry.objects.count())
+
+    async def async_receiver(**kwargs: Any) -> None:
+        heard.append(await Industry.objects.acount())
+
+    async def take() -> None:
+        response = await AsyncClient().get(path)
+        if response.streaming:
+            assert [chunk async for chunk in response]
+
+    queries_measured.connect(sync_receiver)
+    queries_measured.connect(async_receiver)
+    try:
+        run_async(take())
+    finally:
+        queries_measured.disconnect(sync_receiver)
+        queries_measured.disconnect(async_receiver)
+    assert heard == [0, 0]
 
 
 @pytest.mark.django_db(transaction=True)
