@@ -82,6 +82,18 @@ class TableAudit:
             size=self.usage.sizes.get((self.table, index)),
         )
 
+    def _rename(self, name: str, new: str) -> str:
+        if self.vendor == "mysql":
+            return f"ALTER TABLE {self.table} RENAME INDEX {name} TO {new}"
+        if self.vendor == "sqlite":
+            return f"SQLite cannot, so drop {name} and create {new}"
+        return f"ALTER INDEX {name} RENAME TO {new}"
+
+    def _drop(self, name: str) -> str:
+        if self.vendor == "mysql":
+            return f"DROP INDEX {name} ON {self.table}"
+        return f"DROP INDEX {'CONCURRENTLY ' if self.vendor == 'postgresql' else ''}{name}"
+
     def _missing(self, declared: IndexDefinition) -> Finding:
         name = declared.name or f"({', '.join(declared.columns)})"
         other = next((i for i in self.found if i.definition.name == declared.name), None)
@@ -101,7 +113,7 @@ class TableAudit:
             declared.name,
             f"{self.label} declares {declared}; the database has it as {index.definition.name}.",
             "A migration that renames or removes it will fail. Rename it in the database: "
-            f"ALTER INDEX {index.definition.name} RENAME TO {declared.name}.",
+            f"{self._rename(index.definition.name, declared.name)}.",
         )
 
     def _invalid(self, index: DatabaseIndex) -> Finding:
@@ -127,7 +139,7 @@ class TableAudit:
             finding = redundancy_finding(self.label, redundancy, self.documented, size)
             if index.origin is Origin.DATABASE:
                 finding = replace(
-                    finding, hint=f"No model declares it: DROP INDEX {index.name} in the database."
+                    finding, hint=f"No model declares it: {self._drop(index.name)} in the database."
                 )
             findings.append(finding)
         return findings
