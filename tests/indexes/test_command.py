@@ -33,6 +33,11 @@ def refused(*arguments: str) -> CommandError:
     return caught.value
 
 
+def test_a_subcommand_is_needed() -> None:
+    with pytest.raises(CommandError, match="SUBCOMMAND"):
+        call_command("querybudget")
+
+
 class TestOutput:
     def test_for_people(self) -> None:
         output = indexes()
