@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from django.apps import AppConfig
 
 from . import hook
@@ -15,7 +17,12 @@ class QueryBudgetConfig(AppConfig):
 
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
-        from . import checks  # noqa: F401, PLC0415
+        from . import budget_checks, checks  # noqa: F401, PLC0415
         from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
+        if "QUERYBUDGET_SPOOL" in os.environ:
+            # A worker of a test run that is under the ratchet, started anew (not forked).
+            from .ratchet.collecting import start_from_environment  # noqa: PLC0415
+
+            start_from_environment()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable, Collection
 from sys import _getframe
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,7 +21,7 @@ from .stacks import current_task, find_origin
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Recording", "capture_queries", "copy_context"]
+__all__ = ["ProcessRecording", "Recording", "capture_queries", "copy_context"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,6 +107,48 @@ def _make_recorder(
     return record, close
 
 
+class ProcessRecording(Recording):
+    """A recording of every thread and context of the process, not of the current context alone.
+
+    For a test whose server runs in another thread (``LiveServerTestCase``): that thread's context
+    is a copy of no other.
+    """
+
+    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
+        super().__init__(using, origins=origins)
+        self._started = threading.local()
+
+    def __enter__(self) -> QueryLog:
+        hook.install_everywhere()
+        hook.add_watcher(self)
+        return self.log
+
+    def __exit__(self, *exc_info: object) -> None:
+        hook.remove_watcher(self)
+
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+        """Note when the statement is sent."""
+        del sql, params, many, connection
+        self._started.__dict__.setdefault("stack", []).append(perf_counter())
+
+    def after(
+        self,
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        error: BaseException | None,
+    ) -> None:
+        """Record the statement, unless it was sent before the recording began."""
+        stack: list[float] = self._started.__dict__.get("stack", [])
+        if not stack:
+            return
+        started = stack.pop()
+        duration = perf_counter() - started
+        if not hook.is_unobserved():
+            self._recorder(sql, params, many, connection, started, duration, error)
+
+
 class capture_queries:  # noqa: N801 - a context manager reads as a function
     """Capture the queries of a block, or of a function's calls.
 
@@ -124,17 +168,22 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         report()
         print(report.last_log)
 
-    Captures nest: each log has all queries of its own block. Raises ``ValueError`` for an alias
-    that is not in ``DATABASES`` and for no alias at all, ``TypeError`` for one that is no string.
+    Captures nest: each log has all queries of its own block. ``across_threads`` captures what every
+    thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError``
+    for an alias that is not in ``DATABASES`` and for no alias at all, ``TypeError`` for one that is
+    no string.
     """
 
-    def __init__(self, using: str | Collection[str] | None = None) -> None:
+    def __init__(
+        self, using: str | Collection[str] | None = None, *, across_threads: bool = False
+    ) -> None:
         _checked_aliases(using)
         self._using = using
+        self._recording_class = ProcessRecording if across_threads else Recording
         self._recordings: list[Recording] = []
 
     def __enter__(self) -> QueryLog:
-        recording = Recording(self._using)
+        recording = self._recording_class(self._using)
         self._recordings.append(recording)
         return recording.__enter__()
 
@@ -152,11 +201,12 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         recording.close()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        def finished(recording: Recording, error: BaseException | None) -> None:
+        def finished(recording: Recording, error: BaseException | None, result: Any) -> None:
+            del error, result
             recording.close()
             wrapped.last_log = recording.log  # type: ignore[attr-defined]
 
-        wrapped = wrap_callable(function, lambda: Recording(self._using), finished)
+        wrapped = wrap_callable(function, lambda: self._recording_class(self._using), finished)
         return wrapped
 
 

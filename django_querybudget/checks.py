@@ -4,6 +4,8 @@
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ===================  ============================================================
+
+:mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
 
 from __future__ import annotations

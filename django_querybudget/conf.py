@@ -182,6 +182,25 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def budgets_by_view(value: object) -> Mapping[str, Any]:
+    """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return value
+
+
+def on_exceed_policy(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
+        return value
+    raise ValueError
+
+
+def level(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+        raise ValueError
+    return value
+
+
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
     if value is None or isinstance(value, bool):
         return value
@@ -219,6 +238,27 @@ class IndexesSettings(Section):
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.overrides: dict[str, Any] = {}
+        """What wins over the settings file, for a test runner's options. Not for hosts."""
+
+    def values(self) -> Mapping[str, Any]:
+        """The keys and values written, and the overrides."""
+        values = super().values()
+        return {**values, **self.overrides} if self.overrides else values
+
+    BUDGETS = Setting[Mapping[str, Any]](
+        default={},
+        parse=budgets_by_view,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*", each with or without a '
+            'method before it: "POST jobs:list") and their budgets (a number, a dict of '
+            "dimensions, or None for no budget)"
+        ),
+    )
+    """The budgets of views; the most specific name wins, a decorator's budget before all."""
+
     ENABLED = Setting(
         default=True,
         parse=boolean,
@@ -243,6 +283,13 @@ class QueryBudgetSettings(Section):
     )
     """Requests that are not measured: health checks, static files."""
 
+    ON_EXCEED = Setting[str | None](
+        default=None,
+        parse=on_exceed_policy,
+        accepts='"raise", "warn", "log", or None (raise in tests and with DEBUG, else log)',
+    )
+    """What happens when a budget is exceeded that does not say so itself."""
+
     ORIGINS = Setting(
         default=True,
         parse=boolean,
@@ -256,6 +303,20 @@ class QueryBudgetSettings(Section):
         accepts="a number from 0 (no request is measured) to 1 (every request is)",
     )
     """The share of requests that are measured, drawn at random for each."""
+
+    SHOW_PARAMETERS = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether reports show the queries' parameters, which may be secrets."""
+
+    VERBOSITY = Setting(
+        default=0,
+        parse=level,
+        accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
+    )
+    """How much a report shows."""
 
     INDEXES = IndexesSettings()
     """Of the index checks, the audit and the advisor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias, cast
@@ -177,6 +177,19 @@ class QueryLog:
     def duplicate_count(self) -> int:
         """``len(log.duplicates)``, without making the records."""
         return len(self._duplicated())
+
+    @property
+    def similar_count(self) -> int:
+        """How many queries repeat an earlier one's shape on the same database; duplicates too."""
+        counted = [(alias, fingerprint(sql)) for sql, _, _, alias, *_ in self._counted()]
+        return len(counted) - len(set(counted))
+
+    def on(self, using: str | Collection[str]) -> QueryLog:
+        """Return a log of what this one has by now on the databases that ``using`` names."""
+        aliases = {using} if isinstance(using, str) else using
+        log = QueryLog()
+        log._raw.extend(raw for raw in self._raw if raw[3] in aliases)
+        return log
 
     def _duplicated(self) -> list[int]:
         seen: set[Hashable] = set()

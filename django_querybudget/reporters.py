@@ -40,7 +40,7 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
     response.headers["X-Query-Count"] = str(log.count)
     response.headers["X-Query-Time"] = f"{report.milliseconds:.1f}"
     response.headers["X-Query-Duplicates"] = str(log.duplicate_count)
-    if report.budget is not None:
+    if report.budget is not None and report.budget.max_queries is not None:
         response.headers["X-Query-Budget"] = str(report.budget.max_queries)
     timing = f'db;dur={report.milliseconds:.1f};desc="{report.summary}"'
     other = response.headers.get("Server-Timing")
