@@ -64,7 +64,8 @@ class TestWalk:
             (Q(status="paid") & ~Q(currency="EUR"), only("status")),
             (Q(status="paid") & (Q(currency="EUR") | Q(job=3)), only("status")),
         ],
-        ids=str,
+        # A set has another order in another process of the run.
+        ids=lambda value: None if isinstance(value, Filter) else str(value),
     )
     def test_conditions(self, condition: Q, expected: Filter) -> None:
         assert filters(Payment.objects.filter(condition)) == {"payment_payment": expected}
