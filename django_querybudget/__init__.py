@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from .budgets import Budget
     from .capture import capture_queries
     from .decorators import query_budget
-    from .exceptions import QueryBudgetError, QueryBudgetExceeded
+    from .exceptions import NPlusOneError, QueryBudgetError, QueryBudgetExceeded
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Budget",
+    "NPlusOneError",
     "QueryBudgetError",
     "QueryBudgetExceeded",
     "__version__",
@@ -27,6 +28,7 @@ __all__ = [
 
 _MODULES = {
     "Budget": "budgets",
+    "NPlusOneError": "exceptions",
     "QueryBudgetError": "exceptions",
     "QueryBudgetExceeded": "exceptions",
     "capture_queries": "capture",

@@ -46,13 +46,17 @@ class Budget:
     """The most queries whose text says that they write."""
     duration: float | None = None
     """The longest that the databases may take, in seconds, added up."""
+    nplusone: int | None = None
+    """How many repeats of one shape, from one line, are an N+1; that is an error of its own."""
     using: str | Collection[str] | None = None
     """The alias, or the aliases, of the databases that count; all if it is None."""
 
     def __post_init__(self) -> None:
         limits = {name: getattr(self, name) for name in DIMENSIONS}
-        if all(limit is None for limit in limits.values()):
-            raise TypeError(f"A budget limits at least one of: {', '.join(DIMENSIONS)}.")
+        if all(limit is None for limit in limits.values()) and self.nplusone is None:
+            raise TypeError(f"A budget limits at least one of: {', '.join(DIMENSIONS)}, nplusone.")
+        if self.nplusone is not None:
+            _check_threshold(self.nplusone)
         for name, limit in limits.items():
             if limit is not None:
                 _check_limit(name, limit)
@@ -88,6 +92,11 @@ class Budget:
             if limit is not None and (actual := _measured(log, name)) > limit:
                 violations.append(Violation(dimension=name, limit=limit, actual=actual))
         return tuple(violations)
+
+
+def _check_threshold(threshold: Any) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 2:
+        raise ValueError(f"nplusone is {threshold!r}; it accepts a whole number, 2 or more.")
 
 
 def _check_limit(name: str, limit: Any) -> None:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from django.db import connections
 
 from . import hook
+from .attribution import Evidence
+from .conf import conf
 from .records import QueryLog, RawRecord
 from .scopes import wrap_callable
-from .stacks import current_task, find_origin
+from .stacks import current_task, locate
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -31,7 +33,8 @@ class Recording:
     """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
 
     ``using`` is as in :class:`capture_queries`; without ``origins`` no stack is walked, and the
-    records have no origin. A scope that is suspended (a generator between two values, a stream
+    records have no origin. ``threshold`` is how many repeats are an N+1; the setting's if it is
+    None. A scope that is suspended (a generator between two values, a stream
     between two chunks) leaves its recording and enters it again, so that what its consumer queries
     meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
     copies of the context, and none of them holds the log. Not to be entered twice at the same time.
@@ -40,8 +43,16 @@ class Recording:
     close: Callable[[], None]
     """End the recording for good."""
 
-    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
+    def __init__(
+        self,
+        using: str | Collection[str] | None = None,
+        *,
+        origins: bool = True,
+        threshold: int | None = None,
+    ) -> None:
         self.log = QueryLog()
+        if origins and (threshold is not None or conf.NPLUSONE != "off"):
+            self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD)
         self._outer_task: asyncio.Task[Any] | None = None
         self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)
 
@@ -72,6 +83,7 @@ def _make_recorder(
     """
     # A closure, since its names are the cheapest to reach: this runs for every query.
     append: Callable[[RawRecord], None] | None = log.append
+    note = None if log.evidence is None else log.evidence.note
 
     def record(
         sql: Any,
@@ -97,12 +109,16 @@ def _make_recorder(
             params = params.copy()
         failure = None if error is None else type(error)
         # Up to CursorWrapper.execute() every frame is ours or Django's.
-        origin = find_origin(_getframe(3)) if origins else None
-        add((sql, params, many, alias, connection.vendor, started, duration, failure, origin))
+        frame = _getframe(3)
+        origin, project = locate(frame) if origins else (None, None)
+        raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
+        add(raw)
+        if note is not None:
+            note(raw, frame, project)
 
     def close() -> None:
-        nonlocal append
-        append = None
+        nonlocal append, note
+        append = note = None
 
     return record, close
 
@@ -114,8 +130,14 @@ class ProcessRecording(Recording):
     is a copy of no other.
     """
 
-    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
-        super().__init__(using, origins=origins)
+    def __init__(
+        self,
+        using: str | Collection[str] | None = None,
+        *,
+        origins: bool = True,
+        threshold: int | None = None,
+    ) -> None:
+        super().__init__(using, origins=origins, threshold=threshold)
         self._started = threading.local()
 
     def __enter__(self) -> QueryLog:

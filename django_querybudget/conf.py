@@ -174,6 +174,24 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     return patterns
 
 
+def number_of_repeats(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError
+    return value
+
+
+def reaction(value: object) -> str:
+    if value not in ("raise", "warn", "log", "off"):
+        raise ValueError
+    return str(value)
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError
+    return tuple(value)
+
+
 def imported_callable(value: object) -> Callable[..., Any]:
     """The callable that a dotted path names, or the callable itself."""
     found = import_string(value) if isinstance(value, str) else value
@@ -282,6 +300,30 @@ class QueryBudgetSettings(Section):
         accepts="a list of regular expressions, searched for in request.path",
     )
     """Requests that are not measured: health checks, static files."""
+
+    NPLUSONE = Setting[str](
+        default="log",
+        parse=reaction,
+        accepts='"raise", "warn", "log" or "off"',
+    )
+    """What becomes of an N+1 that a measured view or a test has; "off" reads no stack for it."""
+
+    NPLUSONE_ALLOW = Setting[tuple[str, ...]](
+        default=(),
+        parse=patterns,
+        accepts=(
+            'a list of relations ("jobs.Job.client", "Job.*") and of globs of files '
+            '("*/legacy/*.py")'
+        ),
+    )
+    """N+1 queries that are known and accepted."""
+
+    NPLUSONE_THRESHOLD = Setting[int](
+        default=3,
+        parse=number_of_repeats,
+        accepts="a whole number of 2 or more",
+    )
+    """How often one line must run one shape before it is called a loop."""
 
     ON_EXCEED = Setting[str | None](
         default=None,

@@ -69,6 +69,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         similar: int | None = None,
         writes: int | None = None,
         duration: float | None = None,
+        nplusone: int | None = None,
         using: str | Collection[str] | None = None,
         on_exceed: str | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             similar=similar,
             writes=writes,
             duration=duration,
+            nplusone=nplusone,
             using=using,
         )
         self.on_exceed = on_exceed
@@ -199,4 +201,4 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         enforce(report, self.on_exceed, in_flight=in_flight)
 
     def _recording(self) -> Recording:
-        return Recording(self.budget.using)
+        return Recording(self.budget.using, threshold=self.budget.nplusone)

@@ -9,10 +9,15 @@ import warnings
 from django.conf import settings
 
 from .conf import conf
-from .exceptions import QueryBudgetExceeded, QueryBudgetWarning
+from .exceptions import (
+    NPlusOneError,
+    NPlusOneWarning,
+    QueryBudgetExceeded,
+    QueryBudgetWarning,
+)
 from .reports import QueryReport
 
-__all__ = ["enforce", "in_tests", "policy"]
+__all__ = ["enforce", "enforce_nplusone", "in_tests", "policy"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -45,6 +50,8 @@ def enforce(
     """
     __tracebackhide__ = True
     if not report.violations:
+        if report.budget is not None and report.budget.nplusone is not None:
+            enforce_nplusone(report, policy(on_exceed), in_flight=in_flight, logged=logged)
         return
     what = "log" if in_flight else policy(on_exceed)
     if what == "raise":
@@ -53,3 +60,22 @@ def enforce(
         warnings.warn(str(report), QueryBudgetWarning, stacklevel=2)
     elif not logged:
         logger.warning("%s", report, extra={"report": report})
+
+
+def enforce_nplusone(
+    report: QueryReport, what: str, *, in_flight: bool = False, logged: bool = False
+) -> None:
+    """Raise, warn or log (``what``), if ``report`` has N+1 queries.
+
+    The rest is as in :func:`enforce`. Raises
+    :class:`~django_querybudget.exceptions.NPlusOneError`.
+    """
+    __tracebackhide__ = True
+    if what == "off" or not report.findings:
+        return
+    if what == "raise" and not in_flight:
+        raise NPlusOneError(report.nplusone_text, report=report) from None
+    if what == "warn" and not in_flight:
+        warnings.warn(report.nplusone_text, NPlusOneWarning, stacklevel=2)
+    elif not logged:
+        logger.warning("%s", report.nplusone_text, extra={"report": report})

@@ -32,6 +32,23 @@ class QueryBudgetExceeded(QueryBudgetError, AssertionError):
         return type(self), self.args
 
 
+class NPlusOneError(QueryBudgetError, AssertionError):
+    """A scope has N+1 queries, and ``QUERYBUDGET["NPLUSONE"]`` or the caller asked for an error.
+
+    Its text names the lines, the relations and what to write.
+    """
+
+    report: QueryReport | None
+    """What was measured, its ``findings`` among it; None once it crossed a process boundary."""
+
+    def __init__(self, text: str, *, report: QueryReport | None = None) -> None:
+        super().__init__(text)
+        self.report = report
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args
+
+
 class QueryGrowthError(QueryBudgetError, AssertionError):
     """The number of queries grows with the data. Its text names the shapes that do."""
 
@@ -55,3 +72,7 @@ class LockFileError(QueryBudgetError):
 
 class QueryBudgetWarning(UserWarning):
     """A scope executed more than its budget allows, and ``on_exceed`` is ``"warn"``."""
+
+
+class NPlusOneWarning(UserWarning):
+    """A scope has N+1 queries, and ``QUERYBUDGET["NPLUSONE"]`` is ``"warn"``."""

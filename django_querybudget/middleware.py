@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from .capture import Recording
 from .conf import conf
-from .enforcement import enforce, in_tests
+from .enforcement import enforce, enforce_nplusone, in_tests
 from .reporters import tell, tell_async
 from .reports import QueryReport
 from .view_budgets import Declared, view_budget
@@ -143,10 +143,11 @@ def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool =
     An error's response is left alone: its exception is not to be replaced by ours. And a client
     that has a whole stream but for its end is better off with that end.
     """
+    in_flight = not complete or (report.status_code or 0) >= 500
+    in_flight = in_flight or (report.streaming and not in_tests())
     if declared is not None:
-        in_flight = not complete or (report.status_code or 0) >= 500
-        in_flight = in_flight or (report.streaming and not in_tests())
         enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
+    enforce_nplusone(report, conf.NPLUSONE, in_flight=in_flight, logged=True)
 
 
 def _report(

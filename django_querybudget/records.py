@@ -111,11 +111,18 @@ class QueryLog:
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
         self._records: list[QueryRecord] = []
+        self.evidence: Any = None
+        """What the recording saw on the stacks: an ``attribution.Evidence``, or None."""
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _log_of, (tuple(self._made()),)
+
+    @property
+    def raw(self) -> list[RawRecord]:
+        """Every statement, transaction control included, as it was recorded."""
+        return self._raw
 
     def __len__(self) -> int:
         return self.count

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from .conf import conf
 from .reports import QueryReport
-from .signals import queries_measured
+from .signals import nplusone_found, queries_measured
 
 logger = logging.getLogger("django_querybudget")
 
@@ -55,8 +55,10 @@ def _may_see_headers(request: HttpRequest) -> bool:
 
 
 def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
-    """Log the report on ``django_querybudget``: a warning if it exceeds its budget, else debug."""
-    level = logging.WARNING if report.violations else logging.DEBUG
+    """Log the report on ``django_querybudget``: a warning if it exceeds its budget or has N+1
+    queries, else debug.
+    """
+    level = logging.WARNING if report.violations or report.findings else logging.DEBUG
     if logger.isEnabledFor(level):
         logger.log(level, "%s", report, extra={"report": report, "request": request})
 
@@ -66,6 +68,8 @@ def send_signal(report: QueryReport, request: HttpRequest, response: HttpRespons
     queries_measured.send_robust(
         sender=QueryReport, report=report, request=request, response=response
     )
+    if report.findings:
+        nplusone_found.send_robust(sender=QueryReport, report=report, findings=report.findings)
 
 
 REPORTERS: tuple[Reporter, ...] = (send_headers, write_log, send_signal)

@@ -11,6 +11,8 @@ from .budgets import Budget, Violation
 from .conf import conf
 from .fingerprints import StatementKind
 from .growth import QueryGrowth, ShapeGrowth
+from .nplusone import Finding, find_nplusone
+from .nplusone.rendering import render_findings
 from .records import QueryLog, QueryRecord
 from .shapes import shortened
 from .stacks import Origin
@@ -81,6 +83,20 @@ class QueryReport:
         """What the log exceeds of the budget."""
         return self.budget.check(self.log) if self.budget is not None else ()
 
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Its N+1 queries, by the threshold of its budget or of the settings."""
+        threshold = self.budget.nplusone if self.budget is not None else None
+        if self.log.evidence is None:
+            return ()
+        return find_nplusone(self.log, threshold=threshold)
+
+    @property
+    def nplusone_text(self) -> str:
+        """The N+1 queries as text: name, causes, lines to write."""
+        lines = render_findings(self.findings)
+        return _printable("\n".join([f"{self.name}: N+1 queries", "", *lines]))
+
     @property
     def milliseconds(self) -> float:
         """How long the databases took, in milliseconds."""
@@ -127,12 +143,14 @@ class QueryReport:
                 lines += _shape_lines(shape, verbosity, parameters)
             if hidden := len(shapes) - len(shown):
                 lines.append(f"        … and {number(hidden, 'shape', 'shapes')} more: see -v.")
+        if findings := self.findings:
+            lines += ["", "N+1 queries:", *render_findings(findings)]
         if self.violations:
             lines += ["", f"Next: {_next_step(self, shapes)}"]
         return _printable("\n".join(lines))
 
     def __str__(self) -> str:
-        return self.render() if self.violations else self.headline
+        return self.render() if self.violations or self.findings else self.headline
 
 
 def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: float) -> str:

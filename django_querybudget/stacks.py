@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import sysconfig
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,7 +34,16 @@ import django
 from asgiref.sync import SyncToAsync
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "current_task", "find_origin"]
+__all__ = [
+    "Origin",
+    "RawOrigin",
+    "call_path",
+    "current_task",
+    "find_origin",
+    "is_project",
+    "locate",
+    "position",
+]
 
 
 RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
@@ -90,6 +100,9 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 # How many tasks of a loop are searched for the one that waits; past it the opening task stands in.
 MOST_TASKS_SEARCHED = 256
 
+# How far up a call path goes from the project's nearest line: it is walked for every repeat.
+MOST_FRAMES_OF_PATH = 10
+
 # What a frame's file says about it.
 _INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
 
@@ -142,6 +155,14 @@ def _line_of(code: CodeType, instruction: int) -> int:
 
 def find_origin(frame: FrameType | None) -> RawOrigin:
     """Walk from ``frame`` outwards to the project's nearest line; see the notes above."""
+    return locate(frame)[0]
+
+
+def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
+    """Return what :func:`find_origin` does, and the frame at which the walk ended.
+
+    That is the project's frame, the worker thread's end in async code, or None.
+    """
     library: tuple[CodeType, int] | None = None
     template_node: Node | None = None
     serializer: tuple[type, str] | None = None
@@ -153,7 +174,7 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
         if kind is None:
             kind = _classify(filename)
         if kind == _PROJECT:
-            return code, frame.f_lasti, template_node, serializer
+            return (code, frame.f_lasti, template_node, serializer), frame
         if kind != _INTERNAL:
             if kind == _LIBRARY:
                 library = library or (code, frame.f_lasti)
@@ -170,27 +191,96 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
             elif code is _THREAD_HANDLER:
                 awaiting = _find_in_tasks(frame)
                 if awaiting is not None:
-                    return *awaiting, template_node, serializer
+                    return (*awaiting, template_node, serializer), frame
         frame = frame.f_back
     nearest = library or (None, 0)
-    return nearest[0], nearest[1], template_node, serializer
+    return (nearest[0], nearest[1], template_node, serializer), None
+
+
+if sys.version_info >= (3, 13):
+
+    def position(code: CodeType, instruction: int) -> int:
+        """Return a number for the place of an instruction, the same in every run of a loop."""
+        del code
+        return instruction
+
+else:
+    # A specialised instruction's f_lasti points into its inline cache: it changes as code warms up.
+    _positions: dict[tuple[int, int], tuple[CodeType, int]] = {}
+    _MOST_POSITIONS = 10_000
+
+    def position(code: CodeType, instruction: int) -> int:
+        """Return a number for the place of an instruction, the same in every run of a loop."""
+        key = (id(code), instruction)
+        found = _positions.get(key)
+        if found is None or found[0] is not code:
+            if len(_positions) >= _MOST_POSITIONS:
+                _positions.clear()
+            found = _positions[key] = (code, _line_of(code, instruction))
+        return found[1]
+
+
+def is_project(code: CodeType) -> bool:
+    """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
+    kind = _kind_of_file.get(code.co_filename)
+    return (_classify(code.co_filename) if kind is None else kind) == _PROJECT
+
+
+def call_path(frame: FrameType | None) -> int:
+    """Return a hash of the way that the project's code came to ``frame``, by the last few calls.
+
+    ``frame`` is what :func:`locate` ended at.
+    Two runs of a loop's body have the same; two calls of one helper from two places have not. A
+    recursion's depth is not in it, and neither is the way through Django or a library.
+    """
+    path = 0
+    last: CodeType | None = None
+    kinds = _kind_of_file
+    for _ in range(MOST_FRAMES_OF_PATH):
+        if frame is None:
+            break
+        code = frame.f_code
+        filename = code.co_filename
+        kind = kinds.get(filename)
+        if kind is None:
+            kind = _classify(filename)
+        if kind == _PROJECT:
+            if code is not last:
+                path = hash((path, id(code), position(code, frame.f_lasti)))
+                last = code
+        elif kind == _TEMPLATES:
+            if code is _RENDER_ANNOTATED:
+                path = hash((path, id(frame.f_locals["self"])))
+        elif kind == _SERIALIZERS:
+            if code.co_name == "to_representation":
+                path = hash((path, id(frame.f_locals.get("field"))))
+        elif code is _THREAD_HANDLER:
+            for each in _waiting_chain(frame):
+                path = hash((path, id(each.f_code), position(each.f_code, each.f_lasti)))
+        frame = frame.f_back
+    return path
 
 
 def _find_in_tasks(thread_handler: FrameType) -> tuple[CodeType, int] | None:
     """Return the project's innermost line in the task that waits for this worker thread."""
+    return _innermost(_waiting_chain(thread_handler))
+
+
+def _waiting_chain(thread_handler: FrameType) -> list[FrameType]:
+    """Return the frames of the task that waits for this worker thread, outermost first."""
     names = thread_handler.f_locals
     waits_with = names.get("task_context")
     own = current_task.get()
     opening = _chain(own) if own is not None else []
     if waits_with is None or _waits(opening, waits_with):
-        return _innermost(opening)
+        return opening
     tasks = asyncio.all_tasks(names["loop"])
     if len(tasks) <= MOST_TASKS_SEARCHED:
         for task in tasks:
             chain = _chain(task)
             if _waits(chain, waits_with):
-                return _innermost(chain)
-    return _innermost(opening)
+                return chain
+    return opening
 
 
 def _chain(task: asyncio.Task[Any]) -> list[FrameType]:
@@ -221,8 +311,6 @@ def _waits(chain: list[FrameType], task_context: object) -> bool:
 
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
     for frame in reversed(chain):
-        filename = frame.f_code.co_filename
-        kind = _kind_of_file.get(filename)
-        if (_classify(filename) if kind is None else kind) == _PROJECT:
+        if is_project(frame.f_code):
             return frame.f_code, frame.f_lasti
     return None

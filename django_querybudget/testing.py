@@ -39,7 +39,7 @@ class MaxQueries:
         self._name = name
         self._budget = budget
         recording = ProcessRecording if across_threads else Recording
-        self._recording = recording(budget.using)
+        self._recording = recording(budget.using, threshold=budget.nplusone)
 
     def __enter__(self) -> QueryLog:
         warm_django_caches()

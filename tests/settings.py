@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 
 from marketplace.settings import *  # noqa: F403
-from marketplace.settings import CACHES, DATABASES, TEMPLATES
+from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS, TEMPLATES
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
 
+# Models of the tests' own: the N+1 corpus.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.nplusone"]
 TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()

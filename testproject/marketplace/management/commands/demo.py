@@ -1,6 +1,8 @@
 """``manage.py demo``: what the naive endpoints cost, and what the optimised ones do."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from django.core.management import call_command
@@ -10,16 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from django_querybudget import Budget
+from django_querybudget.nplusone import find_nplusone
+from django_querybudget.nplusone.rendering import render_findings
 from marketplace.measuring import Measurement, Version, measure
 from marketplace.progress import progress_bar
 
 BUDGET = Budget(max_queries=3)
 WIDTH_IN_A_PIPE = 120
 WIDTH_WITH_ROOM = 100
+LOOPS = "N+1\nloops"
 TITLES = (
     "queries",
     "distinct\nshapes",
     "duplicate\nqueries",
+    LOOPS,
     "database\nms",
     "response\nms",
     "budget",
@@ -50,7 +56,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         call_command("fill", scale=scale, stdout=self.stdout, stderr=self.stderr)
         try:
-            with progress_bar("Measuring") as progress:
+            with progress_bar("Measuring") as progress, quiet("django_querybudget"):
                 measurements = measure(BUDGET, rounds, progress)
         except LookupError as error:
             raise CommandError(str(error)) from error
@@ -68,13 +74,35 @@ class Command(BaseCommand):
             f"naive -> optimised; each time is the median of the calls after a warm-up: {rounds}.",
             highlight=False,
         )
+        for each in measurements:
+            # Long lines of code are not wrapped: they are there to be copied.
+            console.print(suggestions_of(each), highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Let a logger say nothing: what it warns of is what the demo prints itself."""
+    logger = logging.getLogger(name)
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled
+
+
+def suggestions_of(measurement: Measurement) -> str:
+    """Return what to write for the naive version: the loops, their causes, the lines."""
+    lines = render_findings(find_nplusone(measurement.naive.worst))
+    return "\n".join([f"\n{measurement.naive.path}", *(lines or ["  no N+1 queries"])])
 
 
 def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
     """Return the table: a row for each endpoint, naive and optimised in each cell."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if roomy else 0))
     table.add_column("endpoint", no_wrap=True)
-    for title in TITLES:
+    # Eighty columns have no room for the loops: they are listed below the table anyway.
+    titles = [title for title in TITLES if roomy or title != LOOPS]
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("within", no_wrap=True)
     for each in measurements:
@@ -83,6 +111,7 @@ def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
             _both(each, lambda version: str(version.worst.count)),
             _both(each, lambda version: str(len(version.worst.by_fingerprint()))),
             _both(each, lambda version: str(version.worst.duplicate_count)),
+            *([_both(each, _loops)] if roomy else []),
             _both(each, lambda version: _milliseconds(version.database_ms)),
             _both(each, lambda version: _milliseconds(version.response_ms)),
             str(each.budget.max_queries),
@@ -95,6 +124,10 @@ def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
 def _both(measurement: Measurement, cell: Callable[[Version], str]) -> str:
     # An ASCII arrow: a pipe may lead to any encoding.
     return f"{cell(measurement.naive)} -> {cell(measurement.optimised)}"
+
+
+def _loops(version: Version) -> str:
+    return str(len(find_nplusone(version.worst)))
 
 
 def _milliseconds(time: float) -> str:

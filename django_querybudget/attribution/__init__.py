@@ -1,0 +1,25 @@
+"""What the live stack knows of a repeated query, and no query log does: see :class:`Evidence`.
+
+The log has text. Which relation a query loaded, for which instance, and which queryset that
+instance came from stand in frames that are gone a moment later: in the locals of Django's own
+descriptors, managers and querysets. They are read here, while the query runs; nothing of Django is
+replaced, and nothing is read before a shape repeats.
+"""
+
+from __future__ import annotations
+
+from .evidence import Evidence, Source
+from .loads import Filter, Load, LoadKind, LoopKey, PlaceKey, Provenance, Step, place_key
+
+__all__ = [
+    "Evidence",
+    "Filter",
+    "Load",
+    "LoadKind",
+    "LoopKey",
+    "PlaceKey",
+    "Provenance",
+    "Source",
+    "Step",
+    "place_key",
+]

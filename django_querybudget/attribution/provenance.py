@@ -1,0 +1,252 @@
+"""Which query an instance came from: :func:`find_provenance`.
+
+An instance does not know. What is looked at, most certain first:
+
+1. Frames: while instances are being made, the iterable that makes them is on the stack
+   (see :mod:`.reading`).
+2. Relations: an instance that a name of the project's functions refers to holds this one in its
+   cache of relations. Then it is that instance's way that counts.
+3. Identity: the instance is among the rows of a queryset that is still alive. One that is alive
+   and does not have it is ruled out.
+4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key.
+5. Elimination: one earlier query alone reads this model, with the same fields deferred.
+
+What is left undecided is said to be unknown: a wrong line is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Model
+from django.db.models.constants import LOOKUP_SEP
+
+from django_querybudget.stacks import is_project
+
+from .loads import Provenance, Step, place_key
+from .relations import conditions, step_of, target_of
+
+if TYPE_CHECKING:
+    from django_querybudget.records import RawRecord
+
+    from .evidence import Evidence, Source
+
+__all__ = ["find_provenance", "steps_along"]
+
+# How far back records, rows, frames and relations are searched.
+_MOST_RECORDS = 2000
+_MOST_ROWS = 2000
+_MOST_FRAMES = 60
+_MOST_RELATIONS = 4
+
+_RULED_OUT, _POSSIBLE, _BY_KEY, _BY_IDENTITY = range(4)
+
+
+def find_provenance(
+    evidence: Evidence,
+    records: Sequence[RawRecord],
+    instance: Model,
+    frame: FrameType | None,
+) -> Provenance | None:
+    """Return the query that ``instance`` came from; None if that is not certain.
+
+    ``frame`` is where the search for names that refer to it begins.
+    """
+    holder, path = _holder(instance, frame)
+    found = _query_of(evidence, records, holder)
+    if found is None or not path:
+        return found
+    return found._replace(path=(*found.path, *path))
+
+
+def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:
+    """Return what the project has at hand, and the way from there to ``instance``."""
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            break
+        if is_project(frame.f_code):
+            values = list(frame.f_locals.values())
+            for value in values:
+                # By type(): isinstance() of a lazy object would evaluate it.
+                if value is not instance and issubclass(type(value), Model):
+                    path = _way(value, instance, _MOST_RELATIONS)
+                    if path is not None:
+                        return value, path
+        frame = frame.f_back
+    return instance, ()
+
+
+def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
+    """Return the relations, all of them loaded, from one instance to the other."""
+    for name, value in tuple(_related(holder).items()):
+        if value is instance or (most > 1 and issubclass(type(value), Model)):
+            step = _step_to(type(holder), name)
+            if step is None or _goes_back(holder, name, value):
+                continue
+            rest = () if value is instance else _way(value, instance, most - 1)
+            if rest is not None:
+                return (step, *rest)
+    return None
+
+
+def _related(instance: Model) -> dict[str, Any]:
+    state = instance.__dict__.get("_state")
+    cache: dict[str, Any] = {} if state is None else state.__dict__.get("fields_cache", {})
+    return cache
+
+
+def _goes_back(holder: Model, name: str, value: Any) -> bool:
+    """Whether a one-to-one or a related manager put it there: it was what led to ``holder``."""
+    field = holder._meta.get_field(name)
+    remote: Any = field.remote_field
+    if remote is None or not isinstance(value, Model):
+        return False
+    cached = _related(value).get(getattr(remote, "cache_name", name))
+    return cached is holder and not field.concrete
+
+
+def _step_to(model: type[Model], name: str) -> Step | None:
+    return next((step for step, _, cache in _relations(model) if cache == name), None)
+
+
+def _query_of(
+    evidence: Evidence, records: Sequence[RawRecord], instance: Model
+) -> Provenance | None:
+    best: dict[tuple[Any, ...], Provenance] = {}
+    best_score = _POSSIBLE
+    for raw in islice(reversed(records), 1, _MOST_RECORDS):
+        sql, alias, origin = raw[0], raw[3], raw[8]
+        source = evidence.sources.get(sql)
+        if source is None or origin is None or alias != instance._state.db or source.is_refresh:
+            continue
+        for root, path in _paths(evidence, source, type(instance)):
+            score = _score(source, raw, instance, path if root is source else None)
+            if score < best_score or not _same_fields(root, path, instance):
+                continue
+            if score > best_score:
+                best_score, best = score, {}
+            origin_record = raw if root is source else root.record
+            if origin_record[8] is None:
+                continue
+            found = Provenance(
+                origin_record[0], origin_record[8], evidence.key_of(origin_record), path
+            )
+            best[*place_key(found.sql, found.origin), path] = found
+        if best_score == _BY_IDENTITY:
+            break
+    return next(iter(best.values())) if len(best) == 1 else None
+
+
+def _paths(
+    evidence: Evidence, source: Source, model: type[Model]
+) -> Iterator[tuple[Source, tuple[Step, ...]]]:
+    """Yield how rows of ``source`` lead to instances of ``model``, and from which queryset."""
+    own = source.query.model
+    root = source
+    prefix: tuple[Step, ...] = ()
+    if source.prefetch_to is not None:
+        parent = next(
+            (each for each in evidence.sources.values() if each.query is source.parent_query), None
+        )
+        if parent is not None:
+            steps = steps_along(parent.query.model, source.prefetch_to)
+            if steps is not None:
+                root, prefix = parent, steps
+    if own._meta.concrete_model is model._meta.concrete_model:
+        yield root, prefix
+    selected = getattr(source.query, "select_related", False)
+    if isinstance(selected, dict):
+        for path, end in _joined(own, selected):
+            if end._meta.concrete_model is model._meta.concrete_model:
+                yield root, (*prefix, *path)
+
+
+def _joined(
+    model: type[Model], selected: dict[str, Any]
+) -> Iterator[tuple[tuple[Step, ...], type[Model]]]:
+    for name, deeper in selected.items():
+        found = next((each for each in _relations(model) if each[0].lookup == name), None)
+        if found is not None:
+            step, related, _ = found
+            yield (step,), related
+            for path, end in _joined(related, deeper):
+                yield (step, *path), end
+
+
+def _relations(model: type[Model]) -> Iterator[tuple[Step, type[Model], str]]:
+    """Yield each relation as a hop, with the model it leads to and its name in the cache."""
+    for field in (*model._meta.get_fields(), *model._meta.private_fields):
+        related: Any = getattr(field, "related_model", None)
+        generic = field.is_relation and related is None
+        if generic or (
+            field.is_relation and isinstance(related, type) and not getattr(field, "hidden", False)
+        ):
+            yield step_of(field), related or model, getattr(field, "cache_name", field.name)
+
+
+def steps_along(model: type[Model], lookup: str) -> tuple[Step, ...] | None:
+    """Return the hops of a prefetch lookup; None if one is no relation (a ``to_attr``)."""
+    steps: list[Step] = []
+    for name in lookup.split(LOOKUP_SEP):
+        found = next((each for each in _relations(model) if each[0].accessor == name), None)
+        if found is None:
+            return None
+        steps.append(found[0])
+        model = found[1]
+    return tuple(steps)
+
+
+def _same_fields(source: Source, path: tuple[Step, ...], instance: Model) -> bool:
+    """Whether the queryset leaves out all the fields that the instance lacks."""
+    if path:
+        return True
+    loading = getattr(source.query, "deferred_loading", None)
+    if loading is None:
+        return True
+    names, deferred = loading
+    own = source.query.model._meta
+    left_out = {
+        field.attname
+        for field in own.concrete_fields
+        if field is not own.pk and (field.name in names or field.attname in names) is bool(deferred)
+    }
+    return instance.get_deferred_fields() <= left_out
+
+
+def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ...] | None) -> int:
+    rows = getattr(source.queryset(), "_result_cache", None)
+    if rows is not None and path is not None and source.record is raw:
+        for row in islice(rows, _MOST_ROWS):
+            if _follow(row, path) is instance:
+                return _BY_IDENTITY
+        return _RULED_OUT
+    return _POSSIBLE if path else _score_by_key(source, raw, instance)
+
+
+def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
+    params = raw[1]
+    wanted = list(conditions(source.query)) if hasattr(source.query, "where") else []
+    # One condition and one parameter: only then is it certain which parameter is its own.
+    if len(wanted) != 1 or params is None or len(params) != 1:
+        return _POSSIBLE
+    target = target_of(wanted[0])
+    if getattr(wanted[0], "lookup_name", "") != "exact" or target is None:
+        return _POSSIBLE
+    model = target.model._meta.concrete_model
+    if model is not instance._meta.concrete_model and model not in instance._meta.all_parents:
+        return _POSSIBLE  # A join's column: many-to-many.
+    if target.attname not in instance.__dict__:
+        return _POSSIBLE  # Deferred.
+    value = instance.__dict__[target.attname]
+    # Spelled by the driver: compared as text, a UUID's without its hyphens.
+    matches = str(value).replace("-", "") == str(params[0]).replace("-", "")
+    return _BY_KEY if matches else _RULED_OUT
+
+
+def _follow(row: Any, path: tuple[Step, ...]) -> Any:
+    for step in path:
+        row = _related(row).get(step.accessor) if issubclass(type(row), Model) else None
+    return row

@@ -1,0 +1,69 @@
+"""What a related queryset is beyond ``all()``: its refinements, as names and as code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Model, QuerySet
+
+from .relations import quoted, step_of
+
+__all__ = ["chain_of", "plain_aggregate", "refinements", "relation_of_manager"]
+
+
+def relation_of_manager(manager: Any) -> tuple[type[Model], Any] | None:
+    """Return the relation of a related manager that counts on its through table."""
+    owner = type(manager.instance)
+    name = getattr(manager, "prefetch_cache_name", None)
+    for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
+        if name is not None and name in (relation.name, step_of(relation).accessor):
+            return owner, relation
+    return None
+
+
+def refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
+    query: Any = queryset.query
+    if queryset._fields is not None:  # type: ignore[attr-defined]
+        yield "values"
+    if query.order_by and operation not in ("first", "last"):
+        yield "order_by"
+    if query.is_sliced and operation not in ("first", "last", "exists", "get"):
+        yield "slice"
+    if query.distinct:
+        yield "distinct"
+    if query.annotations:
+        yield "annotate"
+    if query.deferred_loading[0]:
+        yield "defer" if query.deferred_loading[1] else "only"
+    if isinstance(query.select_related, dict) and query.select_related:
+        yield "select_related"
+
+
+def chain_of(queryset: QuerySet[Any]) -> str | None:
+    """Return the refinements as code to put after ``filter()``; None if they are no plain code."""
+    query: Any = queryset.query
+    if set(refinements(queryset, "")) - {"order_by", "slice"}:
+        return None
+    code = ""
+    if query.order_by:
+        if not all(isinstance(name, str) for name in query.order_by):
+            return None
+        code = f".order_by({', '.join(map(quoted, query.order_by))})"
+    if query.is_sliced:
+        low = query.low_mark or ""
+        code += f"[{low}:{'' if query.high_mark is None else query.high_mark}]"
+    return code
+
+
+def plain_aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
+    args, kwargs = arguments.get("args", ()), arguments.get("kwargs", {})
+    pairs = [*kwargs.items(), *((each.default_alias, each) for each in args)]
+    if len(pairs) != 1:
+        return None
+    alias, expression = pairs[0]
+    sources = expression.get_source_expressions()
+    name = getattr(sources[0], "name", None) if sources else None
+    if not name or any(sources[1:]) or expression.distinct:
+        return None
+    return alias, type(expression).__name__, str(name)

@@ -1,0 +1,167 @@
+"""N+1 queries: which loops a log has, why, and the line to write. See :func:`find_nplusone`.
+
+Nothing of the ORM is patched. *Detection* reads the log: the same shape from the same line, often
+enough, on different values. *Attribution* read the stack, once, when that became certain: the
+relation, the instance, the query that the instance came from. *Suggestions* chain the relations
+into one line for each queryset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from django_querybudget.attribution import Load, LoadKind
+from django_querybudget.conf import conf
+from django_querybudget.records import QueryLog
+from django_querybudget.stacks import Origin
+
+from .allowlist import allowed, ignored_at
+from .detection import Loop, find_loops
+from .expressions import lookup_fix, write_fix
+from .findings import Cause, Finding, Fix
+from .places import find_built
+from .roots import Root, find_root
+from .suggestions import Draft, Part
+
+__all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
+
+_SET = re.compile(r"^UPDATE\s+\S+\s+SET\s+(.*?)\s+WHERE\b", re.IGNORECASE | re.DOTALL)
+_COLUMN = re.compile(r'["`](\w+)["`]\s*=')
+
+_CAUSES = {
+    LoadKind.TO_ONE: Cause.RELATION,
+    LoadKind.TO_MANY: Cause.RELATION,
+    LoadKind.GENERIC: Cause.RELATION,
+    LoadKind.DEFERRED: Cause.DEFERRED,
+    LoadKind.PREFETCH: Cause.PREFETCH,
+    LoadKind.LOOKUP: Cause.LOOKUP,
+    LoadKind.RAW: Cause.LOOKUP,
+    LoadKind.WRITE: Cause.WRITE,
+}
+
+
+def find_nplusone(
+    log: QueryLog, *, threshold: int | None = None, allow: Iterable[str] = ()
+) -> tuple[Finding, ...]:
+    """Return the N+1 queries of ``log``, in the order in which they began.
+
+    ``threshold`` is how often one line must run one shape; ``QUERYBUDGET["NPLUSONE_THRESHOLD"]`` if
+    it is None. It is of no use below the threshold that the log was recorded with. ``allow`` adds
+    to ``QUERYBUDGET["NPLUSONE_ALLOW"]``.
+    """
+    patterns = (*conf.NPLUSONE_ALLOW, *allow)
+    loops = [
+        loop
+        for loop in find_loops(log, conf.NPLUSONE_THRESHOLD if threshold is None else threshold)
+        if not (loop.origin is not None and ignored_at(loop.origin))
+        and not allowed(patterns, _labels(loop.load), loop.origin)
+    ]
+    return tuple(_Findings(log, loops).findings())
+
+
+class _Findings:
+    """The loops of one log, and the drafts of the lines that they need."""
+
+    def __init__(self, log: QueryLog, loops: list[Loop]) -> None:
+        self.log = log
+        self.loops = loops
+        self.drafts: dict[Root, Draft] = {}
+
+    def findings(self) -> list[Finding]:
+        parts = [self._draft(loop) for loop in self.loops]
+        fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
+        return [
+            _finding(loop, part, own if root is None else fixes[root])
+            for loop, (root, part, own) in zip(self.loops, parts, strict=True)
+        ]
+
+    def _draft(self, loop: Loop) -> tuple[Root | None, Part | None, Fix | None]:
+        load, count = loop.load, len(loop.records)
+        if load is None:
+            return None, None, None
+        if load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
+            return None, None, _own_fix(loop, load, count)
+        root = find_root(self.log.evidence, load)
+        if root is None or load.kind is LoadKind.PREFETCH:
+            return None, None, None
+        own = Root(model=root.model, path=(), key=root.key, origin=root.origin, source=root.source)
+        draft = self.drafts.get(own)
+        if draft is None:
+            draft = Draft(own)
+        part = draft.add(load, count, root.path)
+        if part is None or load.prefetched:
+            return None, part, None
+        self.drafts[own] = draft
+        draft.built = draft.built or load.built
+        return own, part, None
+
+
+def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
+    load = loop.load
+    cause = Cause.LOOKUP if load is None else _cause(load)
+    saves = part.saves if part is not None else fix.saves if fix is not None else 0
+    return Finding(
+        cause=cause,
+        relation=next(iter(_labels(load, short=True)), ""),
+        operation=load.operation if load is not None else "",
+        origin=loop.origin,
+        count=len(loop.records),
+        saves=saves,
+        fix=fix,
+        use=None if part is None else part.use,
+        alias=loop.alias,
+        peers=None if load is None else load.peers,
+        fingerprint=loop.fingerprint,
+    )
+
+
+def _cause(load: Load) -> Cause:
+    if load.kind is LoadKind.TO_MANY:
+        if load.prefetched:
+            return Cause.BYPASSED_PREFETCH
+        if load.operation not in ("all", "iterator") or load.filters or load.refinements:
+            return Cause.RELATED_QUERY
+    return _CAUSES[load.kind]
+
+
+def _labels(load: Load | None, *, short: bool = False) -> list[str]:
+    """Return the relation's names for people and for the allowlist."""
+    if load is None:
+        return []
+    model = load.owner or load.model
+    if model is None:
+        return []
+    name = load.step.accessor if load.step is not None else load.name
+    label = f"{model.__name__}.{name}" if name else model.__name__
+    return [label] if short else [label, f"{model._meta.app_label}.{label}"]
+
+
+def _fix(draft: Draft) -> Fix | None:
+    code = draft.code()
+    if code is None:
+        return None
+    evaluated = draft.root.place
+    built = None if draft.built is None else Origin.of(draft.built)
+    if built is None and evaluated is not None:
+        built = find_built(evaluated, draft.root.model)
+    return Fix(code=code, place=built or evaluated, built=built is not None, saves=draft.saves)
+
+
+def _own_fix(loop: Loop, load: Load, count: int) -> Fix | None:
+    """Return the fix of a loop that no relation leads to: it stands where the loop does."""
+    writes = load.kind is LoadKind.WRITE
+    code = write_fix(load, _columns(loop)) if writes else lookup_fix(load)
+    if code is None:
+        return None
+    return Fix(code=code, place=loop.origin, built=True, saves=count - 1)
+
+
+def _columns(loop: Loop) -> tuple[str, ...]:
+    """Return the fields that an UPDATE sets."""
+    load = loop.load
+    match = _SET.match(loop.records[0][0])
+    if match is None or load is None or load.model is None:
+        return ()
+    columns = _COLUMN.findall(match[1])
+    return tuple(field.name for field in load.model._meta.fields if field.column in columns)

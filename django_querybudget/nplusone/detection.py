@@ -1,0 +1,130 @@
+"""Which shapes of a log are loops: :func:`find_loops`. Pure functions of a log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
+from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
+from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.stacks import Origin
+
+__all__ = ["Loop", "find_loops"]
+
+_LIMITS = re.compile(r"\b(LIMIT|OFFSET)\s+(\d+|%s)", re.IGNORECASE)
+_AFTER_KEY = re.compile(r'"\s*[<>]=?\s*(\?|\()', re.IGNORECASE)
+_ORDERED_PAGE = re.compile(r"\bORDER BY\b.*\bLIMIT \?", re.IGNORECASE | re.DOTALL)
+
+# Framework tables that Django itself looks up one by one, and caches.
+_FRAMEWORK_TABLES = frozenset(
+    {"django_content_type", "django_session", "django_site", "auth_permission"}
+)
+_RELATIONS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """One shape, run again and again by one line."""
+
+    fingerprint: str
+    alias: str
+    origin: Origin | None
+    records: tuple[RawRecord, ...]
+    load: Load | None
+    """What the stack said; None for a log that was recorded without."""
+
+
+def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
+    """Return what ``log`` ran at least ``threshold`` times from one line, on different values.
+
+    A query is counted where it came from: two lines are never one loop, two shapes neither.
+    """
+    places: dict[Hashable, list[RawRecord]] = {}
+    for raw in log.raw:
+        if raw[7] is None:
+            origin = raw[8]
+            place = None if origin is None else place_key("", origin)
+            places.setdefault((raw[3], place), []).append(raw)
+    groups: dict[Hashable, list[RawRecord]] = {}
+    for key, records in places.items():
+        if len(records) >= threshold:  # The others need no look at their text.
+            for raw in records:
+                if statement_kind(raw[0]) in (StatementKind.READ, StatementKind.WRITE):
+                    groups.setdefault((key, fingerprint(raw[0])), []).append(raw)
+    loops = [
+        _loop(each, load)
+        for records in groups.values()
+        for each, load in _by_path(log.evidence, records, threshold)
+        if len(each) >= threshold and _is_loop(each, load, threshold)
+    ]
+    first = {id(raw): number for number, raw in enumerate(log.raw)}
+    return tuple(sorted(loops, key=lambda loop: first[id(loop.records[0])]))
+
+
+def _by_path(
+    evidence: Evidence | None, records: list[RawRecord], threshold: int
+) -> Iterator[tuple[list[RawRecord], Load | None]]:
+    """Yield the records of one line and shape by the way that led there.
+
+    A helper that is called from three places is three ways, and no loop.
+    """
+    if evidence is None:
+        yield records, None
+        return
+    ways: dict[int | None, list[RawRecord]] = {}
+    loads: dict[int | None, Load] = {}
+    for raw in records:
+        key = evidence.key_of(raw)
+        way = None if key is None else key[-1]
+        ways.setdefault(way, []).append(raw)
+        if key in evidence.loads:
+            loads.setdefault(way, evidence.loads[key])
+    for way, each in ways.items():
+        yield each, loads.get(way)
+
+
+def _loop(records: list[RawRecord], load: Load | None) -> Loop:
+    first = records[0]
+    return Loop(
+        fingerprint=fingerprint(first[0]),
+        alias=first[3],
+        origin=None if first[8] is None else Origin.of(first[8]),
+        records=tuple(records),
+        load=load,
+    )
+
+
+def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> bool:
+    if load is not None and load.kind is LoadKind.BATCH:
+        return False
+    shape = fingerprint(records[0][0])
+    if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
+        return False
+    # Else the same again is a retry, a poll: duplicates are counted as such.
+    return (load is not None and load.kind in _RELATIONS) or _different(records) >= threshold
+
+
+def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
+    if not _FRAMEWORK_TABLES & identifiers(shape):
+        return False
+    return load is None or load.kind is LoadKind.LOOKUP or bool(load.filters)
+
+
+def _is_paging(records: list[RawRecord], shape: str) -> bool:
+    """Whether the repeats read one result page by page, by offset or after the last key."""
+    pages = {_LIMITS.findall(raw[0])[-1:][0] for raw in records if _LIMITS.search(raw[0])}
+    rest = {(_LIMITS.sub("", raw[0]), _hashable(raw[1])) for raw in records}
+    if len(pages) > 1 and len(rest) == 1:
+        return True
+    return bool(_ORDERED_PAGE.search(shape) and _AFTER_KEY.search(shape))
+
+
+def _different(records: list[RawRecord]) -> int:
+    return len({(raw[0], _hashable(raw[1])) for raw in records})
+
+
+def _hashable(params: Any) -> Hashable:
+    return repr(params)

@@ -1,0 +1,122 @@
+"""Expressions of a suggested line: annotations, and what replaces a loop of its own."""
+
+from __future__ import annotations
+
+from django_querybudget.attribution import Filter, Load, Step
+from django_querybudget.attribution.relations import is_plain, quoted
+
+__all__ = ["annotation", "conditions_in_python", "keywords", "lookup_fix", "write_fix"]
+
+_AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
+
+
+def keywords(filters: tuple[Filter, ...] | None, prefix: str = "") -> str | None:
+    if filters is None or not all(is_plain(value) for _, value in filters):
+        return None
+    return ", ".join(f"{prefix}{lookup}={_literal(value)}" for lookup, value in filters)
+
+
+def _literal(value: object) -> str:
+    return quoted(value) if type(value) is str else repr(value)
+
+
+def conditions_in_python(filters: tuple[Filter, ...] | None, name: str) -> str | None:
+    if filters is None:
+        return None
+    conditions = []
+    for lookup, value in filters:
+        if "__" in lookup or not is_plain(value):
+            return None
+        conditions.append(f"{name}.{lookup} == {_literal(value)}")
+    return " and ".join(conditions)
+
+
+def annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
+    """Return the annotation's name and code that answers a related query for all rows at once."""
+    if load.step is None or set(load.refinements) - {"order_by"}:
+        return None
+    prefix = "__".join(step.lookup for step in path)
+    before = f"{prefix.replace('__', '_')}_" if prefix else ""
+    relation = f"{prefix}__{load.step.lookup}" if prefix else load.step.lookup
+    outer = f"OuterRef({quoted(prefix or 'pk')})"
+    accessor = load.step.accessor
+    if load.operation == "count":
+        condition = keywords(load.filters, f"{relation}__")
+        if condition is None or load.filters is None:
+            return None
+        suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
+        name = f"{before}{accessor}{suffix}_count"
+        only = f", filter=Q({condition})" if condition else ""
+        return name, f"Count({quoted(relation)}{only}, distinct=True)"
+    condition = keywords(load.filters)
+    if condition is None or load.model is None or not load.step.field:
+        return None
+    rows = f"{load.model.__name__}.objects.filter({load.step.field}={outer}" + (
+        f", {condition})" if condition else ")"
+    )
+    if load.operation == "exists":
+        return f"{before}has_{accessor}", f"Exists({rows})"
+    if load.aggregate is None or load.aggregate[1] not in _AGGREGATES:
+        return None
+    _, function, column = load.aggregate
+    by = quoted(load.step.field)
+    value = f"value={function}({quoted(column)})"
+    code = f'Subquery({rows}.order_by().values({by}).annotate({value}).values("value"))'
+    return f"{before}{accessor}_{function.lower()}_{column}", code
+
+
+def lookup_fix(load: Load) -> str | None:
+    """Return the one query that answers what a loop of look-ups asks one by one."""
+    if load.model is None:
+        return None
+    if not load.filters:
+        return _grouped(load)
+    model, (first, *more) = load.model, load.filters
+    name = first.lookup.removesuffix("__exact")
+    if "__" in name or name.endswith("__in"):
+        return None
+    field = next((each for each in model._meta.concrete_fields if each.attname == name), None)
+    if field is None:
+        return None
+    values = f"{name}s" if not name.endswith("s") else f"{name}es"
+    if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
+        return f"{model.__name__}.objects.in_bulk({values})"
+    if load.operation == "get" and not more and field.unique:
+        return f"{model.__name__}.objects.in_bulk({values}, field_name={quoted(name)})"
+    rest = keywords(tuple(more))
+    if rest is None:
+        return None
+    rows = f"{model.__name__}.objects.filter({name}__in={values}{f', {rest}' if rest else ''})"
+    if load.operation == "count":
+        return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
+    if load.operation == "exists":
+        return f"{rows}.values_list({quoted(name)}, flat=True).distinct()"
+    if load.operation == "aggregate" and load.aggregate is not None:
+        alias, function, column = load.aggregate
+        return f"{rows}.values({quoted(name)}).annotate({alias}={function}({quoted(column)}))"
+    return rows if load.operation in ("all", "get", "first", "last", "iterator") else None
+
+
+def _grouped(load: Load) -> str | None:
+    """Return what answers for all values of the one condition that a loop varies."""
+    if load.last is None or load.operation != "count" or "__" in load.last.lookup:
+        return None
+    return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
+
+
+def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
+    """Return the bulk method that writes what a loop writes one by one."""
+    if load.model is None:
+        return None
+    model = load.model.__name__
+    rows = f"{load.model._meta.model_name}_list"
+    if load.operation == "create":
+        return f"{model}.objects.bulk_create({rows})"
+    if load.operation in ("get_or_create", "update_or_create"):
+        return f"{model}.objects.bulk_create({rows}, ignore_conflicts=True)"
+    if load.operation == "delete":
+        return f"{model}.objects.filter(pk__in=[each.pk for each in {rows}]).delete()"
+    if load.operation == "save":
+        names = load.fields or columns
+        return f"{model}.objects.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
+    return None

@@ -1,0 +1,64 @@
+"""What is found: a :class:`Finding` for each loop, a :class:`Fix` for each queryset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from django_querybudget.stacks import Origin
+
+__all__ = ["Cause", "Finding", "Fix"]
+
+
+class Cause(Enum):
+    """Why queries repeat; the value completes "N queries: …"."""
+
+    RELATION = "a relation is loaded row by row"
+    DEFERRED = "a deferred field is loaded row by row"
+    RELATED_QUERY = "a related queryset is queried row by row"
+    BYPASSED_PREFETCH = "a prefetched relation is queried again, row by row"
+    PREFETCH = "prefetch_related_objects() runs row by row"
+    LOOKUP = "a query runs in a loop"
+    WRITE = "rows are written one by one"
+    UNUSED_EAGER_LOAD = "a relation is loaded that nobody reads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fix:
+    """The line to write, for one queryset."""
+
+    code: str
+    """The expression: ``Application.objects.select_related("job__client")``."""
+    place: Origin | None
+    """Where the queryset stands; None if that is not certain."""
+    built: bool
+    """Whether ``place`` is where it is built; if not, it is where it is evaluated."""
+    saves: int
+    """How many queries fewer the measured scope would have executed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One loop of queries, its cause, and what to write instead."""
+
+    cause: Cause
+    relation: str
+    """``"Application.job"``, ``"Job.status"``; the model alone, or nothing, for other queries."""
+    operation: str
+    """The queryset's method that ran: ``"get"``, ``"all"``, ``"count"``, ``"save"``, …"""
+    origin: Origin | None
+    """The line of the project that runs the query."""
+    count: int
+    """How many queries it ran."""
+    saves: int
+    """How many of them the fix saves."""
+    fix: Fix | None
+    """The line to write, shared with other findings of the same queryset."""
+    use: str | None
+    """What to write at ``origin`` in its stead, where the fix changes that too."""
+    alias: str
+    """The database."""
+    peers: int | None = None
+    """Of how many rows, where the instances know: see :mod:`.fetch_mode`."""
+    fingerprint: str
+    """The shape of the query."""

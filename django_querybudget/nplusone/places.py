@@ -1,0 +1,161 @@
+"""Where a queryset is built: :func:`find_built`, by the source of the line that evaluates it.
+
+An evaluated queryset does not know who built it, and nothing here patches ``QuerySet`` to make it
+so. The source knows: in the function that evaluates it, or in the class that hands it on
+(``get_queryset()``, ``queryset = …``), one expression starts from the model's manager. The name is
+resolved in the module, so that it is this model and no other of that name; with none, or with more
+than one that could be meant, the line of the evaluation stands instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.manager import BaseManager
+
+from django_querybudget.stacks import Origin
+
+__all__ = ["find_built"]
+
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
+
+
+def find_built(origin: Origin, model: type[Model]) -> Origin | None:
+    """Return the one line near ``origin`` that starts a queryset of ``model``, or None."""
+    tree, module = _tree(origin.filename), _module(origin.filename)
+    if tree is None or module is None:
+        return None
+    scope = _innermost(tree, origin.line)
+    if scope is None:
+        return None
+    handed_on = _values_behind(scope, origin.line)
+    found = [line for value in handed_on for line in _starts(value, module, model)]
+    if not found:
+        found = [
+            line for value in handed_on for line in _starts_in_called(value, tree, module, model)
+        ]
+    if len(set(found)) != 1:
+        return None
+    return Origin(filename=origin.filename, line=found[0], function=origin.function)
+
+
+@lru_cache(maxsize=64)
+def _tree(filename: str) -> ast.Module | None:
+    try:
+        return ast.parse("".join(linecache.getlines(filename)))
+    except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
+        return None
+
+
+def _module(filename: str) -> ModuleType | None:
+    for module in tuple(sys.modules.values()):
+        if getattr(module, "__file__", None) == filename:
+            return module
+    return None
+
+
+def _innermost(tree: ast.Module, line: int) -> ast.AST | None:
+    found: ast.AST | None = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.lineno <= line <= (node.end_lineno or node.lineno)
+        ):
+            found = node  # ast.walk goes outside in.
+    return found
+
+
+def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
+    """Return the expressions that the line iterates or evaluates, and those of the names in them.
+
+    ``for row in page:``, ``page = paginate(rows)``, ``rows = Model.objects.all()``: all three.
+    """
+    values = _evaluated_at(scope, line)
+    assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
+    seen: set[str] = set()
+    for value in values:  # It grows while it is walked.
+        for node in ast.walk(value):
+            if isinstance(node, ast.Name) and node.id not in seen:
+                seen.add(node.id)
+                values += [
+                    each.value
+                    for each in assigned
+                    if each.value is not None and each.lineno <= line and _binds(each, node.id)
+                ]
+    return values
+
+
+def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
+    loops = [
+        node.iter
+        for node in ast.walk(scope)
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
+        and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
+    ]
+    if loops:
+        return loops[-1:]  # The innermost: ast.walk goes outside in.
+    return [
+        node
+        for node in ast.iter_child_nodes(_statement_at(scope, line))
+        if isinstance(node, ast.expr)
+    ]
+
+
+def _statement_at(scope: ast.AST, line: int) -> ast.AST:
+    found = scope
+    for node in ast.walk(scope):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+            found = node
+    return found
+
+
+def _binds(assignment: ast.AST, name: str) -> bool:
+    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]  # type: ignore[attr-defined]
+    return any(
+        isinstance(node, ast.Name) and node.id == name
+        for target in targets
+        for node in ast.walk(target)
+    )
+
+
+def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[int]:
+    """Yield the lines of ``Model.manager`` in ``scope``."""
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = _resolve(node.value, module)
+            if (
+                isinstance(owner, type)
+                and issubclass(owner, Model)
+                and owner._meta.concrete_model is model._meta.concrete_model
+                and isinstance(getattr(owner, node.attr, None), BaseManager)
+            ):
+                yield node.lineno
+
+
+def _starts_in_called(
+    scope: ast.AST, tree: ast.Module, module: ModuleType, model: type[Model]
+) -> Iterator[int]:
+    """Yield the same of functions of this module that ``scope`` calls by name."""
+    called = {
+        node.func.id
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in called:
+            yield from _starts(node, module, model)
+
+
+def _resolve(node: ast.expr, module: ModuleType) -> Any:
+    if isinstance(node, ast.Name):
+        return getattr(module, node.id, None)
+    if isinstance(node, ast.Attribute):
+        owner = _resolve(node.value, module)
+        return None if owner is None else getattr(owner, node.attr, None)
+    return None

@@ -1,0 +1,66 @@
+"""Findings as text: each queryset's loops, then the line to write for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .findings import Cause, Finding, Fix
+
+__all__ = ["render_findings"]
+
+_VERBS = {
+    Cause.RELATION: "load {relation} row by row",
+    Cause.DEFERRED: "load the deferred field {relation} row by row",
+    Cause.RELATED_QUERY: "run {relation}.{operation}() row by row",
+    Cause.BYPASSED_PREFETCH: (
+        "run {relation}.{operation}() row by row, though {relation} is prefetched: "
+        "only .all() reads what was prefetched"
+    ),
+    Cause.PREFETCH: "prefetch row by row: call prefetch_related_objects() once, with all rows",
+    Cause.WRITE: "{operation} {relation} row by row",
+    Cause.UNUSED_EAGER_LOAD: "load {relation}, which nobody reads",
+}
+_ADVICE = {
+    Cause.RELATION: "No one queryset can load it: read it level by level, or keep the path.",
+    Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
+    Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
+    Cause.LOOKUP: "Ask once, before the loop, for all the values: IN (…).",
+    Cause.WRITE: "Write all rows with one statement.",
+}
+
+
+def render_findings(findings: Iterable[Finding]) -> list[str]:
+    """Return the lines of a report about ``findings``."""
+    by_fix: dict[Fix | None, list[Finding]] = {}
+    for finding in findings:
+        by_fix.setdefault(finding.fix, []).append(finding)
+    lines: list[str] = []
+    for fix, found in by_fix.items():
+        for finding in found:
+            lines += _finding_lines(finding)
+        if fix is not None:
+            lines += _fix_lines(fix)
+    return lines
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    what = _VERBS.get(finding.cause, "repeat one query of {relation}").format(
+        relation=finding.relation or "the database", operation=finding.operation
+    )
+    if finding.cause is Cause.UNUSED_EAGER_LOAD:
+        yield f"  {finding.operation}() seems to {what}"
+    else:
+        rows = f" ({finding.count} of {finding.peers} rows)" if finding.peers else ""
+        yield f"  {finding.count} queries {what}{rows}"
+    yield f"        at {finding.origin or 'a line that is not known'}"
+    if finding.use is not None:
+        yield f"        read there: {finding.use}"
+    elif finding.fix is None and finding.cause in _ADVICE:
+        yield f"        {_ADVICE[finding.cause]}"
+
+
+def _fix_lines(fix: Fix) -> Iterator[str]:
+    place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
+    saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
+    yield f"      Write{place} (saves {saved}):"
+    yield f"        {fix.code}"

@@ -1,0 +1,89 @@
+"""From a loop back to the queryset that should have loaded its rows: :func:`find_root`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db.models import Model
+
+from django_querybudget.attribution import (
+    Evidence,
+    Load,
+    LoadKind,
+    PlaceKey,
+    Provenance,
+    Source,
+    Step,
+    place_key,
+)
+from django_querybudget.stacks import Origin, RawOrigin
+
+__all__ = ["Root", "find_root"]
+
+_WALKED = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """A queryset, and the way from its rows to the instance that a loop reads from."""
+
+    model: type[Model]
+    path: tuple[Step, ...]
+    key: PlaceKey | None = None
+    """The query's; None if it is only known which model it must be of."""
+    origin: RawOrigin | None = None
+    source: Source | None = field(default=None, compare=False)
+
+    @property
+    def place(self) -> Origin | None:
+        """The line that evaluates the queryset."""
+        return None if self.origin is None else Origin.of(self.origin)
+
+
+def find_root(evidence: Evidence, load: Load) -> Root | None:
+    """Return the queryset to change; None if no queryset would load all of it.
+
+    An instance that was itself loaded row by row leads on to where *that* loop's rows came from:
+    this is how ``application.job.client`` becomes one line.
+    """
+    path: tuple[Step, ...] = ()
+    walked = [load]
+    while (provenance := load.provenance) is not None:
+        path = (*provenance.path, *path)
+        above = _loop_above(evidence, provenance)
+        if above is None or above.step is None or not _is_walked(above):
+            source = evidence.sources.get(provenance.sql)
+            if source is None:
+                break
+            return Root(
+                model=source.query.model,
+                path=path,
+                key=place_key(provenance.sql, provenance.origin),
+                origin=provenance.origin,
+                source=source,
+            )
+        if above in walked:
+            return None  # Up or down a tree, one level a query: no number of joins is enough.
+        walked.append(above)
+        load, path = above, (above.step, *path)
+    return None if load.owner is None else Root(model=load.owner, path=path)
+
+
+def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
+    """Return what the loop loads that an instance came from, if it came from one."""
+    if provenance.loop is not None:
+        return evidence.loads.get(provenance.loop)
+    place = place_key(provenance.sql, provenance.origin)
+    found = [load for key, load in evidence.loads.items() if key[:-1] == place]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_walked(load: Load) -> bool:
+    """Whether the loop is a relation that the fix of its own queryset will load."""
+    return (
+        load.kind in _WALKED
+        and load.step is not None
+        and not load.refinements
+        and load.filters == ()
+        and load.operation in ("get", "all")
+    )

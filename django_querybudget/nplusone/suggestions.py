@@ -1,0 +1,207 @@
+"""The line to write: :class:`Draft` collects what the loops of one queryset need, as code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django_querybudget.attribution import Load, LoadKind, Step
+from django_querybudget.attribution.relations import quoted, relation_of, step_of
+from django_querybudget.stacks import RawOrigin
+
+from .expressions import annotation, conditions_in_python, keywords
+from .roots import Root
+
+__all__ = ["Draft", "Part"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one loop's share of a fix is."""
+
+    saves: int
+    use: str | None = None
+
+
+@dataclass
+class Draft:
+    """A queryset's line, while it is being put together."""
+
+    root: Root
+    selected: list[str] = field(default_factory=list)
+    prefetched: list[str] = field(default_factory=list)
+    annotated: list[str] = field(default_factory=list)
+    fields: list[str] = field(default_factory=list)
+    nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """Annotations of prefetched models: their model's name and the annotations, by lookup."""
+    saves: int = 0
+    built: RawOrigin | None = None
+    """The line that builds it, if that is known for certain."""
+
+    def add(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+        """Add what saves ``count`` queries of ``load``; None if no line would."""
+        part = self._part(load, count, path)
+        if part is not None and not load.prefetched:  # That is saved at the line itself.
+            self.saves += part.saves
+        return part
+
+    def _part(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+        if load.kind is LoadKind.DEFERRED:
+            return self._undefer(load, count, path)
+        if load.step is None:
+            return None
+        whole = (*path, load.step)
+        if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
+            if all(step.joins for step in whole):
+                _put(self.selected, "__".join(step.lookup for step in whole))
+                return Part(saves=count)
+            self._prefetch(whole)
+            return Part(saves=count - 1)
+        if load.prefetched:
+            return self._bypassed(load, load.step, count)
+        return self._related(load, count, path, whole)
+
+    def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+        if self.root.source is None or not all(step.joins for step in path):
+            return None
+        _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
+        return Part(saves=count)
+
+    def _bypassed(self, load: Load, step: Step, count: int) -> Part | None:
+        rows = f"{_variable(load)}.{step.accessor}.all()"
+        conditions = conditions_in_python(load.filters, "each")
+        if conditions is None:
+            return None
+        kept = rows if not conditions else f"[each for each in {rows} if {conditions}]"
+        uses = {
+            "count": f"len({kept})",
+            "exists": f"bool({kept})",
+            "first": f"next(iter({kept}), None)",
+            "all": kept,
+        }
+        if load.operation not in uses or (load.refinements and load.operation != "count"):
+            return None
+        return Part(saves=count, use=uses[load.operation])
+
+    def _related(
+        self, load: Load, count: int, path: tuple[Step, ...], whole: tuple[Step, ...]
+    ) -> Part | None:
+        if load.operation in ("count", "exists", "aggregate"):
+            return self._annotate(load, count, path)
+        if load.filters == () and not load.refinements:
+            self._prefetch(whole)
+            return Part(saves=count - 1, use=_one_of_all(load, whole[-1]))
+        if load.operation in ("all", "iterator"):
+            return self._prefetch_chosen(load, count, whole)
+        return None
+
+    def _annotate(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+        if all(step.joins for step in path):
+            found = annotation(load, path)
+            if found is None:
+                return None
+            _put(self.annotated, f"{found[0]}={found[1]}")
+            return Part(saves=count, use=f"{_variable_of(self.root)}.{found[0]}")
+        # Behind a relation of many rows: annotate the rows that are prefetched.
+        found = annotation(load, ())
+        if found is None or load.owner is None:
+            return None
+        lookup = "__".join(step.accessor for step in path)
+        names = self.nested.setdefault(lookup, (load.owner.__name__, []))[1]
+        _put(names, f"{found[0]}={found[1]}")
+        return Part(saves=count, use=f"{_variable(load)}.{found[0]}")
+
+    def _prefetch_chosen(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
+        written = keywords(load.filters)
+        if written is None or (not load.chain and not written) or load.model is None:
+            return None
+        if load.chain is None:
+            return None
+        filtered = f".filter({written})" if written else ""
+        rows = f"{load.model.__name__}.objects{filtered}{load.chain}"
+        lookup = quoted("__".join(step.accessor for step in whole))
+        name = f"chosen_{whole[-1].accessor}"
+        _put(self.prefetched, f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})")
+        return Part(saves=count - 1, use=f"{_variable(load)}.{name}")
+
+    def _prefetch(self, path: tuple[Step, ...]) -> None:
+        _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
+
+    def code(self) -> str | None:
+        """Return the expression; None if it would change nothing."""
+        code = ""
+        if self.selected:
+            chosen = [
+                quoted(name)
+                for name in self.selected
+                if not any(other.startswith(f"{name}__") for other in self.selected)
+            ]
+            code += f".select_related({', '.join(chosen)})"
+        prefetched = self._prefetches()
+        if prefetched:
+            code += f".prefetch_related({', '.join(prefetched)})"
+        if self.annotated:
+            code += f".annotate({', '.join(self.annotated)})"
+        if self.fields:
+            code += self._loaded_fields()
+        return f"{self._start()}{code}" if code else None
+
+    def _prefetches(self) -> list[str]:
+        nested = [
+            f"Prefetch({quoted(lookup)}, queryset={model}.objects.annotate({', '.join(names)}))"
+            for lookup, (model, names) in self.nested.items()
+        ]
+        plain = [
+            each
+            for each in self.prefetched
+            if each.strip('"') not in self.nested
+            and not any(
+                other.startswith(f"{each.removesuffix(chr(34))}__") for other in self.prefetched
+            )
+        ]
+        return [*nested, *plain]
+
+    def _start(self) -> str:
+        source = self.root.source
+        manager = self.root.model._meta.default_manager
+        name = "objects" if manager is None else manager.name
+        if source is not None and source.prefetch_to is None and source.owner is not None:
+            found = relation_of(source.query, source.owner)
+            if found is not None:
+                return f"{found[0]._meta.model_name}.{step_of(found[1]).accessor}"
+        return f"{self.root.model.__name__}.{name}"
+
+    def _loaded_fields(self) -> str:
+        source = self.root.source
+        query = None if source is None else source.query
+        loading: tuple[Any, bool] = getattr(query, "deferred_loading", (frozenset(), True))
+        names, deferred = set(loading[0]), loading[1]
+        if not deferred:
+            order = [*sorted(names - set(self.fields)), *self.fields]
+            return f".only({', '.join(map(quoted, order))})"
+        left = sorted(names - set(self.fields))
+        again = f".defer({', '.join(map(quoted, left))})" if left else ""
+        return f".defer(None){again}"
+
+
+def _put(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
+
+
+def _variable(load: Load) -> str:
+    return str(load.owner._meta.model_name) if load.owner is not None else "row"
+
+
+def _variable_of(root: Root) -> str:
+    return str(root.model._meta.model_name)
+
+
+def _one_of_all(load: Load, step: Step) -> str | None:
+    """Return how to read the first or last row of a prefetch, where the method would query."""
+    rows = f"{_variable(load)}.{step.accessor}.all()"
+    if load.operation == "last":
+        return f"next(reversed({rows}), None)"
+    if load.operation == "first" and not (load.model is not None and load.model._meta.ordering):
+        return f"next(iter({rows}), None)"
+    return None  # An ordered queryset's first() reads the prefetch.

@@ -1,0 +1,75 @@
+"""The async twins: the query runs on a worker thread, whose stack has none of the project."""
+
+from __future__ import annotations
+
+import asyncio
+
+from asgiref.sync import sync_to_async
+
+from .corpus import Run, case, lookup, related, relation
+from .models import Author, Book, Setting
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+async def async_for_with_a_sync_read(run: Run) -> None:
+    async for book in run(Book.objects.all()):  # root
+        await sync_to_async(_author_name)(book)
+
+
+def _author_name(book: Book) -> str:
+    return book.author.name
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", distinct=True))',
+        "book.reviews_count",
+    ),
+    after=1,
+)
+async def async_count_loop(run: Run) -> None:
+    async for book in run(Book.objects.all()):  # root
+        assert (book.reviews_count if run.fixed else await book.reviews.acount()) == 3  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def aget_loop(run: Run) -> None:
+    async for book in Book.objects.all():
+        assert await Author.objects.aget(pk=book.author_id)  # N+1
+
+
+@case(relation("Author.books", 'Author.objects.prefetch_related("books")'), after=2)
+async def async_for_over_a_related_manager(run: Run) -> None:
+    async for author in run(Author.objects.all()):  # root
+        async for book in author.books.all():  # N+1
+            assert book.title
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def gather_of_one_coroutine(run: Run) -> None:
+    keys = [book.author_id async for book in Book.objects.all()]
+    assert all(await asyncio.gather(*(_author(key) for key in keys)))
+
+
+async def _author(key: int) -> Author:
+    return await Author.objects.aget(pk=key)
+
+
+@case()
+async def async_helper_from_unrelated_lines(run: Run) -> None:
+    assert await _value("key-0")
+    assert await _value("key-1")
+    assert await _value("key-2")
+    assert await _value("key-3")
+
+
+async def _value(key: str) -> str:
+    return (await Setting.objects.aget(key=key)).value
+
+
+@case()
+async def async_single_reads(run: Run) -> None:
+    book = await Book.objects.select_related("author").aget(isbn="isbn-1")
+    assert book.author.name
+    assert await Author.objects.acount()

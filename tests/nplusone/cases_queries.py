@@ -1,0 +1,308 @@
+"""Loops of queries that no descriptor runs: what those who patch descriptors do not see."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models import Max, prefetch_related_objects
+
+from django_querybudget.nplusone import Cause
+
+from .corpus import Expected, Run, bypassed, case, lookup, related, write
+from .data import ROWS
+from .models import Author, Book, Review, Setting, Tag
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", distinct=True))',
+        "book.reviews_count",
+        operation="count",
+    ),
+    after=1,
+)
+def count_loop(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert (book.reviews_count if run.fixed else book.reviews.count()) == 3  # N+1
+
+
+@case(
+    related(
+        "Book.tags",
+        'Book.objects.annotate(tags_count=Count("tags", distinct=True))',
+        "book.tags_count",
+        operation="count",
+    ),
+    after=1,
+)
+def count_loop_over_many_to_many(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert book.tags_count if run.fixed else book.tags.count()  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", filter=Q(reviews__stars=3), '
+        "distinct=True))",
+        "book.reviews_count",
+    ),
+    after=1,
+)
+def count_loop_with_a_filter(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        count = book.reviews_count if run.fixed else book.reviews.filter(stars=3).count()  # N+1
+        assert count == 1
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(has_reviews=Exists(Review.objects.filter(book=OuterRef("pk"), '
+        "stars=3)))",
+        "book.has_reviews",
+        operation="exists",
+    ),
+    after=1,
+)
+def exists_loop(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert book.has_reviews if run.fixed else book.reviews.filter(stars=3).exists()  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        "Book.objects.annotate(reviews_max_stars=Subquery(Review.objects.filter("
+        'book=OuterRef("pk")).order_by().values("book").annotate(value=Max("stars"))'
+        '.values("value")))',
+        "book.reviews_max_stars",
+        operation="aggregate",
+    ),
+    after=1,
+)
+def aggregate_loop(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        best = book.reviews_max_stars if run.fixed else _best(book)
+        assert best == 3
+
+
+def _best(book: Book) -> int:
+    value: int = book.reviews.aggregate(best=Max("stars"))["best"]
+    return value
+
+
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related("books")',
+        "next(iter(author.books.all()), None)",
+        operation="first",
+    ),
+    after=2,
+)
+def first_loop(run: Run) -> None:
+    for author in run(Author.objects.all()):  # root
+        assert next(iter(author.books.all()), None) if run.fixed else author.books.first()  # N+1
+
+
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related(Prefetch("books", '
+        'queryset=Book.objects.filter(status="new"), to_attr="chosen_books"))',
+        "author.chosen_books",
+    ),
+    after=2,
+)
+def filter_loop(run: Run) -> None:
+    for author in run(Author.objects.all()):  # root
+        books = author.chosen_books if run.fixed else author.books.filter(status="new")
+        assert [book.title for book in books]  # N+1
+
+
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related(Prefetch("books", '
+        'queryset=Book.objects.order_by("-title"), to_attr="chosen_books"))',
+        "author.chosen_books",
+    ),
+    after=2,
+)
+def order_by_loop(run: Run) -> None:
+    for author in run(Author.objects.all()):  # root
+        books = author.chosen_books if run.fixed else author.books.order_by("-title")
+        assert list(books)  # N+1
+
+
+@case(
+    related(
+        "Author.books",
+        'Book.objects.select_related("author").annotate('
+        'author_books_count=Count("author__books", distinct=True))',
+        "book.author_books_count",
+    ),
+    Expected(
+        "Book.author",
+        Cause.RELATION,
+        'Book.objects.select_related("author").annotate('
+        'author_books_count=Count("author__books", distinct=True))',
+    ),
+    after=1,
+)
+def count_below_one(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert (book.author_books_count if run.fixed else book.author.books.count()) == 1  # N+1
+
+
+@case(bypassed("Author.books", "len(author.books.all())"), after=2)
+def count_of_a_filtered_prefetch(run: Run) -> None:
+    for author in Author.objects.prefetch_related("books"):
+        if run.fixed:
+            assert len(author.books.all()) == 1
+        else:
+            assert author.books.order_by("pk").count() == 1  # N+1
+
+
+@case(
+    bypassed("Author.books", 'bool([each for each in author.books.all() if each.status == "new"])'),
+    after=2,
+)
+def exists_on_a_prefetch(run: Run) -> None:
+    for author in Author.objects.prefetch_related("books"):
+        if run.fixed:
+            assert [each for each in author.books.all() if each.status == "new"]
+        else:
+            assert author.books.filter(status="new").exists()  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+def get_loop(run: Run) -> None:
+    for pk in list(Book.objects.values_list("author_id", flat=True)):
+        assert Author.objects.get(pk=pk)  # N+1
+
+
+@case(lookup("Book", 'Book.objects.in_bulk(isbns, field_name="isbn")', operation="get"))
+def get_loop_by_another_key(run: Run) -> None:
+    for number in range(ROWS):
+        assert Book.objects.get(isbn=f"isbn-{number}")  # N+1
+
+
+@case(
+    lookup(
+        "Review",
+        'Review.objects.filter(book_id__in=book_ids).values("book_id").annotate(count=Count("pk"))',
+        operation="count",
+    )
+)
+def count_of_an_unrelated_filter(run: Run) -> None:
+    for book in Book.objects.all():
+        assert Review.objects.filter(book=book).count() == 3  # N+1
+
+
+@case(
+    lookup(
+        "Review",
+        'Review.objects.filter(book_id__in=book_ids, stars=3).values_list("book_id", flat=True)'
+        ".distinct()",
+        operation="exists",
+    )
+)
+def exists_of_an_unrelated_filter(run: Run) -> None:
+    for book in Book.objects.all():
+        assert Review.objects.filter(book_id=book.pk, stars=3).exists()  # N+1
+
+
+@case(lookup("Book", "Book.objects.filter(author_id__in=author_ids)", operation="first"))
+def first_of_an_unrelated_filter(run: Run) -> None:
+    for row in Author.objects.values("pk"):
+        assert Book.objects.filter(author_id=row["pk"]).first()  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)"))
+def loop_over_values(run: Run) -> None:
+    for row in Book.objects.values("title", "author"):
+        assert Author.objects.filter(pk=row["author"]).first()  # N+1
+
+
+@case(lookup("", None))
+def raw_cursor_loop(run: Run) -> None:
+    with connection.cursor() as cursor:
+        for pk in list(Book.objects.values_list("pk", flat=True)):
+            cursor.execute("SELECT title FROM corpus_book WHERE id = %s", [pk])  # N+1
+            assert cursor.fetchone()
+
+
+@case(lookup("", None))
+def raw_cursor_loop_without_parameters(run: Run) -> None:
+    for pk in list(Book.objects.values_list("pk", flat=True)):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT title FROM corpus_book WHERE id = {int(pk)}")  # N+1
+            assert cursor.fetchone()
+
+
+@case(lookup("Book", None))
+def raw_queryset_loop(run: Run) -> None:
+    for pk in list(Author.objects.values_list("pk", flat=True)):
+        assert list(Book.objects.raw("SELECT * FROM corpus_book WHERE author_id = %s", [pk]))  # N+1
+
+
+@case(write("Book", 'Book.objects.bulk_update(book_list, ["status"])', operation="save"), after=2)
+def save_loop(run: Run) -> None:
+    books = list(Book.objects.all())
+    for book in books:
+        book.status = "sold"
+        if not run.fixed:
+            book.save(update_fields=["status"])  # N+1
+    if run.fixed:
+        Book.objects.bulk_update(books, ["status"])
+
+
+@case(write("Tag", "Tag.objects.bulk_create(tag_list)", operation="create"), after=1)
+def create_loop(run: Run) -> None:
+    names = [f"new {number}" for number in range(4)]
+    if run.fixed:
+        Tag.objects.bulk_create([Tag(name=name) for name in names])
+        return
+    for name in names:
+        Tag.objects.create(name=name)  # N+1
+
+
+@case(write("Tag", "Tag.objects.bulk_create(tag_list)", operation="create"), after=1)
+def save_of_new_rows_loop(run: Run) -> None:
+    tags = [Tag(name=f"new {number}") for number in range(4)]
+    if run.fixed:
+        Tag.objects.bulk_create(tags)
+        return
+    for tag in tags:
+        tag.save()  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        "Setting.objects.filter(pk__in=[each.pk for each in setting_list]).delete()",
+        operation="delete",
+    ),
+    after=2,
+)
+def delete_loop(run: Run) -> None:
+    settings = list(Setting.objects.all())
+    if run.fixed:
+        Setting.objects.filter(pk__in=[each.pk for each in settings]).delete()
+        return
+    for setting in settings:
+        setting.delete()  # N+1
+
+
+@case(write("Book", None, operation="update"))
+def update_loop(run: Run) -> None:
+    for number in range(4):
+        Book.objects.filter(isbn=f"isbn-{number}").update(status="sold")  # N+1
+
+
+@case(Expected("", Cause.PREFETCH))
+def prefetch_related_objects_one_by_one(run: Run) -> None:
+    for book in Book.objects.all():
+        prefetch_related_objects([book], "tags")  # N+1

@@ -1,0 +1,44 @@
+"""The rows that the corpus reads: six of everything, no two alike."""
+
+from __future__ import annotations
+
+from django.contrib.contenttypes.models import ContentType
+
+from .models import (
+    Author,
+    Biography,
+    Book,
+    Comment,
+    Place,
+    Publisher,
+    Review,
+    Setting,
+    Shop,
+    Tag,
+    Watched,
+)
+
+ROWS = 6
+
+
+def fill() -> None:
+    """Write them. Django's own cache of content types is left warm, as it is in production."""
+    previous = None
+    tags = [Tag.objects.create(name=f"tag {number}") for number in range(ROWS)]
+    for number in range(ROWS):
+        publisher = Publisher.objects.create(name=f"publisher {number}")
+        author = Author.objects.create(
+            name=f"author {number}", publisher=publisher, mentor=previous
+        )
+        previous = author
+        Biography.objects.create(author=author, text=f"Life {number}.")
+        book = Book.objects.create(title=f"book {number}", isbn=f"isbn-{number}", author=author)
+        book.tags.set(tags[number : number + 3] or tags[:1])
+        for stars in range(1, 4):
+            Review.objects.create(book=book, stars=stars)
+        Comment.objects.create(about=book, text="Nice.")
+        Shop.objects.create(name=f"shop {number}", owner=author)
+        Watched.objects.create(title=f"watched {number}")
+        Setting.objects.create(key=f"key-{number}", value=f"value {number}")
+    for model in (Book, Author, Place, Tag):
+        ContentType.objects.get_for_model(model)

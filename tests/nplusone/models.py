@@ -1,0 +1,87 @@
+"""A small library: every kind of relation that a loop can load row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+
+
+class Publisher(models.Model):
+    name = models.CharField(max_length=80)
+    city = models.CharField(max_length=80, default="Leipzig")
+
+
+class Author(models.Model):
+    name = models.CharField(max_length=80)
+    publisher = models.ForeignKey(Publisher, models.CASCADE, related_name="authors")
+    mentor = models.ForeignKey("self", models.SET_NULL, null=True, related_name="pupils")
+
+    @property
+    def publisher_name(self) -> str:
+        return self.publisher.name  # N+1: property
+
+
+class Biography(models.Model):
+    author = models.OneToOneField(Author, models.CASCADE, related_name="biography")
+    text = models.TextField()
+
+
+class Tag(models.Model):
+    name = models.CharField(max_length=80)
+
+
+class Comment(models.Model):
+    content_type = models.ForeignKey(ContentType, models.CASCADE)
+    object_id = models.PositiveBigIntegerField()
+    about = GenericForeignKey("content_type", "object_id")
+    text = models.TextField()
+
+
+class Book(models.Model):
+    title = models.CharField(max_length=80)
+    isbn = models.CharField(max_length=20, unique=True)
+    blurb = models.TextField(default="A book.")
+    status = models.CharField(max_length=20, default="new")
+    author = models.ForeignKey(Author, models.CASCADE, related_name="books")
+    tags = models.ManyToManyField(Tag, related_name="books")
+    comments = GenericRelation(Comment)
+
+
+class Novel(Book):
+    class Meta:
+        proxy = True
+
+
+class Review(models.Model):
+    book = models.ForeignKey(Book, models.CASCADE, related_name="reviews")
+    stars = models.PositiveSmallIntegerField(default=3)
+    text = models.TextField(default="Good.")
+
+
+class Place(models.Model):
+    name = models.CharField(max_length=80)
+
+
+class Shop(Place):
+    """A child of a multi-table parent."""
+
+    owner = models.ForeignKey(Author, models.CASCADE, related_name="shops")
+
+
+class Watched(models.Model):
+    """Reads a field in ``__init__``, as change trackers do."""
+
+    title = models.CharField(max_length=80)
+    status = models.CharField(max_length=20, default="new")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.loaded_status = self.status  # N+1: init
+
+
+class Setting(models.Model):
+    key = models.CharField(max_length=80, unique=True)
+    value = models.CharField(max_length=80)

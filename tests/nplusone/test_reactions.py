@@ -1,0 +1,197 @@
+"""What becomes of an N+1: the settings, the errors, the signal, the text."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.test import Client, override_settings
+
+from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
+from django_querybudget.exceptions import NPlusOneWarning
+from django_querybudget.nplusone import find_nplusone
+from django_querybudget.records import QueryLog
+from django_querybudget.reports import QueryReport
+from django_querybudget.signals import nplusone_found
+from django_querybudget.testing import assert_max_queries
+
+from .data import fill
+from .models import Book, Tag
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.nplusone.urls")]
+
+
+@pytest.fixture(autouse=True)
+def _library(db: None) -> None:
+    fill()
+
+
+def setting(**values: Any) -> override_settings:
+    return override_settings(QUERYBUDGET=values)
+
+
+def read_authors() -> None:
+    for book in Book.objects.all():
+        assert book.author.name
+
+
+def test_by_default_it_is_logged_once(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="django_querybudget"):
+        assert client.get("/naive").status_code == 200
+        assert client.get("/clean").status_code == 200
+    (record,) = caplog.records
+    text = record.getMessage()
+    assert text.startswith("GET naive: 7 queries")
+    assert "6 queries load Book.author row by row" in text
+    assert 'Book.objects.select_related("author")' in text
+    assert "(saves 6 queries)" in text
+
+
+def test_raise(client: Client) -> None:
+    with setting(NPLUSONE="raise"), pytest.raises(NPlusOneError) as raised:
+        client.get("/naive")
+    report = raised.value.report
+    assert isinstance(report, QueryReport)
+    assert [finding.relation for finding in report.findings] == ["Book.author"]
+    assert str(raised.value).startswith("GET naive: N+1 queries")
+    with setting(NPLUSONE="raise"):
+        assert client.get("/clean").status_code == 200
+
+
+def test_an_error_is_not_replaced(client: Client) -> None:
+    with setting(NPLUSONE="raise"):
+        assert client.get("/failing").status_code == 500
+
+
+def test_a_stream_is_reported_at_its_end(client: Client) -> None:
+    with setting(NPLUSONE="raise"), pytest.raises(NPlusOneError, match=r"Book\.author"):
+        b"".join(client.get("/streamed"))  # type: ignore[arg-type]
+
+
+def test_warn(client: Client) -> None:
+    with setting(NPLUSONE="warn"), pytest.warns(NPlusOneWarning, match=r"Book\.author"):
+        client.get("/naive")
+
+
+def test_off_reads_no_stack(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with setting(NPLUSONE="off"), caplog.at_level(logging.WARNING, logger="django_querybudget"):
+        client.get("/naive")
+    assert caplog.records == []
+
+
+def test_the_signal_is_sent_where_there_is_something_to_say(client: Client) -> None:
+    heard: list[Any] = []
+
+    def hear(sender: Any, **values: Any) -> None:
+        heard.append((sender, values["report"].name, [each.count for each in values["findings"]]))
+
+    nplusone_found.connect(hear)
+    try:
+        client.get("/clean")
+        client.get("/naive")
+    finally:
+        nplusone_found.disconnect(hear)
+    assert heard == [(QueryReport, "GET naive", [6])]
+
+
+def test_the_threshold_of_a_budget_is_its_own(client: Client) -> None:
+    assert client.get("/budgeted").status_code == 200  # Six repeats, seven are too many.
+    with (
+        pytest.raises(NPlusOneError, match=r"Book\.author"),
+        query_budget(nplusone=6, on_exceed="raise"),
+    ):
+        read_authors()
+
+
+def test_a_threshold_below_the_settings() -> None:
+    def two() -> None:
+        for book in Book.objects.all()[:2]:
+            assert book.author.name
+
+    with pytest.raises(NPlusOneError), assert_max_queries(10, nplusone=2):
+        two()
+    with assert_max_queries(10):
+        two()
+
+
+def test_a_budgets_failure_names_the_cause() -> None:
+    with pytest.raises(QueryBudgetExceeded) as raised, assert_max_queries(1):
+        read_authors()
+    assert "N+1 queries:" in str(raised.value)
+    assert 'Book.objects.select_related("author")' in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [1, "3", True, 0, None])
+def test_a_bad_threshold_of_a_budget(value: Any) -> None:
+    if value is None:
+        with pytest.raises(TypeError, match="nplusone"):
+            query_budget(nplusone=value)
+    else:
+        with pytest.raises(ValueError, match="nplusone is"):
+            query_budget(nplusone=value)
+
+
+def test_the_settings_threshold() -> None:
+    with setting(NPLUSONE_THRESHOLD=7), capture_queries() as log:
+        read_authors()
+        assert find_nplusone(log) == ()
+    with capture_queries() as log:
+        read_authors()
+    assert len(find_nplusone(log)) == 1
+    assert find_nplusone(log, threshold=7) == ()
+
+
+def test_the_settings_allowlist() -> None:
+    with capture_queries() as log:
+        read_authors()
+    with setting(NPLUSONE_ALLOW=["corpus.Book.*"]):
+        assert find_nplusone(log) == ()
+    with setting(NPLUSONE_ALLOW=["corpus.Tag.*", "*/elsewhere.py"]):
+        assert len(find_nplusone(log)) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"NPLUSONE": "shout"}, {"NPLUSONE_THRESHOLD": 1}, {"NPLUSONE_ALLOW": "Book.author"}],
+)
+def test_bad_settings_are_reported(values: dict[str, Any]) -> None:
+    with setting(**values):
+        (message,) = run_checks(tags=["querybudget"])
+    assert message.id == "querybudget.E001"
+    assert next(iter(values)) in message.msg
+
+
+def test_errors_cross_processes() -> None:
+    error = pickle.loads(pickle.dumps(NPlusOneError("six", report=None)))  # noqa: S301
+    assert str(error) == "six"
+
+
+def test_a_log_without_stacks_is_searched_too() -> None:
+    with setting(NPLUSONE="off"), capture_queries() as log:
+        read_authors()
+    assert log.evidence is None
+    (finding,) = find_nplusone(log, threshold=3)
+    assert (finding.relation, finding.count, finding.fix) == ("", 6, None)
+    assert find_nplusone(QueryLog()) == ()
+
+
+def test_lazy_objects_are_left_alone() -> None:
+    from django.utils.functional import SimpleLazyObject
+
+    evaluated = []
+
+    def tag() -> Tag:
+        evaluated.append(1)
+        return Tag()
+
+    lazy = SimpleLazyObject(tag)
+    queryset = Book.objects.order_by("pk")
+    with capture_queries() as log:
+        read_authors()
+    assert len(find_nplusone(log)) == 1
+    assert evaluated == []
+    assert queryset._result_cache is None  # type: ignore[attr-defined]
+    del lazy
