@@ -18,6 +18,7 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         from . import budget_checks, checks  # noqa: F401, PLC0415
+        from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
         if "QUERYBUDGET_SPOOL" in os.environ:

@@ -229,6 +229,30 @@ def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None
     return policy
 
 
+def strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError
+    return tuple(value)
+
+
+class IndexesSettings(Section):
+    """The keys of ``QUERYBUDGET["INDEXES"]``."""
+
+    IGNORE = Setting[tuple[str, ...]](
+        default=(),
+        parse=strings,
+        accepts='a list of patterns of model labels or index names, ["payment.*", "one_review_*"]',
+    )
+    """Models and indexes that no check and no audit reports."""
+
+    THIRD_PARTY = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether models of packages in site-packages are checked, audited and advised on too."""
+
+
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
@@ -335,6 +359,9 @@ class QueryBudgetSettings(Section):
         accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
     )
     """How much a report shows."""
+
+    INDEXES = IndexesSettings()
+    """Of the index checks, the audit and the advisor."""
 
 
 conf = QueryBudgetSettings()

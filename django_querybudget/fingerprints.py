@@ -60,7 +60,8 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ROW = r"\((?:[^()]|\([^()]*\))*\)"
-_LITERALS = r"\( ?\?(?: ?, ?\?)* ?\)"
+_LITERAL = r"(?:-? ?\?(?:::\w+)?|NULL)"
+_LITERALS = rf"\( ?{_LITERAL}(?: ?, ?{_LITERAL})* ?\)"
 _COLLAPSED = (
     (
         re.compile(rf"\b(IN) ?(?:{_LITERALS}|\( ?{_LITERALS}(?: ?, ?{_LITERALS})* ?\))", re.I),

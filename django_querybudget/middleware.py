@@ -52,7 +52,7 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording, _measuring(request):
+        with recording, _measuring(request, recording):
             response = get_response(request)
         if is_streamed(response):
             return _report_at_the_end(recording, request, response)
@@ -70,7 +70,7 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return await get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording, _measuring(request):
+        with recording, _measuring(request, recording):
             response = await get_response(request)
         if is_streamed(response):
             return _report_at_the_end(recording, request, response)
@@ -169,11 +169,18 @@ def _report(
 
 
 @contextmanager
-def _measuring(request: HttpRequest) -> Iterator[None]:
-    """Tell the decorator of the request's view that its budget is looked after."""
+def _measuring(request: HttpRequest, recording: Recording) -> Iterator[None]:
+    """Tell the decorator of the request's view that its budget is looked after.
+
+    A request that has no response (an ASGI client went away, and its view was cancelled) has no
+    report either; what still runs for it must not go on recording.
+    """
     token = measured_request.set(request)
     try:
         yield
+    except BaseException:
+        recording.close()
+        raise
     finally:
         measured_request.reset(token)
 

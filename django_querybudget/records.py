@@ -25,7 +25,7 @@ class QueryRecord:
 
     sql: str
     """The statement with its placeholders, as it left the ORM or the caller."""
-    params: Any
+    params: Any = field(repr=False)
     """Its parameters as they were given: a sequence, a mapping or None. May hold secrets."""
     many: bool
     """Whether it was an ``executemany``: one statement, however many parameter sets."""

@@ -51,6 +51,8 @@ def test_digits_in_names_are_not_numbers() -> None:
         "SELECT a FROM t WHERE b IN (%s, %s, %s)",
         "SELECT a FROM t WHERE b IN (1,2)",
         "SELECT a FROM t WHERE b IN ('x', 'y')",
+        "SELECT a FROM t WHERE b IN (-1, - 2, NULL)",
+        "SELECT a FROM t WHERE b IN (%s::int, %s::int)",
         "SELECT a FROM t WHERE b IN ((%s, %s), (%s, %s))",
     ],
 )

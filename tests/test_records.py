@@ -44,6 +44,11 @@ def test_a_record_is_frozen_and_has_every_field() -> None:
         query.sql = "SELECT 2"  # type: ignore[misc]
 
 
+def test_parameters_are_not_in_the_repr_where_an_error_tracker_would_read_them() -> None:
+    [query] = log_of(("SELECT %s", ("secret",)))
+    assert "secret" not in repr(query)
+
+
 def test_count_and_duration_leave_transactions_out() -> None:
     log = log_of(("BEGIN", None), ("SELECT 1", None), ("COMMIT", None))
     assert (log.count, log.duration) == (1, 0.25)

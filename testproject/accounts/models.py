@@ -7,6 +7,8 @@ from django.db import models
 from django.db.models import Avg
 from django.utils import timezone
 
+from django_querybudget.indexes import OTPIndexMixin, ProfileIndexMixin, UserIndexMixin
+
 
 class Role(models.TextChoices):
     CLIENT = "client", "Client"
@@ -14,7 +16,7 @@ class Role(models.TextChoices):
     STAFF = "staff", "Staff"
 
 
-class CustomUser(AbstractUser):
+class CustomUser(UserIndexMixin, AbstractUser):
     email = models.EmailField(unique=True)
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.FREELANCER)
 
@@ -41,7 +43,7 @@ class CustomUser(AbstractUser):
         return self.reviews_received.count()
 
 
-class OTP(models.Model):
+class OTP(OTPIndexMixin, models.Model):
     """A one-time code that confirms an address."""
 
     user = models.ForeignKey(CustomUser, on_delete=models.CASCADE, related_name="otps")
@@ -56,7 +58,7 @@ class OTP(models.Model):
         return f"{self.user_id}: {'verified' if self.is_verified else 'open'}"
 
 
-class Profile(models.Model):
+class Profile(ProfileIndexMixin, models.Model):
     user = models.OneToOneField(CustomUser, on_delete=models.CASCADE, related_name="profile")
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.FREELANCER)
     headline = models.CharField(max_length=120, blank=True)

@@ -98,6 +98,10 @@ SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 AUTH_USER_MODEL = "accounts.CustomUser"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# The demo has all 22 documented indexes, though a foreign key or a unique field gives 12 of them:
+# a project would set index_skip_redundant instead.
+SILENCED_SYSTEM_CHECKS = ["querybudget.I030"]
+
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"

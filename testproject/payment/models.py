@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from django_querybudget.indexes import PaymentIndexMixin
 from jobs.models import Job
 
 
@@ -14,7 +15,7 @@ class PaymentStatus(models.TextChoices):
     REFUNDED = "refunded", "Refunded"
 
 
-class Payment(models.Model):
+class Payment(PaymentIndexMixin, models.Model):
     payer = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="payments_made"
     )

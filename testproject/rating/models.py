@@ -5,10 +5,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from django_querybudget.indexes import ReviewIndexMixin
 from jobs.models import Job
 
 
-class Review(models.Model):
+class Review(ReviewIndexMixin, models.Model):
     reviewed = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reviews_received"
     )

@@ -1,0 +1,97 @@
+"""``pytest --querybudget-indexes``: the advisor, at the end of a test run.
+
+Imports nothing of Django until the option is given: pytest loads its plugins before settings are
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+    from django_querybudget.indexes.advisor import AdvisorReport, Workload
+
+OPTION = "--querybudget-indexes"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("querybudget").addoption(
+        OPTION,
+        action="store_true",
+        dest="querybudget_indexes",
+        help="advise on the indexes that the tests' ORM queries need and the database lacks",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part only where the option is given."""
+    if not config.getoption("querybudget_indexes"):
+        return
+    if not config.pluginmanager.has_plugin("django"):
+        raise pytest.UsageError(f"{OPTION} needs pytest-django: pip install pytest-django")
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError(
+            f"{OPTION} listens in one process: run pytest without -n (or with -n 0)."
+        )
+    config.pluginmanager.register(AdvisorPlugin(), "querybudget-advisor")
+
+
+class AdvisorPlugin:
+    """Records the run's queries, and asks the planner before the test databases are removed."""
+
+    def __init__(self) -> None:
+        self.workload: Workload | None = None
+        self.report: AdvisorReport | None = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
+        """Listen from when the databases are set up until before they are torn down."""
+        outcome = yield
+        if fixturedef.argname == "django_db_setup" and self.workload is None:
+            self._listen(fixturedef, request.getfixturevalue("django_db_blocker"))
+        return outcome
+
+    def _listen(self, setup: pytest.FixtureDef[Any], blocker: DjangoDbBlocker) -> None:
+        from django_querybudget.indexes.advisor import Workload, advise  # noqa: PLC0415
+
+        workload = self.workload = Workload()
+        listening = ExitStack()
+        listening.enter_context(workload.recording())
+
+        def finish() -> None:
+            listening.close()
+            with blocker.unblock():
+                self.report = advise(workload)
+
+        # Finalizers run last in, first out: before the fixture's own.
+        setup.addfinalizer(finish)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Name the test whose body runs; what fixtures query is not the project's workload."""
+        if self.workload is not None:
+            self.workload.test = item.nodeid
+        try:
+            return (yield)
+        finally:
+            if self.workload is not None:
+                self.workload.test = None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the advice."""
+        terminalreporter.section("querybudget: indexes")
+        if self.report is None:
+            terminalreporter.write_line("No test used a database.")
+            return
+        from django_querybudget.indexes.advisor import render_advice  # noqa: PLC0415
+
+        terminalreporter.write_line(render_advice(self.report))

@@ -1,0 +1,100 @@
+"""``manage.py querybudget advise -- test …``: the indexes that the tests' queries need."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, load_command_class
+from django.db import DatabaseError, connections
+
+from django_querybudget.indexes.advisor import CannotVerify, render_advice, verify
+from django_querybudget.indexes.advisor.test_runner import (
+    Advised,
+    UnsupportedRunner,
+    advising_runner,
+)
+
+HELP = "Advise on missing indexes, from the ORM queries of a test run. Creates nothing."
+
+_USAGE = "Say which tests after two dashes: manage.py querybudget advise -- test [arguments]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--verify",
+        metavar="ALIAS",
+        help="ask this database, with real data, what each index would save (PostgreSQL with "
+        "HypoPG); one that saves less than half of the plan's cost is not worth it",
+    )
+    parser.add_argument(
+        "--create-and-rollback",
+        action="store_true",
+        help="without HypoPG: build each index in a transaction that is rolled back; writes to "
+        "the table wait meanwhile",
+    )
+    parser.add_argument(
+        "--fail",
+        action="store_true",
+        help="exit with 1 if an index is missing",
+    )
+    parser.add_argument("test", nargs=argparse.REMAINDER, help="-- test [arguments of test]")
+
+
+def run(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Run the tests, then print the advice.
+
+    Raises ``CommandError``: for arguments that make no sense, for what cannot be verified, and
+    with ``--fail`` for missing indexes. Exits as ``manage.py test`` does where tests fail.
+    """
+    rest = [word for position, word in enumerate(options["test"]) if position or word != "--"]
+    if rest[:1] != ["test"]:
+        raise CommandError(_USAGE, returncode=2)
+    if options["verify"] and options["verify"] not in connections:
+        known = ", ".join(connections)
+        raise CommandError(
+            f"There is no database {options['verify']!r} in DATABASES. It names: {known}.",
+            returncode=2,
+        )
+    advised = Advised()
+    try:
+        failed = _run_tests(rest[1:], advised)
+    except UnsupportedRunner as error:
+        raise CommandError(str(error), returncode=2) from error
+    report = advised.report
+    if report is None:
+        raise CommandError("The tests did not run, so there is nothing to advise on.")
+    verdicts = []
+    if options["verify"]:
+        try:
+            verdicts = verify(
+                report.advice,
+                options["verify"],
+                create_and_rollback=options["create_and_rollback"],
+            )
+        except (CannotVerify, DatabaseError) as error:
+            command.stdout.write(render_advice(report))
+            raise CommandError(f"Not verified: {error}", returncode=2) from error
+    command.stdout.write(render_advice(report, verdicts))
+    if failed:
+        sys.exit(failed)
+    missing = [verdict for verdict in verdicts if verdict.worth_it] if verdicts else report.advice
+    if options["fail"] and missing:
+        raise CommandError(f"{len(missing)} indexes are missing.", returncode=1)
+
+
+def _run_tests(arguments: list[str], advised: Advised) -> int:
+    """Run ``manage.py test`` with the advising runner; return its exit code."""
+    module = sys.modules[advising_runner.__module__]
+    module.AdvisingRunner = advising_runner(advised)  # type: ignore[attr-defined]
+    test = load_command_class("django.core", "test")
+    runner = f"--testrunner={module.__name__}.AdvisingRunner"
+    try:
+        test.run_from_argv([sys.argv[0], "test", *arguments, runner])
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    finally:
+        del module.AdvisingRunner
+    return 0

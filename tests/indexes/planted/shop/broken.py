@@ -1,0 +1,6 @@
+from django.test import TestCase
+
+
+class Broken(TestCase):
+    def test_fails(self) -> None:
+        raise AssertionError

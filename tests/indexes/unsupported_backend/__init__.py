@@ -1,0 +1,1 @@
+"""A database backend that this library knows nothing of: SQLite under another name."""
