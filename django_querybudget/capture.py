@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from django.db import connections
 
 from . import hook
-from .records import QueryLog, RawRecord
+from .records import QueryLog
 from .scopes import wrap_callable
 from .stacks import current_task, find_origin
 
@@ -28,65 +28,63 @@ R = TypeVar("R")
 class Recording:
     """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
 
-    A scope that is suspended (a generator between two values, a stream between two chunks) leaves
-    its recording and enters it again, so that what its consumer queries meanwhile is not its own.
-    After :meth:`close` nothing is added, whatever tasks still run in copies of the context.
-
-    Not to be entered twice at the same time.
+    ``using`` is as in :class:`capture_queries`; without ``origins`` no stack is walked, and the
+    records have no origin. A scope that is suspended (a generator between two values, a stream
+    between two chunks) leaves its recording and enters it again, so that what its consumer queries
+    meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
+    copies of the context. Not to be entered twice at the same time.
     """
 
-    def __init__(self, using: str | Collection[str] | None = None) -> None:
+    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
         self.log = QueryLog()
         self._aliases = _checked_aliases(using)
         self._closed = False
         self._outer_task: asyncio.Task[Any] | None = None
+        self._recorder = self._make_recorder(origins)
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
         self._outer_task = current_task.get()
         current_task.set(_running_task() or self._outer_task)
-        hook.add_recorder(self)
+        hook.add_recorder(self._recorder)
         return self.log
 
     def __exit__(self, *exc_info: object) -> None:
-        hook.remove_recorder(self)
+        hook.remove_recorder(self._recorder)
         current_task.set(self._outer_task)
 
     def close(self) -> None:
         """End the recording for good."""
         self._closed = True
 
-    def __call__(
-        self,
-        sql: Any,
-        params: Any,
-        many: bool,
-        connection: BaseDatabaseWrapper,
-        started: float,
-        duration: float,
-        error: BaseException | None,
-    ) -> None:
-        """Take one statement from the hook."""
-        alias = connection.alias
-        if self._closed or (self._aliases is not None and alias not in self._aliases):
-            return
-        if type(sql) is not str:
-            sql = _text(sql, connection)
-        if many and not isinstance(params, list | tuple):
-            params = None  # An iterator that the driver has used up, or will.
-        self.log.append(
-            RawRecord(
-                sql,
-                params,
-                many,
-                alias,
-                connection.vendor,
-                started,
-                duration,
-                None if error is None else type(error),
-                find_origin(_getframe(2)),
+    def _make_recorder(self, origins: bool) -> hook.Recorder:
+        # A closure, since its names are the cheapest to reach: this runs for every query.
+        append, aliases = self.log.append, self._aliases
+
+        def record(
+            sql: Any,
+            params: Any,
+            many: bool,
+            connection: BaseDatabaseWrapper,
+            started: float,
+            duration: float,
+            error: BaseException | None,
+        ) -> None:
+            alias = connection.alias
+            if self._closed or (aliases is not None and alias not in aliases):
+                return
+            if type(sql) is not str:
+                sql = _text(sql, connection)
+            if many and not isinstance(params, list | tuple):
+                params = None  # An iterator that the driver has used up, or will.
+            failure = None if error is None else type(error)
+            # Up to CursorWrapper.execute() every frame is ours or Django's.
+            origin = find_origin(_getframe(3)) if origins else None
+            append(
+                (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
             )
-        )
+
+        return record
 
 
 class capture_queries:  # noqa: N801 - a context manager reads as a function
@@ -161,7 +159,7 @@ def copy_context(function: Callable[P, R]) -> Callable[P, R]:
 def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | None:
     if using is None:
         return None
-    aliases = {using} if isinstance(using, str) else using
+    aliases = [using] if isinstance(using, str) or not isinstance(using, Collection) else using
     for alias in aliases:
         if not isinstance(alias, str):
             raise TypeError(f"using names databases by alias, a string; got {alias!r}.")

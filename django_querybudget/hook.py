@@ -119,10 +119,7 @@ def observe(
         return execute(sql, params, many, context)
     connection = context["connection"]
     for watcher in watchers:
-        try:
-            watcher.before(sql, params, many, connection)
-        except Exception:
-            logger.exception("django_querybudget could not prepare for a query; it runs now.")
+        _tell(watcher.before, sql, params, many, connection)
     error: BaseException | None = None
     started = perf_counter()
     try:
@@ -132,16 +129,22 @@ def observe(
         raise
     finally:
         duration = perf_counter() - started
+        for watcher in watchers:
+            _tell(watcher.after, sql, params, many, connection, error)
         try:
-            for watcher in watchers:
-                watcher.after(sql, params, many, connection, error)
             for record in recorders:
                 record(sql, params, many, connection, started, duration, error)
         except Exception:
-            # A defect of ours must not become the host's.
-            logger.exception("django_querybudget could not take note of a query; it did run.")
-        # Frames of a traceback hold the error: without this the two would be a cycle.
+            logger.exception("django_querybudget could not record a query; it did run.")
+        # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
+
+
+def _tell(listener: Callable[..., None], *statement: Any) -> None:
+    try:
+        listener(*statement)
+    except Exception:
+        logger.exception("django_querybudget: %r failed at a query; the query goes on.", listener)
 
 
 def install(connection: BaseDatabaseWrapper) -> None:

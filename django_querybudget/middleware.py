@@ -45,7 +45,7 @@ class QueryBudgetMiddleware:
         get_response = cast("Callable[[HttpRequest], HttpResponseBase]", self.get_response)
         if not _is_measured(request):
             return get_response(request)
-        recording = Recording()
+        recording = Recording(origins=conf.ORIGINS)
         with recording:
             response = get_response(request)
         return _report_when_done(recording, request, response)
@@ -56,7 +56,7 @@ class QueryBudgetMiddleware:
         )
         if not _is_measured(request):
             return await get_response(request)
-        recording = Recording()
+        recording = Recording(origins=conf.ORIGINS)
         with recording:
             response = await get_response(request)
         return _report_when_done(recording, request, response)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from .fingerprints import StatementKind, fingerprint, statement_kind
 from .stacks import Origin, RawOrigin
@@ -13,18 +13,10 @@ from .stacks import Origin, RawOrigin
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
 
 
-class RawRecord(NamedTuple):
-    """One statement as the hook hands it over: a tuple, since it is made for every query."""
-
-    sql: str
-    params: Any
-    many: bool
-    alias: str
-    vendor: str
-    started: float
-    duration: float
-    error: type[BaseException] | None
-    origin: RawOrigin | None
+RawRecord: TypeAlias = tuple[
+    str, Any, bool, str, str, float, float, type[BaseException] | None, RawOrigin | None
+]
+"""A :class:`QueryRecord`'s fields in their order: what is kept for every query, cheap to make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +39,13 @@ class QueryRecord:
     """How long the database took, in seconds."""
     error: type[BaseException] | None
     """The class of the exception it failed with; None if it did not fail."""
-    origin: Origin | None
-    """The line of the project's code that it comes from, if there is one."""
+    raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
+    """What :attr:`origin` is made of."""
+
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The line of the project's code that it comes from, if there is one."""
+        return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
     @property
     def failed(self) -> bool:
@@ -68,9 +65,18 @@ class QueryRecord:
     @classmethod
     def of(cls, raw: RawRecord) -> QueryRecord:
         """Return the record that ``raw`` stands for."""
-        fields = raw._asdict()
-        fields["origin"] = Origin.of(raw.origin) if raw.origin is not None else None
-        return cls(**fields)
+        sql, params, many, alias, vendor, started, duration, error, origin = raw
+        return cls(
+            sql=sql,
+            params=params,
+            many=many,
+            alias=alias,
+            vendor=vendor,
+            started=started,
+            duration=duration,
+            error=error,
+            raw_origin=origin,
+        )
 
 
 class QueryLog:
@@ -85,6 +91,7 @@ class QueryLog:
 
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
+        self._records: list[QueryRecord] = []
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
 
@@ -102,9 +109,7 @@ class QueryLog:
         return f"<QueryLog: {self.count} queries, {self.duration * 1000:.1f} ms>"
 
     def _counted(self) -> list[RawRecord]:
-        return [
-            raw for raw in self._raw if statement_kind(raw.sql) is not StatementKind.TRANSACTION
-        ]
+        return [raw for raw in self._raw if statement_kind(raw[0]) is not StatementKind.TRANSACTION]
 
     @property
     def count(self) -> int:
@@ -114,21 +119,25 @@ class QueryLog:
     @property
     def duration(self) -> float:
         """How long the database took for the counted queries, in seconds, added up."""
-        return sum(raw.duration for raw in self._counted())
+        return sum(duration for *_, duration, _error, _origin in self._counted())
 
     @property
     def queries(self) -> tuple[QueryRecord, ...]:
-        """The counted queries."""
-        return tuple(map(QueryRecord.of, self._counted()))
+        """The counted queries; the same records every time."""
+        return tuple(query for query in self._made() if query.kind is not StatementKind.TRANSACTION)
 
     @property
     def transactions(self) -> tuple[QueryRecord, ...]:
         """The statements of transaction control that reached the database as statements."""
-        return tuple(
-            QueryRecord.of(raw)
-            for raw in self._raw
-            if statement_kind(raw.sql) is StatementKind.TRANSACTION
-        )
+        return tuple(query for query in self._made() if query.kind is StatementKind.TRANSACTION)
+
+    def _made(self) -> list[QueryRecord]:
+        """Return a record for each statement so far, making those that are not made yet."""
+        made = self._records
+        if len(made) < len(self._raw):
+            # Bound anew, not extended: another thread may read the same log.
+            made = self._records = made + [QueryRecord.of(raw) for raw in self._raw[len(made) :]]
+        return made
 
     @property
     def writes(self) -> tuple[QueryRecord, ...]:
@@ -138,22 +147,24 @@ class QueryLog:
     @property
     def duplicates(self) -> tuple[QueryRecord, ...]:
         """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
-        return tuple(QueryRecord.of(raw) for raw in self._duplicated())
+        positions = self._duplicated()  # First: the log may grow, but never loses a record.
+        made = self._made()
+        return tuple(made[position] for position in positions)
 
     @property
     def duplicate_count(self) -> int:
         """``len(log.duplicates)``, without making the records."""
         return len(self._duplicated())
 
-    def _duplicated(self) -> list[RawRecord]:
+    def _duplicated(self) -> list[int]:
         seen: set[Hashable] = set()
         repeated = []
-        for raw in self._counted():
-            if raw.many:
+        for position, (sql, params, many, alias, *_) in enumerate(self._raw):
+            if many or statement_kind(sql) is StatementKind.TRANSACTION:
                 continue
-            key = (raw.alias, raw.sql, _hashable(raw.params))
+            key = (alias, sql, _hashable(params))
             if key in seen:
-                repeated.append(raw)
+                repeated.append(position)
             seen.add(key)
         return repeated
 

@@ -26,7 +26,7 @@ import sysconfig
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import asgiref
 import django
@@ -36,13 +36,9 @@ from django.template.base import Node
 __all__ = ["Origin", "RawOrigin", "current_task", "find_origin"]
 
 
-class RawOrigin(NamedTuple):
-    """What a walk met, as cheap to make as can be: no text, no attribute of a host's object."""
-
-    code: CodeType | None
-    line: int
-    template_node: Node | None
-    serializer: tuple[type, str] | None
+RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
+"""What a walk met: code and offset of its instruction (``f_lasti``), template node, serializer and
+field. No text is made of it, and no line number, which is a search in the code's line table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,20 +65,19 @@ class Origin:
     @classmethod
     def of(cls, raw: RawOrigin) -> Origin | None:
         """Return what ``raw`` stands for; None if there was no frame to blame."""
-        if raw.code is None:
+        code, instruction, template_node, serializer = raw
+        if code is None:
             return None
         template = None
-        if raw.template_node is not None:
-            node: Any = raw.template_node
+        if template_node is not None:
+            node: Any = template_node
             template = f"{node.origin.template_name or node.origin.name}:{node.token.lineno}"
         return cls(
-            filename=raw.code.co_filename,
-            line=raw.line,
-            function=raw.code.co_qualname,
+            filename=code.co_filename,
+            line=_line_of(code, instruction),
+            function=code.co_qualname,
             template=template,
-            serializer_field=(
-                f"{raw.serializer[0].__name__}.{raw.serializer[1]}" if raw.serializer else None
-            ),
+            serializer_field=(f"{serializer[0].__name__}.{serializer[1]}" if serializer else None),
         )
 
 
@@ -134,6 +129,14 @@ def _classify(filename: str) -> int:
     return kind
 
 
+def _line_of(code: CodeType, instruction: int) -> int:
+    """Return the line of the instruction at a byte offset; the function's own if it has none."""
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
 def find_origin(frame: FrameType | None) -> RawOrigin:
     """Walk from ``frame`` outwards to the project's nearest line; see the notes above."""
     library: tuple[CodeType, int] | None = None
@@ -147,16 +150,16 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
         if kind is None:
             kind = _classify(filename)
         if kind == _PROJECT:
-            return RawOrigin(code, frame.f_lineno, template_node, serializer)
+            return code, frame.f_lasti, template_node, serializer
         if kind != _INTERNAL:
             if kind == _LIBRARY:
-                library = library or (code, frame.f_lineno)
+                library = library or (code, frame.f_lasti)
             elif kind == _TEMPLATES:
                 if template_node is None and code is _RENDER_ANNOTATED:
                     node = frame.f_locals["self"]
                     template_node = node if node.token and node.origin else None
             elif kind == _SERIALIZERS:
-                library = library or (code, frame.f_lineno)
+                library = library or (code, frame.f_lasti)
                 if serializer is None and code.co_name == "to_representation":
                     field = frame.f_locals.get("field")
                     if field is not None:
@@ -164,10 +167,10 @@ def find_origin(frame: FrameType | None) -> RawOrigin:
             elif code is _THREAD_HANDLER:
                 awaiting = _find_in_tasks(frame)
                 if awaiting is not None:
-                    return RawOrigin(*awaiting, template_node, serializer)
+                    return *awaiting, template_node, serializer
         frame = frame.f_back
     nearest = library or (None, 0)
-    return RawOrigin(nearest[0], nearest[1], template_node, serializer)
+    return nearest[0], nearest[1], template_node, serializer
 
 
 def _find_in_tasks(thread_handler: FrameType) -> tuple[CodeType, int] | None:
@@ -216,6 +219,7 @@ def _waits(chain: list[FrameType], task_context: object) -> bool:
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
     for frame in reversed(chain):
         filename = frame.f_code.co_filename
-        if _kind_of_file.get(filename, _classify(filename)) == _PROJECT:
-            return frame.f_code, frame.f_lineno
+        kind = _kind_of_file.get(filename)
+        if (_classify(filename) if kind is None else kind) == _PROJECT:
+            return frame.f_code, frame.f_lasti
     return None

@@ -5,10 +5,13 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 """
 
 import os
+from pathlib import Path
 
 from marketplace.settings import *  # noqa: F403
-from marketplace.settings import CACHES, DATABASES
+from marketplace.settings import CACHES, DATABASES, TEMPLATES
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
+
+TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()
 POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)
@@ -31,6 +34,10 @@ if GIVEN_VENDOR == "mysql":
     DATABASES["mariadb"] = {**_given, "TEST": {"NAME": "test_querybudget_mariadb"}}
 elif MARIADB.program():
     DATABASES["mariadb"] = MARIADB.settings()
+
+for _alias in DATABASES.keys() - {"default"}:
+    # Django's default is to depend on "default", which a run of a few tests may not set up.
+    DATABASES[_alias].setdefault("TEST", {})["DEPENDENCIES"] = []
 
 if "mariadb" in DATABASES:
     import pymysql

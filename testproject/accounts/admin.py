@@ -12,7 +12,7 @@ class ProfileInline(admin.StackedInline):
 class CustomUserAdmin(UserAdmin):
     list_display = ["username", "email", "role", "is_active", "is_staff"]
     list_filter = ["role", "is_active", "is_staff"]
-    fieldsets = [*UserAdmin.fieldsets, ("Marketplace", {"fields": ["role"]})]
+    fieldsets = [*(UserAdmin.fieldsets or ()), ("Marketplace", {"fields": ["role"]})]
     add_fieldsets = [
         (
             None,

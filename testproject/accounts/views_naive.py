@@ -6,14 +6,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from accounts.models import CustomUser
 from accounts.rows import profile_row, wallet_row
 from jobs.models import ApplicationStatus
-from marketplace.api import endpoint, money, stars
+from marketplace.api import endpoint, money, stars, user_of
 from payment.models import PaymentStatus
 
 
-@endpoint(login=True)
+@endpoint
 def user_profile(request: HttpRequest) -> HttpResponse:
     """Show the user's profile, wallet, figures and latest reviews."""
-    user = CustomUser.objects.get(pk=request.user.pk)
+    user = CustomUser.objects.get(pk=user_of(request).pk)
     paid = PaymentStatus.PAID
     earned = user.payments_received.filter(status=paid).aggregate(total=Sum("amount"))["total"]
     spent = user.payments_made.filter(status=paid).aggregate(total=Sum("amount"))["total"]

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from accounts.models import OTP, CustomUser
 from accounts.rows import profile_row, wallet_row
 from jobs.models import Application, ApplicationStatus, Job, SavedJob
-from marketplace.api import endpoint, money, stars
+from marketplace.api import endpoint, money, stars, user_of
 from payment.models import Payment, PaymentStatus
 from rating.aggregates import average_rating, review_count
 from rating.models import Review
@@ -34,7 +34,7 @@ def _of_user(rows: QuerySet[Any], user: str) -> QuerySet[Any]:
     return rows.filter(**{user: OuterRef("pk")}).order_by().values(grouped=F(user))
 
 
-@endpoint(login=True)
+@endpoint
 def user_profile(request: HttpRequest) -> HttpResponse:
     """Show the user's profile, wallet, figures and latest reviews."""
     user: Any = (
@@ -50,7 +50,7 @@ def user_profile(request: HttpRequest) -> HttpResponse:
             earned=_sum_of(PAID, "recipient"),
             spent=_sum_of(PAID, "payer"),
         )
-        .get(pk=request.user.pk)
+        .get(pk=user_of(request).pk)
     )
     reviews = Review.objects.filter(reviewed=user).select_related("reviewer__profile")
     latest = [

@@ -11,10 +11,19 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts.models import CustomUser
 from jobs.models import Application, ApplicationStatus, Job, JobStatus, SavedJob
-from marketplace.api import ApiError, endpoint, money, page_response, paginate, stars, whole_number
+from marketplace.api import (
+    ApiError,
+    endpoint,
+    money,
+    page_response,
+    paginate,
+    stars,
+    user_of,
+    whole_number,
+)
 
 
-@endpoint()
+@endpoint
 def all_jobs(request: HttpRequest) -> HttpResponse:
     """List the open jobs, the newest first."""
     jobs = Job.objects.filter(status=JobStatus.OPEN).prefetch_related("applications")
@@ -47,11 +56,12 @@ def _person(user: CustomUser) -> dict[str, Any]:
     }
 
 
-@endpoint(login=True)
+@endpoint
 def saved_jobs(request: HttpRequest) -> HttpResponse:
     """List the jobs that the user has saved, the last saved first."""
+    user = user_of(request)
     saved = (
-        SavedJob.objects.filter(user=request.user)
+        SavedJob.objects.filter(user=user)
         .select_related("job")
         # "Only what the list shows": but Job.__init__ reads the status too.
         .only("created_at", "job__title", "job__budget", "job__client")
@@ -74,17 +84,18 @@ def saved_jobs(request: HttpRequest) -> HttpResponse:
                     "cover": cover.url if cover else None,
                     "client": {"name": job.client.full_name, "avatar": job.client.avatar},
                     "applications": job.application_count,
-                    "applied": job.applications.filter(applicant=request.user).exists(),
+                    "applied": job.applications.filter(applicant=user).exists(),
                 },
             }
         )
     return page_response(request, results, count)
 
 
-@endpoint(login=True)
+@endpoint
 def applications(request: HttpRequest) -> HttpResponse:
     """List the user's applications and those for the user's jobs, the newest first."""
-    mine = Application.objects.filter(Q(applicant=request.user) | Q(job__client=request.user))
+    user = user_of(request)
+    mine = Application.objects.filter(Q(applicant=user) | Q(job__client=user))
     page, count = paginate(request, mine.order_by("-created_at", "-id"))
     results = [
         {
@@ -107,7 +118,7 @@ def applications(request: HttpRequest) -> HttpResponse:
     return page_response(request, results, count, statuses=statuses)
 
 
-@endpoint()
+@endpoint
 def job_details(request: HttpRequest) -> HttpResponse:
     """Show the job that ``?id=`` names, with its pictures and who applied."""
     number = whole_number(request, "id")

@@ -21,6 +21,7 @@ from marketplace.api import (
     page_response,
     paginate_at_once,
     stars,
+    user_of,
     whole_number,
 )
 from rating.aggregates import average_rating, review_count
@@ -36,7 +37,7 @@ def _number_of(applications: QuerySet[Application], job: str) -> Coalesce:
 SHORTLISTED = Application.objects.filter(status=ApplicationStatus.SHORTLISTED)
 
 
-@endpoint()
+@endpoint
 def all_jobs(request: HttpRequest) -> HttpResponse:
     """List the open jobs, the newest first."""
     jobs = (
@@ -77,16 +78,17 @@ def _person(user: CustomUser, rating: float | None) -> dict[str, Any]:
     }
 
 
-@endpoint(login=True)
+@endpoint
 def saved_jobs(request: HttpRequest) -> HttpResponse:
     """List the jobs that the user has saved, the last saved first."""
+    user = user_of(request)
     saved = (
-        SavedJob.objects.filter(user=request.user)
+        SavedJob.objects.filter(user=user)
         .select_related("job__client__profile")
         .prefetch_related(Prefetch("job__pictures", to_attr="loaded_pictures"))
         .annotate(
             applications=_number_of(Application.objects.all(), "job"),
-            applied=Exists(Application.objects.filter(job=OuterRef("job"), applicant=request.user)),
+            applied=Exists(Application.objects.filter(job=OuterRef("job"), applicant=user)),
         )
         .order_by("-created_at", "-id")
     )
@@ -113,10 +115,11 @@ def _saved_row(row: Any) -> dict[str, Any]:
     }
 
 
-@endpoint(login=True)
+@endpoint
 def applications(request: HttpRequest) -> HttpResponse:
     """List the user's applications and those for the user's jobs, the newest first."""
-    mine = Application.objects.filter(Q(applicant=request.user) | Q(job__client=request.user))
+    user = user_of(request)
+    mine = Application.objects.filter(Q(applicant=user) | Q(job__client=user))
     by_status = dict(mine.order_by().values_list("status").annotate(Count("pk")))
     statuses = {status: by_status.get(status, 0) for status in ApplicationStatus.values}
     count = sum(by_status.values())
@@ -151,7 +154,7 @@ def _application_row(application: Any) -> dict[str, Any]:
     }
 
 
-@endpoint()
+@endpoint
 def job_details(request: HttpRequest) -> HttpResponse:
     """Show the job that ``?id=`` names, with its pictures and who applied."""
     number = whole_number(request, "id")

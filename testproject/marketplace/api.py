@@ -14,6 +14,8 @@ from django.db.models import Count, Model, QuerySet, Window
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.http import require_safe
 
+from accounts.models import CustomUser
+
 PAGE_SIZE = 20
 MAX_PAGE = 1_000_000
 
@@ -30,22 +32,24 @@ class ApiError(Exception):
         self.message = message
 
 
-def endpoint(*, login: bool = False) -> Callable[[View], Callable[..., HttpResponseBase]]:
-    """Return a decorator that makes a GET endpoint: errors are JSON, ``login`` is required."""
+def endpoint(view: View) -> Callable[..., HttpResponseBase]:
+    """Make a view an endpoint that answers GET alone, an :class:`ApiError` with its JSON."""
 
-    def decorate(view: View) -> Callable[..., HttpResponseBase]:
-        @wraps(view)
-        def answer(request: HttpRequest) -> HttpResponse:
-            try:
-                if login and not request.user.is_authenticated:
-                    raise ApiError(401, "Log in to see this.")
-                return view(request)
-            except ApiError as error:
-                return JsonResponse({"error": error.message}, status=error.status)
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            return view(request)
+        except ApiError as error:
+            return JsonResponse({"error": error.message}, status=error.status)
 
-        return require_safe(answer)
+    return require_safe(answer)
 
-    return decorate
+
+def user_of(request: HttpRequest) -> CustomUser:
+    """Return the logged-in user, loaded once for a request; ApiError 401 for a stranger."""
+    if not isinstance(request.user, CustomUser):
+        raise ApiError(401, "Log in to see this.")
+    return request.user
 
 
 def whole_number(request: HttpRequest, name: str, default: str = "", most: int = 2**31 - 1) -> int:
@@ -87,9 +91,9 @@ def paginate_at_once(request: HttpRequest, queryset: QuerySet[M]) -> tuple[Seque
 
     Only a page without rows, which has none to carry the number, takes a second query.
     """
-    rows = list(page_of(request, queryset.annotate(row_total=Window(Count("*")))))
+    rows: list[Any] = list(page_of(request, queryset.annotate(row_total=Window(Count("*")))))
     if rows:
-        return rows, rows[0].row_total  # type: ignore[attr-defined]  # annotated above
+        return rows, rows[0].row_total
     count = queryset.count()
     check_page(page_number(request), count)
     return rows, count

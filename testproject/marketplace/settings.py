@@ -82,6 +82,11 @@ if DATABASE_URL := os.environ.get("DATABASE_URL"):
     import dj_database_url
 
     DATABASES["default"] = dj_database_url.parse(DATABASE_URL)
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
+        # The extra ``mysql`` brings PyMySQL, which needs no compiler; Django asks for MySQLdb.
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
 
 if REDIS_URL := os.environ.get("REDIS_URL"):
     CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL}}

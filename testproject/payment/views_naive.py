@@ -9,16 +9,17 @@ from decimal import Decimal
 from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 
-from marketplace.api import endpoint, money, page_response, paginate
+from marketplace.api import endpoint, money, page_response, paginate, user_of
 from payment.models import Payment, PaymentStatus
 from payment.rows import payment_row
 
 
-@endpoint(login=True)
+@endpoint
 def payments(request: HttpRequest) -> HttpResponse:
     """List what the user has paid and received, the newest first, with both totals."""
+    user = user_of(request)
     mine = (
-        Payment.objects.filter(Q(payer=request.user) | Q(recipient=request.user))
+        Payment.objects.filter(Q(payer=user) | Q(recipient=user))
         .select_related(
             "job__industry", "job__client__wallet", "payer__wallet", "recipient__wallet"
         )
@@ -30,8 +31,8 @@ def payments(request: HttpRequest) -> HttpResponse:
         request,
         [payment_row(payment) for payment in page],
         count,
-        paid=money(_total(paid.filter(payer=request.user))),
-        received=money(_total(paid.filter(recipient=request.user))),
+        paid=money(_total(paid.filter(payer=user))),
+        received=money(_total(paid.filter(recipient=user))),
     )
 
 

@@ -3,15 +3,24 @@
 from django.db.models import Count, Q, Sum
 from django.http import HttpRequest, HttpResponse
 
-from marketplace.api import check_page, endpoint, money, page_number, page_of, page_response
+from marketplace.api import (
+    check_page,
+    endpoint,
+    money,
+    page_number,
+    page_of,
+    page_response,
+    user_of,
+)
 from payment.models import Payment, PaymentStatus
 from payment.rows import payment_row
 
 
-@endpoint(login=True)
+@endpoint
 def payments(request: HttpRequest) -> HttpResponse:
     """List what the user has paid and received, the newest first, with both totals."""
-    made, received = Q(payer=request.user), Q(recipient=request.user)
+    user = user_of(request)
+    made, received = Q(payer=user), Q(recipient=user)
     paid = Q(status=PaymentStatus.PAID)
     mine = Payment.objects.filter(made | received)
     totals = mine.aggregate(

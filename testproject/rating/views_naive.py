@@ -8,7 +8,7 @@ from marketplace.api import endpoint, page_response, paginate, stars
 from rating.models import Review
 
 
-@endpoint()
+@endpoint
 def reviews(request: HttpRequest) -> HttpResponse:
     """List all reviews, the newest first, with what others say of the reviewed."""
     page, count = paginate(request, Review.objects.order_by("-created_at", "-id"))

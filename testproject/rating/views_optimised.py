@@ -9,7 +9,7 @@ from rating.aggregates import average_rating, review_count
 from rating.models import Review
 
 
-@endpoint()
+@endpoint
 def reviews(request: HttpRequest) -> HttpResponse:
     """List all reviews, the newest first, with what others say of the reviewed."""
     newest = (

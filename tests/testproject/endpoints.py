@@ -30,7 +30,7 @@ def client_of(pk: int) -> Client:
 
 
 def ask(
-    client: Client, name: str, parameters: Mapping[str, object] | None = None
+    client: Client, name: str, parameters: Mapping[str, str | int] | None = None
 ) -> tuple[Answer, Answer]:
     """Return the answers of the naive and the optimised version of the endpoint."""
     answers = []

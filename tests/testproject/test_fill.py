@@ -42,3 +42,10 @@ def test_a_bad_scale_is_refused_before_anything_is_deleted() -> None:
     with pytest.raises(CommandError, match="--scale: scale must be above 0"):
         fill(scale=0, reset=True)
     assert CustomUser.objects.count() == 10
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_it_fills_the_database_that_is_named() -> None:
+    fill(scale=0.05, database="other")
+    assert CustomUser.objects.using("other").count() == 10
+    assert not CustomUser.objects.exists()

@@ -2,6 +2,7 @@
 
 import pytest
 from django.core.management import call_command
+from django.db.models import Model
 
 from accounts.models import OTP, CustomUser, Profile
 from django_querybudget import capture_queries
@@ -33,7 +34,9 @@ def test_the_migrations_are_complete() -> None:
         (Review, {"reviewed_id", "reviewer_id", "job_id", "created_at"}),
     ],
 )
-def test_the_columns_of_the_documented_indexes_are_there(model: type, columns: set[str]) -> None:
+def test_the_columns_of_the_documented_indexes_are_there(
+    model: type[Model], columns: set[str]
+) -> None:
     assert columns <= {field.column for field in model._meta.concrete_fields}
 
 

@@ -1,7 +1,7 @@
 """``manage.py demo``: what the naive endpoints cost, and what the optimised ones do."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -15,6 +15,15 @@ from marketplace.progress import progress_bar
 
 BUDGET = Budget(max_queries=3)
 WIDTH_IN_A_PIPE = 120
+WIDTH_WITH_ROOM = 100
+TITLES = (
+    "queries",
+    "distinct\nshapes",
+    "duplicate\nqueries",
+    "database\nms",
+    "response\nms",
+    "budget",
+)
 
 
 class Command(BaseCommand):
@@ -51,31 +60,31 @@ class Command(BaseCommand):
             raise CommandError("\n".join(problems), returncode=1)
 
     def _print(self, measurements: Sequence[Measurement], rounds: int) -> None:
-        console = Console(file=self.stdout)  # type: ignore[arg-type]  # it writes as a file does
+        console = Console(file=cast("TextIO", self.stdout))
         if not console.is_terminal:
-            console = Console(file=self.stdout, width=WIDTH_IN_A_PIPE)  # type: ignore[arg-type]
-        console.print(table_of(measurements))
+            console.width = WIDTH_IN_A_PIPE
+        console.print(table_of(measurements, roomy=console.width >= WIDTH_WITH_ROOM))
         console.print(
-            f"naive -> optimised; times are medians of {rounds} calls after a warm-up.",
+            f"naive -> optimised; each time is the median of the calls after a warm-up: {rounds}.",
             highlight=False,
         )
 
 
-def table_of(measurements: Sequence[Measurement]) -> Table:
+def table_of(measurements: Sequence[Measurement], *, roomy: bool) -> Table:
     """Return the table: a row for each endpoint, naive and optimised in each cell."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1 if roomy else 0))
     table.add_column("endpoint", no_wrap=True)
-    for title in ("queries", "shapes", "duplicates", "database ms", "response ms", "budget"):
-        table.add_column(title, justify="right")
-    table.add_column("within")
+    for title in TITLES:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("within", no_wrap=True)
     for each in measurements:
         table.add_row(
             f"/{each.name}",
             _both(each, lambda version: str(version.worst.count)),
             _both(each, lambda version: str(len(version.worst.by_fingerprint()))),
             _both(each, lambda version: str(version.worst.duplicate_count)),
-            _both(each, lambda version: f"{version.database_ms:.1f}"),
-            _both(each, lambda version: f"{version.response_ms:.1f}"),
+            _both(each, lambda version: _milliseconds(version.database_ms)),
+            _both(each, lambda version: _milliseconds(version.response_ms)),
             str(each.budget.max_queries),
             "yes" if each.within else "NO",
             style=None if each.within else "bold red",
@@ -84,4 +93,9 @@ def table_of(measurements: Sequence[Measurement]) -> Table:
 
 
 def _both(measurement: Measurement, cell: Callable[[Version], str]) -> str:
+    # An ASCII arrow: a pipe may lead to any encoding.
     return f"{cell(measurement.naive)} -> {cell(measurement.optimised)}"
+
+
+def _milliseconds(time: float) -> str:
+    return f"{time:.1f}" if time < 10 else f"{time:.0f}"

@@ -38,7 +38,7 @@ class Command(BaseCommand):
         elif sample_data.is_filled(using=database):
             self.stdout.write(
                 f"The database {database!r} has data already: nothing done. "
-                "Use --reset to delete it and fill again."
+                "fill --reset deletes it and fills again."
             )
             return
         with progress_bar("Filling") as progress:

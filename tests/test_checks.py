@@ -1,0 +1,59 @@
+"""What manage.py check says of wrong settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+
+OURS = "django_querybudget.middleware.QueryBudgetMiddleware"
+SECURITY = "django.middleware.security.SecurityMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+
+
+def run(**settings: Any) -> list[checks.CheckMessage]:
+    with override_settings(**settings):
+        return checks.run_checks(tags=["querybudget"])
+
+
+def test_the_testproject_is_clean() -> None:
+    assert checks.run_checks(tags=["querybudget"]) == []
+
+
+def test_a_bad_setting_is_an_error_with_an_id_and_a_hint() -> None:
+    [message] = run(QUERYBUDGET={"SAMPLE_RATE": 2})
+    assert isinstance(message, checks.Error)
+    assert message.id == "querybudget.E001"
+    assert message.msg == 'QUERYBUDGET["SAMPLE_RATE"] is 2.'
+    assert message.hint == (
+        "It accepts a number from 0 (no request is measured) to 1 (every request is)."
+    )
+
+
+def test_manage_py_check_fails_on_it() -> None:
+    with (
+        override_settings(QUERYBUDGET={"TYPO": 1}),
+        pytest.raises(SystemCheckError, match=r"querybudget.E001\) QUERYBUDGET\[\"TYPO\"\]"),
+    ):
+        call_command("check", tags=["querybudget"])
+
+
+def test_it_can_be_silenced() -> None:
+    with override_settings(QUERYBUDGET={"TYPO": 1}, SILENCED_SYSTEM_CHECKS=["querybudget.E001"]):
+        call_command("check", tags=["querybudget"])
+
+
+def test_middleware_above_ours_that_may_query_is_a_warning() -> None:
+    [message] = run(MIDDLEWARE=[SECURITY, SESSIONS, OURS])
+    assert (message.id, message.level) == ("querybudget.W001", checks.WARNING)
+    assert SESSIONS in message.msg
+    assert SECURITY not in message.msg
+
+
+@pytest.mark.parametrize("middleware", [[], [SESSIONS], [OURS, SESSIONS], [SECURITY, OURS]])
+def test_a_good_order_is_none(middleware: list[str]) -> None:
+    assert run(MIDDLEWARE=middleware) == []

@@ -1,0 +1,194 @@
+"""The database hook: on every connection, first, once, and without a trace on the host."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, connections
+
+from django_querybudget import capture_queries, hook
+from jobs.models import Industry
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+class Ear:
+    """A watcher that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, str | None]] = []
+
+    def before(self, sql: Any, params: Any, many: bool, connection: Any) -> None:
+        self.heard.append(("before", connection.alias, None))
+
+    def after(
+        self, sql: Any, params: Any, many: bool, connection: Any, error: BaseException | None
+    ) -> None:
+        self.heard.append(("after", connection.alias, error and type(error).__name__))
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    watcher = Ear()
+    hook.add_watcher(watcher)
+    yield watcher
+    hook.remove_watcher(watcher)
+
+
+def test_it_is_on_every_alias_before_any_query() -> None:
+    for database in connections.all():
+        assert [wrapper is hook.observe for wrapper in database.execute_wrappers].count(True) <= 1
+    with capture_queries():
+        for database in connections.all():
+            assert database.execute_wrappers[0] is hook.observe
+
+
+def test_it_is_installed_once_however_often_it_is_asked_for() -> None:
+    for _ in range(3):
+        hook.install_everywhere()
+        connection.ensure_connection()
+    assert connection.execute_wrappers.count(hook.observe) == 1
+
+
+def test_it_stands_at_index_0_and_sees_the_sql_before_others_rewrite_it() -> None:
+    def comment(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        return execute(f"{sql} /* traceparent */", *args)
+
+    with connection.execute_wrapper(comment), capture_queries() as log:
+        Industry.objects.count()
+    assert "traceparent" not in log.queries[0].sql
+
+
+def test_the_blind_pop_of_another_wrapper_never_takes_ours_away() -> None:
+    def other(execute: Callable[..., Any], *args: Any) -> Any:
+        return execute(*args)
+
+    connection.execute_wrappers.clear()
+    with connection.execute_wrapper(other):
+        hook.install_everywhere()
+    assert list(connection.execute_wrappers) == [hook.observe]
+
+
+def test_captures_that_end_in_another_order_are_removed_by_identity() -> None:
+    first, second = capture_queries(), capture_queries()
+    first_log = first.__enter__()
+    second_log = second.__enter__()
+    Industry.objects.count()
+    first.__exit__(None, None, None)
+    Industry.objects.count()
+    second.__exit__(None, None, None)
+    Industry.objects.count()
+    assert (first_log.count, second_log.count) == (1, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_opened_later_in_another_thread_is_seen() -> None:
+    counts = []
+
+    def work() -> None:
+        with capture_queries() as log:
+            Industry.objects.count()
+        counts.append(log.count)
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert counts == [1]
+
+
+def test_a_watcher_hears_of_every_statement_before_and_after(ear: Ear) -> None:
+    Industry.objects.count()
+    Industry.objects.using("other").count()
+    with pytest.raises(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("SELECT no_such_column")
+    assert ear.heard[:4] == [
+        ("before", "default", None),
+        ("after", "default", None),
+        ("before", "other", None),
+        ("after", "other", None),
+    ]
+    assert ear.heard[5][2] in {"OperationalError", "ProgrammingError"}
+
+
+def test_adding_a_watcher_twice_adds_it_once(ear: Ear) -> None:
+    hook.add_watcher(ear)
+    Industry.objects.count()
+    assert len(ear.heard) == 2
+
+
+def test_a_defect_of_ours_never_becomes_the_hosts(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    class BrokenWatcher:
+        before = after = broken
+
+    watcher = BrokenWatcher()
+    hook.add_watcher(watcher)  # type: ignore[arg-type]
+    hook.add_recorder(broken)
+    try:
+        with caplog.at_level(logging.ERROR, "django_querybudget"):
+            assert Industry.objects.count() == 0
+    finally:
+        hook.remove_watcher(watcher)  # type: ignore[arg-type]
+        hook.remove_recorder(broken)
+    assert "BrokenWatcher.broken" in caplog.text or "broken of" in caplog.text
+    assert "could not record a query" in caplog.text
+
+
+def test_one_broken_watcher_keeps_no_other_listener_from_hearing(ear: Ear) -> None:
+    class BrokenWatcher:
+        def before(self, *args: Any) -> None:
+            raise ZeroDivisionError
+
+        def after(self, *args: Any) -> None:
+            raise ZeroDivisionError
+
+    watcher = BrokenWatcher()
+    hook.remove_watcher(ear)
+    hook.add_watcher(watcher)
+    hook.add_watcher(ear)
+    try:
+        with capture_queries() as log:
+            Industry.objects.count()
+    finally:
+        hook.remove_watcher(watcher)
+    assert [moment for moment, *_ in ear.heard] == ["before", "after"]
+    assert log.count == 1
+
+
+def test_a_failed_query_is_not_kept_alive_by_our_frame() -> None:
+    try:
+        with capture_queries(), connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column")
+    except DatabaseError as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        [ours] = [frame for frame in frames if frame.f_code is hook.observe.__code__]
+        assert ours.f_locals["error"] is None
+
+
+def test_starting_django_with_the_app_opens_no_connection() -> None:
+    script = (
+        "import django; django.setup()\n"
+        "from django.db import connections\n"
+        "from django_querybudget import hook\n"
+        "assert all(c.connection is None for c in connections.all())\n"
+        "print('clean')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("clean", "")

@@ -1,0 +1,263 @@
+"""The line of the project's code: sync, async, template, serializer; never another's line."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.db import connections
+from django.template import engines
+from django.test import override_settings
+from rest_framework import serializers
+
+from django_querybudget import capture_queries, stacks
+from django_querybudget.records import QueryLog
+from django_querybudget.stacks import Origin, find_origin
+from jobs.models import Industry, Subcategory
+
+pytestmark = pytest.mark.django_db
+
+HERE = str(Path(__file__))
+
+
+def line_above() -> int:
+    """The number of the line above the one this is called on."""
+    frame = inspect.currentframe()
+    assert isinstance(frame, FrameType)
+    assert isinstance(frame.f_back, FrameType)
+    return frame.f_back.f_lineno - 1
+
+
+def only_origin(log: QueryLog) -> Origin:
+    [query] = log.queries
+    assert query.origin is not None
+    return query.origin
+
+
+def test_the_nearest_line_of_the_project_is_the_origin() -> None:
+    with capture_queries() as log:
+        Industry.objects.count()
+        line = line_above()
+    origin = only_origin(log)
+    assert (origin.filename, origin.line) == (HERE, line)
+    assert origin.function == "test_the_nearest_line_of_the_project_is_the_origin"
+
+
+def test_a_statement_over_several_lines_and_in_a_nested_function() -> None:
+    def inner() -> None:
+        list(
+            Industry.objects.filter(
+                name="x",
+            )
+        )
+
+    with capture_queries() as log:
+        inner()
+    origin = only_origin(log)
+    first = inner.__code__.co_firstlineno
+    assert first < origin.line <= first + 5
+    assert origin.function.endswith("nested_function.<locals>.inner")
+
+
+def test_frames_of_the_standard_library_are_not_the_caller() -> None:
+    from functools import cached_property, reduce
+
+    class Page:
+        @cached_property
+        def total(self) -> int:
+            return reduce(lambda total, _: total + Industry.objects.count(), [1], 0)
+
+    with capture_queries() as log:
+        Page().total  # noqa: B018
+    origin = only_origin(log)
+    assert (origin.filename, origin.function.rsplit(".", 1)[-1]) == (HERE, "<lambda>")
+
+
+def test_djangos_own_frames_are_not_the_caller() -> None:
+    with capture_queries() as log:
+        Paginator(Industry.objects.all(), 10).num_pages  # noqa: B018
+        line = line_above()
+    assert (only_origin(log).filename, only_origin(log).line) == (HERE, line)
+
+
+def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = "/srv/venv/lib/python3.13/site-packages/shop/models.py"
+    names: dict[str, Any] = {"find_origin": find_origin, "inspect": inspect}
+    code = "def lookup():\n    return find_origin(inspect.currentframe())\n"
+    exec(compile(code, library, "exec"), names)  # noqa: S102
+    raw = names["lookup"]()
+    assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
+    # A worker's thread that is all libraries: the nearest one that is not Django's.
+    monkeypatch.setitem(stacks._kind_of_file, HERE, stacks._INTERNAL)
+    frames = [frame.filename for frame in inspect.stack(0)]
+    for filename in set(frames) - {library, HERE}:
+        monkeypatch.setitem(stacks._kind_of_file, filename, stacks._INTERNAL)
+    origin = Origin.of(names["lookup"]())
+    assert origin is not None
+    assert (origin.filename, origin.line) == (library, 2)
+
+
+def test_no_frame_to_blame_is_none() -> None:
+    assert Origin.of(find_origin(None)) is None
+
+
+def test_an_origin_reads_as_a_place() -> None:
+    here = Path.cwd() / "shop" / "views.py"
+    origin = Origin(filename=str(here), line=12, function="listing")
+    assert str(origin) == "shop/views.py:12 in listing"
+    elsewhere = Origin(filename="/elsewhere/views.py", line=1, function="f", template="a.html:3")
+    assert str(elsewhere) == "a.html:3 (/elsewhere/views.py:1 in f)"
+
+
+# Templates.
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_templates_line_through_extends_and_include(debug: bool) -> None:
+    templates = {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": settings.TEMPLATES[0]["DIRS"],
+        "OPTIONS": {"debug": debug},
+    }
+    industry = Industry.objects.create(name="farming")
+    Subcategory.objects.create(industry=industry, name="milk")
+    with override_settings(TEMPLATES=[templates]):
+        template = engines["django"].get_template("industries.html")
+        with capture_queries() as log:
+            template.render({"industries": Industry.objects.all()})
+            line = line_above()
+    assert [query.origin.template for query in log if query.origin] == [
+        "industries.html:3",
+        "subcategories.html:3",
+    ]
+    assert {query.origin.line for query in log if query.origin} == {line}
+
+
+# Serializers.
+
+
+class SubcategorySerializer(serializers.ModelSerializer[Subcategory]):
+    industry = serializers.StringRelatedField()  # type: ignore[var-annotated]
+
+    class Meta:
+        model = Subcategory
+        fields = ("name", "industry")
+
+
+def test_a_serializers_field_is_named() -> None:
+    industry = Industry.objects.create(name="farming")
+    Subcategory.objects.create(industry=industry, name="milk")
+    subcategories = list(Subcategory.objects.all())
+    with capture_queries() as log:
+        SubcategorySerializer(subcategories, many=True).data  # noqa: B018
+        line = line_above()
+    origin = only_origin(log)
+    assert origin.serializer_field == "SubcategorySerializer.industry"
+    assert (origin.filename, origin.line) == (HERE, line)
+
+
+# Async code: the coroutine's frames are on no stack of the thread that queries.
+
+
+async def _closing(work: Any) -> Any:
+    try:
+        return await work
+    finally:
+        await sync_to_async(connections.close_all)()
+
+
+async def count_async() -> int:
+    await asyncio.sleep(0)
+    return await Industry.objects.acount()
+
+
+COUNT_ASYNC_LINE = inspect.getsourcelines(count_async)[1] + 2
+
+
+def run(work: Callable[[], Any]) -> QueryLog:
+    async def captured() -> QueryLog:
+        with capture_queries() as log:
+            await work()
+        return log
+
+    return asyncio.run(_closing(captured()))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_coroutines_line_is_found_from_its_task() -> None:
+    origin = only_origin(run(count_async))
+    assert (origin.filename, origin.line, origin.function) == (
+        HERE,
+        COUNT_ASYNC_LINE,
+        "count_async",
+    )
+
+
+async def first_of_gather() -> None:
+    await count_async()
+
+
+async def second_of_gather() -> None:
+    await Industry.objects.filter(name="second").aexists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_children_of_gather_are_told_apart() -> None:
+    async def work() -> None:
+        await asyncio.gather(first_of_gather(), second_of_gather(), first_of_gather())
+
+    functions = sorted(query.origin.function for query in run(work) if query.origin)
+    assert functions == ["count_async", "count_async", "second_of_gather"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_with_too_many_tasks_to_search_the_opening_task_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stacks, "MOST_TASKS_SEARCHED", 1)
+
+    async def work() -> None:
+        await asyncio.gather(first_of_gather(), second_of_gather())
+
+    assert {query.origin.filename for query in run(work) if query.origin} == {HERE}
+    assert not {"count_async"} & {query.origin.function for query in run(work) if query.origin}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_async_for_and_an_async_generators_own_line() -> None:
+    async def names() -> AsyncIterator[str]:
+        async for industry in Industry.objects.filter(name__gt=""):
+            yield industry.name
+
+    async def work() -> None:
+        [_ async for _ in names()]
+
+    origin = only_origin(run(work))
+    assert origin.function.endswith("names")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sync_code_on_a_worker_thread_has_its_own_line() -> None:
+    def in_thread() -> int:
+        return Industry.objects.count()
+
+    async def work() -> None:
+        await sync_to_async(in_thread)()
+
+    assert only_origin(run(work)).function.endswith("in_thread")
+
+
+def test_async_to_sync_and_back_finds_the_coroutine() -> None:
+    with capture_queries() as log:
+        async_to_sync(count_async)()
+    assert only_origin(log).function == "count_async"
