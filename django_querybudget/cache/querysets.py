@@ -8,11 +8,13 @@ How it gets in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.models import Model, Prefetch, QuerySet
@@ -119,17 +121,24 @@ class CachedQuerySetMixin:
             self._prefetch_done = True
 
     def iterator(self: Any, chunk_size: int | None = None) -> Iterator[Any]:
-        """Iterate from the cache; a miss streams from the database, and stores nothing."""
+        """Iterate from the cache; a miss streams from the database.
+
+        Rows that are more than one chunk (of 2,000 without ``chunk_size``) are not stored: to
+        store them, all of them would have to be held at once.
+        """
         if self._querybudget_unbuilt is not None:
             _build(self)
-        from_database = super().iterator(chunk_size)  # type: ignore[misc]
+        rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
-            return from_database  # type: ignore[no-any-return]
-        try:
-            question = _rows_question(self)
-        except CannotCache as reason:
-            return bypass(str(reason), lambda: from_database)  # type: ignore[no-any-return]
-        return iter(read_through(question, lambda: from_database, store=False))
+            return rows  # type: ignore[no-any-return]
+        return _streamed(self, rows, chunk_size or 2000)
+
+    async def aiterator(self: Any, chunk_size: int = 2000) -> AsyncIterator[Any]:
+        """As :meth:`iterator`, in async code."""
+        rows = await sync_to_async(self.iterator)(chunk_size)
+        while chunk := await sync_to_async(lambda: list(islice(rows, chunk_size)))():
+            for row in chunk:
+                yield row
 
     def count(self: Any) -> int:
         """As :meth:`QuerySet.count`, through the cache."""
@@ -158,6 +167,28 @@ class CachedQuerySetMixin:
         if self._querybudget_unbuilt is not None:
             _build(self)
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
+
+
+def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
+    streaming = False
+
+    def first_chunk() -> list[Any]:
+        nonlocal streaming
+        streaming = True
+        chunk = list(islice(rows, size + 1))
+        if len(chunk) > size and (fill := current_fill()) is not None:
+            fill.spoil("more than one chunk")
+        return chunk
+
+    try:
+        question = _rows_question(queryset)
+    except CannotCache as reason:
+        bypass(str(reason), list)
+        yield from rows
+        return
+    yield from read_through(question, first_chunk)
+    if streaming:
+        yield from rows
 
 
 def _unpickled(base: type[QuerySet[Any]]) -> QuerySet[Any]:

@@ -59,11 +59,8 @@ _REMEMBERED = 4096
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
-def read_through(question: Question, compute: Callable[[], Any], *, store: bool = True) -> Any:
-    """Return the answer, from the cache if it holds one that is still true, else ``compute()``.
-
-    With ``store`` False a miss stores nothing.
-    """
+def read_through(question: Question, compute: Callable[[], Any]) -> Any:
+    """Return the answer, from the cache if it holds one that is still true, else ``compute()``."""
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
             return bypass(reason, compute)
@@ -76,9 +73,6 @@ def read_through(question: Question, compute: Callable[[], Any], *, store: bool 
         stats.count("hits")
         return found
     stats.count("misses")
-    if not store:
-        stats.count_not_stored("iterator")
-        return compute()
     return _fill(question, compute, values, wanted)
 
 
