@@ -104,7 +104,7 @@ def test_what_the_function_reads_while_it_builds_counts(user: CustomUser) -> Non
 
 @pytest.mark.parametrize("argument", [[1], {"a": 1}, object(), CustomUser(), lambda: None], ids=str)
 def test_an_argument_that_is_in_no_key_is_named(argument: Any) -> None:
-    with pytest.raises(TypeError, match="argument 'status' of .*jobs_of"):
+    with pytest.raises(TypeError, match=r"argument 'status' of .*jobs_of"):
         jobs_of(1, status=argument)
 
 
