@@ -13,6 +13,8 @@ class QueryBudgetConfig(AppConfig):
 
     name = "django_querybudget"
     verbose_name = "Query budgets"
+    watches_writes = False
+    """Whether this process invalidates because the settings say so, not because of an import."""
 
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
@@ -22,3 +24,5 @@ class QueryBudgetConfig(AppConfig):
         if conf.CACHE.written() is not None:
             # Whoever only writes must invalidate, too.
             from . import cache  # noqa: F401, PLC0415
+
+            self.watches_writes = True

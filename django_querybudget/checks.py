@@ -94,7 +94,8 @@ def check_shared_cache(**_: Any) -> list[CheckMessage]:
 
 
 def _cache_without_settings() -> list[CheckMessage]:
-    if "django_querybudget.cache" not in sys.modules:
+    watching: Any = apps.get_app_config("django_querybudget")
+    if watching.watches_writes or "django_querybudget.cache" not in sys.modules:
         return []
     return [
         Warning(
