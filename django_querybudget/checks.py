@@ -10,6 +10,8 @@
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ===================  ============================================================
+
+:mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
 
 from __future__ import annotations
