@@ -7,6 +7,7 @@ import os
 from django.apps import AppConfig
 
 from . import hook
+from .conf import conf
 
 
 class QueryBudgetConfig(AppConfig):
@@ -14,6 +15,8 @@ class QueryBudgetConfig(AppConfig):
 
     name = "django_querybudget"
     verbose_name = "Query budgets"
+    watches_writes = False
+    """Whether this process invalidates because the settings say so, not because of an import."""
 
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
@@ -21,6 +24,11 @@ class QueryBudgetConfig(AppConfig):
         from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
+        if conf.CACHE.written() is not None:
+            # Whoever only writes must invalidate, too.
+            from . import cache  # noqa: F401, PLC0415
+
+            self.watches_writes = True
         if "QUERYBUDGET_SPOOL" in os.environ:
             # A worker of a test run that is under the ratchet, started anew (not forked).
             from .ratchet.collecting import start_from_environment  # noqa: PLC0415

@@ -253,6 +253,119 @@ class IndexesSettings(Section):
     """Whether models of packages in site-packages are checked, audited and advised on too."""
 
 
+def seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
+        raise ValueError
+    return float(value)
+
+
+def seconds_or_none(value: object) -> float | None:
+    return None if value is None else seconds(value)
+
+
+def nonempty_string(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def string_set(value: object) -> frozenset[str]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise TypeError
+    return frozenset(nonempty_string(item) for item in value)
+
+
+def string_lists(value: object) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {nonempty_string(key): tuple(sorted(string_set(item))) for key, item in value.items()}
+
+
+def replicas(value: object) -> Mapping[str, tuple[str, float]]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    parsed: dict[str, tuple[str, float]] = {}
+    for alias, options in value.items():
+        if not isinstance(options, Mapping) or set(options) != {"primary", "lag"}:
+            raise ValueError(f"{alias!r} needs exactly the keys 'primary' and 'lag'")
+        parsed[nonempty_string(alias)] = (
+            nonempty_string(options["primary"]),
+            seconds(options["lag"]),
+        )
+    return parsed
+
+
+class CacheSettings(Section):
+    """The keys of ``QUERYBUDGET["CACHE"]``.
+
+    That the section is there, even empty, makes every process of the project invalidate; without
+    it only those do that import :mod:`django_querybudget.cache`.
+    """
+
+    ALIAS = Setting(
+        default="default",
+        parse=nonempty_string,
+        accepts="the alias of a cache in CACHES",
+    )
+    """The cache that holds the tokens, and the entries of who names no other."""
+
+    TIMEOUT = Setting[float | None](
+        default=300.0,
+        parse=seconds_or_none,
+        accepts="a number of seconds, or None for no limit",
+    )
+    """How long an entry lives at most, where the call site says nothing; seconds."""
+
+    SCOPES = Setting[Mapping[str, tuple[str, ...]]](
+        default={},
+        parse=string_lists,
+        accepts='a dict of models and their fields: {"payment.Payment": ["payer", "recipient"]}',
+    )
+    """Fields by whose value a table's entries are told apart when a row is written."""
+
+    IGNORED_TABLES = Setting[frozenset[str]](
+        default=frozenset({"django_session"}),
+        parse=string_set,
+        accepts="a list of table names",
+    )
+    """Tables whose writes invalidate nothing, and whose rows are never cached."""
+
+    FUNCTIONS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts="a list of names of database functions that only depend on their arguments",
+    )
+    """Database functions of the project's own that may stand in a cached query."""
+
+    IN_FLIGHT_MARKS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether a tag is marked before its rows are written: one round trip per set of tables."""
+
+    MARK_TIMEOUT = Setting[float](
+        default=30.0,
+        parse=seconds,
+        accepts="a number of seconds",
+    )
+    """How long a mark of a process that died keeps its tags out of the cache; seconds."""
+
+    REPLICAS = Setting[Mapping[str, tuple[str, float]]](
+        default={},
+        parse=replicas,
+        accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
+    )
+    """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    CLOCK_SKEW = Setting[float](
+        default=1.0,
+        parse=seconds,
+        accepts="a number of seconds",
+    )
+    """How far apart the clocks of the machines may be; seconds."""
+
+
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
@@ -276,6 +389,8 @@ class QueryBudgetSettings(Section):
         ),
     )
     """The budgets of views; the most specific name wins, a decorator's budget before all."""
+
+    CACHE = CacheSettings()
 
     ENABLED = Setting(
         default=True,

@@ -93,9 +93,19 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
+# Each process of the project invalidates; a user's payments are told apart from another's.
+QUERYBUDGET: dict[str, Any] = {
+    "CACHE": {"SCOPES": {"payment.Payment": ["payer", "recipient"]}},
+}
+
 # A session in a cookie costs no query: what is counted is the view's own.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 AUTH_USER_MODEL = "accounts.CustomUser"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    # Of sessions that were begun with it: the demo's, for the cached endpoints.
+    "accounts.backends.CachedUserBackend",
+]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The demo has all 22 documented indexes, though a foreign key or a unique field gives 12 of them:
