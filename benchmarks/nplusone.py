@@ -49,8 +49,8 @@ Alarm = tuple[str, str]
 
 def set_up(tool: str) -> None:
     """Configure Django with the corpus' models and the tool under test, and fill the database."""
-    import django  # noqa: PLC0415
-    from django.conf import settings  # noqa: PLC0415
+    import django
+    from django.conf import settings
 
     apps = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"]
     settings.configure(
@@ -68,18 +68,18 @@ def set_up(tool: str) -> None:
         NPLUS1_DUPLICATE_QUERY_THRESHOLD=3,
     )
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    from tests.nplusone.data import fill  # noqa: PLC0415
+    from tests.nplusone.data import fill
 
     fill()
 
 
 @contextmanager
 def ours() -> Iterator[list[Alarm]]:
-    from django_querybudget import capture_queries  # noqa: PLC0415
-    from django_querybudget.nplusone import find_nplusone  # noqa: PLC0415
+    from django_querybudget import capture_queries
+    from django_querybudget.nplusone import find_nplusone
 
     alarms: list[Alarm] = []
     with capture_queries() as log:
@@ -91,8 +91,8 @@ def ours() -> Iterator[list[Alarm]]:
 
 @contextmanager
 def zeal() -> Iterator[list[Alarm]]:
-    from zeal import zeal_context  # noqa: PLC0415
-    from zeal.signals import nplusone_detected  # noqa: PLC0415
+    from zeal import zeal_context
+    from zeal.signals import nplusone_detected
 
     alarms: list[Alarm] = []
 
@@ -112,7 +112,7 @@ def zeal() -> Iterator[list[Alarm]]:
 
 @contextmanager
 def nplusone() -> Iterator[list[Alarm]]:
-    from nplusone.core.profiler import Profiler  # noqa: PLC0415
+    from nplusone.core.profiler import Profiler
 
     alarms: list[Alarm] = []
 
@@ -126,7 +126,7 @@ def nplusone() -> Iterator[list[Alarm]]:
 
 @contextmanager
 def django_nplus1() -> Iterator[list[Alarm]]:
-    from django_nplus1 import DetectionContext  # noqa: PLC0415
+    from django_nplus1 import DetectionContext
 
     alarms: list[Alarm] = []
 
@@ -150,7 +150,7 @@ WATCHES: dict[str, Callable[[], AbstractContextManager[list[Alarm]]]] = {
 
 @contextmanager
 def recording() -> Iterator[None]:
-    from django_querybudget import capture_queries  # noqa: PLC0415
+    from django_querybudget import capture_queries
 
     with capture_queries():
         yield
@@ -162,11 +162,11 @@ RECORDS: dict[str, Callable[[], AbstractContextManager[Any]]] = {"django-querybu
 
 def alarms_of(tool: str) -> dict[str, list[Alarm]]:
     """Run every case of the corpus under a tool."""
-    from asgiref.sync import async_to_sync  # noqa: PLC0415
-    from django.db import transaction  # noqa: PLC0415
+    from asgiref.sync import async_to_sync
+    from django.db import transaction
 
-    from tests.nplusone.cases_all import MODULES  # noqa: PLC0415
-    from tests.nplusone.corpus import CASES, Run  # noqa: PLC0415
+    from tests.nplusone.cases_all import MODULES
+    from tests.nplusone.corpus import CASES, Run
 
     assert MODULES
     found = {}
@@ -186,7 +186,7 @@ def alarms_of(tool: str) -> dict[str, list[Alarm]]:
 
 def seconds_of(tool: str) -> dict[str, float]:
     """Return the time of a clean page and of a loop of lazy loads under a tool."""
-    from tests.nplusone.models import Author, Book, Publisher  # noqa: PLC0415
+    from tests.nplusone.models import Author, Book, Publisher
 
     publisher = Publisher.objects.create(name="large")
     for number in range(LOADS):
@@ -287,7 +287,7 @@ def main() -> None:
     if options.tool:
         set_up(options.tool)
         if options.corpus:
-            from tests.nplusone.corpus import CASES  # noqa: PLC0415
+            from tests.nplusone.corpus import CASES
 
             alarms = alarms_of(options.tool)
             expected = {name: [each.relation for each in CASES[name].expected] for name in alarms}
