@@ -26,6 +26,7 @@ import sys
 import sysconfig
 from contextvars import ContextVar
 from dataclasses import dataclass
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
@@ -283,7 +284,24 @@ def _waiting_chain(thread_handler: FrameType) -> list[FrameType]:
             chain = _chain(task)
             if _waits(chain, waits_with):
                 return chain
-    return opening
+    # A task that has not come to wait yet stands on the stack of its loop's thread; and it may
+    # have come to wait by the time that has been looked at.
+    return _running_chain(waits_with) or (_chain(own) if own is not None else [])
+
+
+def _running_chain(task_context: object) -> list[FrameType]:
+    """Return the frames of the coroutine that runs, and is about to wait with ``task_context``."""
+    for top in sys._current_frames().values():
+        frame: FrameType | None = top
+        chain: list[FrameType] = []
+        while frame is not None:
+            if frame.f_code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+                chain.append(frame)
+            frame = frame.f_back
+        chain.reverse()
+        if _waits(chain, task_context):
+            return chain
+    return []
 
 
 def _chain(task: asyncio.Task[Any]) -> list[FrameType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -218,6 +219,29 @@ def test_the_children_of_gather_are_told_apart() -> None:
 
     functions = sorted(query.origin.function for query in run(work) if query.origin)
     assert functions == ["count_async", "count_async", "second_of_gather"]
+
+
+class Hasty(ThreadPoolExecutor):
+    """Ends the work before the coroutine that handed it over comes to wait for it."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        future = super().submit(*args, **kwargs)
+        wait([future])
+        return future
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_coroutine_that_has_not_come_to_wait_yet_is_found_on_its_loops_stack() -> None:
+    async def hands_over(hasty: Hasty) -> None:
+        await sync_to_async(Industry.objects.count, thread_sensitive=False, executor=hasty)()
+        await sync_to_async(connections.close_all, thread_sensitive=False, executor=hasty)()
+
+    async def work() -> None:
+        with Hasty(1) as hasty:
+            await asyncio.gather(hands_over(hasty))
+
+    functions = [query.origin.function for query in run(work) if query.origin]
+    assert [function.rpartition(".")[2] for function in functions] == ["hands_over"]
 
 
 @pytest.mark.django_db(transaction=True)
