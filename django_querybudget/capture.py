@@ -33,10 +33,11 @@ class Recording:
     """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
 
     ``using`` is as in :class:`capture_queries`; without ``origins`` no stack is walked, and the
-    records have no origin. ``threshold`` is how many repeats are an N+1; the setting's if it is
-    None. A scope that is suspended (a generator between two values, a stream
-    between two chunks) leaves its recording and enters it again, so that what its consumer queries
-    meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
+    records have no origin. ``causes`` is whether the stack is read when a shape repeats, so that the
+    cause of an N+1 can be named; by default, unless the setting says "off". ``threshold`` is how many
+    repeats are an N+1; the setting's if it is None. A scope that is suspended (a generator between
+    two values, a stream between two chunks) leaves its recording and enters it again, so that what
+    its consumer queries meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
     copies of the context, and none of them holds the log. Not to be entered twice at the same time.
     """
 
@@ -49,9 +50,12 @@ class Recording:
         *,
         origins: bool = True,
         threshold: int | None = None,
+        causes: bool | None = None,
     ) -> None:
         self.log = QueryLog()
-        if origins and (threshold is not None or conf.NPLUSONE != "off"):
+        if causes is None:
+            causes = conf.NPLUSONE != "off"
+        if origins and (threshold is not None or causes):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD)
         self._outer_task: asyncio.Task[Any] | None = None
         self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)

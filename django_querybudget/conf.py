@@ -180,10 +180,10 @@ def number_of_repeats(value: object) -> int:
     return value
 
 
-def reaction(value: object) -> str:
-    if value not in ("raise", "warn", "log", "off"):
+def reaction(value: object) -> str | None:
+    if value not in (None, "raise", "warn", "log", "off"):
         raise ValueError
-    return str(value)
+    return None if value is None else str(value)
 
 
 def patterns(value: object) -> tuple[str, ...]:
@@ -416,10 +416,10 @@ class QueryBudgetSettings(Section):
     )
     """Requests that are not measured: health checks, static files."""
 
-    NPLUSONE = Setting[str](
-        default="log",
+    NPLUSONE = Setting[str | None](
+        default=None,
         parse=reaction,
-        accepts='"raise", "warn", "log" or "off"',
+        accepts='"raise", "warn", "log", "off", or None (log in tests and with DEBUG, else off)',
     )
     """What becomes of an N+1 that a measured view or a test has; "off" reads no stack for it."""
 

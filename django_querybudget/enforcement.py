@@ -17,7 +17,7 @@ from .exceptions import (
 )
 from .reports import QueryReport
 
-__all__ = ["enforce", "enforce_nplusone", "in_tests", "policy"]
+__all__ = ["enforce", "enforce_nplusone", "in_tests", "nplusone_policy", "policy"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -33,6 +33,14 @@ def policy(on_exceed: str | None) -> str:
     A developer and a test suite are told at once, by an exception; a visitor is not to suffer.
     """
     return on_exceed or conf.ON_EXCEED or ("raise" if settings.DEBUG or in_tests() else "log")
+
+
+def nplusone_policy() -> str:
+    """Return the setting for N+1 queries, or what the place suggests.
+
+    To look for causes costs a few hundredths of each request: visitors do not pay for it unasked.
+    """
+    return conf.NPLUSONE or ("log" if settings.DEBUG or in_tests() else "off")
 
 
 def enforce(

@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from .capture import Recording
 from .conf import conf
-from .enforcement import enforce, enforce_nplusone, in_tests
+from .enforcement import enforce, enforce_nplusone, in_tests, nplusone_policy
 from .reporters import tell, tell_async
 from .reports import QueryReport
 from .view_budgets import Declared, view_budget
@@ -51,7 +51,7 @@ class QueryBudgetMiddleware:
         get_response = cast("Callable[[HttpRequest], HttpResponseBase]", self.get_response)
         if not _is_measured(request):
             return get_response(request)
-        recording = Recording(origins=conf.ORIGINS)
+        recording = _recording()
         with recording, _measuring(request, recording):
             response = get_response(request)
         if is_streamed(response):
@@ -69,7 +69,7 @@ class QueryBudgetMiddleware:
         )
         if not _is_measured(request):
             return await get_response(request)
-        recording = Recording(origins=conf.ORIGINS)
+        recording = _recording()
         with recording, _measuring(request, recording):
             response = await get_response(request)
         if is_streamed(response):
@@ -80,6 +80,10 @@ class QueryBudgetMiddleware:
         await tell_async(report, request, response)
         _enforce(report, declared)
         return response
+
+
+def _recording() -> Recording:
+    return Recording(origins=conf.ORIGINS, causes=nplusone_policy() != "off")
 
 
 def _is_measured(request: HttpRequest) -> bool:
@@ -147,7 +151,7 @@ def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool =
     in_flight = in_flight or (report.streaming and not in_tests())
     if declared is not None:
         enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
-    enforce_nplusone(report, conf.NPLUSONE, in_flight=in_flight, logged=True)
+    enforce_nplusone(report, nplusone_policy(), in_flight=in_flight, logged=True)
 
 
 def _report(

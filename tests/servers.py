@@ -367,7 +367,8 @@ def _process(pid: int, created: float) -> psutil.Process | None:
     """Return the process, unless it has ended and its number is another's now."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        if abs(process.create_time() - created) < 1:
+        # Within seconds: the time is told from that of the boot, which the clock may move.
+        if abs(process.create_time() - created) < 10:
             return process
     return None
 

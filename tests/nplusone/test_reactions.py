@@ -10,12 +10,18 @@ import pytest
 from django.core.checks import run_checks
 from django.test import Client, override_settings
 
-from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
+from django_querybudget import (
+    NPlusOneError,
+    QueryBudgetExceeded,
+    capture_queries,
+    enforcement,
+    query_budget,
+)
 from django_querybudget.exceptions import NPlusOneWarning
 from django_querybudget.nplusone import find_nplusone
 from django_querybudget.records import QueryLog
 from django_querybudget.reports import QueryReport
-from django_querybudget.signals import nplusone_found
+from django_querybudget.signals import nplusone_found, queries_measured
 from django_querybudget.testing import assert_max_queries
 
 from .data import fill
@@ -48,6 +54,24 @@ def test_by_default_it_is_logged_once(client: Client, caplog: pytest.LogCaptureF
     assert "6 queries load Book.author row by row" in text
     assert 'Book.objects.select_related("author")' in text
     assert "(saves 6 queries)" in text
+
+
+def test_in_production_no_visitor_pays_for_it_unasked(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enforcement, "in_tests", lambda: False)
+    reports: list[QueryReport] = []
+
+    def listen(report: QueryReport, **kwargs: Any) -> None:
+        reports.append(report)
+
+    queries_measured.connect(listen)
+    client.get("/naive")
+    with setting(NPLUSONE="log"):
+        client.get("/naive")
+    queries_measured.disconnect(listen)
+    assert [report.log.evidence is None for report in reports] == [True, False]
+    assert caplog.text.count("row by row") == 1
 
 
 def test_raise(client: Client) -> None:
