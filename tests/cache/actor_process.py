@@ -1,0 +1,99 @@
+"""The inside of an actor: see :mod:`tests.cache.actors`. Imported once, by the fork server."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import django
+from django.conf import settings
+
+if not django.apps.apps.ready:
+    django.setup()
+
+from django.core.cache import caches
+from django.db import connections
+from django.db.backends.signals import connection_created
+
+from tests.cache import programs
+
+_pipe: Any = None
+_stepping = False
+
+
+def step(what: str) -> None:
+    """Stop before ``what``, until the test says go."""
+    if _stepping:
+        _pipe.send(("at", what))
+        _pipe.recv()
+
+
+def begun() -> None:
+    """Say that a read begins now."""
+    if _stepping:
+        _pipe.send(("begun", None))
+
+
+def serve(pipe: Any, setup: dict[str, Any]) -> None:
+    """Be an actor: run the programs that the test asks for, until it closes the pipe."""
+    global _pipe, _stepping
+    _pipe = pipe
+    _configure(setup)
+    programs.on_begun = begun
+    while True:
+        try:
+            how, name, arguments = pipe.recv()
+        except EOFError:
+            return
+        _stepping = how == "step"
+        step("start")
+        try:
+            answer = ("done", getattr(programs, name)(setup["alias"], *arguments))
+        except Exception:
+            answer = ("failed", traceback.format_exc())
+        _stepping = False
+        pipe.send(answer)
+
+
+def _configure(setup: dict[str, Any]) -> None:
+    """Point Django at the suite's test databases and servers, with the stops put in."""
+    alias = setup["alias"]
+    connections.settings[alias].update(setup["database"])
+    settings.QUERYBUDGET = setup["querybudget"]
+    caches.settings.update(setup["caches"])
+    for options in caches.settings.values():
+        if "django_redis" in options["BACKEND"]:
+            pool = {"connection_class": _stopping_connection(options["LOCATION"])}
+            options["OPTIONS"] = {"CONNECTION_POOL_KWARGS": pool}
+    connection_created.connect(_put_stops, weak=False)
+
+
+def _put_stops(connection: Any, **_: Any) -> None:
+    if any(wrapper is _stop_at_statement for wrapper in connection.execute_wrappers):
+        return
+    connection.execute_wrappers.append(_stop_at_statement)
+    commit = connection._commit
+
+    def stop_and_commit() -> None:
+        step("COMMIT")
+        commit()
+
+    connection._commit = stop_and_commit
+
+
+def _stop_at_statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+    step(str(sql).split(None, 1)[0])
+    return execute(sql, params, many, context)
+
+
+def _stopping_connection(url: str) -> type:
+    from redis.connection import Connection, UnixDomainSocketConnection
+
+    base = UnixDomainSocketConnection if url.startswith("unix") else Connection
+
+    class StoppingConnection(base):  # type: ignore[misc, valid-type]
+        def send_command(self, *args: Any, **kwargs: Any) -> Any:
+            step(f"redis {args[0]}")
+            return super().send_command(*args, **kwargs)
+
+    return StoppingConnection

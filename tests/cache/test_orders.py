@@ -1,0 +1,193 @@
+"""All orders of a read and a write through two processes, step by step; R1 to R13 are among them.
+
+See :mod:`tests.cache.actors`. After each order, every process reads through the cache what the
+database says; and a read that began after the write had returned has seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+
+from tests.cache import programs, world
+from tests.cache.actors import Actor, explore, started
+
+MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
+
+
+def querybudget(**cache: Any) -> dict[str, Any]:
+    scopes = settings.QUERYBUDGET["CACHE"]["SCOPES"]
+    return {
+        "CACHE": {"ALIAS": "redis", "SCOPES": scopes, "MARK_TIMEOUT": MARK_TIMEOUT, **cache}
+    }
+
+
+@dataclass
+class Stage:
+    """A database with its rows, an empty Redis, and actors on both."""
+
+    alias: str
+    isolation: str
+    redis: redis.Redis
+    actors: list[Actor] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+
+    def actor(self, name: str, **cache: Any) -> Actor:
+        """Return an actor that is yet to be started."""
+        connection = connections[self.alias]
+        database: dict[str, Any] = {"NAME": str(connection.settings_dict["NAME"])}
+        if self.isolation == "repeatable read":
+            database["OPTIONS"] = {"isolation_level": repeatable_read(connection.vendor)}
+        setup = {
+            "alias": self.alias,
+            "database": database,
+            "caches": {"redis": dict(settings.CACHES["redis"])},
+            "querybudget": querybudget(**cache),
+        }
+        return Actor(name, setup)
+
+    def reset(self) -> None:
+        """Make the rows and the cache what they were, past the library."""
+        for pk in (1, 2, 3):
+            programs._execute(
+                self.alias, "UPDATE payment_payment SET amount = %s WHERE id = %s", [5 * pk, pk]
+            )
+        self.redis.flushdb()
+
+    def true(self, form: str) -> Decimal:
+        return programs.read_the_database(self.alias, form)[0]
+
+
+def repeatable_read(vendor: str) -> Any:
+    if vendor == "postgresql":
+        from psycopg import IsolationLevel
+
+        return IsolationLevel.REPEATABLE_READ
+    return "repeatable read"
+
+
+ON_EACH_DATABASE = [
+    pytest.param(
+        alias,
+        isolation,
+        id=f"{alias}-{isolation.replace(' ', '-')}",
+        marks=pytest.mark.django_db(transaction=True, databases=[alias]),
+    )
+    for alias, isolation in [
+        ("default", "serializable"),
+        ("postgres", "read committed"),
+        ("postgres", "repeatable read"),
+        ("mariadb", "read committed"),
+        ("mariadb", "repeatable read"),
+    ]
+]
+
+
+@pytest.fixture
+def stage(alias: str, isolation: str, redis_url: str, db: None) -> Iterator[Stage]:
+    del db
+    if connections[alias].vendor == "sqlite":
+        programs._execute(alias, "PRAGMA journal_mode = WAL")
+    world.fill(alias)
+    with redis.Redis.from_url(redis_url) as client:
+        yield Stage(alias, isolation, client)
+
+
+def run_all_orders(
+    stage: Stage,
+    reader: tuple[str, str],
+    *writes: tuple[Any, ...],
+    warm: bool = False,
+    switches: int | None = None,
+    snapshots: bool = False,
+) -> int:
+    """Explore a reader and writers; fail on the first order after which anyone reads the past.
+
+    ``snapshots``: the reader's own answers may be of its transaction's snapshot.
+    """
+    program, form = reader
+    readers = [stage.actor("reader")]
+    writers = [stage.actor(f"writer{number}") for number, _ in enumerate(writes, start=1)]
+    begun_late: list[bool] = []
+    readers[0].on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
+        all(writer.state == "idle" and writer.result != "not yet" for writer in writers)
+    )
+
+    def reset() -> None:
+        stage.reset()
+        if warm:
+            readers[0].run("read", form)
+        begun_late.clear()
+        for writer in writers:
+            writer.state = "idle"
+
+    def check(order: list[str]) -> None:
+        true = stage.true(form)
+        for seen, late in zip(readers[0].result, begun_late, strict=True):
+            assert snapshots or not late or seen == true, (
+                f"a read begun after the write had returned saw {seen}, not {true}:\n"
+                + "\n".join(order)
+            )
+        for actor in [*readers, *writers, *readers]:
+            seen = actor.run("read", form)[0]
+            assert seen == true, (
+                f"{actor.name} read {seen}, not {true}, after\n" + "\n".join(order)
+            )
+
+    with ExitStack() as stack:
+        stack.enter_context(started(*readers, *writers))
+        for actor in [*readers, *writers]:
+            actor.run("open_connections")
+        plan = {readers[0].name: reader}
+        plan |= {actor.name: write for actor, write in zip(writers, writes, strict=True)}
+        return explore(
+            [*readers, *writers], plan, reset=reset, check=check, switches=switches
+        )
+
+
+WRITES = [
+    "save",
+    "update",
+    "raw",
+    "save_in_atomic",
+    "write_twice_in_atomic",
+    "write_after_a_savepoint_rolled_back",
+    "write_before_a_savepoint_rolled_back",
+    "write_in_a_savepoint",
+    "roll_back",
+    "write_and_read_in_atomic",
+    "write_manually",
+    "write_in_raw_transaction",
+    "roll_back_in_raw_transaction",
+    "write_and_read_on_commit",
+    "write_in_commit_hook",
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_no_order_of_a_read_and_a_write_leaves_the_past(
+    stage: Stage, write: str, record_property: Any
+) -> None:
+    orders = run_all_orders(stage, ("read_twice", "key"), (write, 1, 1000), switches=3)
+    assert orders > 20
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("form", ["key", "scope", "table"])
+@pytest.mark.parametrize("write", ["save", "update", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_no_order_leaves_the_past_under_any_form_of_tags(
+    stage: Stage, write: str, form: str, record_property: Any
+) -> None:
+    orders = run_all_orders(stage, ("read", form), (write, 1, 1000))
+    orders += run_all_orders(stage, ("read_twice", form), (write, 1, 1000), warm=True)
+    record_property("orders", orders)
