@@ -14,6 +14,8 @@ if not django.apps.apps.ready:
 from django.core.cache import caches
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.utils.module_loading import import_string
+from redis.connection import AbstractConnection
 
 from tests.cache import programs
 
@@ -38,7 +40,7 @@ def serve(pipe: Any, setup: dict[str, Any]) -> None:
     """Be an actor: run the programs that the test asks for, until it closes the pipe."""
     global _pipe, _stepping
     _pipe = pipe
-    _configure(setup)
+    configure(setup)
     programs.on_begun = begun
     while True:
         try:
@@ -55,17 +57,17 @@ def serve(pipe: Any, setup: dict[str, Any]) -> None:
         pipe.send(answer)
 
 
-def _configure(setup: dict[str, Any]) -> None:
+def configure(setup: dict[str, Any], *, with_stops: bool = True) -> None:
     """Point Django at the suite's test databases and servers, with the stops put in."""
     alias = setup["alias"]
     connections.settings[alias].update(setup["database"])
     settings.QUERYBUDGET = setup["querybudget"]
     caches.settings.update(setup["caches"])
-    for options in caches.settings.values():
-        if "django_redis" in options["BACKEND"]:
-            pool = {"connection_class": _stopping_connection(options["LOCATION"])}
-            options["OPTIONS"] = {"CONNECTION_POOL_KWARGS": pool}
-    connection_created.connect(_put_stops, weak=False)
+    if dotted := setup.get("cached"):
+        programs.cached = import_string(dotted)
+    if with_stops:
+        connection_created.connect(_put_stops, weak=False)
+        _stop_at_round_trips()
 
 
 def _put_stops(connection: Any, **_: Any) -> None:
@@ -86,14 +88,13 @@ def _stop_at_statement(execute: Any, sql: Any, params: Any, many: bool, context:
     return execute(sql, params, many, context)
 
 
-def _stopping_connection(url: str) -> type:
-    from redis.connection import Connection, UnixDomainSocketConnection
+def _stop_at_round_trips() -> None:
+    """Stop before each round trip to Redis, whoever makes it."""
+    send = AbstractConnection.send_packed_command
 
-    base = UnixDomainSocketConnection if url.startswith("unix") else Connection
+    def stop_and_send(self: Any, command: Any, check_health: bool = True) -> None:
+        packed = command if isinstance(command, bytes) else b"".join(command)
+        step(f"redis {packed.split(maxsplit=3)[2].decode()}")
+        send(self, command, check_health)
 
-    class StoppingConnection(base):  # type: ignore[misc, valid-type]
-        def send_command(self, *args: Any, **kwargs: Any) -> Any:
-            step(f"redis {args[0]}")
-            return super().send_command(*args, **kwargs)
-
-    return StoppingConnection
+    AbstractConnection.send_packed_command = stop_and_send

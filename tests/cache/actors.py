@@ -18,8 +18,8 @@ from typing import Any
 PATIENCE = 60.0  # seconds: an actor that is silent for so long has a defect
 BLOCKED = 0.3  # seconds: an actor that is silent for so long waits for a lock of another's
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.cache.actor_process"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.cache.actor_process"])
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Actor:
     def start(self) -> None:
         from tests.cache import actor_process
 
-        self.pipe, theirs = _context.Pipe()
-        self.process = _context.Process(
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(
             target=actor_process.serve, args=(theirs, self.setup), daemon=True
         )
         self.process.start()
@@ -114,9 +114,6 @@ def started(*actors: Actor) -> Iterator[None]:
     finally:
         for actor in actors:
             actor.stop()
-
-
-Programs = dict[str, tuple[Any, ...]]
 
 
 def explore(

@@ -6,16 +6,22 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import QuerySet, Sum
 
-from django_querybudget.cache import cached_queryset
 from jobs.models import Industry
 from payment.models import Payment
 
 
 def on_begun() -> None:
     """Replaced by the actor: a read begins."""
+
+
+def cached(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Read through the library under test; replaced where that is a peer."""
+    from django_querybudget.cache import cached_queryset
+
+    return cached_queryset(queryset, 600)
 
 
 def _by_key(rows: QuerySet[Payment]) -> Decimal:
@@ -40,7 +46,7 @@ FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
 
 def read(alias: str, form: str) -> list[Decimal]:
     on_begun()
-    return [FORMS[form](cached_queryset(Payment.objects.using(alias), 600))]
+    return [FORMS[form](cached(Payment.objects.using(alias)))]
 
 
 def read_twice(alias: str, form: str) -> list[Decimal]:
@@ -171,7 +177,7 @@ def write_and_read_in_atomic(alias: str, pk: int, amount: int) -> None:
     """Read the uncommitted write through the cache, which must keep it to itself."""
     with transaction.atomic(using=alias):
         update(alias, pk, amount)
-        rows = cached_queryset(Payment.objects.using(alias), 600)
+        rows = cached(Payment.objects.using(alias))
         assert all(FORMS[form](rows) == FORMS[form](Payment.objects.using(alias)) for form in FORMS)
 
 
@@ -216,6 +222,22 @@ def write_in_commit_hook(alias: str, pk: int, amount: int) -> None:
     with transaction.atomic(using=alias):
         Industry.objects.using(alias).filter(pk=1).update(name="art")
         transaction.on_commit(lambda: update(alias, pk, amount), using=alias)
+
+
+def write_after_a_failed_entry(alias: str, pk: int, amount: int) -> None:
+    """R13: the database could not be reached when a transaction was to begin."""
+    connection = connections[alias]
+    where = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(HOST="/nowhere", NAME="/nowhere/database")
+    try:
+        with transaction.atomic(using=alias):
+            raise AssertionError("there is no database at /nowhere")
+    except Error:
+        pass
+    finally:
+        connection.settings_dict.update(where)
+    update(alias, pk, amount)
 
 
 def open_connections(alias: str) -> None:

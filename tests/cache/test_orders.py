@@ -6,6 +6,7 @@ database says; and a read that began after the write had returned has seen it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,9 +19,16 @@ from django.conf import settings
 from django.db import connections
 
 from tests.cache import programs, world
-from tests.cache.actors import Actor, explore, started
+from tests.cache.actors import PATIENCE, Actor, explore, started
+from tests.cache.races import RACES, Race
 
+# How often a process is put aside while it could go on. Every defect that was planted is found
+# with two; all orders of the shorter programs are run below.
+SWITCHES = 3
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
+
+
+SHORT_MARKS = {"MARK_TIMEOUT": 0.4}
 
 
 def querybudget(**cache: Any) -> dict[str, Any]:
@@ -153,32 +161,29 @@ def run_all_orders(
         )
 
 
-WRITES = [
-    "save",
-    "update",
-    "raw",
-    "save_in_atomic",
-    "write_twice_in_atomic",
-    "write_after_a_savepoint_rolled_back",
-    "write_before_a_savepoint_rolled_back",
-    "write_in_a_savepoint",
-    "roll_back",
-    "write_and_read_in_atomic",
-    "write_manually",
-    "write_in_raw_transaction",
-    "roll_back_in_raw_transaction",
-    "write_and_read_on_commit",
-    "write_in_commit_hook",
-]
+VENDORS = {"default": "sqlite", "postgres": "postgresql", "mariadb": "mysql"}
 
 
-@pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
-def test_no_order_of_a_read_and_a_write_leaves_the_past(
-    stage: Stage, write: str, record_property: Any
-) -> None:
-    orders = run_all_orders(stage, ("read_twice", "key"), (write, 1, 1000), switches=3)
-    assert orders > 20
+@pytest.mark.parametrize(
+    ("alias", "isolation", "race"),
+    [
+        pytest.param(*where.values, race, marks=where.marks, id=f"{name}-{where.id}")
+        for name, race in RACES.items()
+        for where in ON_EACH_DATABASE
+        if VENDORS[str(where.values[0])] in race.vendors
+    ],
+)
+def test_race(stage: Stage, race: Race, record_property: Any) -> None:
+    """R1 to R10 and R13, by their names in the test's id."""
+    orders = run_all_orders(
+        stage,
+        (race.reader, "key"),
+        (race.write, 1, 1000),
+        warm=race.warm,
+        snapshots=race.snapshot,
+        switches=SWITCHES,
+    )
+    assert orders > 10
     record_property("orders", orders)
 
 
@@ -191,3 +196,91 @@ def test_no_order_leaves_the_past_under_any_form_of_tags(
     orders = run_all_orders(stage, ("read", form), (write, 1, 1000))
     orders += run_all_orders(stage, ("read_twice", form), (write, 1, 1000), warm=True)
     record_property("orders", orders)
+
+
+@pytest.mark.parametrize("second", ["save", "update_in_atomic", "roll_back"])
+@pytest.mark.parametrize("first", ["save", "update_in_atomic", "write_in_commit_hook"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_no_order_of_two_writers_leaves_the_past(
+    stage: Stage, first: str, second: str, record_property: Any
+) -> None:
+    orders = run_all_orders(
+        stage, ("read", "table"), (first, 1, 1000), (second, 2, 2000), switches=2
+    )
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("form", ["key", "table"])
+@pytest.mark.parametrize("write", ["save", "update", "update_in_atomic", "save_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_r11_a_writer_killed_at_any_step_leaves_nothing_old(
+    stage: Stage, write: str, form: str
+) -> None:
+    """Once the marks of the dead are over; until then readers ask the database."""
+    reader, writer = stage.actor("reader", **SHORT_MARKS), stage.actor("writer", **SHORT_MARKS)
+    steps = ["start"]
+    with started(reader, writer):
+        reader.run("open_connections")
+        while not steps[-1].startswith("done"):
+            kill_at = len(steps)
+            stage.reset()
+            reader.run("read", form)
+            writer.run("open_connections")
+            writer.begin(write, 1, 1000)
+            for _ in range(kill_at):
+                writer.go()
+                if writer.state == "idle":
+                    break
+            if writer.state == "idle":
+                steps.append("done")
+                break
+            steps.append(writer.at)
+            writer.die()
+            writer.start()
+            reader.run("read", form)
+            time.sleep(SHORT_MARKS["MARK_TIMEOUT"] * 1.5)
+            for actor in (reader, writer, reader):
+                seen, true = actor.run("read", form)[0], stage.true(form)
+                assert seen == true, f"{actor.name} read {seen}, not {true}, died at {steps[-1]}"
+    assert len(steps) > 3, steps
+
+
+@pytest.mark.parametrize("loser", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_r12_of_two_writers_one_dies(stage: Stage, loser: str) -> None:
+    """The survivor's renewal must not erase the mark of the other, who may have committed."""
+    reader, dying, living = (stage.actor(name, **SHORT_MARKS) for name in ("r", "dying", "living"))
+    with started(reader, dying, living):
+        for actor in (reader, living):
+            actor.run("open_connections")
+        for before in range(1, 6):  # steps of the dying one before the living one begins
+            for between in range(5):  # its steps before the living one goes on
+                stage.reset()
+                reader.run("read", "table")
+                dying.run("open_connections")
+                dying.begin(loser, 1, 1000)
+                living.begin("update_in_atomic", 2, 2000)
+                _go(dying, before)
+                _go(living, 2)
+                _go(dying, between)
+                if dying.state == "stopped":
+                    dying.die()
+                    dying.start()
+                _go(living, 99)
+                assert living.state == "idle"
+                reader.run("read", "table")
+                time.sleep(SHORT_MARKS["MARK_TIMEOUT"] * 1.5)
+                for actor in (reader, living, dying):
+                    seen, true = actor.run("read", "table")[0], stage.true("table")
+                    assert seen == true, (actor.name, seen, true, before, between)
+
+
+def _go(actor: Actor, steps: int) -> None:
+    for _ in range(steps):
+        if actor.state == "running":
+            actor.listen(PATIENCE)
+        if actor.state != "stopped":
+            return
+        actor.go()
+    if actor.state == "running":
+        actor.listen(PATIENCE)
