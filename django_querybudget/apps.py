@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from . import hook
+from .conf import conf
 
 
 class QueryBudgetConfig(AppConfig):
@@ -18,3 +19,6 @@ class QueryBudgetConfig(AppConfig):
         from . import checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
+        if conf.CACHE.written() is not None:
+            # Whoever only writes must invalidate, too.
+            from . import cache  # noqa: F401, PLC0415

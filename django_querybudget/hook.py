@@ -134,7 +134,7 @@ def observe(
         try:
             for record in recorders:
                 record(sql, params, many, connection, started, duration, error)
-        except Exception:  # noqa: BLE001 - a defect of ours must not become the host's
+        except Exception:
             logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
@@ -143,7 +143,7 @@ def observe(
 def _tell(listener: Callable[..., None], *statement: Any) -> None:
     try:
         listener(*statement)
-    except Exception:  # noqa: BLE001 - a defect of ours must not become the host's
+    except Exception:
         logger.exception("django_querybudget: %r failed at a query; the query goes on.", listener)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -39,8 +39,13 @@ class QueryRecord:
     """How long the database took, in seconds."""
     error: type[BaseException] | None
     """The class of the exception it failed with; None if it did not fail."""
-    origin: Origin | None
-    """The line of the project's code that it comes from, if there is one."""
+    raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
+    """What :attr:`origin` is made of."""
+
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The line of the project's code that it comes from, if there is one."""
+        return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
     @property
     def failed(self) -> bool:
@@ -70,7 +75,7 @@ class QueryRecord:
             started=started,
             duration=duration,
             error=error,
-            origin=None if origin is None else Origin.of(origin),
+            raw_origin=origin,
         )
 
 
@@ -86,6 +91,7 @@ class QueryLog:
 
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
+        self._records: list[QueryRecord] = []
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
 
@@ -117,17 +123,21 @@ class QueryLog:
 
     @property
     def queries(self) -> tuple[QueryRecord, ...]:
-        """The counted queries."""
-        return tuple(map(QueryRecord.of, self._counted()))
+        """The counted queries; the same records every time."""
+        return tuple(query for query in self._made() if query.kind is not StatementKind.TRANSACTION)
 
     @property
     def transactions(self) -> tuple[QueryRecord, ...]:
         """The statements of transaction control that reached the database as statements."""
-        return tuple(
-            QueryRecord.of(raw)
-            for raw in self._raw
-            if statement_kind(raw[0]) is StatementKind.TRANSACTION
-        )
+        return tuple(query for query in self._made() if query.kind is StatementKind.TRANSACTION)
+
+    def _made(self) -> list[QueryRecord]:
+        """Return a record for each statement so far, making those that are not made yet."""
+        made = self._records
+        if len(made) < len(self._raw):
+            # Bound anew, not extended: another thread may read the same log.
+            made = self._records = made + [QueryRecord.of(raw) for raw in self._raw[len(made) :]]
+        return made
 
     @property
     def writes(self) -> tuple[QueryRecord, ...]:
@@ -137,23 +147,24 @@ class QueryLog:
     @property
     def duplicates(self) -> tuple[QueryRecord, ...]:
         """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
-        return tuple(QueryRecord.of(raw) for raw in self._duplicated())
+        positions = self._duplicated()  # First: the log may grow, but never loses a record.
+        made = self._made()
+        return tuple(made[position] for position in positions)
 
     @property
     def duplicate_count(self) -> int:
         """``len(log.duplicates)``, without making the records."""
         return len(self._duplicated())
 
-    def _duplicated(self) -> list[RawRecord]:
+    def _duplicated(self) -> list[int]:
         seen: set[Hashable] = set()
         repeated = []
-        for raw in self._counted():
-            sql, params, many, alias, *_ = raw
-            if many:
+        for position, (sql, params, many, alias, *_) in enumerate(self._raw):
+            if many or statement_kind(sql) is StatementKind.TRANSACTION:
                 continue
             key = (alias, sql, _hashable(params))
             if key in seen:
-                repeated.append(raw)
+                repeated.append(position)
             seen.add(key)
         return repeated
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,8 +49,9 @@ def wrap_callable(
         done(scope, None)
         return result
 
-    def async_call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
-        return _await(cast("Any", function(*args, **kwargs)), open_scope(), done)
+    # A coroutine function, not one that returns a coroutine: inspect and asyncio both know it.
+    async def async_call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return await _await(cast("Any", function(*args, **kwargs)), open_scope(), done)
 
     def generate(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
         return drive(cast("Any", function(*args, **kwargs)), open_scope(), done)
@@ -64,7 +65,7 @@ def wrap_callable(
     elif inspect.isgeneratorfunction(function):
         wrapper = generate
     elif iscoroutinefunction(function):
-        wrapper = markcoroutinefunction(async_call)
+        wrapper = async_call
     return cast("Callable[P, R]", wraps(function)(wrapper))
 
 

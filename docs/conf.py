@@ -1,14 +1,9 @@
 """Configuration of the documentation."""
 
-import os
-import sys
-from pathlib import Path
-
 import django
+from django.conf import settings
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "testproject"))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+settings.configure(INSTALLED_APPS=["django.contrib.contenttypes", "django_querybudget"])
 django.setup()  # autodoc imports modules that read settings
 
 import django_querybudget  # noqa: E402

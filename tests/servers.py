@@ -3,14 +3,15 @@
 One run of the suite has one folder, which every process of the run learns from the environment
 (so xdist's workers share the servers). It is known as soon as the settings are read; a server is
 started in it by the first process that needs it, and whoever else asks finds it running. The
-processes and the folder are removed at the end of the run: by the owner's ``clean_up()``, and by a
-watchdog where the owner has died before (Ctrl-C twice, SIGKILL).
+processes and the folder are removed at the end of the run: by the owner as it exits, and by a
+watchdog where the owner could not (SIGTERM, SIGKILL).
 
 Servers listen on Unix sockets in that folder: no port to choose, none to clash.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import importlib.util
@@ -57,6 +58,7 @@ class Run:
             folder = tempfile.mkdtemp(prefix="querybudget-")
             Path(folder).chmod(0o755)  # a server may run as another user, see Server.user
             named = os.environ[RUN_VARIABLE] = f"{os.getpid()}:{folder}"
+            atexit.register(cls(owner=os.getpid(), folder=Path(folder)).close)
         owner, _, folder = named.partition(":")
         return cls(owner=int(owner), folder=Path(folder))
 
@@ -71,6 +73,11 @@ class Run:
         with (self.folder / "lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+    def close(self) -> None:
+        """Clean up as the owner exits; nothing in a fork of the owner, whose run it is not."""
+        if self.is_mine:
+            self.clean_up()
 
     def clean_up(self) -> None:
         """Stop every server of the run and remove its folder."""
@@ -142,6 +149,7 @@ class Server(ABC):
         with self.run.lock():
             if (self.folder / "pid").exists():
                 return
+            _watch(self.run)
             self.folder.mkdir()
             if user := self._user():
                 shutil.chown(self.folder, user)
@@ -158,7 +166,6 @@ class Server(ABC):
             _STARTED.append(process)
             created = psutil.Process(process.pid).create_time()
             (self.folder / "pid").write_text(f"{process.pid} {created} {int(self.stop_signal)}")
-            _watch(self.run)
             self._wait(process)
 
     def execute(self, *command: str | Path) -> None:

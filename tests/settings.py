@@ -5,10 +5,13 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 """
 
 import os
+from pathlib import Path
 
 from marketplace.settings import *  # noqa: F403
-from marketplace.settings import CACHES, DATABASES
+from marketplace.settings import CACHES, DATABASES, TEMPLATES
 from tests.servers import MariaDB, PostgreSQL, Redis, Run
+
+TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()
 POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)

@@ -43,9 +43,7 @@ def test_manage_py_check_fails_on_it() -> None:
 
 
 def test_it_can_be_silenced() -> None:
-    with override_settings(
-        QUERYBUDGET={"TYPO": 1}, SILENCED_SYSTEM_CHECKS=["querybudget.E001"]
-    ):
+    with override_settings(QUERYBUDGET={"TYPO": 1}, SILENCED_SYSTEM_CHECKS=["querybudget.E001"]):
         call_command("check", tags=["querybudget"])
 
 

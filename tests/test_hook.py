@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, connections
-from jobs.models import Industry
 
 from django_querybudget import capture_queries, hook
+from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

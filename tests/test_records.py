@@ -101,3 +101,5 @@ def test_a_log_may_be_read_while_it_is_written() -> None:
     assert log.count == 1
     log.append(("SELECT 1", (), False, "default", "sqlite", 0.0, 0.0, None, None))
     assert (log.count, log.duplicate_count, len(log.queries)) == (2, 1, 2)
+    assert log.queries[0] is log.queries[0]
+    assert log.duplicates[0] is log.queries[1]

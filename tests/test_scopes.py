@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import asgiref.sync
 import pytest
 
 from django_querybudget.scopes import wrap_callable
@@ -35,9 +36,7 @@ def scope() -> Scope:
 
 
 def wrapped(function: Any, scope: Scope) -> Any:
-    return wrap_callable(
-        function, lambda: scope, lambda scope, error: scope.ended.append(error)
-    )
+    return wrap_callable(function, lambda: scope, lambda scope, error: scope.ended.append(error))
 
 
 def test_a_function(scope: Scope) -> None:
@@ -86,11 +85,19 @@ def test_a_coroutine_function_is_in_its_scope_until_it_returns(scope: Scope) -> 
 
     call = wrapped(function, scope)
     assert inspect.iscoroutinefunction(call)
+    assert asgiref.sync.iscoroutinefunction(call)
     assert asyncio.run(call()) == "done"
     assert scope.ended == [None]
 
 
-@pytest.mark.parametrize("disguise", [lambda f: partial(f), lambda f: lambda: f()])
+def returns_it(function: Any) -> Any:
+    def plain() -> Any:
+        return function()
+
+    return plain
+
+
+@pytest.mark.parametrize("disguise", [partial, returns_it])
 def test_a_coroutine_in_disguise_is_awaited_in_its_scope(scope: Scope, disguise: Any) -> None:
     async def function() -> None:
         await asyncio.sleep(0)

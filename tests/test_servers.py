@@ -1,5 +1,6 @@
 """One real query on each server: the ground that every other test stands on."""
 
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import redis
 from django.core.cache import caches
 from django.db import connections
 
-from tests.servers import RUN_VARIABLE, Redis, Run
+from tests.servers import RUN_VARIABLE, Redis, Run, ServerError
 
 VENDORS = {"postgres": "postgresql", "mariadb": "mysql"}
 
@@ -79,16 +80,24 @@ def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
         def command(self) -> list[str]:
             return [str(self._program()), "--port", "not-a-port"]
 
-    run = Run(owner=0, folder=tmp_path)
-    with pytest.raises(RuntimeError, match="not-a-port"):
+    run = Run(owner=os.getpid(), folder=tmp_path / "run")
+    run.folder.mkdir()
+    with pytest.raises(ServerError, match="not-a-port"):
         Broken(run).start()
+    run.clean_up()
 
 
-def test_a_second_start_finds_the_first(redis_url: str, settings) -> None:
-    del redis_url
-    pid = (settings.REDIS.folder / "pid").read_text()
-    settings.REDIS.start()
-    assert (settings.REDIS.folder / "pid").read_text() == pid
+def test_a_second_start_finds_the_first(tmp_path: Path) -> None:
+    run = Run(owner=os.getpid(), folder=tmp_path / "run")
+    run.folder.mkdir()
+    try:
+        Redis(run).start()
+        pid = (run.folder / "redis" / "pid").read_text()
+        Redis(run).start()
+        assert (run.folder / "redis" / "pid").read_text() == pid
+    finally:
+        run.clean_up()
+    assert not psutil.pid_exists(int(pid.split()[0]))
 
 
 def test_the_run_is_named_in_the_environment(settings, monkeypatch) -> None:

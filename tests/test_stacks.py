@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.db import connections
 from django.template import engines
 from django.test import override_settings
-from jobs.models import Industry, Subcategory
 from rest_framework import serializers
 
 from django_querybudget import capture_queries, stacks
 from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin, find_origin
+from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
 
@@ -122,11 +123,10 @@ def test_an_origin_reads_as_a_place() -> None:
 
 
 @pytest.mark.parametrize("debug", [True, False])
-@override_settings(TEMPLATES=[])
 def test_a_templates_line_through_extends_and_include(debug: bool) -> None:
     templates = {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [Path(__file__).parent / "templates"],
+        "DIRS": settings.TEMPLATES[0]["DIRS"],
         "OPTIONS": {"debug": debug},
     }
     industry = Industry.objects.create(name="farming")

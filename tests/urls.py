@@ -18,8 +18,9 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import include, path
-from jobs.models import Industry
 from ninja import NinjaAPI
+
+from jobs.models import Industry
 
 
 def count_industries() -> int:

@@ -93,6 +93,11 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
+# Each process of the project invalidates; a user's payments are told apart from another's.
+QUERYBUDGET: dict[str, Any] = {
+    "CACHE": {"SCOPES": {"payment.Payment": ["payer", "recipient"]}},
+}
+
 # A session in a cookie costs no query: what is counted is the view's own.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 AUTH_USER_MODEL = "accounts.CustomUser"

@@ -1,0 +1,142 @@
+"""``cached_queryset``'s two forms, and what they accept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, overload
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.db.models.query import RawQuerySet
+
+from django_querybudget.conf import conf
+from .querysets import Options, cached
+
+__all__ = ["cached_queryset"]
+
+Q = TypeVar("Q", bound="QuerySet[Any]")
+
+DEFAULT: Any = object()
+
+
+@overload
+def cached_queryset(
+    queryset: Q,
+    timeout: float | None = ...,
+    *,
+    key: str | None = ...,
+    cache: str | None = ...,
+    tags: Collection[str] = ...,
+) -> Q: ...
+@overload
+def cached_queryset(
+    queryset: Callable[..., Q],
+    timeout: float | None = ...,
+    *,
+    key: str | None = ...,
+    cache: str | None = ...,
+    tags: Collection[str] = ...,
+) -> Callable[..., Q]: ...
+@overload
+def cached_queryset(
+    queryset: None = ...,
+    timeout: float | None = ...,
+    *,
+    key: str | None = ...,
+    cache: str | None = ...,
+    tags: Collection[str] = ...,
+) -> Callable[[Callable[..., Q]], Callable[..., Q]]: ...
+def cached_queryset(
+    queryset: Any = None,
+    timeout: float | None = DEFAULT,
+    *,
+    key: str | None = None,
+    cache: str | None = None,
+    tags: Collection[str] = (),
+) -> Any:
+    """Return a queryset of the same class that reads through the cache; or a decorator.
+
+    ``timeout``: how long an entry lives at most, in seconds; None for no limit; without it,
+    ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more part of the entries' keys: what has
+    another key shares no entry. ``cache`` is the alias of the cache that holds the entries.
+    ``tags`` are names for :func:`invalidate`.
+
+    ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
+    kept by the function's arguments, and on a hit the function is not called; ``.invalidate(…)``
+    with the same arguments drops it.
+
+    Raises :class:`TypeError` or :class:`ValueError` naming the argument that is wrong.
+    """
+    checked_timeout(timeout)
+    checked_key(key)
+    checked_cache(cache)
+    names = checked_tags(tags)
+
+    def options() -> Options:
+        return Options(
+            timeout=conf.CACHE.TIMEOUT if timeout is DEFAULT else timeout,
+            key=key,
+            cache=conf.CACHE.ALIAS if cache is None else cache,
+            tags=names,
+        )
+
+    if queryset is None or (callable(queryset) and not isinstance(queryset, QuerySet | type)):
+        from .decorator import decorated  # noqa: PLC0415  # the decorator caches querysets
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            return decorated(function, options)
+
+        return decorate if queryset is None else decorate(queryset)
+    return cached(checked_queryset(queryset), options())
+
+
+def checked_queryset(queryset: Any) -> QuerySet[Any]:
+    if isinstance(queryset, RawQuerySet):
+        raise TypeError(
+            "queryset: a RawQuerySet cannot be cached, what it reads is not known before it runs; "
+            "use the ORM, or cache the list that it makes with invalidate() in mind."
+        )
+    if not isinstance(queryset, QuerySet):
+        hint = ": call .all()" if hasattr(queryset, "get_queryset") else ""
+        raise TypeError(f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}.")
+    if queryset._result_cache is not None:
+        raise ValueError(
+            "queryset has been evaluated already, there is nothing to cache: wrap it before it is "
+            "iterated, or call .all() on it."
+        )
+    return queryset
+
+
+def checked_timeout(timeout: Any) -> None:
+    if timeout is DEFAULT or timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}.")
+    if not 0 < timeout < 2**31:
+        raise ValueError(
+            f"timeout must be more than 0 seconds and less than 2**31, not {timeout!r}."
+        )
+
+
+def checked_key(key: Any) -> None:
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key must be a str, not {key!r}.")
+
+
+def checked_cache(cache: Any) -> None:
+    if cache is None:
+        return
+    if not isinstance(cache, str):
+        raise TypeError(f"cache must be the alias of a cache, not {cache!r}.")
+    if cache not in settings.CACHES:
+        known = ", ".join(sorted(settings.CACHES))
+        raise ValueError(f"cache {cache!r} is not in CACHES; there are: {known}.")
+
+
+def checked_tags(tags: Any) -> frozenset[str]:
+    if isinstance(tags, str) or not isinstance(tags, Collection):
+        raise TypeError(f"tags must be a list of names, not {tags!r}.")
+    for tag in tags:
+        if not isinstance(tag, str) or not tag:
+            raise TypeError(f"tags must hold names that are not empty, not {tag!r}.")
+    return frozenset(tags)

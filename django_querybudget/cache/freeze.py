@@ -1,0 +1,310 @@
+"""A graph of model instances as columns of plain values, and back.
+
+Instances are grouped by class and by what they carry, so that a group is a table: its columns are
+frozen by :mod:`.values`, its relations are numbers of other instances in the graph. An instance
+that two others share is shared again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.db.models.base import ModelState
+from django.db.models.signals import post_init, pre_init
+
+from . import tags
+from .values import Unfreezable, freeze_column, thaw_column
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+__all__ = ["Changed", "freeze_graph", "thaw_graph"]
+
+KnownRelated = Mapping[Any, Mapping[Any, Model]]
+
+
+class Changed(Exception):
+    """The models are not those that the payload was made of: a miss."""
+
+
+@lru_cache(maxsize=1024)
+def version_of(model: type[Model]) -> str:
+    """Return what stands for the model's fields as they are now."""
+    fields = [
+        f"{each.attname} {each.column} {type(each).__module__}.{type(each).__qualname__}"
+        for each in model._meta.concrete_fields
+    ]
+    return tags.digest("\n".join(fields))[:12]
+
+
+def _is_plain(model: type[Model]) -> bool:
+    """Whether an instance is nothing but its attributes: no code of the host's makes it."""
+    return (
+        model.__init__ is Model.__init__
+        and model.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
+        and model.__new__ is object.__new__
+        and not pre_init.has_listeners(model)
+        and not post_init.has_listeners(model)
+    )
+
+
+@dataclass
+class _Group:
+    model: type[Model]
+    database: str | None
+    path: str
+    names: tuple[str, ...]
+    lists: tuple[str, ...]
+    related: tuple[str, ...]
+    prefetched: tuple[str, ...]
+    members: list[Model] = field(default_factory=list)
+
+
+class _Graph:
+    """Finds the instances and numbers them."""
+
+    def __init__(self, known: KnownRelated) -> None:
+        self._known = {
+            each.name: {id(instance) for instance in instances.values()}
+            for each, instances in known.items()
+        }
+        self._groups: dict[Any, _Group] = {}
+        self._places: dict[int, tuple[_Group, int]] = {}
+        self._kept: list[Any] = []
+        self._waiting: list[tuple[Model, str]] = []
+        self._related: dict[int, dict[str, Any]] = {}
+
+    def add(self, roots: Iterable[Model]) -> None:
+        for root in roots:
+            cache = root._state.fields_cache
+            known = {
+                name: value
+                for name, value in cache.items()
+                if name not in self._known or id(value) not in self._known[name]
+            }
+            self._take(root, "", known)
+        while self._waiting:
+            instance, path = self._waiting.pop()
+            if id(instance) not in self._places:
+                self._take(instance, path, instance._state.fields_cache)
+
+    def _take(self, instance: Model, path: str, related: Mapping[str, Any]) -> None:
+        if id(instance) in self._places:
+            raise Unfreezable("one instance in two rows")
+        values = instance.__dict__
+        names: list[str] = []
+        lists: list[str] = []
+        for name, value in values.items():
+            if name == "_state" or name == "_prefetched_objects_cache":
+                continue
+            if isinstance(value, Model):
+                raise Unfreezable(f"an instance as attribute {name!r}")
+            is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
+            (lists if is_list else names).append(name)
+        prefetched = values.get("_prefetched_objects_cache", {})
+        model = type(instance)
+        key = (model, instance._state.db, path, tuple(names), tuple(lists), tuple(related),
+               tuple(prefetched))  # fmt: skip
+        group = self._groups.get(key)
+        if group is None:
+            if not _is_registered(model):
+                raise Unfreezable(f"model {model.__qualname__}, which no app has")
+            group = self._groups[key] = _Group(
+                model, instance._state.db, *key[2:6], tuple(prefetched)
+            )
+        self._places[id(instance)] = (group, len(group.members))
+        group.members.append(instance)
+        self._related[id(instance)] = dict(related)
+        for name, value in related.items():
+            if value is not None:
+                if not isinstance(value, Model):
+                    raise Unfreezable(f"{type(value).__qualname__} as relation {name!r}")
+                self._waiting.append((value, _step(path, name)))
+        for name in lists:
+            self._waiting += [(each, _step(path, name)) for each in values[name]]
+        for name, queryset in prefetched.items():
+            if not hasattr(getattr(instance, name, None), "get_queryset"):
+                raise Unfreezable(f"prefetched {name!r} without a manager")
+            rows = queryset._result_cache
+            if rows is None or not all(isinstance(each, Model) for each in rows):
+                raise Unfreezable(f"prefetched {name!r} without instances")
+            self._waiting += [(each, _step(path, name)) for each in rows]
+
+    def frozen(self, roots: Iterable[Model]) -> dict[str, Any]:
+        bases: dict[int, int] = {}
+        base = 0
+        for group in self._groups.values():
+            bases[id(group)] = base
+            base += len(group.members)
+
+        def number(instance: Model | None) -> int | None:
+            if instance is None:
+                return None
+            group, place = self._places[id(instance)]
+            return bases[id(group)] + place
+
+        return {
+            "roots": [number(root) for root in roots],
+            "groups": [self._frozen_group(group, number) for group in self._groups.values()],
+        }
+
+    def _frozen_group(
+        self, group: _Group, number: Callable[[Model | None], int | None]
+    ) -> dict[str, Any]:
+        members = group.members
+        names = group.names
+        fields: tuple[str, ...] = ()
+        if not _is_plain(group.model):
+            fields, names = _split(group)
+        return {
+            "model": group.model._meta.label_lower,
+            "version": version_of(group.model),
+            "db": group.database,
+            "path": group.path,
+            "size": len(members),
+            "fields": fields,
+            "names": names,
+            "columns": [
+                freeze_column([_stored(each.__dict__[name]) for each in members])
+                for name in (*fields, *names)
+            ],
+            "lists": {
+                name: [[number(one) for one in each.__dict__[name]] for each in members]
+                for name in group.lists
+            },
+            "related": {
+                name: [number(self._related[id(each)][name]) for each in members]
+                for name in group.related
+            },
+            "prefetched": {
+                name: [
+                    [number(one) for one in each.__dict__["_prefetched_objects_cache"][name]]
+                    for each in members
+                ]
+                for name in group.prefetched
+            },
+        }  # fmt: skip
+
+
+def _step(path: str, name: str) -> str:
+    return f"{path}__{name}" if path else name
+
+
+def _stored(value: Any) -> Any:
+    """Return what the database gave for a file field, whose attribute wraps it when it is read."""
+    if hasattr(value, "field") and hasattr(value, "instance") and hasattr(value, "name"):
+        return value.name
+    return value
+
+
+def _is_registered(model: type[Model]) -> bool:
+    try:
+        return apps.get_model(model._meta.label_lower) is model
+    except (LookupError, ValueError):
+        return False
+
+
+def _split(group: _Group) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the fields to make an instance with, and the attributes it does not have by then."""
+    loaded = {each.attname for each in group.model._meta.concrete_fields} & set(group.names)
+    fields = tuple(
+        each.attname for each in group.model._meta.concrete_fields if each.attname in loaded
+    )
+    first = group.members[0]
+    made = group.model.from_db(
+        group.database, fields, [_stored(first.__dict__[name]) for name in fields]
+    )
+    extra = [name for name in group.names if name not in loaded and name not in made.__dict__]
+    return fields, tuple(extra)
+
+
+def freeze_graph(roots: list[Model], known: KnownRelated) -> dict[str, Any]:
+    """Return the instances and all that hangs on them, for JSON.
+
+    ``known`` are the instances that the queryset's owner brought along: they are left out, and
+    put in again by :func:`thaw_graph`. Raises :class:`Unfreezable`.
+    """
+    graph = _Graph(known)
+    graph.add(roots)
+    return graph.frozen(roots)
+
+
+def thaw_graph(
+    payload: Mapping[str, Any], querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
+) -> list[Model]:
+    """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
+
+    Raises :class:`Changed` if a model is not what it was.
+    """
+    instances: list[Model] = []
+    groups: list[tuple[Mapping[str, Any], list[Model]]] = []
+    for group in payload["groups"]:
+        members = _thaw_group(group, fetch_mode)
+        groups.append((group, members))
+        instances += members
+    for group, members in groups:
+        for name, numbers in group["related"].items():
+            for member, number in zip(members, numbers, strict=True):
+                related = None if number is None else instances[number]
+                member._state.fields_cache[name] = related
+        for name, rows in group["lists"].items():
+            for member, numbers in zip(members, rows, strict=True):
+                member.__dict__[name] = [instances[number] for number in numbers]
+        for name, rows in group["prefetched"].items():
+            queryset = querysets.get(_step(group["path"], name))
+            for member, numbers in zip(members, rows, strict=True):
+                _prefetch(member, name, queryset, [instances[number] for number in numbers])
+    return [instances[number] for number in payload["roots"]]
+
+
+def _thaw_group(group: Mapping[str, Any], fetch_mode: Any) -> list[Model]:
+    try:
+        model = apps.get_model(group["model"])
+    except (LookupError, ValueError) as error:
+        raise Changed(group["model"]) from error
+    fields = group["fields"]
+    if version_of(model) != group["version"] or _is_plain(model) is bool(fields):
+        raise Changed(group["model"])
+    rows = zip(*map(thaw_column, group["columns"]), strict=True)
+    database = group["db"]
+    members: list[Model] = []
+    if fields:
+        number = len(fields)
+        for row in rows:
+            member = model.from_db(database, fields, row[:number])
+            member.__dict__.update(zip(group["names"], row[number:], strict=True))
+            members.append(member)
+    else:
+        new, names = model.__new__, group["names"]
+        for row in rows:
+            member = new(model)
+            state = ModelState()
+            state.adding = False
+            state.db = database
+            member.__dict__["_state"] = state
+            member.__dict__.update(zip(names, row, strict=True))
+            members.append(member)
+    if fetch_mode is not None:
+        for member in members:
+            member._state.fetch_mode = fetch_mode  # type: ignore[attr-defined]  # Django 6.1
+    if len(members) != group["size"]:
+        raise Changed(group["model"])
+    return members
+
+
+def _prefetch(member: Model, name: str, queryset: QuerySet[Any] | None, rows: list[Model]) -> None:
+    """Put ``rows`` where prefetch_related() puts them: in the related manager's queryset."""
+    manager = getattr(member, name)
+    found = (
+        manager.get_queryset()
+        if queryset is None
+        else manager._apply_rel_filters(queryset._chain())
+    )
+    found._result_cache = rows
+    found._prefetch_done = True
+    member.__dict__.setdefault("_prefetched_objects_cache", {})[name] = found

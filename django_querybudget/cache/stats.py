@@ -1,0 +1,87 @@
+"""What the cache did in this process, in numbers."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["CacheStats", "cache_stats"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheStats:
+    """The counts of one process since its start, or since ``cache_stats(reset=True)``."""
+
+    hits: int
+    """Reads that were answered from the cache."""
+
+    misses: int
+    """Reads that went to the database because there was no entry that is still true."""
+
+    stores: int
+    """Misses whose answer was stored."""
+
+    bypasses: Mapping[str, int]
+    """Reads that could not be cached right and went to the database, by reason."""
+
+    not_stored: Mapping[str, int]
+    """Misses whose answer could not be stored right, by reason."""
+
+    invalidations: int
+    """Renewals of tokens: one per transaction that wrote, and per ``invalidate()``."""
+
+    marks: int
+    """In-flight marks set before a write."""
+
+    errors: int
+    """Errors of the cache server; each read went to the database, each write went on."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits among the reads that were looked up, 0 to 1; 0 where there were none."""
+        looked_up = self.hits + self.misses
+        return self.hits / looked_up if looked_up else 0.0
+
+
+_lock = threading.Lock()
+_counts: Counter[str] = Counter()
+_bypasses: Counter[str] = Counter()
+_not_stored: Counter[str] = Counter()
+
+
+def count(what: str, number: int = 1) -> None:
+    """Count one of the fields of :class:`CacheStats`."""
+    with _lock:
+        _counts[what] += number
+
+
+def count_bypass(reason: str) -> None:
+    """Count a read that went to the database at once."""
+    with _lock:
+        _bypasses[reason] += 1
+
+
+def count_not_stored(reason: str) -> None:
+    """Count a miss whose answer was not stored."""
+    with _lock:
+        _not_stored[reason] += 1
+
+
+def cache_stats(*, reset: bool = False) -> CacheStats:
+    """Return what the cache did in this process; ``reset`` sets the counts to 0 afterwards."""
+    with _lock:
+        stats = CacheStats(
+            **{
+                name: _counts[name]
+                for name in ("hits", "misses", "stores", "invalidations", "marks", "errors")
+            },
+            bypasses=MappingProxyType(dict(_bypasses)),
+            not_stored=MappingProxyType(dict(_not_stored)),
+        )
+        if reset:
+            for counter in (_counts, _bypasses, _not_stored):
+                counter.clear()
+    return stats

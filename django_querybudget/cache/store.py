@@ -1,0 +1,276 @@
+"""The caches that hold tokens and entries: what is asked of them, and what when they fail.
+
+A :class:`Store` speaks to one of Django's caches. Its errors never reach the host: a read that
+fails is a read from the database, and after it the store is *distrusted*: nothing is read from it
+until a new token stands under everything. So a write whose renewal was lost in between, be it of a
+process that has died since, cannot leave an old entry behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.core.cache import caches
+
+from . import stats, tags
+from .tokens import TagValue, new_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.core.cache.backends.base import BaseCache
+
+__all__ = ["Store", "is_busy", "store_for"]
+
+R = TypeVar("R")
+
+logger = logging.getLogger("django_querybudget")
+
+PAUSE = 2.0
+"""How long a cache that failed is left alone, in seconds."""
+
+TRANSIENT_TIMEOUT = 24 * 3600
+"""How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
+
+_SAFE = re.compile(r"[\x21-\x7e]{1,150}")
+_LOG_EVERY = 60.0
+_busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
+
+
+def is_busy() -> bool:
+    """Whether the statement that runs now is a cache's own (Django's database cache)."""
+    return _busy.get()
+
+
+def tag_key(tag: str) -> str:
+    """Return the cache key of a tag; a tag that some cache cannot have in a key is hashed."""
+    return f"qb:t:{tag}" if _SAFE.fullmatch(tag) else f"qb:h:{tags.digest(tag)}"
+
+
+class Store:
+    """One cache: entries by key, and tags with their values.
+
+    This form works with every backend of Django. Marks and tokens are read, changed and written
+    under a lock of this process: between processes, a writer can lose another's mark, which
+    shortens a guarantee (see docs/explanation/caching.md) and breaks none that hangs on tokens.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.distrusted = False
+        self._paused_until = 0.0
+        self._lock = threading.Lock()
+        self._logged_at = float("-inf")
+        self._retrying: threading.Thread | None = None
+
+    @property
+    def cache(self) -> BaseCache:
+        """This thread's client."""
+        return caches[self.alias]
+
+    # What is asked of a store
+
+    def read(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[bytes | None, dict[str, str]] | None:
+        """Return the entry under ``key`` and the values of the tags that have one, at once.
+
+        None where the cache cannot be asked or be trusted.
+        """
+        if not self._recovered():
+            return None
+        return self._guarded(lambda: self._read(key, wanted), None)
+
+    def ensure(self, missing: Collection[str]) -> dict[str, str]:
+        """Give each tag without a value a fresh token; return the values that stand then."""
+        return self._guarded(lambda: self._ensure(missing), {})
+
+    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        """Store an entry. Returns whether the cache took it."""
+        return self._guarded(lambda: self._write(key, entry, timeout), False)
+
+    def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
+        """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most."""
+        stats.count("marks")
+        return self._change(lambda: self._mark(wanted, writer, timeout))
+
+    def renew(self, wanted: Collection[str], writer: str = "") -> bool:
+        """Put a new token under each tag, and take ``writer``'s mark away."""
+        stats.count("invalidations")
+        return self._change(lambda: self._renew(wanted, writer))
+
+    def release(self, wanted: Collection[str], writer: str) -> bool:
+        """Take ``writer``'s mark away: it has changed nothing."""
+        return self._change(lambda: self._release(wanted, writer))
+
+    # How Django's caches do it
+
+    def _read(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[bytes | None, dict[str, str]]:
+        keys = {tag_key(tag): tag for tag in wanted}
+        found = self.cache.get_many([*keys, key] if key else list(keys))
+        entry = found.pop(key, None) if key else None
+        values = {keys[name]: value for name, value in found.items() if isinstance(value, str)}
+        return (entry if isinstance(entry, bytes) else None), values
+
+    def _ensure(self, missing: Collection[str]) -> dict[str, str]:
+        for tag in missing:
+            self.cache.add(tag_key(tag), new_token(), self._token_timeout(tag))
+        return self._read(None, missing)[1]
+
+    def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        return key not in (self.cache.set_many({key: entry}, timeout) or ())
+
+    def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
+        now = _milliseconds()
+        deadline = now + int(timeout * 1000)
+        self._replace(wanted, lambda value: value.marked(writer, now, deadline, new_token()))
+
+    def _renew(self, wanted: Collection[str], writer: str) -> None:
+        fresh, now = new_token(), _milliseconds()
+        self._replace(wanted, lambda value: value.renewed(writer, now, fresh))
+
+    def _release(self, wanted: Collection[str], writer: str) -> None:
+        now = _milliseconds()
+        self._replace(wanted, lambda value: value.released(writer, now, new_token()))
+
+    def _replace(self, wanted: Collection[str], changed: Callable[[TagValue], TagValue]) -> None:
+        with self._lock:
+            _, values = self._read(None, wanted)
+            by_timeout: dict[float | None, dict[str, str]] = {}
+            for tag in wanted:
+                value = changed(TagValue.parse(values.get(tag, "")))
+                # A second more: a mark must not outlive its key's own clock by rounding.
+                left = (value.deadline - _milliseconds()) / 1000 if value.marks else None
+                timeout = self._token_timeout(tag) if left is None else max(1, int(left + 1))
+                by_timeout.setdefault(timeout, {})[tag_key(tag)] = str(value)
+            for timeout, items in by_timeout.items():
+                if failed := self.cache.set_many(items, timeout):
+                    raise CacheRefused(f"the cache did not take {sorted(failed)}")
+
+    @staticmethod
+    def _token_timeout(tag: str) -> float | None:
+        return TRANSIENT_TIMEOUT if tags.is_transient(tag) else None
+
+    # What when it fails
+
+    def _guarded(self, operation: Callable[[], R], otherwise: R) -> R:
+        """Run ``operation``; after an error, distrust the store and return ``otherwise``."""
+        token = _busy.set(True)
+        try:
+            return operation()
+        except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
+            self._failed(error)
+            return otherwise
+        finally:
+            _busy.reset(token)
+
+    def _change(self, operation: Callable[[], None]) -> bool:
+        """Run a change of tags. While the store is distrusted: not, since all is renewed then."""
+        if not self._recovered():
+            return False
+
+        def change() -> bool:
+            operation()
+            return True
+
+        return self._guarded(change, False)
+
+    def _failed(self, error: Exception) -> None:
+        stats.count("errors")
+        now = time.monotonic()
+        self.distrusted = True
+        self._paused_until = now + PAUSE
+        if now - self._logged_at > _LOG_EVERY:
+            self._logged_at = now
+            logger.warning(
+                "The cache %r failed (%s: %s). Reads go to the database until it is back and all "
+                "that is in it has been invalidated.",
+                self.alias, type(error).__name__, error,
+            )  # fmt: skip
+        if self._retrying is None or not self._retrying.is_alive():
+            # So that a process that has nothing more to read or write renews what it owes, too.
+            self._retrying = threading.Thread(
+                target=self._retry, name=f"querybudget-retry-{self.alias}", daemon=True
+            )
+            self._retrying.start()
+
+    def _retry(self) -> None:
+        while self.distrusted:
+            time.sleep(PAUSE / 2)
+            self._recovered()
+
+    def _recovered(self) -> bool:
+        """Return whether the store can be trusted, after an attempt to make it so."""
+        if not self.distrusted:
+            return True
+        if time.monotonic() < self._paused_until:
+            return False
+        self._paused_until = time.monotonic() + PAUSE
+
+        def renew_everything() -> bool:
+            self._renew([tags.everything(database) for database in tags.every_database()], "")
+            return True
+
+        if self._guarded(renew_everything, False):
+            self.distrusted = False
+            return True
+        return False
+
+
+class CacheRefused(Exception):
+    """A cache did not take a value, and said so by its return value alone."""
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
+
+
+_stores: dict[str, Store] = {}
+
+
+def store_for(alias: str) -> Store:
+    """Return the store on the cache ``alias``: in the way its backend does best."""
+    cache = caches[alias]
+    found = _stores.get(alias)
+    if found is None or not isinstance(found, _class_for(cache)):
+        found = _stores[alias] = _class_for(cache)(alias)
+    return found
+
+
+def _class_for(cache: BaseCache) -> type[Store]:
+    client: Any = getattr(cache, "client", None)
+    if client is not None and type(client).__module__.startswith("django_redis."):
+        from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
+
+        if RedisStore.takes(client):
+            return RedisStore
+    return Store
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """Let :func:`is_busy` be True."""
+    token = _busy.set(True)
+    try:
+        yield
+    finally:
+        _busy.reset(token)
+
+
+def readable(value: str) -> bool:
+    """Whether a tag's value is a token without marks: may be trusted, and stored under."""
+    return bool(value) and "|" not in value
+
+
+def same(entry: Mapping[str, str], values: Mapping[str, str], needed: Iterable[str]) -> bool:
+    """Whether each tag still has the token that the entry was stored with, and no mark."""
+    return all(readable(entry[tag]) and values.get(tag) == entry[tag] for tag in needed)

@@ -1,0 +1,181 @@
+"""The tables of the known models, and what the database changes by itself in them.
+
+Built once from the app registry, and again when a model is added or a setting changes. Nothing
+here asks a database.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import models
+from django.db.models import deletion
+from django.db.models.signals import class_prepared
+
+from django_querybudget.conf import conf
+from django_querybudget.fingerprints import identifiers
+
+__all__ = ["Column", "Table", "Tables", "tables"]
+
+# Django 6.1's on_delete options that the database carries out.
+_DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column whose values compare in the database exactly as they do here."""
+
+    name: str
+    type: type
+
+    @classmethod
+    def of(cls, field: models.Field[Any, Any]) -> Column | None:
+        """Return the column of an integer or UUID field (a foreign key to one too), else None.
+
+        A text column may compare without regard to case or accents: two spellings, one row.
+        """
+        target = field
+        while target.remote_field is not None and hasattr(target, "target_field"):
+            target = target.target_field
+        if field.column is None:
+            return None
+        if isinstance(target, models.AutoField | models.IntegerField):
+            return cls(field.column, int)
+        if isinstance(target, models.UUIDField):
+            return cls(field.column, uuid.UUID)
+        return None
+
+    def text(self, value: object) -> str | None:
+        """Return one spelling for all spellings of a value, None for what is not one."""
+        if isinstance(value, bool) or not isinstance(value, int | str | uuid.UUID):
+            return None
+        try:
+            return str(int(str(value))) if self.type is int else uuid.UUID(str(value)).hex
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of a model: its key where rows can be told apart by it, its declared scopes."""
+
+    name: str
+    key: Column | None
+    scopes: Mapping[str, Column]
+
+
+class Tables:
+    """Every table that a model has, by the words that name it in SQL."""
+
+    def __init__(self) -> None:
+        self._scopes = conf.CACHE.SCOPES
+        self._ignored = conf.CACHE.IGNORED_TABLES
+        declared = {label.lower(): fields for label, fields in self._scopes.items()}
+        self.tables: dict[str, Table] = {}
+        self._words: dict[str, set[str]] = defaultdict(set)
+        referring: dict[str, set[str]] = defaultdict(set)
+        changed_by_database: dict[str, set[str]] = defaultdict(set)
+        for model in apps.get_models(include_auto_created=True, include_swapped=True):
+            name = model._meta.db_table
+            self._add(model, declared.get(model._meta.label_lower, ()))
+            for word in identifiers(name):
+                self._words[word.lower()].add(name)
+            for field in model._meta.local_fields:
+                if field.remote_field is None or not isinstance(field.related_model, type):
+                    continue
+                parent = field.related_model._meta.db_table
+                referring[parent].add(name)
+                on_delete = getattr(field.remote_field, "on_delete", None)
+                if _DatabaseOnDelete and isinstance(on_delete, _DatabaseOnDelete):
+                    changed_by_database[parent].add(name)
+        self.by_lower_name = {name.lower(): name for name in self.tables}
+        self._cache_tables = {
+            str(options.get("LOCATION", "")).lower()
+            for options in settings.CACHES.values()
+            if options.get("BACKEND") == "django.core.cache.backends.db.DatabaseCache"
+        }
+        self._referring = _closure(referring)
+        self._changed_by_database = _closure(changed_by_database)
+
+    def _add(self, model: type[models.Model], scopes: Iterable[str]) -> None:
+        name = model._meta.db_table
+        columns = dict(self.tables[name].scopes) if name in self.tables else {}
+        for scope in scopes:
+            field = model._meta.get_field(scope)
+            if isinstance(field, models.Field) and (column := Column.of(field)):
+                columns[column.name] = column
+        key = Column.of(model._meta.pk) if model._meta.pk is not None else None
+        self.tables[name] = Table(name, key, columns)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the settings are still those that the tables were built with."""
+        settings = conf.CACHE
+        return self._scopes is settings.SCOPES and self._ignored is settings.IGNORED_TABLES
+
+    def named_in(self, sql: str) -> frozenset[str]:
+        """Return the tables that ``sql`` may name: too many rather than too few."""
+        words = self._words
+        found: set[str] = set()
+        for name in identifiers(sql):
+            if tables := words.get(name.lower()):
+                found |= tables
+            elif not name.isidentifier():
+                # A quoted text of more than a name: in MySQL it may be a literal, in a schema
+                # trick ('schema"."table') it may hold several names.
+                for word in identifiers(name.replace('"', " ").replace("`", " ")):
+                    found |= words.get(word.lower(), set())
+        return frozenset(found)
+
+    def deleted_with(self, table: str, *, truncated: bool = False) -> frozenset[str]:
+        """Return the tables in which the database itself changes rows when ``table`` loses some."""
+        return (self._referring if truncated else self._changed_by_database).get(table, frozenset())
+
+    def names_cache_table(self, sql: str) -> bool:
+        """Whether ``sql`` names a table of Django's database cache: no data of the host's."""
+        return bool(self._cache_tables) and any(
+            name.lower() in self._cache_tables for name in identifiers(sql)
+        )
+
+    def ignored(self, table: str) -> bool:
+        """Whether the settings take the table out of caching."""
+        return table in self._ignored
+
+
+def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    reached: dict[str, frozenset[str]] = {}
+    for start in edges:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for child in edges.get(waiting.pop(), ()):
+                if child not in seen:
+                    seen.add(child)
+                    waiting.append(child)
+        reached[start] = frozenset(seen)
+    return reached
+
+
+_tables: Tables | None = None
+
+
+def tables() -> Tables:
+    """Return the tables of the models that are known now."""
+    global _tables
+    if _tables is None or not _tables.is_current:
+        _tables = Tables()
+    return _tables
+
+
+def _forget(**_: Any) -> None:
+    global _tables
+    _tables = None
+
+
+class_prepared.connect(_forget, dispatch_uid="django_querybudget.cache.tables", weak=False)

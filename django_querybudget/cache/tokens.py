@@ -1,0 +1,83 @@
+"""Tokens: what stands under a tag, and how writers change it.
+
+A tag's value is ``token|marks``. The *token* is unique (time and random), never a counter: a tag
+that was evicted cannot come back with an old value. *Marks* are those of writers in flight,
+``writer@deadline``, separated by commas: while there is one, readers neither trust nor store.
+
+The three changes here are pure; :mod:`.redis` runs the same ones as a script in the server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+__all__ = ["TagValue", "new_token", "new_writer", "token_time"]
+
+
+def new_token() -> str:
+    """Return a token that was never used, carrying the time now."""
+    return f"{int(time.time() * 1000)}-{secrets.token_hex(8)}"
+
+
+def new_writer() -> str:
+    """Return a name for one writer: a transaction, or a statement outside of one."""
+    return secrets.token_hex(8)
+
+
+def token_time(token: str) -> float:
+    """Return when ``token`` was made, in seconds since the epoch; ``inf`` for what is no token."""
+    try:
+        return int(token.partition("-")[0]) / 1000
+    except ValueError:
+        return float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class TagValue:
+    """A tag's value: the token, and the marks with their deadlines (milliseconds, epoch)."""
+
+    token: str
+    marks: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> TagValue:
+        """Read ``text``; a mark that cannot be read has a deadline of 0, thus is over."""
+        token, _, rest = text.partition("|")
+        marks = []
+        for mark in filter(None, rest.split(",")):
+            writer, _, deadline = mark.partition("@")
+            marks.append((writer, int(deadline) if deadline.isdigit() else 0))
+        return cls(token, tuple(marks))
+
+    def __str__(self) -> str:
+        if not self.marks:
+            return self.token
+        return f"{self.token}|{','.join(f'{writer}@{deadline}' for writer, deadline in self.marks)}"
+
+    @property
+    def deadline(self) -> int:
+        """When the last mark is over; 0 without marks."""
+        return max((deadline for _, deadline in self.marks), default=0)
+
+    def _without(self, writer: str, now: int) -> tuple[tuple[tuple[str, int], ...], bool]:
+        """Return the marks of other writers that still hold, and whether any did not."""
+        others = [mark for mark in self.marks if mark[0] != writer]
+        kept = tuple(mark for mark in others if mark[1] > now)
+        return kept, len(kept) < len(others)
+
+    def marked(self, writer: str, now: int, deadline: int, fresh: str) -> TagValue:
+        """``writer`` is about to write. A writer that was lost may have committed: ``fresh``."""
+        kept, lost = self._without(writer, now)
+        return TagValue(fresh if lost else self.token, (*kept, (writer, deadline)))
+
+    def renewed(self, writer: str, now: int, fresh: str) -> TagValue:
+        """``writer`` has committed: no entry holds ``fresh``, and only its own mark goes."""
+        kept, _ = self._without(writer, now)
+        return TagValue(fresh, kept)
+
+    def released(self, writer: str, now: int, fresh: str) -> TagValue:
+        """``writer`` has rolled back: what was true before its mark still is."""
+        kept, lost = self._without(writer, now)
+        return TagValue(fresh if lost or not self.token else self.token, kept)
