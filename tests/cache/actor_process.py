@@ -6,9 +6,10 @@ import traceback
 from typing import Any
 
 import django
+from django.apps import apps
 from django.conf import settings
 
-if not django.apps.apps.ready:
+if not apps.ready:
     django.setup()
 
 from django.core.cache import caches

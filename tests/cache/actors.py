@@ -48,8 +48,9 @@ class Actor:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.kill()
-            self.process.join()
+            if self.process.pid is not None:
+                self.process.kill()
+                self.process.join()
             self.pipe.close()
             self.process = None
 

@@ -237,7 +237,12 @@ def jobs_of_active_clients(c: Cached, using: str) -> Any:
 @read
 def jobs_with_an_application(c: Cached, using: str) -> Any:
     applied = Exists(Application.objects.using(using).filter(job=OuterRef("pk")))
-    return list(c(Job.objects.using(using).filter(applied).order_by("pk")).iterator())
+    return list(c(Job.objects.using(using).filter(applied).order_by("pk")))
+
+
+@read
+def jobs_iterated(c: Cached, using: str) -> Any:
+    return list(c(Job.objects.using(using).order_by("pk")).iterator())
 
 
 @read

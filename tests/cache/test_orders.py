@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connections
 
 from tests.cache import programs, world
-from tests.cache.actors import PATIENCE, Actor, explore, started
+from tests.cache.actors import BLOCKED, PATIENCE, Actor, explore, started
 from tests.cache.races import RACES, Race
 
 # How often a process is put aside while it could go on. Every defect that was planted is found
@@ -266,7 +266,7 @@ def test_r12_of_two_writers_one_dies(stage: Stage, loser: str) -> None:
                 if dying.state == "stopped":
                     dying.die()
                     dying.start()
-                _go(living, 99)
+                _go(living, 99, PATIENCE)
                 assert living.state == "idle"
                 reader.run("read", "table")
                 time.sleep(SHORT_MARKS["MARK_TIMEOUT"] * 1.5)
@@ -275,12 +275,12 @@ def test_r12_of_two_writers_one_dies(stage: Stage, loser: str) -> None:
                     assert seen == true, (actor.name, seen, true, before, between)
 
 
-def _go(actor: Actor, steps: int) -> None:
+def _go(actor: Actor, steps: int, patience: float = BLOCKED) -> None:
+    """Let it take steps, until it is done, or waits for a lock of another's."""
     for _ in range(steps):
         if actor.state == "running":
-            actor.listen(PATIENCE)
-        if actor.state != "stopped":
-            return
-        actor.go()
+            actor.listen(patience)
+        if actor.state == "stopped":
+            actor.go()
     if actor.state == "running":
-        actor.listen(PATIENCE)
+        actor.listen(patience)
