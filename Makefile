@@ -13,6 +13,7 @@ help: ## Show this list
 
 demo: $(DEMO)/.installed ## Fill the marketplace, call its endpoints, print what they cost
 	$(DEMO)/bin/python testproject/manage.py demo $(ARGS)
+	$(DEMO)/bin/python testproject/manage.py demo_cache
 
 test: ## Run the suite on every supported Python found, with lint, types, contracts and docs
 	@.ci/test

@@ -3,15 +3,26 @@
 ===================  ============================================================
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
+``querybudget.E020``  ``CACHE["ALIAS"]`` is no alias of ``CACHES``.
+``querybudget.E021``  ``CACHE["SCOPES"]`` names no model.
+``querybudget.E022``  ``CACHE["SCOPES"]`` names no field by which rows can be told apart.
+``querybudget.E023``  ``CACHE["REPLICAS"]`` names no alias of ``DATABASES``, or another replica.
+``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
+``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ===================  ============================================================
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
 
 from .conf import conf
 
@@ -51,3 +62,110 @@ def check_middleware_order(**_: Any) -> list[CheckMessage]:
             id="querybudget.W001",
         )
     ]
+
+
+@register("querybudget")
+def check_cache(**_: Any) -> list[CheckMessage]:
+    """Report settings of the cache that name what does not exist or cannot be right."""
+    if conf.CACHE.written() is None:
+        return _cache_without_settings()
+    return [*_cache_alias(), *_cache_scopes(), *_cache_replicas()]
+
+
+@register("querybudget", deploy=True)
+def check_shared_cache(**_: Any) -> list[CheckMessage]:
+    """Report, with ``check --deploy``, a cache that processes do not share."""
+    alias = conf.CACHE.ALIAS
+    backend = settings.CACHES.get(alias, {}).get("BACKEND", "").rpartition(".")[2]
+    problem = {
+        "LocMemCache": "keeps what it holds in one process: writes of others are not seen",
+        "DummyCache": "keeps nothing",
+        "DatabaseCache": "asks the database at each read, and a mark in a transaction is not seen",
+    }.get(backend)
+    if conf.CACHE.written() is None or problem is None:
+        return []
+    return [
+        Warning(
+            f"{conf.CACHE.path('ALIAS')} is {alias!r}, whose {backend} {problem}.",
+            hint="Use a cache that all processes share: Redis, through django-redis.",
+            id="querybudget.W021",
+        )
+    ]
+
+
+def _cache_without_settings() -> list[CheckMessage]:
+    if "django_querybudget.cache" not in sys.modules:
+        return []
+    return [
+        Warning(
+            "The cache is used, but only processes that import it invalidate what they write.",
+            hint='Add "CACHE": {} to QUERYBUDGET, so that every process does.',
+            id="querybudget.W020",
+        )
+    ]
+
+
+def _cache_alias() -> Iterator[CheckMessage]:
+    alias = conf.CACHE.ALIAS
+    name = conf.CACHE.path("ALIAS")
+    if alias not in settings.CACHES:
+        yield Error(
+            f"{name} is {alias!r}, which is not in CACHES.",
+            hint=f"There are: {', '.join(sorted(settings.CACHES))}.",
+            id="querybudget.E020",
+        )
+
+
+def _cache_scopes() -> Iterator[CheckMessage]:
+    name = conf.CACHE.path("SCOPES")
+    for label, fields in conf.CACHE.SCOPES.items():
+        try:
+            model = apps.get_model(label)
+        except (LookupError, ValueError):
+            yield Error(
+                f"{name} names {label!r}, which is no model.",
+                hint='Write "app_label.Model" of an app in INSTALLED_APPS.',
+                id="querybudget.E021",
+            )
+            continue
+        for field in fields:
+            problem = _scope_problem(model, field)
+            if problem:
+                yield Error(
+                    f"{name} names {field!r} of {label}, {problem}.",
+                    hint="A scope is an integer, a UUID or a foreign key in the model's own table.",
+                    id="querybudget.E022",
+                )
+
+
+def _scope_problem(model: type[models.Model], name: str) -> str | None:
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return "which is no field of it"
+    if field not in model._meta.local_concrete_fields:
+        return "which is no column of its table"
+    target: Any = field
+    while target.remote_field is not None:
+        target = target.target_field
+    if not isinstance(target, models.AutoField | models.IntegerField | models.UUIDField):
+        return f"which is a {type(target).__name__}"
+    return None
+
+
+def _cache_replicas() -> Iterator[CheckMessage]:
+    name = conf.CACHE.path("REPLICAS")
+    for alias, (primary, _lag) in conf.CACHE.REPLICAS.items():
+        for one in (alias, primary):
+            if one not in settings.DATABASES:
+                yield Error(
+                    f"{name} names {one!r}, which is not in DATABASES.",
+                    hint=f"There are: {', '.join(sorted(settings.DATABASES))}.",
+                    id="querybudget.E023",
+                )
+        if primary == alias or primary in conf.CACHE.REPLICAS:
+            yield Error(
+                f"{name}: the primary of {alias!r} is {primary!r}, a replica.",
+                hint="Name the alias that is written to.",
+                id="querybudget.E023",
+            )

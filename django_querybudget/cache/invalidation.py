@@ -17,7 +17,7 @@ from .fills import current_fill
 from .statements import effect, sql_text
 from .store import is_busy, store_for
 from .tables import Table, tables
-from .transactions import Mode, mode_of, settle_released, state_of
+from .transactions import Mode, mode_of, settle_dropped, state_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -139,7 +139,7 @@ def _renew(alias: str | None, found: Collection[str]) -> None:
     if groups is not None:
         groups.setdefault(alias, set()).update(found)
         return
-    settle_released()
+    settle_dropped()
     if alias is not None:
         connection = connections[alias]
         mode = mode_of(connection)

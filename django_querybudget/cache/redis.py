@@ -34,7 +34,7 @@ for i, key in ipairs(KEYS) do
       end
     end
   end
-  if what == 'renew' or (lost and what ~= 'ensure') or (what == 'release' and token == '') then
+  if what == 'renew' or lost then
     token = fresh
   end
   if what == 'mark' then
@@ -119,9 +119,6 @@ class RedisStore(Store):
 
     def _renew(self, wanted: Collection[str], writer: str) -> None:
         self._run(_SCRIPT, wanted, "renew", writer, new_token(), 0)
-
-    def _release(self, wanted: Collection[str], writer: str) -> None:
-        self._run(_SCRIPT, wanted, "release", writer, new_token(), 0)
 
     def _run(self, script: str, wanted: Collection[str], *arguments: object) -> Any:
         client = self._primary()

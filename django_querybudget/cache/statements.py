@@ -37,6 +37,7 @@ _INSERT = re.compile(
     rf"(?: RETURNING [^;]*)?",
     re.DOTALL,
 )
+_EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*")
 _CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
 _PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
 _BY_KEY = (
@@ -49,40 +50,11 @@ _UPDATE_ROWS = re.compile(
 _DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{_NAME})" + _BY_KEY.format(name=_NAME))
 # Statements of no kind that fingerprints names, and that change no row.
 _HARMLESS = frozenset(
-    [
-        "SET",
-        "RESET",
-        "SHOW",
-        "PRAGMA",
-        "ANALYZE",
-        "VACUUM",
-        "LOCK",
-        "UNLOCK",
-        "CLOSE",
-        "DEALLOCATE",
-        "CHECKPOINT",
-        "LISTEN",
-        "UNLISTEN",
-        "NOTIFY",
-        "USE",
-        "KILL",
-        "REINDEX",
-        "CLUSTER",
-        "DESCRIBE",
-        "DESC",
-        "DISCARD",
-        "MOVE",
-        "OPTIMIZE",
-        "FLUSH",
-        "DECLARE",
-        "EXPLAIN",
-        "GRANT",
-        "REVOKE",
-        "ATTACH",
-        "DETACH",
-        "HELP",
-        "CHECK",
-    ]
+    """
+    SET RESET SHOW PRAGMA ANALYZE VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN
+    NOTIFY USE KILL REINDEX CLUSTER DESCRIBE DESC DISCARD MOVE OPTIMIZE FLUSH DECLARE EXPLAIN GRANT
+    REVOKE ATTACH DETACH HELP CHECK
+    """.split()  # noqa: SIM905  # a list of words reads better as text
 )
 _FIRST_WORD = re.compile(r"(?:[\s(;]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
 _CALLS_FIRST = re.compile(r"\s*SELECT\s+(?:\*\s+FROM\s+)?[\w.\"]+\s*\(", re.IGNORECASE)
@@ -132,6 +104,9 @@ def effect(sql: str | None, params: Any, many: bool, database: str) -> Write | N
     if sql is None:
         return Write(frozenset({tags.everything(database)}))
     known = tables()
+    if "/*!" in sql or "/*M!" in sql:
+        # MySQL and MariaDB run what stands in such a comment.
+        sql = _EXECUTABLE_COMMENT.sub(" ", sql).replace("*/", " ")
     form = _form(sql, known)
     if form is None:
         return None

@@ -106,10 +106,6 @@ class Store:
         stats.count("invalidations")
         return self._change(lambda: self._renew(wanted, writer))
 
-    def release(self, wanted: Collection[str], writer: str) -> bool:
-        """Take ``writer``'s mark away: it has changed nothing."""
-        return self._change(lambda: self._release(wanted, writer))
-
     # How Django's caches do it
 
     def _read(
@@ -137,10 +133,6 @@ class Store:
     def _renew(self, wanted: Collection[str], writer: str) -> None:
         fresh, now = new_token(), _milliseconds()
         self._replace(wanted, lambda value: value.renewed(writer, now, fresh))
-
-    def _release(self, wanted: Collection[str], writer: str) -> None:
-        now = _milliseconds()
-        self._replace(wanted, lambda value: value.released(writer, now, new_token()))
 
     def _replace(self, wanted: Collection[str], changed: Callable[[TagValue], TagValue]) -> None:
         with self._lock:

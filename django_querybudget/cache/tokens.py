@@ -4,7 +4,7 @@ A tag's value is ``token|marks``. The *token* is unique (time and random), never
 that was evicted cannot come back with an old value. *Marks* are those of writers in flight,
 ``writer@deadline``, separated by commas: while there is one, readers neither trust nor store.
 
-The three changes here are pure; :mod:`.redis` runs the same ones as a script in the server.
+The two changes here are pure; :mod:`.redis` runs the same ones as a script in the server.
 """
 
 from __future__ import annotations
@@ -73,11 +73,6 @@ class TagValue:
         return TagValue(fresh if lost else self.token, (*kept, (writer, deadline)))
 
     def renewed(self, writer: str, now: int, fresh: str) -> TagValue:
-        """``writer`` has committed: no entry holds ``fresh``, and only its own mark goes."""
+        """``writer`` has committed, or may have: no entry holds ``fresh``, and only its own mark goes."""
         kept, _ = self._without(writer, now)
         return TagValue(fresh, kept)
-
-    def released(self, writer: str, now: int, fresh: str) -> TagValue:
-        """``writer`` has rolled back: what was true before its mark still is."""
-        kept, lost = self._without(writer, now)
-        return TagValue(fresh if lost or not self.token else self.token, kept)

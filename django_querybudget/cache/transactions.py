@@ -3,7 +3,8 @@
 Nothing here is pushed or popped. What a transaction has written hangs on a callback in the
 connection's own ``run_on_commit`` list: Django runs it at the commit and drops it at a rollback
 (of the transaction, or of the savepoint that the writes began in), whatever way that comes about.
-So a state cannot be left behind by a transaction whose beginning or end went wrong.
+So a state cannot be left behind by a transaction whose beginning or end went wrong. Run or
+dropped, the tags are renewed: only a transaction that is still open has nothing to tell.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Mode", "Pending", "State", "mode_of", "settle_released", "state_of"]
+__all__ = ["Mode", "Pending", "State", "mode_of", "settle_dropped", "state_of"]
 
 _ATTRIBUTE = "_querybudget_cache_state"
 
@@ -94,11 +95,6 @@ class Pending:
             if self.tags:
                 store_for(conf.CACHE.ALIAS).renew(tuple(self.tags), self.writer)
 
-    def release(self) -> None:
-        """Nothing was written in the end."""
-        if self.tags and self.marked_at:
-            store_for(conf.CACHE.ALIAS).release(tuple(self.tags), self.writer)
-
 
 class OnCommit:
     """The callback whose presence in ``run_on_commit`` says that the transaction still runs."""
@@ -106,7 +102,7 @@ class OnCommit:
     def __init__(self, connection: BaseDatabaseWrapper, pending: Pending) -> None:
         self.connection = connection
         self.pending = pending
-        weakref.finalize(self, _dropped, pending).atexit = False
+        weakref.finalize(self, _note_dropped, pending).atexit = False
 
     def __call__(self) -> None:
         # captureOnCommitCallbacks(execute=True) runs callbacks of what is not committed.
@@ -114,25 +110,29 @@ class OnCommit:
             self.pending.renew()
 
 
-_released: deque[Pending] = deque()
+_dropped: deque[Pending] = deque()
 
 
-def _dropped(pending: Pending) -> None:
+def _note_dropped(pending: Pending) -> None:
     # Called when the callback is gone, perhaps by the garbage collector at any point of any code:
     # nothing but a note is safe here.
     if not pending.done:
-        pending.done = True
-        _released.append(pending)
+        _dropped.append(pending)
 
 
-def settle_released() -> None:
-    """Take the marks of rolled back transactions away, of any thread."""
-    while _released:
+def settle_dropped() -> None:
+    """Renew what transactions of any thread wrote whose callback was dropped without being run.
+
+    Mostly they were rolled back. But a callback goes after a COMMIT, too: when one before it
+    raised, when the answer to the COMMIT was lost, when a statement committed implicitly. To tell
+    them apart is impossible, to take one for the other would be stale.
+    """
+    while _dropped:
         try:
-            pending = _released.popleft()
+            pending = _dropped.popleft()
         except IndexError:
             return
-        pending.release()
+        pending.renew()
 
 
 class State:
@@ -150,14 +150,14 @@ class State:
 
     def settle(self, connection: BaseDatabaseWrapper, mode: Mode) -> None:
         """Bring the state up to what the connection is at now."""
-        if _released:
-            settle_released()
+        if _dropped:
+            settle_dropped()
         pending = self._pending
         if pending is not None:
             if pending.done:
                 self._pending = None
             elif not self._is_waiting(connection):
-                # Not waiting and not run: the commit's callbacks are running, ours later.
+                # Not waiting and not run: dropped, or the commit's callbacks are running.
                 self._pending = None
                 pending.renew()
         if self._manual is not None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from accounts.models import OTP, CustomUser
 from accounts.rows import profile_row, wallet_row
 from jobs.models import Application, ApplicationStatus, Job, SavedJob
-from marketplace.api import endpoint, money, stars, user_of
+from marketplace.api import Read, endpoint, from_database, money, stars, user_of
 from payment.models import Payment, PaymentStatus
 from rating.aggregates import average_rating, review_count
 from rating.models import Review
@@ -37,9 +37,12 @@ def _of_user(rows: QuerySet[Any], user: str) -> QuerySet[Any]:
 @endpoint
 def user_profile(request: HttpRequest) -> HttpResponse:
     """Show the user's profile, wallet, figures and latest reviews."""
-    user: Any = (
-        CustomUser.objects.select_related("profile", "wallet")
-        .annotate(
+    return show_profile(request, from_database)
+
+
+def show_profile(request: HttpRequest, read: Read) -> HttpResponse:
+    users = read(
+        CustomUser.objects.select_related("profile", "wallet").annotate(
             verified=Exists(OTP.objects.filter(user=OuterRef("pk"), is_verified=True)),
             rating=average_rating("pk"),
             number_of_reviews=review_count("pk"),
@@ -50,9 +53,9 @@ def user_profile(request: HttpRequest) -> HttpResponse:
             earned=_sum_of(PAID, "recipient"),
             spent=_sum_of(PAID, "payer"),
         )
-        .get(pk=user_of(request).pk)
     )
-    reviews = Review.objects.filter(reviewed=user).select_related("reviewer__profile")
+    user: Any = users.get(pk=user_of(request).pk)
+    reviews = read(Review.objects.filter(reviewed=user).select_related("reviewer__profile"))
     latest = [
         {
             "rating": review.rating,

@@ -13,8 +13,10 @@ from accounts.models import CustomUser
 from jobs.models import Application, ApplicationStatus, Job, JobPicture, JobStatus, SavedJob
 from marketplace.api import (
     ApiError,
+    Read,
     check_page,
     endpoint,
+    from_database,
     money,
     page_number,
     page_of,
@@ -40,7 +42,11 @@ SHORTLISTED = Application.objects.filter(status=ApplicationStatus.SHORTLISTED)
 @endpoint
 def all_jobs(request: HttpRequest) -> HttpResponse:
     """List the open jobs, the newest first."""
-    jobs = (
+    return list_jobs(request, from_database)
+
+
+def list_jobs(request: HttpRequest, read: Read) -> HttpResponse:
+    jobs = read(
         Job.objects.filter(status=JobStatus.OPEN)
         .select_related("industry", "client__profile")
         .prefetch_related("subcategories", "pictures")
@@ -81,8 +87,12 @@ def _person(user: CustomUser, rating: float | None) -> dict[str, Any]:
 @endpoint
 def saved_jobs(request: HttpRequest) -> HttpResponse:
     """List the jobs that the user has saved, the last saved first."""
+    return list_saved_jobs(request, from_database)
+
+
+def list_saved_jobs(request: HttpRequest, read: Read) -> HttpResponse:
     user = user_of(request)
-    saved = (
+    saved = read(
         SavedJob.objects.filter(user=user)
         .select_related("job__client__profile")
         .prefetch_related(Prefetch("job__pictures", to_attr="loaded_pictures"))
@@ -118,8 +128,12 @@ def _saved_row(row: Any) -> dict[str, Any]:
 @endpoint
 def applications(request: HttpRequest) -> HttpResponse:
     """List the user's applications and those for the user's jobs, the newest first."""
+    return list_applications(request, from_database)
+
+
+def list_applications(request: HttpRequest, read: Read) -> HttpResponse:
     user = user_of(request)
-    mine = Application.objects.filter(Q(applicant=user) | Q(job__client=user))
+    mine = read(Application.objects.filter(Q(applicant=user) | Q(job__client=user)))
     by_status = dict(mine.order_by().values_list("status").annotate(Count("pk")))
     statuses = {status: by_status.get(status, 0) for status in ApplicationStatus.values}
     count = sum(by_status.values())
@@ -157,13 +171,17 @@ def _application_row(application: Any) -> dict[str, Any]:
 @endpoint
 def job_details(request: HttpRequest) -> HttpResponse:
     """Show the job that ``?id=`` names, with its pictures and who applied."""
+    return show_job(request, from_database)
+
+
+def show_job(request: HttpRequest, read: Read) -> HttpResponse:
     number = whole_number(request, "id")
     applied = (
         Application.objects.select_related("applicant__profile")
         .annotate(applicant_rating=average_rating("applicant"))
         .order_by("created_at", "id")
     )
-    job: Any = (
+    shown = read(
         Job.objects.filter(pk=number)
         .select_related("industry", "client__profile")
         .prefetch_related("pictures", Prefetch("applications", applied, to_attr="applied"))
@@ -171,8 +189,8 @@ def job_details(request: HttpRequest) -> HttpResponse:
             client_rating=average_rating("client"),
             client_reviews=review_count("client"),
         )
-        .first()
     )
+    job: Any = shown.first()
     if job is None:
         raise ApiError(404, f"There is no job {number}.")
     details = {

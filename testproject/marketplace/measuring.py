@@ -122,8 +122,11 @@ def measure(
     where there is no user or no job to ask for.
     """
     client = Client()
-    client.force_login(_busiest(CustomUser.objects.all(), "users"))
-    parameters = {"job-details": {"id": _busiest(Job.objects.all(), "jobs").pk}}
+    client.force_login(
+        busiest(CustomUser.objects.all(), "users"),
+        backend="django.contrib.auth.backends.ModelBackend",
+    )
+    parameters = {"job-details": {"id": busiest(Job.objects.all(), "jobs").pk}}
     measurements = []
     total = len(NAMES) * (rounds + 1)
     for number, name in enumerate(NAMES):
@@ -139,7 +142,8 @@ def measure(
     return measurements
 
 
-def _busiest(rows: QuerySet[M], what: str) -> M:
+def busiest(rows: QuerySet[M], what: str) -> M:
+    """Return the user or job with the most applications; LookupError where there is none."""
     busiest = rows.annotate(applied=Count("applications")).order_by("-applied", "pk").first()
     if busiest is None:
         raise LookupError(f"The database has no {what}: run fill --reset.")

@@ -101,6 +101,11 @@ QUERYBUDGET: dict[str, Any] = {
 # A session in a cookie costs no query: what is counted is the view's own.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 AUTH_USER_MODEL = "accounts.CustomUser"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    # Of sessions that were begun with it: the demo's, for the cached endpoints.
+    "accounts.backends.CachedUserBackend",
+]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 USE_TZ = True

@@ -8,12 +8,16 @@ from types import ModuleType
 from django.contrib import admin
 from django.urls import URLPattern, include, path
 
+import accounts.views_cached
 import accounts.views_naive
 import accounts.views_optimised
+import jobs.views_cached
 import jobs.views_naive
 import jobs.views_optimised
+import payment.views_cached
 import payment.views_naive
 import payment.views_optimised
+import rating.views_cached
 import rating.views_naive
 import rating.views_optimised
 
@@ -45,9 +49,16 @@ optimised = endpoints(
     payment=payment.views_optimised,
     rating=rating.views_optimised,
 )
+cached = endpoints(
+    jobs=jobs.views_cached,
+    accounts=accounts.views_cached,
+    payment=payment.views_cached,
+    rating=rating.views_cached,
+)
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("naive/", include((naive, "naive"))),
+    path("cached/", include((cached, "cached"))),
     path("", include((optimised, "optimised"))),
 ]

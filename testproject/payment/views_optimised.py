@@ -4,8 +4,10 @@ from django.db.models import Count, Q, Sum
 from django.http import HttpRequest, HttpResponse
 
 from marketplace.api import (
+    Read,
     check_page,
     endpoint,
+    from_database,
     money,
     page_number,
     page_of,
@@ -19,10 +21,14 @@ from payment.rows import payment_row
 @endpoint
 def payments(request: HttpRequest) -> HttpResponse:
     """List what the user has paid and received, the newest first, with both totals."""
+    return list_payments(request, from_database)
+
+
+def list_payments(request: HttpRequest, read: Read) -> HttpResponse:
     user = user_of(request)
     made, received = Q(payer=user), Q(recipient=user)
     paid = Q(status=PaymentStatus.PAID)
-    mine = Payment.objects.filter(made | received)
+    mine = read(Payment.objects.filter(made | received))
     totals = mine.aggregate(
         count=Count("pk"),
         paid=Sum("amount", filter=made & paid),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from marketplace.api import endpoint, page_response, paginate, stars
+from marketplace.api import Read, endpoint, from_database, page_response, paginate, stars
 from rating.aggregates import average_rating, review_count
 from rating.models import Review
 
@@ -12,7 +12,11 @@ from rating.models import Review
 @endpoint
 def reviews(request: HttpRequest) -> HttpResponse:
     """List all reviews, the newest first, with what others say of the reviewed."""
-    newest = (
+    return list_reviews(request, from_database)
+
+
+def list_reviews(request: HttpRequest, read: Read) -> HttpResponse:
+    newest = read(
         Review.objects.select_related("job", "reviewer__profile", "reviewed__profile")
         .annotate(
             reviewed_rating=average_rating("reviewed"), reviewed_count=review_count("reviewed")

@@ -1,0 +1,266 @@
+"""What caching costs and saves on Redis and PostgreSQL: this library, its peers, and no cache.
+
+Run: ``python benchmarks/caching.py [--rounds N]``. It starts a Redis and a PostgreSQL of its own
+(the extra ``test``), or uses those that ``REDIS_URL`` and ``DATABASE_URL`` name. Peers that are not
+installed are left out by name.
+
+Each library runs in a process of its own, since they patch what the others use; the processes
+take turns, a short block each in every round. A figure is the median over the rounds, in
+microseconds, and behind it the number of round trips to Redis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
+
+LIBRARIES = {
+    "no cache": None,
+    "querybudget": None,
+    "querybudget, decorated": None,
+    "cachalot": "cachalot",
+    "cacheops": "cacheops",
+}
+CASES = (
+    "hit 1 row",
+    "hit 100 rows",
+    "miss 1 row",
+    "save()",
+    "atomic, 10 save()",
+    "bulk_create(100)",
+)
+BLOCK = {"hit 1 row": 50, "hit 100 rows": 20, "miss 1 row": 20, "save()": 20}
+
+
+def configure(library: str) -> None:
+    """Configure Django for one library."""
+    import django
+    from django.conf import settings
+
+    from tests.servers import PostgreSQL, Redis, Run
+
+    run = Run.current()
+    redis = os.environ.get("REDIS_URL") or Redis(run).url()
+    if url := os.environ.get("DATABASE_URL"):
+        import dj_database_url
+
+        database = dj_database_url.parse(url)
+    else:
+        database = PostgreSQL(run).settings()
+    settings.configure(
+        DATABASES={"default": database},
+        CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis}},
+        INSTALLED_APPS=[
+            *({"cachalot": ["cachalot"], "cacheops": ["cacheops"]}.get(library, [])),
+            *(["django_querybudget"] if library.startswith("querybudget") else []),
+            "django.contrib.contenttypes",
+            "django.contrib.auth",
+            "accounts",
+            "jobs",
+        ],
+        AUTH_USER_MODEL="accounts.CustomUser",
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        QUERYBUDGET={"CACHE": {}},
+        CACHALOT_TIMEOUT=600,
+        CACHEOPS_REDIS=redis,
+        CACHEOPS={"*.*": {"ops": (), "timeout": 600}},
+    )
+    django.setup()
+
+
+def cases(library: str) -> dict[str, Callable[[int], None]]:
+    """Return the cases; each runs what it measures as often as it is told."""
+    from django.core.cache import cache
+    from django.db import transaction
+
+    from accounts.models import CustomUser
+    from jobs.models import Industry, Job
+
+    def one() -> Any:
+        return Job.objects.filter(pk=1)
+
+    def hundred() -> Any:
+        return Job.objects.order_by("pk")[:100]
+
+    if library.startswith("querybudget"):
+        from django_querybudget.cache import cached_queryset as cached
+    elif library == "cacheops":
+
+        def cached(queryset: Any) -> Any:
+            return queryset.cache(ops=["get", "fetch"], timeout=600)
+
+    else:
+
+        def cached(queryset: Any) -> Any:
+            return queryset
+
+    read_one, read_hundred = (lambda: cached(one())), (lambda: cached(hundred()))
+    if library.endswith("decorated"):
+        read_one, read_hundred = cached(one), cached(hundred)
+
+    def hit(read: Callable[[], Any]) -> Callable[[int], None]:
+        def run(times: int) -> None:
+            for _ in range(times):
+                list(read())
+
+        return run
+
+    def miss(times: int) -> None:
+        for number in range(times):
+            list(cached(Job.objects.filter(pk=1, budget__gt=-perf_counter() - number)))
+
+    job = Job.objects.get(pk=1)
+
+    def save(times: int) -> None:
+        for _ in range(times):
+            job.save()
+
+    def saves(times: int) -> None:
+        for _ in range(times):
+            with transaction.atomic():
+                for _ in range(10):
+                    job.save()
+
+    client, industry = CustomUser.objects.get(pk=1), Industry.objects.get(pk=1)
+
+    def bulk_create(times: int) -> None:
+        for _ in range(times):
+            Job.objects.bulk_create(
+                [Job(client=client, industry=industry, title="t", budget=1) for _ in range(100)]
+            )
+
+    cache.clear()
+    return dict(
+        zip(
+            CASES,
+            (hit(read_one), hit(read_hundred), miss, save, saves, bulk_create),
+            strict=True,
+        )
+    )
+
+
+def serve(library: str) -> None:
+    """Be one library's process: run the blocks that stdin asks for."""
+    configure(library)
+    from redis.connection import AbstractConnection
+
+    trips = 0
+    send = AbstractConnection.send_packed_command
+
+    def counted(self: Any, command: Any, check_health: bool = True) -> None:
+        nonlocal trips
+        trips += 1
+        send(self, command, check_health)
+
+    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]
+    runs = cases(library)
+    for line in sys.stdin:
+        name = line.strip()
+        times = BLOCK.get(name, 5)
+        runs[name](1)
+        trips = 0
+        started = perf_counter()
+        runs[name](times)
+        seconds = perf_counter() - started
+        print(json.dumps([seconds / times * 1e6, trips / times]), flush=True)
+
+
+def fill() -> None:
+    """Make the tables and 1,000 jobs."""
+    configure("no cache")
+    from django.core.management import call_command
+    from django.core.management.color import no_style
+    from django.db import connection
+
+    from accounts.models import CustomUser
+    from jobs.models import Industry, Job
+
+    call_command("migrate", verbosity=0, interactive=False)
+    Job.objects.all().delete()
+    user, _ = CustomUser.objects.get_or_create(pk=1, defaults={"username": "u", "email": "u@x"})
+    industry, _ = Industry.objects.get_or_create(pk=1, defaults={"name": "i"})
+    Job.objects.bulk_create(
+        [
+            Job(pk=pk, client=user, industry=industry, title=f"Job {pk}", budget=pk)
+            for pk in range(1, 1001)
+        ]
+    )
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), [Job]):
+            cursor.execute(statement)
+
+
+def main() -> None:
+    """Start the servers and the libraries' processes, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--library")
+    options = parser.parse_args()
+    if options.library == "fill":
+        fill()
+        return
+    if options.library:
+        serve(options.library)
+        return
+    from tests.servers import PostgreSQL, Redis, Run
+
+    run = Run.current()
+    if not os.environ.get("REDIS_URL"):
+        Redis(run).start()
+    if not os.environ.get("DATABASE_URL"):
+        PostgreSQL(run).start()
+    try:
+        compare(options.rounds)
+    finally:
+        run.clean_up()
+
+
+def compare(rounds: int) -> None:
+    """Let the libraries take turns, and print what they took."""
+    command = [sys.executable, __file__, "--library"]
+    subprocess.run([*command, "fill"], check=True)
+    processes = {}
+    for library, module in LIBRARIES.items():
+        if module and importlib.util.find_spec(module) is None:
+            print(f"{library}: not installed, left out")
+            continue
+        processes[library] = subprocess.Popen(
+            [*command, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    figures: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for _ in range(rounds):
+        for case in CASES:
+            for library, process in processes.items():
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(f"{case}\n")
+                process.stdin.flush()
+                figures.setdefault((case, library), []).append(
+                    tuple(json.loads(process.stdout.readline()))
+                )
+    for process in processes.values():
+        process.communicate()
+    print(f"{'µs (round trips to Redis)':28}" + "".join(f"{name:>26}" for name in processes))
+    for case in CASES:
+        row = f"{case:28}"
+        for library in processes:
+            times, trips = zip(*figures[case, library], strict=True)
+            row += f"{statistics.median(times):>17,.0f} ({statistics.median(trips):>5.1f})"
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
