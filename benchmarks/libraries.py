@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db.models import QuerySet
@@ -22,3 +23,12 @@ def cacheops(queryset: QuerySet[Any]) -> QuerySet[Any]:
 def cachalot(queryset: QuerySet[Any]) -> QuerySet[Any]:
     """It caches every queryset by itself."""
     return queryset
+
+
+def without(library: str) -> AbstractContextManager[Any]:
+    """Return a context in which a queryset is read from the database."""
+    if library == "cachalot":
+        from cachalot.api import cachalot_disabled
+
+        return cachalot_disabled()  # type: ignore[no-any-return]
+    return nullcontext()

@@ -62,7 +62,8 @@ def configure(setup: dict[str, Any], *, with_stops: bool = True) -> None:
     """Point Django at the suite's test databases and servers, with the stops put in."""
     alias = setup["alias"]
     connections.settings[alias].update(setup["database"])
-    settings.QUERYBUDGET = setup["querybudget"]
+    if setup["querybudget"] is not None:
+        settings.QUERYBUDGET = setup["querybudget"]
     caches.settings.update(setup["caches"])
     if dotted := setup.get("cached"):
         programs.cached = import_string(dotted)

@@ -64,6 +64,7 @@ def plain(value: Any, above: tuple[models.Model, ...] = ()) -> Any:
 def _plain_instance(instance: models.Model, above: tuple[models.Model, ...]) -> Any:
     own = {name: value for name, value in vars(instance).items() if name[:7] != "_state"}
     prefetched = own.pop("_prefetched_objects_cache", {})
+    own.pop("_django_version", None)  # what unpickling leaves on an instance: some peers' caches do
     state = instance._state
     return (
         type(instance).__name__,

@@ -247,7 +247,7 @@ def test_every_cached_read_is_the_databases_after_each_step(
             run_state_machine_as_test(
                 Machine,
                 settings=hypothesis.settings(
-                    max_examples=100,
+                    max_examples=min(100, (goal - Machine.steps) // 40 + 1),
                     stateful_step_count=50,
                     deadline=None,
                     database=None,

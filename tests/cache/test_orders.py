@@ -24,7 +24,7 @@ from tests.cache.races import RACES, Race
 
 # How often a process is put aside while it could go on. Every defect that was planted is found
 # with two; all orders of the shorter programs are run below.
-SWITCHES = 3
+SWITCHES = 2
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
 
 
@@ -204,8 +204,10 @@ def test_no_order_leaves_the_past_under_any_form_of_tags(
 def test_no_order_of_two_writers_leaves_the_past(
     stage: Stage, first: str, second: str, record_property: Any
 ) -> None:
+    # SQLite lets one writer wait for the other: most orders are the same one there.
+    switches = 1 if stage.alias == "default" else 2
     orders = run_all_orders(
-        stage, ("read", "table"), (first, 1, 1000), (second, 2, 2000), switches=2
+        stage, ("read", "table"), (first, 1, 1000), (second, 2, 2000), switches=switches
     )
     record_property("orders", orders)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import chain
 
 import django
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.db import connections, models
@@ -21,7 +21,6 @@ from tests.cache.relations.models import (
     Bistro,
     Book,
     Chapter,
-    DearBook,
     Like,
     Named,
     Note,
@@ -32,16 +31,6 @@ from tests.cache.relations.models import (
     Tag,
 )
 
-APPS = [
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django_querybudget",
-    "accounts",
-    "jobs",
-    "payment",
-    "rating",
-    "tests.cache.relations",
-]
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -154,10 +143,6 @@ def _reset_sequences(alias: str) -> None:
 
 
 def _models() -> list[type[models.Model]]:
-    from django.apps import apps
-
-    labels = [app.rpartition(".")[2] for app in APPS]
-    found = chain.from_iterable(
-        apps.get_app_config(label).get_models(include_auto_created=True) for label in labels
-    )
-    return [model for model in found if model is not DearBook]
+    return [
+        model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy
+    ]
