@@ -81,7 +81,7 @@ def configure(library: str) -> None:
     django.setup()
 
 
-def cases(library: str) -> dict[str, Callable[[int], None]]:
+def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # six in one
     """Return the cases; each runs what it measures as often as it is told."""
     from django.core.cache import cache
     from django.db import transaction

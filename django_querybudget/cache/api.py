@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from django_querybudget.conf import conf
+
 from .querysets import Options, cached
 
 __all__ = ["cached_queryset"]

@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import Manager, Model, QuerySet
 
 from django_querybudget.conf import conf
+
 from . import tags
 from .freeze import Changed
 from .invalidation import row_dependencies
@@ -55,7 +56,7 @@ class CachedFunction:
         if template is None:
             queryset = self._built(args, kwargs)
             if is_typical(queryset):
-                self._template = queryset._chain()
+                self._template = queryset.all()
             return cached(queryset, options)
 
         def question(queryset: QuerySet[Any]) -> Question:

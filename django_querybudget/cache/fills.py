@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_querybudget.conf import conf
+
 from . import tags
 from .functions import unknown_functions
 from .reads import Pins, tags_read

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Changed", "freeze_graph", "thaw_graph"]
 
+_OWN = frozenset({"_state", "_prefetched_objects_cache"})
+
 KnownRelated = Mapping[Any, Mapping[Any, Model]]
 
 
@@ -93,14 +95,16 @@ class _Graph:
             if id(instance) not in self._places:
                 self._take(instance, path, instance._state.fields_cache)
 
-    def _take(self, instance: Model, path: str, related: Mapping[str, Any]) -> None:
+    def _take(  # noqa: PLR0912  # one kind of attribute after another
+        self, instance: Model, path: str, related: Mapping[str, Any]
+    ) -> None:
         if id(instance) in self._places:
             raise Unfreezable("one instance in two rows")
         values = instance.__dict__
         names: list[str] = []
         lists: list[str] = []
         for name, value in values.items():
-            if name == "_state" or name == "_prefetched_objects_cache":
+            if name in _OWN:
                 continue
             if isinstance(value, Model):
                 raise Unfreezable(f"an instance as attribute {name!r}")
@@ -264,7 +268,7 @@ def thaw_graph(
 
 def _thaw_group(group: Mapping[str, Any], fetch_mode: Any) -> list[Model]:
     try:
-        model = apps.get_model(group["model"])
+        model: Any = apps.get_model(group["model"])
     except (LookupError, ValueError) as error:
         raise Changed(group["model"]) from error
     fields = group["fields"]
@@ -291,13 +295,13 @@ def _thaw_group(group: Mapping[str, Any], fetch_mode: Any) -> list[Model]:
             members.append(member)
     if fetch_mode is not None:
         for member in members:
-            member._state.fetch_mode = fetch_mode  # type: ignore[attr-defined]  # Django 6.1
+            setattr(member._state, "fetch_mode", fetch_mode)  # noqa: B010  # Django 6.1
     if len(members) != group["size"]:
         raise Changed(group["model"])
     return members
 
 
-def _prefetch(member: Model, name: str, queryset: QuerySet[Any] | None, rows: list[Model]) -> None:
+def _prefetch(member: Model, name: str, queryset: Any, rows: list[Model]) -> None:
     """Put ``rows`` where prefetch_related() puts them: in the related manager's queryset."""
     manager = getattr(member, name)
     found = (

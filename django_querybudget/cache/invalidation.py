@@ -12,6 +12,7 @@ from django.db import connections, models, router
 from django_querybudget import hook
 from django_querybudget.conf import conf
 from django_querybudget.fingerprints import StatementKind, statement_kind
+
 from . import scopes, tags
 from .fills import current_fill
 from .statements import effect, sql_text

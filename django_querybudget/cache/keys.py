@@ -26,7 +26,7 @@ class Unkeyable(TypeError):
     """A value that has no spelling in a key; the message names its type."""
 
 
-def spelled(value: Any) -> str:
+def spelled(value: Any) -> str:  # noqa: PLR0911  # one type after another
     """Return a text that is the same for equal values, in any process, and for no others.
 
     Raises :class:`Unkeyable`.

@@ -142,11 +142,11 @@ class CachedQuerySetMixin:
 
     def count(self: Any) -> int:
         """As :meth:`QuerySet.count`, through the cache."""
-        return _scalar(self, "count", super().count, lambda number: number > 0)  # type: ignore[misc]
+        return _scalar(self, "count", super().count, lambda number: number > 0)  # type: ignore[misc,no-any-return]
 
     def exists(self: Any) -> bool:
         """As :meth:`QuerySet.exists`, through the cache."""
-        return _scalar(self, "exists", super().exists, bool)  # type: ignore[misc]
+        return _scalar(self, "exists", super().exists, bool)  # type: ignore[misc,no-any-return]
 
     def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
@@ -209,10 +209,11 @@ def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
 def cached(queryset: Q, options: Options) -> Q:
     """Return a queryset like ``queryset`` that reads through the cache."""
     base = type(queryset)
-    clone = queryset._chain() if hasattr(queryset, "_chain") else queryset
+    source: Any = queryset
+    clone = source._chain()
     clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else _cached_class(base)
-    clone._querybudget_options = options  # type: ignore[attr-defined]
-    return clone
+    clone._querybudget_options = options
+    return clone  # type: ignore[no-any-return]
 
 
 def unbuilt(
@@ -225,12 +226,12 @@ def unbuilt(
 
     Its rows are those of ``question``.
     """
-    subclass = _cached_class(type(template))
+    subclass: Any = _cached_class(type(template))
     queryset = subclass.__new__(subclass)
     queryset.__dict__.update(template.__dict__)
-    queryset._querybudget_options = options  # type: ignore[attr-defined]
-    queryset._querybudget_unbuilt = Unbuilt(build, question)  # type: ignore[attr-defined]
-    return queryset  # type: ignore[return-value]
+    queryset._querybudget_options = options
+    queryset._querybudget_unbuilt = Unbuilt(build, question)
+    return queryset  # type: ignore[no-any-return]
 
 
 def _build(queryset: Any) -> None:

@@ -103,10 +103,8 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     if query.combinator or query.extra_tables or query.is_empty():
         return None
     base = query.base_table
-    if base is None:
-        return None
-    table = tables().tables.get(query.alias_map[base].table_name)
-    if table is None or connection.ops.quote_name(table.name).count(".") > 1:
+    table = tables().tables.get(query.alias_map[base].table_name) if base else None
+    if base is None or table is None or connection.ops.quote_name(table.name).count(".") > 1:
         return None
     values = _equalities(query.where, base)
     key = None
@@ -120,13 +118,13 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     return Pins(table, key, scopes) if key is not None or scopes else None
 
 
-def _equalities(where: Any, alias: str) -> dict[str, Any]:
+def _equalities(where: Any, alias: str) -> dict[str | None, Any]:
     """Return the columns of ``alias`` that every row found has a known value in."""
     if not isinstance(where, WhereNode) or where.negated:
         return {}
     if where.connector != AND and len(where.children) != 1:
         return {}
-    found: dict[str, Any] = {}
+    found: dict[str | None, Any] = {}
     for child in where.children:
         if isinstance(child, WhereNode):
             found |= _equalities(child, alias)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
+
 from . import tags
 from .functions import unknown_functions
 from .tables import Column, Table, Tables, tables
@@ -124,7 +125,7 @@ def effect(sql: str | None, params: Any, many: bool, database: str) -> Write | N
 
 
 @lru_cache(maxsize=2048)
-def _form(sql: str, known: Tables) -> _Form | None:  # one decision after another
+def _form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911  # one decision after another
     kind = statement_kind(sql)
     if kind is StatementKind.TRANSACTION and ";" not in sql.rstrip("; \n"):
         return None
@@ -157,7 +158,7 @@ def _form(sql: str, known: Tables) -> _Form | None:  # one decision after anothe
     return _Form(written)
 
 
-def _exact_form(sql: str, known: Tables) -> _Form | None:
+def _exact_form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911
     """Return the form of a statement as the ORM writes it, None for any other."""
     if ";" in sql:
         return None

@@ -73,6 +73,6 @@ class TagValue:
         return TagValue(fresh if lost else self.token, (*kept, (writer, deadline)))
 
     def renewed(self, writer: str, now: int, fresh: str) -> TagValue:
-        """``writer`` has committed, or may have: no entry holds ``fresh``, and only its own mark goes."""
+        """``writer`` may have committed: no entry holds ``fresh``, and only its mark goes."""
         kept, _ = self._without(writer, now)
         return TagValue(fresh, kept)

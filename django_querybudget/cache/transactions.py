@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
+
 from .store import store_for
 from .tokens import new_writer, token_time
 
@@ -178,7 +179,7 @@ class State:
     def _is_waiting(self, connection: BaseDatabaseWrapper) -> bool:
         callback = self._callback() if self._callback is not None else None
         return callback is not None and any(
-            function is callback for _, function, _ in connection.run_on_commit
+            waiting[1] is callback for waiting in connection.run_on_commit
         )
 
     def has_written(self) -> bool:

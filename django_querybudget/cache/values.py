@@ -93,7 +93,7 @@ def thaw_column(column: Sequence[Any]) -> list[Any]:
     return [None if value is None else read(value) for value in values]
 
 
-def freeze_value(value: Any) -> Any:
+def freeze_value(value: Any) -> Any:  # noqa: PLR0911  # one type after another
     """Return one value for JSON: as it is, or as a list of a code and its content."""
     kind = type(value)
     if kind in _RAW:

@@ -1,0 +1,140 @@
+"""django_querybudget.cache.statements: what a statement writes, by its text and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from django_querybudget.cache.statements import assigned_columns, effect
+
+JOBS = {"d:t:jobs_job"}
+ALL_JOBS = {"d:t:jobs_job", "d:b:jobs_job"}
+PAYMENTS = {"d:t:payment_payment"}
+ALL_PAYMENTS = {"d:t:payment_payment", "d:b:payment_payment", "d:S:payment_payment"}
+EVERYTHING = {"d:*"}
+
+
+def written(sql: str | None, params: Any = (), many: bool = False) -> set[str] | None:
+    write = effect(sql, params, many, "d")
+    return None if write is None else set(write.tags)
+
+
+@pytest.mark.parametrize(
+    ("sql", "params", "expected"),
+    [
+        ('INSERT INTO "jobs_job" ("title") VALUES (%s)', ["a"], JOBS),
+        ('INSERT INTO "jobs_job" ("title") VALUES (%s) RETURNING "jobs_job"."id"', ["a"], JOBS),
+        ('INSERT INTO "jobs_job" ("a", "b") VALUES (%s, %s), (%s, %s)', [1, 2, 3, 4], JOBS),
+        ("INSERT INTO `jobs_job` (`title`) VALUES (%s)", ["a"], JOBS),
+        ('INSERT INTO "jobs_job" ("a") SELECT * FROM UNNEST((%s)::int[])', [[1]], JOBS),
+        ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."id" = %s', ["a", 7],
+         JOBS | {"d:r:jobs_job:7"}),
+        ('UPDATE "jobs_job" SET "budget" = ("jobs_job"."budget" + %s) WHERE "jobs_job"."id" = %s',
+         [1, 7], JOBS | {"d:r:jobs_job:7"}),
+        ('DELETE FROM "jobs_job" WHERE "jobs_job"."id" IN (%s, %s)', [7, 8],
+         JOBS | {"d:r:jobs_job:7", "d:r:jobs_job:8"}),
+        ('DELETE FROM "jobs_job" WHERE "jobs_job"."id" = %s', (7,), JOBS | {"d:r:jobs_job:7"}),
+    ],
+)  # fmt: skip
+def test_the_orms_own_forms_are_writes_of_known_rows(
+    sql: str, params: Any, expected: set[str]
+) -> None:
+    assert written(sql, params) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "params"),
+    [
+        ('UPDATE "jobs_job" SET "title" = %s', ["a"]),
+        ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."title" = %s', ["a", "b"]),
+        ('UPDATE "jobs_job" SET "id" = %s WHERE "jobs_job"."id" = %s', [8, 7]),
+        ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."id" = %s', ["a", "no number"]),
+        ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."id" = %s', None),
+        ('INSERT INTO "jobs_job" ("id") VALUES (%s) ON CONFLICT("id") DO UPDATE SET "a" = 1', [1]),
+        ('INSERT OR REPLACE INTO "jobs_job" ("id") VALUES (%s)', [1]),
+        ("insert into Jobs_Job (title) values ('a')", []),
+        ("update jobs_job set title = 'a' where id = 1", []),
+        ("/* a */ DELETE FROM jobs_job", []),
+        ("WITH old AS (SELECT 1) UPDATE jobs_job SET title = 'a'", []),
+        ("TRUNCATE jobs_job", []),
+        ("COPY jobs_job FROM STDIN", []),
+        ("SELECT 1; DELETE FROM jobs_job", []),
+        ("EXPLAIN ANALYZE DELETE FROM jobs_job", []),
+        ("/*!50000 UPDATE jobs_job SET title = 'a' */", []),
+    ],
+)
+def test_anything_else_is_of_unknown_extent(sql: str, params: Any) -> None:
+    found = written(sql, params)
+    assert found is not None
+    assert found >= ALL_JOBS
+
+
+def test_more_rows_than_are_told_apart_are_of_unknown_extent() -> None:
+    places = ", ".join(["%s"] * 101)
+    sql = f'DELETE FROM "jobs_job" WHERE "jobs_job"."id" IN ({places})'
+    assert written(sql, list(range(101))) == ALL_JOBS
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM jobs_job", "SAVEPOINT s1", "SET TRANSACTION READ ONLY", "PRAGMA table_info(a)",
+        "SHOW TABLES", "COMMIT", "UPDATE django_session SET session_data = 'UPDATE'",
+        'INSERT INTO "django_session" ("a") VALUES (%s)', "SELECT count(*) FROM jobs_job",
+        "SELECT setting FROM pg_settings",
+    ],
+)  # fmt: skip
+def test_what_writes_nothing_that_is_cached(sql: str) -> None:
+    assert written(sql) is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CALL refresh()", "DO $$ BEGIN DELETE FROM jobs_job; END $$", "EXECUTE prepared",
+        "ALTER TABLE jobs_job ADD COLUMN a int", "DROP TABLE jobs_job", "SELECT delete_all()",
+        "SELECT * FROM delete_all(%s)", "REFRESH MATERIALIZED VIEW v", None,
+    ],
+)  # fmt: skip
+def test_what_may_write_anything_renews_everything(sql: str | None) -> None:
+    assert written(sql) == EVERYTHING
+
+
+def test_tables_of_no_model_have_a_tag_together() -> None:
+    assert written("UPDATE legacy SET a = 1") == {"d:?"}
+
+
+def test_truncate_reaches_all_tables_that_refer_to_it() -> None:
+    found = written("TRUNCATE jobs_industry CASCADE")
+    assert found is not None
+    assert found >= ALL_JOBS | {"d:b:jobs_industry", "d:b:jobs_jobpicture"} | ALL_PAYMENTS
+
+
+def test_an_insert_renews_the_scopes_of_its_rows() -> None:
+    sql = 'INSERT INTO "payment_payment" ("payer_id", "recipient_id") VALUES (%s, %s), (%s, %s)'
+    assert written(sql, [1, 2, 1, None]) == PAYMENTS | {
+        "d:s:payment_payment:payer_id:1",
+        "d:s:payment_payment:recipient_id:2",
+    }
+    assert written(sql, [[1, 2, 3, 4]], many=True) == PAYMENTS | {"d:S:payment_payment"}
+
+
+def test_an_update_of_a_scoped_row_asks_for_its_old_scopes() -> None:
+    sql = 'UPDATE "payment_payment" SET "status" = %s WHERE "payment_payment"."id" = %s'
+    write = effect(sql, ["paid", 7], False, "d")
+    assert write is not None
+    assert write.old_scopes is not None
+    assert write.old_scopes.keys == (7,)
+
+
+def test_the_columns_that_an_update_assigns() -> None:
+    where = ' WHERE "a"."id" = %s'
+    assert assigned_columns('UPDATE "a" SET "x" = %s, "y" = %s' + where, [1, 2, 3]) == {
+        "x": 1,
+        "y": 2,
+    }
+    unknown = assigned_columns('UPDATE "a" SET "x" = ("a"."x" + %s)' + where, [1, 3])
+    assert unknown.keys() == {"x"}
+    assert unknown["x"] is not None
+    assert assigned_columns('DELETE FROM "a"' + where, [3]) == {}

@@ -1,0 +1,46 @@
+"""Tokens and marks: what two writers do to one tag."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_querybudget.cache.tokens import TagValue, new_token, token_time
+
+NOW = 1_000_000
+
+
+def test_tokens_are_unique_and_carry_their_time() -> None:
+    tokens = {new_token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert all(token_time(token) > 1_600_000_000 for token in tokens)
+    assert token_time("what is no token") == float("inf")
+
+
+@pytest.mark.parametrize("text", ["", "t", "t|a@5", "t|a@5,b@7", "|a@5"])
+def test_a_value_reads_as_it_was_written(text: str) -> None:
+    assert str(TagValue.parse(text)) == text
+
+
+def test_a_mark_that_cannot_be_read_is_over() -> None:
+    assert TagValue.parse("t|a@soon").marked("b", NOW, NOW + 1, "f") == TagValue(
+        "f", (("b", NOW + 1),)
+    )
+
+
+def test_each_writer_takes_its_own_mark_away() -> None:
+    value = TagValue("t").marked("a", NOW, NOW + 5, "f1").marked("b", NOW, NOW + 6, "f2")
+    assert value == TagValue("t", (("a", NOW + 5), ("b", NOW + 6)))
+    assert value.deadline == NOW + 6
+    value = value.renewed("a", NOW, "t2")
+    assert value == TagValue("t2", (("b", NOW + 6),))
+    assert value.renewed("b", NOW, "t3") == TagValue("t3")
+
+
+def test_marking_again_moves_the_deadline() -> None:
+    value = TagValue("t").marked("a", NOW, NOW + 5, "f").marked("a", NOW + 1, NOW + 9, "f")
+    assert value == TagValue("t", (("a", NOW + 9),))
+
+
+def test_a_lost_writer_may_have_committed_so_no_entry_survives_it() -> None:
+    value = TagValue("t", (("dead", NOW - 1),)).marked("a", NOW, NOW + 5, "fresh")
+    assert value == TagValue("fresh", (("a", NOW + 5),))
