@@ -21,6 +21,7 @@ from django.db import connections
 
 from tests.cache import programs, world
 from tests.cache.actors import BLOCKED, PATIENCE, Actor, explore, started
+from tests.cache.own_redis import OwnRedis
 from tests.cache.races import RACES, Race
 
 # How often a process is put aside while it could go on. Every defect that was planted is found
@@ -29,6 +30,7 @@ SWITCHES = 2
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
 
 
+SOON = 15.0  # seconds after Redis is back; a pause of the library, and some for a busy machine
 SHORT_MARKS = {"MARK_TIMEOUT": 0.3}
 
 
@@ -305,6 +307,61 @@ def test_r12_of_two_writers_one_dies(stage: Stage, loser: str) -> None:
             told = f"{before} steps, the other's {first}, {between} steps"
             after_the_marks(stage, "table", [reader, living, dying], told)
     assert deaths > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR[1:2])
+def test_redis_cut_off_at_any_step_of_a_write_and_restored_at_any_later(
+    stage: Stage, write: str, own_redis: OwnRedis
+) -> None:
+    """The writer gets no error; once Redis is back, everyone soon reads what is true, and stays.
+
+    ``reader`` reads while Redis is away, ``bystander`` does nothing then.
+    """
+    actors = [stage.actor(name, **SHORT_MARKS) for name in ("reader", "writer", "bystander")]
+    reader, writer, _ = actors
+    for actor in actors:
+        actor.setup["caches"]["redis"]["LOCATION"] = own_redis.server.url()
+    cut_at, steps, tried = 1, 99, 0
+    with started(*actors):
+        while cut_at < steps:
+            for restored_at in range(cut_at + 1, steps + 1):
+                _make_all_right(stage, actors)
+                writer.begin(write, 1, 1000 + tried)
+                _go(writer, cut_at)
+                own_redis.cut()
+                taken = cut_at
+                while taken < restored_at and writer.state == "stopped":
+                    _go(writer, 1)
+                    taken += 1
+                reader.run("read", "key")
+                own_redis.restore()
+                _go(writer, 99, PATIENCE)
+                assert writer.state == "idle"
+                _make_all_right(stage, actors, write=False)
+                tried += 1
+                if taken < restored_at:
+                    steps = taken
+                    break
+            cut_at += 1
+    assert tried >= 6
+
+
+def _make_all_right(stage: Stage, actors: list[Actor], *, write: bool = True) -> None:
+    """Let everyone read until all are right, or fail; then once more, now without patience."""
+    if write:
+        actors[0].run("open_connections")
+        actors[1].run("open_connections")
+        stage.reset()
+        actors[0].run("update", 1, 5)
+    true = stage.true("key")
+    deadline = time.monotonic() + SOON
+    while any(actor.run("read", "key") != [true] for actor in actors):
+        assert time.monotonic() < deadline, f"not everyone reads {true} after {SOON} seconds"
+        time.sleep(0.1)
+    for actor in (*actors, *actors):
+        assert actor.run("read", "key") == [true], actor.name
 
 
 def after_the_marks(stage: Stage, form: str, actors: list[Actor], told: str) -> None:
