@@ -27,7 +27,7 @@ lint: .venv-tox/bin/tox ## Check style and format alone
 docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 	$(DOCS)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-bench: $(DEMO)/.installed ## Measure what counting costs
+bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
 
 clean: ## Remove what these targets made

@@ -303,6 +303,8 @@ def _question(
     found: Callable[[Any], bool],
 ) -> Question:
     options: Options = queryset._querybudget_options
+    if queryset.query.select_for_update:
+        raise CannotCache("select_for_update")
     if queryset._for_write:
         raise CannotCache("for writing")
     alias = queryset.db

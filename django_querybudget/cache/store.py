@@ -13,18 +13,16 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import caches
+from django.db import connections
 
 from . import stats, tags
 from .tokens import TagValue, new_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.core.cache.backends.base import BaseCache
 
 __all__ = ["Store", "is_busy", "store_for"]
@@ -33,8 +31,8 @@ R = TypeVar("R")
 
 logger = logging.getLogger("django_querybudget")
 
-PAUSE = 2.0
-"""How long a cache that failed is left alone, in seconds."""
+PAUSE = 1.0
+"""How often it is tried whether a cache that failed is back, in seconds."""
 
 TRANSIENT_TIMEOUT = 24 * 3600
 """How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
@@ -65,7 +63,11 @@ class Store:
     def __init__(self, alias: str) -> None:
         self.alias = alias
         self.distrusted = False
-        self._paused_until = 0.0
+        # Goes up with each failure and each change that was skipped: who renewed everything may
+        # trust the store again only if nothing came to be owed meanwhile.
+        self._owed = 0
+        self._owing = threading.Lock()
+        self._tried_at = time.monotonic()
         self._lock = threading.Lock()
         self._logged_at = float("-inf")
         self._retrying: threading.Thread | None = None
@@ -168,6 +170,9 @@ class Store:
     def _change(self, operation: Callable[[], None]) -> bool:
         """Run a change of tags. While the store is distrusted: not, since all is renewed then."""
         if not self._recovered():
+            with self._owing:
+                self._owed += 1
+                self.distrusted = True
             return False
 
         def change() -> bool:
@@ -179,8 +184,9 @@ class Store:
     def _failed(self, error: Exception) -> None:
         stats.count("errors")
         now = time.monotonic()
-        self.distrusted = True
-        self._paused_until = now + PAUSE
+        with self._owing:
+            self._owed += 1
+            self.distrusted = True
         if now - self._logged_at > _LOG_EVERY:
             self._logged_at = now
             logger.warning(
@@ -188,6 +194,9 @@ class Store:
                 "that is in it has been invalidated.",
                 self.alias, type(error).__name__, error,
             )  # fmt: skip
+        self._start_retrying()
+
+    def _start_retrying(self) -> None:
         if self._retrying is None or not self._retrying.is_alive():
             # So that a process that has nothing more to read or write renews what it owes, too.
             self._retrying = threading.Thread(
@@ -196,26 +205,41 @@ class Store:
             self._retrying.start()
 
     def _retry(self) -> None:
-        while self.distrusted:
-            time.sleep(PAUSE / 2)
-            self._recovered()
+        try:
+            while self.distrusted:
+                time.sleep(PAUSE)
+                self._recover()
+        finally:
+            connections.close_all()  # this thread's own, where the cache is in a database
 
     def _recovered(self) -> bool:
-        """Return whether the store can be trusted, after an attempt to make it so."""
+        """Return whether the store can be trusted.
+
+        A client may take seconds to find that a server is still away: that is the retrying
+        thread's to wait for, and a request's only where no thread runs (in a forked process, or
+        in a server that lets none run).
+        """
         if not self.distrusted:
             return True
-        if time.monotonic() < self._paused_until:
-            return False
-        self._paused_until = time.monotonic() + PAUSE
+        self._start_retrying()
+        return time.monotonic() > self._tried_at + 20 * PAUSE and self._recover()
+
+    def _recover(self) -> bool:
+        """Try to make the store one that can be trusted: with a new token under everything."""
+        self._tried_at = time.monotonic()
+        owed = self._owed
 
         def renew_everything() -> bool:
             self._renew([tags.everything(database) for database in tags.every_database()], "")
             return True
 
-        if self._guarded(renew_everything, False):
-            self.distrusted = False
-            return True
-        return False
+        if not self._guarded(renew_everything, False):
+            return False
+        with self._owing:
+            if self._owed == owed:
+                self.distrusted = False
+                return True
+        return False  # a renewal was skipped meanwhile
 
 
 class CacheRefused(Exception):
@@ -233,8 +257,9 @@ def store_for(alias: str) -> Store:
     """Return the store on the cache ``alias``: in the way its backend does best."""
     cache = caches[alias]
     found = _stores.get(alias)
-    if found is None or not isinstance(found, _class_for(cache)):
-        found = _stores[alias] = _class_for(cache)(alias)
+    wanted = _class_for(cache)
+    if found is None or type(found) is not wanted:
+        found = _stores[alias] = wanted(alias)
     return found
 
 
@@ -246,16 +271,6 @@ def _class_for(cache: BaseCache) -> type[Store]:
         if RedisStore.takes(client):
             return RedisStore
     return Store
-
-
-@contextmanager
-def busy() -> Iterator[None]:
-    """Let :func:`is_busy` be True."""
-    token = _busy.set(True)
-    try:
-        yield
-    finally:
-        _busy.reset(token)
 
 
 def readable(value: str) -> bool:

@@ -82,11 +82,13 @@ class Pending:
             self.tags.update(tags)
             return
         now = time.monotonic()
-        renewing = now - self.marked_at > settings.MARK_TIMEOUT / 3
+        renewing = not self.marked_at or now - self.marked_at > settings.MARK_TIMEOUT / 3
         self.tags.update(new := set(tags) - self.tags)
         if wanted := (self.tags if renewing else new):
-            store_for(settings.ALIAS).mark(tuple(wanted), self.writer, settings.MARK_TIMEOUT)
-            if renewing:
+            done = store_for(settings.ALIAS).mark(tuple(wanted), self.writer, settings.MARK_TIMEOUT)
+            if not done:
+                self.marked_at = 0.0  # the next statement marks all of them again
+            elif renewing:
                 self.marked_at = now
 
     def renew(self) -> None:

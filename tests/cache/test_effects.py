@@ -79,8 +79,9 @@ def test_more_rows_than_are_told_apart_are_of_unknown_extent() -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT * FROM jobs_job", "SAVEPOINT s1", "SET TRANSACTION READ ONLY", "PRAGMA table_info(a)",
-        "SHOW TABLES", "COMMIT", "UPDATE django_session SET session_data = 'UPDATE'",
+        "SELECT * FROM jobs_job", "SAVEPOINT s1", "SET TRANSACTION READ ONLY",
+        "PRAGMA table_info(a)", "SHOW TABLES", "COMMIT",
+        "UPDATE django_session SET session_data = 'UPDATE'",
         'INSERT INTO "django_session" ("a") VALUES (%s)', "SELECT count(*) FROM jobs_job",
         "SELECT setting FROM pg_settings",
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import combinations
 from typing import Any
@@ -14,7 +14,8 @@ from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 
 DIFFERENT = [
     1, "1", 1.0, True, None, b"1", Decimal(1), (1,), [1], (1, 2), ((1,), 2), {1}, {"a": 1},
-    {"a": "1"}, date(2026, 1, 1), datetime(2026, 1, 1), "", (), memoryview(b"1"), Role.CLIENT,
+    {"a": "1"}, date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), "", (), memoryview(b"1"),
+    Role.CLIENT,
     "client", CustomUser(pk=1), ("a,b",), ("a", "b"),
 ]  # fmt: skip
 
