@@ -142,7 +142,7 @@ def _write(board: Board, writer: int, chance: random.Random, alias: str, log: Pa
                 transaction.set_rollback(True, using=alias)
                 return
     board.returned(writer, row, number)
-    time.sleep(chance.random() * 0.01)
+    time.sleep(chance.random() * 0.1)  # so that there is something to answer from the cache
 
 
 class _Undo(Exception):
