@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .budgets import Budget
     from .capture import capture_queries
-    from .exceptions import QueryBudgetError
+    from .decorators import query_budget
+    from .exceptions import QueryBudgetError, QueryBudgetExceeded
 
 __version__ = "0.1.0"
 
-__all__ = ["Budget", "QueryBudgetError", "__version__", "capture_queries"]
+__all__ = [
+    "Budget",
+    "QueryBudgetError",
+    "QueryBudgetExceeded",
+    "__version__",
+    "capture_queries",
+    "query_budget",
+]
 
 _MODULES = {
     "Budget": "budgets",
     "QueryBudgetError": "exceptions",
+    "QueryBudgetExceeded": "exceptions",
     "capture_queries": "capture",
+    "query_budget": "decorators",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from django.apps import AppConfig
 
 from . import hook
@@ -13,12 +15,21 @@ class QueryBudgetConfig(AppConfig):
 
     name = "django_querybudget"
     verbose_name = "Query budgets"
+    watches_writes = False
+    """Whether this process invalidates because the settings say so, not because of an import."""
 
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
-        from . import checks  # noqa: F401, PLC0415
+        from . import budget_checks, checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:
             # Whoever only writes must invalidate, too.
             from . import cache  # noqa: F401, PLC0415
+
+            self.watches_writes = True
+        if "QUERYBUDGET_SPOOL" in os.environ:
+            # A worker of a test run that is under the ratchet, started anew (not forked).
+            from .ratchet.collecting import start_from_environment  # noqa: PLC0415
+
+            start_from_environment()

@@ -1,12 +1,17 @@
-"""Budgets: how many queries a scope may execute. Functions of a :class:`QueryLog`, no I/O."""
+"""Budgets: how much a scope may query. Functions of a :class:`QueryLog`, no I/O."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any
 
 from .records import QueryLog
 
-__all__ = ["Budget", "Violation"]
+__all__ = ["DIMENSIONS", "Budget", "Violation"]
+
+DIMENSIONS = ("max_queries", "duplicates", "similar", "writes", "duration")
+"""What a budget can limit, in the order in which a report names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +19,7 @@ class Violation:
     """One dimension of a budget that a log exceeds."""
 
     dimension: str
-    """The dimension's name: ``"max_queries"``."""
+    """The dimension's name, one of :data:`DIMENSIONS`."""
     limit: float
     """What the budget allows."""
     actual: float
@@ -25,25 +30,84 @@ class Violation:
 class Budget:
     """The most a scope may do. ``Budget(10)`` allows ten queries.
 
-    Raises ``TypeError`` for a limit that is no integer, ``ValueError`` for a negative one.
+    A dimension that is None is not limited; at least one has to be. Transaction control counts
+    nowhere. Raises ``TypeError`` for a limit of the wrong type and for a budget that limits
+    nothing, ``ValueError`` for a negative limit.
     """
 
-    max_queries: int
-    """The most queries, on all databases together; transaction control is not counted."""
+    max_queries: int | None = None
+    """The most queries, on all databases together."""
+    _: KW_ONLY
+    duplicates: int | None = None
+    """The most queries that repeat an earlier one: same database, SQL and parameters."""
+    similar: int | None = None
+    """The most queries that repeat an earlier one's shape: same database, whatever parameters."""
+    writes: int | None = None
+    """The most queries whose text says that they write."""
+    duration: float | None = None
+    """The longest that the databases may take, in seconds, added up."""
+    using: str | Collection[str] | None = None
+    """The alias, or the aliases, of the databases that count; all if it is None."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_queries, bool) or not isinstance(self.max_queries, int):
-            raise TypeError(
-                f"max_queries is {self.max_queries!r}; it accepts a whole number of 0 or more."
-            )
-        if self.max_queries < 0:
-            raise ValueError(
-                f"max_queries is {self.max_queries}; it accepts a whole number of 0 or more."
-            )
+        limits = {name: getattr(self, name) for name in DIMENSIONS}
+        if all(limit is None for limit in limits.values()):
+            raise TypeError(f"A budget limits at least one of: {', '.join(DIMENSIONS)}.")
+        for name, limit in limits.items():
+            if limit is not None:
+                _check_limit(name, limit)
+        if self.using is not None:
+            aliases = frozenset({self.using} if isinstance(self.using, str) else self.using)
+            if not all(isinstance(alias, str) for alias in aliases):
+                raise TypeError(f"using is {self.using!r}; it accepts aliases of DATABASES.")
+            object.__setattr__(self, "using", aliases)
+
+    @classmethod
+    def of(cls, value: Any) -> Budget:
+        """Return the budget that ``value`` stands for: a Budget, a number, a dict of dimensions.
+
+        Raises ``TypeError`` or ``ValueError`` for what is none, and names an unknown dimension.
+        """
+        if isinstance(value, Budget):
+            return value
+        if not isinstance(value, Mapping):
+            return cls(value)
+        known = [field.name for field in fields(cls) if field.init]
+        for name in value:
+            if name not in known:
+                raise TypeError(f"{name!r} is no dimension of a budget: {', '.join(known)}.")
+        return cls(**value)
 
     def check(self, log: QueryLog) -> tuple[Violation, ...]:
         """Return what ``log`` exceeds; nothing if it keeps within the budget."""
-        count = log.count
-        if count <= self.max_queries:
-            return ()
-        return (Violation(dimension="max_queries", limit=self.max_queries, actual=count),)
+        if self.using is not None:
+            log = log.on(self.using)
+        violations = []
+        for name in DIMENSIONS:
+            limit = getattr(self, name)
+            if limit is not None and (actual := _measured(log, name)) > limit:
+                violations.append(Violation(dimension=name, limit=limit, actual=actual))
+        return tuple(violations)
+
+
+def _check_limit(name: str, limit: Any) -> None:
+    accepts = "a number of seconds" if name == "duration" else "a whole number"
+    accepted: Any = (int, float) if name == "duration" else int
+    if isinstance(limit, bool) or not isinstance(limit, accepted):
+        raise TypeError(f"{name} is {limit!r}; it accepts {accepts}, 0 or more.")
+    if not limit >= 0:
+        raise ValueError(f"{name} is {limit!r}; it accepts {accepts}, 0 or more.")
+
+
+def _measured(log: QueryLog, dimension: str) -> float:
+    match dimension:
+        case "max_queries":
+            return log.count
+        case "duplicates":
+            return log.duplicate_count
+        case "similar":
+            return log.similar_count
+        case "writes":
+            return len(log.writes)
+        case _:
+            return log.duration

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable, Collection
 from sys import _getframe
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.db import connections
 
 from . import hook
-from .records import QueryLog
+from .records import QueryLog, RawRecord
 from .scopes import wrap_callable
 from .stacks import current_task, find_origin
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Recording", "capture_queries", "copy_context"]
+__all__ = ["ProcessRecording", "Recording", "capture_queries", "copy_context"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,15 +34,16 @@ class Recording:
     records have no origin. A scope that is suspended (a generator between two values, a stream
     between two chunks) leaves its recording and enters it again, so that what its consumer queries
     meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
-    copies of the context. Not to be entered twice at the same time.
+    copies of the context, and none of them holds the log. Not to be entered twice at the same time.
     """
+
+    close: Callable[[], None]
+    """End the recording for good."""
 
     def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
         self.log = QueryLog()
-        self._aliases = _checked_aliases(using)
-        self._closed = False
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder = self._make_recorder(origins)
+        self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -49,42 +52,101 @@ class Recording:
         hook.add_recorder(self._recorder)
         return self.log
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it is entered in the current context."""
+        return hook.has_recorder(self._recorder)
+
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_recorder(self._recorder)
         current_task.set(self._outer_task)
 
-    def close(self) -> None:
-        """End the recording for good."""
-        self._closed = True
 
-    def _make_recorder(self, origins: bool) -> hook.Recorder:
-        # A closure, since its names are the cheapest to reach: this runs for every query.
-        append, aliases = self.log.append, self._aliases
+def _make_recorder(
+    log: QueryLog, aliases: frozenset[str] | None, origins: bool
+) -> tuple[hook.Recorder, Callable[[], None]]:
+    """Return what writes to ``log``, and what ends it for good.
 
-        def record(
-            sql: Any,
-            params: Any,
-            many: bool,
-            connection: BaseDatabaseWrapper,
-            started: float,
-            duration: float,
-            error: BaseException | None,
-        ) -> None:
-            alias = connection.alias
-            if self._closed or (aliases is not None and alias not in aliases):
-                return
-            if type(sql) is not str:
-                sql = _text(sql, connection)
-            if many and not isinstance(params, list | tuple):
+    Once ended it does not hold the log: a task that outlives its request keeps a copy of the
+    context with the recorder in it, for as long as the process if it is a pool's.
+    """
+    # A closure, since its names are the cheapest to reach: this runs for every query.
+    append: Callable[[RawRecord], None] | None = log.append
+
+    def record(
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        started: float,
+        duration: float,
+        error: BaseException | None,
+    ) -> None:
+        alias = connection.alias
+        add = append
+        if add is None or (aliases is not None and alias not in aliases):
+            return
+        if type(sql) is not str:
+            sql = _text(sql, connection)
+        if many:
+            if not isinstance(params, list | tuple):
                 params = None  # An iterator that the driver has used up, or will.
-            failure = None if error is None else type(error)
-            # Up to CursorWrapper.execute() every frame is ours or Django's.
-            origin = find_origin(_getframe(3)) if origins else None
-            append(
-                (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-            )
+        elif type(params) is list:
+            params = tuple(params)  # The caller's own: it may be changed and sent again.
+        elif type(params) is dict:
+            params = params.copy()
+        failure = None if error is None else type(error)
+        # Up to CursorWrapper.execute() every frame is ours or Django's.
+        origin = find_origin(_getframe(3)) if origins else None
+        add((sql, params, many, alias, connection.vendor, started, duration, failure, origin))
 
-        return record
+    def close() -> None:
+        nonlocal append
+        append = None
+
+    return record, close
+
+
+class ProcessRecording(Recording):
+    """A recording of every thread and context of the process, not of the current context alone.
+
+    For a test whose server runs in another thread (``LiveServerTestCase``): that thread's context
+    is a copy of no other.
+    """
+
+    def __init__(self, using: str | Collection[str] | None = None, *, origins: bool = True) -> None:
+        super().__init__(using, origins=origins)
+        self._started = threading.local()
+
+    def __enter__(self) -> QueryLog:
+        hook.install_everywhere()
+        hook.add_watcher(self)
+        return self.log
+
+    def __exit__(self, *exc_info: object) -> None:
+        hook.remove_watcher(self)
+
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+        """Note when the statement is sent."""
+        del sql, params, many, connection
+        self._started.__dict__.setdefault("stack", []).append(perf_counter())
+
+    def after(
+        self,
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        error: BaseException | None,
+    ) -> None:
+        """Record the statement, unless it was sent before the recording began."""
+        stack: list[float] = self._started.__dict__.get("stack", [])
+        if not stack:
+            return
+        started = stack.pop()
+        duration = perf_counter() - started
+        if not hook.is_unobserved():
+            self._recorder(sql, params, many, connection, started, duration, error)
 
 
 class capture_queries:  # noqa: N801 - a context manager reads as a function
@@ -106,17 +168,22 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         report()
         print(report.last_log)
 
-    Captures nest: each log has all queries of its own block. Raises ``ValueError`` for an alias
-    that is not in ``DATABASES``, ``TypeError`` for one that is no string.
+    Captures nest: each log has all queries of its own block. ``across_threads`` captures what every
+    thread of the process queries meanwhile, for a test with a live server. Raises ``ValueError``
+    for an alias that is not in ``DATABASES`` and for no alias at all, ``TypeError`` for one that is
+    no string.
     """
 
-    def __init__(self, using: str | Collection[str] | None = None) -> None:
+    def __init__(
+        self, using: str | Collection[str] | None = None, *, across_threads: bool = False
+    ) -> None:
         _checked_aliases(using)
         self._using = using
+        self._recording_class = ProcessRecording if across_threads else Recording
         self._recordings: list[Recording] = []
 
     def __enter__(self) -> QueryLog:
-        recording = Recording(self._using)
+        recording = self._recording_class(self._using)
         self._recordings.append(recording)
         return recording.__enter__()
 
@@ -126,16 +193,20 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        recording = self._recordings.pop()
+        # Tasks and threads may share this object: the one to leave is the last of this context's.
+        own = (recording for recording in reversed(self._recordings) if recording.is_on)
+        recording = next(own, self._recordings[-1])
+        self._recordings.remove(recording)
         recording.__exit__()
         recording.close()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        def finished(recording: Recording, error: BaseException | None) -> None:
+        def finished(recording: Recording, error: BaseException | None, result: Any) -> None:
+            del error, result
             recording.close()
             wrapped.last_log = recording.log  # type: ignore[attr-defined]
 
-        wrapped = wrap_callable(function, lambda: Recording(self._using), finished)
+        wrapped = wrap_callable(function, lambda: self._recording_class(self._using), finished)
         return wrapped
 
 
@@ -166,6 +237,8 @@ def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | No
         if alias not in connections.settings:
             known = ", ".join(sorted(connections.settings))
             raise ValueError(f"using={alias!r} is not in DATABASES; the aliases are: {known}.")
+    if not aliases:
+        raise ValueError(f"using={using!r} names no database; leave it out to listen to all.")
     return frozenset(aliases)
 
 

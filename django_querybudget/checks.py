@@ -10,6 +10,8 @@
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ===================  ============================================================
+
+:mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ def check_shared_cache(**_: Any) -> list[CheckMessage]:
 
 
 def _cache_without_settings() -> list[CheckMessage]:
-    if "django_querybudget.cache" not in sys.modules:
+    watching: Any = apps.get_app_config("django_querybudget")
+    if watching.watches_writes or "django_querybudget.cache" not in sys.modules:
         return []
     return [
         Warning(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.functional import empty
@@ -41,8 +42,8 @@ class Setting(Generic[T]):
     """A typed property for one key of a :class:`Section`.
 
     ``default`` stands for an absent key. ``parse`` turns what stands in the settings file into
-    what the code uses, or raises ``ValueError``, ``TypeError`` or ``ImportError``. ``accepts``
-    completes the sentence "It accepts …".
+    what the code uses, or raises; whatever it raises makes the value invalid. ``accepts`` completes
+    the sentence "It accepts …".
     """
 
     def __init__(self, *, default: T, parse: Callable[[Any], T], accepts: str) -> None:
@@ -81,7 +82,7 @@ class Setting(Generic[T]):
         """Return what ``value`` stands for. Raises :class:`InvalidSetting`."""
         try:
             return self.parse(value)
-        except (ValueError, TypeError, ImportError) as error:
+        except Exception as error:  # a module that is imported may raise anything
             reason = f" ({error})" if str(error) else ""
             raise InvalidSetting(
                 section.path(self.key), f"is {value!r}{reason}", f"It accepts {self.accepts}."
@@ -164,9 +165,13 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise TypeError
     try:
-        return tuple(re.compile(item) for item in value)
+        patterns = tuple(re.compile(item) for item in value)
     except re.error as error:
         raise ValueError(f"{error.pattern!r}: {error}") from error
+    for pattern in patterns:
+        if not isinstance(pattern.pattern, str):
+            raise TypeError(f"{pattern.pattern!r} matches bytes, a path is text")
+    return patterns
 
 
 def imported_callable(value: object) -> Callable[..., Any]:
@@ -177,8 +182,33 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def budgets_by_view(value: object) -> Mapping[str, Any]:
+    """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return value
+
+
+def on_exceed_policy(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
+        return value
+    raise ValueError
+
+
+def level(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+        raise ValueError
+    return value
+
+
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
-    return value if value is None or isinstance(value, bool) else imported_callable(value)
+    if value is None or isinstance(value, bool):
+        return value
+    policy = imported_callable(value)
+    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
+        # Its answer would be a coroutine, which is true: the headers would go to everybody.
+        raise TypeError("it is async, and it is called without await")
+    return policy
 
 
 def seconds(value: object) -> float:
@@ -297,6 +327,27 @@ class CacheSettings(Section):
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.overrides: dict[str, Any] = {}
+        """What wins over the settings file, for a test runner's options. Not for hosts."""
+
+    def values(self) -> Mapping[str, Any]:
+        """The keys and values written, and the overrides."""
+        values = super().values()
+        return {**values, **self.overrides} if self.overrides else values
+
+    BUDGETS = Setting[Mapping[str, Any]](
+        default={},
+        parse=budgets_by_view,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*", each with or without a '
+            'method before it: "POST jobs:list") and their budgets (a number, a dict of '
+            "dimensions, or None for no budget)"
+        ),
+    )
+    """The budgets of views; the most specific name wins, a decorator's budget before all."""
+
     CACHE = CacheSettings()
 
     ENABLED = Setting(
@@ -323,6 +374,13 @@ class QueryBudgetSettings(Section):
     )
     """Requests that are not measured: health checks, static files."""
 
+    ON_EXCEED = Setting[str | None](
+        default=None,
+        parse=on_exceed_policy,
+        accepts='"raise", "warn", "log", or None (raise in tests and with DEBUG, else log)',
+    )
+    """What happens when a budget is exceeded that does not say so itself."""
+
     ORIGINS = Setting(
         default=True,
         parse=boolean,
@@ -336,6 +394,20 @@ class QueryBudgetSettings(Section):
         accepts="a number from 0 (no request is measured) to 1 (every request is)",
     )
     """The share of requests that are measured, drawn at random for each."""
+
+    SHOW_PARAMETERS = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether reports show the queries' parameters, which may be secrets."""
+
+    VERBOSITY = Setting(
+        default=0,
+        parse=level,
+        accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
+    )
+    """How much a report shows."""
 
 
 conf = QueryBudgetSettings()

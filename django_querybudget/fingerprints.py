@@ -38,13 +38,16 @@ _KINDS = {
 }
 
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
-# Backslash escapes are MySQL's, and PostgreSQL's in E'…'. A standard string that ends in a
-# backslash is read wrong here: its fingerprint is odd then, but the same for every run.
-_STRING = r"'(?:[^'\\]|''|\\.)*'"
+# Backslash escapes are MySQL's, and PostgreSQL's in E'…'; the ESCAPE '\' that the ORM writes on
+# SQLite and Oracle for every contains, startswith and endswith is none. Another standard string
+# that ends in a backslash is read wrong here: its fingerprint is odd then, but the same for every
+# run. Possessive: a literal of megabytes is one step, not one for each character.
+_STRING = r"(?:(?<=ESCAPE )'\\'(?!')|'(?:[^'\\]++|''|\\.)*+')"
 _DOLLAR_STRING = r"\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$"
 _QUOTED_NAME = r'"(?:[^"]|"")*"|`[^`]*`'
 
-_FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
+# Possessive: given back, a "--" or "/*" could be cut up in exponentially many ways, or into words.
+_FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*+([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
 _NOT_CODE = re.compile(rf"{_COMMENT}|{_STRING}|{_DOLLAR_STRING}|{_QUOTED_NAME}", re.DOTALL)
 _WRITING_WORD = re.compile(r"\b(?:INSERT|DELETE|MERGE|(?<!FOR )(?<!KEY )UPDATE)\b", re.IGNORECASE)
 
@@ -57,7 +60,8 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ROW = r"\((?:[^()]|\([^()]*\))*\)"
-_LITERALS = r"\( ?\?(?: ?, ?\?)* ?\)"
+_LITERAL = r"(?:-? ?\?(?:::\w+)?|NULL)"
+_LITERALS = rf"\( ?{_LITERAL}(?: ?, ?{_LITERAL})* ?\)"
 _COLLAPSED = (
     (
         re.compile(rf"\b(IN) ?(?:{_LITERALS}|\( ?{_LITERALS}(?: ?, ?{_LITERALS})* ?\))", re.I),
@@ -76,18 +80,29 @@ def _normalised(token: re.Match[str]) -> str:
     return token["name"] or "?"
 
 
-@lru_cache(maxsize=1024)
+# Longer texts are inserts of many rows and lists of many keys, a new length each time: remembered,
+# they would be hundreds of megabytes of the process that nobody asks for again.
+LONGEST_REMEMBERED = 8_192
+
+
 def fingerprint(sql: str) -> str:
     """Return the shape of ``sql``: equal for two runs of the same code, readable as SQL."""
+    return _remembered_shape(sql) if len(sql) <= LONGEST_REMEMBERED else _shape(sql)
+
+
+def _shape(sql: str) -> str:
     shape = _TOKEN.sub(_normalised, sql).strip().rstrip("; ")
     for pattern, replacement in _COLLAPSED:
         shape = pattern.sub(replacement, shape)
     return shape
 
 
-@lru_cache(maxsize=1024)
 def statement_kind(sql: str) -> StatementKind:
     """Return what ``sql`` does, by its first words; a ``WITH`` by all of its words."""
+    return _remembered_kind(sql) if len(sql) <= LONGEST_REMEMBERED else _kind(sql)
+
+
+def _kind(sql: str) -> StatementKind:
     words = _FIRST_WORDS.match(sql)
     if words is None:
         return StatementKind.OTHER
@@ -98,6 +113,10 @@ def statement_kind(sql: str) -> StatementKind:
     if (first, second) == ("SET", "TRANSACTION"):
         return StatementKind.TRANSACTION
     return _KINDS.get(first, StatementKind.OTHER)
+
+
+_remembered_shape = lru_cache(maxsize=1024)(_shape)
+_remembered_kind = lru_cache(maxsize=1024)(_kind)
 
 
 def identifiers(sql: str) -> frozenset[str]:

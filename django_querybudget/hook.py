@@ -30,7 +30,8 @@ Not seen
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,6 +83,7 @@ class Watcher(Protocol):
 
 
 _recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("querybudget_recorders", default=())
+_quiet: ContextVar[bool] = ContextVar("querybudget_quiet", default=False)
 _watchers: tuple[Watcher, ...] = ()
 _listening = False
 
@@ -94,6 +96,28 @@ def add_recorder(recorder: Recorder) -> None:
 def remove_recorder(recorder: Recorder) -> None:
     """Undo :func:`add_recorder`; by identity, since scopes may end in another order."""
     _recorders.set(tuple(other for other in _recorders.get() if other is not recorder))
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Let no recorder hear of this context's statements: they are this library's own."""
+    token = _recorders.set(())
+    quiet = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(quiet)
+        _recorders.reset(token)
+
+
+def is_unobserved() -> bool:
+    """Whether this context is inside of :func:`unobserved`, for recorders that are watchers."""
+    return _quiet.get()
+
+
+def has_recorder(recorder: Recorder) -> bool:
+    """Whether ``recorder`` hears of the statements of the current context."""
+    return any(other is recorder for other in _recorders.get())
 
 
 def add_watcher(watcher: Watcher) -> None:
@@ -131,11 +155,11 @@ def observe(
         duration = perf_counter() - started
         for watcher in watchers:
             _tell(watcher.after, sql, params, many, connection, error)
-        try:
-            for record in recorders:
+        for record in recorders:
+            try:
                 record(sql, params, many, connection, started, duration, error)
-        except Exception:
-            logger.exception("django_querybudget could not record a query; it did run.")
+            except Exception:
+                logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
 

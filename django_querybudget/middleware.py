@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import cast
+from contextlib import contextmanager
+from typing import TypeGuard, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
@@ -15,12 +16,17 @@ from django.http.response import HttpResponseBase
 
 from .capture import Recording
 from .conf import conf
-from .reporters import tell
+from .enforcement import enforce, in_tests
+from .reporters import tell, tell_async
 from .reports import QueryReport
+from .view_budgets import Declared, view_budget
+from .views import measured_request, view_name_of
 
-__all__ = ["QueryBudgetMiddleware"]
+__all__ = ["QueryBudgetMiddleware", "is_streamed", "measured_stream"]
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+Done = Callable[[bool], None]
+DoneAsync = Callable[[bool], Awaitable[None]]
 
 
 class QueryBudgetMiddleware:
@@ -46,9 +52,16 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording:
+        with recording, _measuring(request, recording):
             response = get_response(request)
-        return _report_when_done(recording, request, response)
+        if is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        declared = view_budget(request)
+        report = _report(recording, request, response, declared)
+        tell(report, request, response)
+        _enforce(report, declared)
+        return response
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         get_response = cast(
@@ -57,9 +70,16 @@ class QueryBudgetMiddleware:
         if not _is_measured(request):
             return await get_response(request)
         recording = Recording(origins=conf.ORIGINS)
-        with recording:
+        with recording, _measuring(request, recording):
             response = await get_response(request)
-        return _report_when_done(recording, request, response)
+        if is_streamed(response):
+            return _report_at_the_end(recording, request, response)
+        recording.close()
+        declared = view_budget(request)
+        report = _report(recording, request, response, declared)
+        await tell_async(report, request, response)
+        _enforce(report, declared)
+        return response
 
 
 def _is_measured(request: HttpRequest) -> bool:
@@ -71,22 +91,45 @@ def _is_measured(request: HttpRequest) -> bool:
     return rate >= 1 or random.random() < rate  # noqa: S311 - a sample needs no secret
 
 
-def _report_when_done(
-    recording: Recording, request: HttpRequest, response: HttpResponseBase
+def is_streamed(response: object) -> TypeGuard[StreamingHttpResponse]:
+    """Whether its queries run while it is sent, and whether that can be watched.
+
+    A file that the server may send with sendfile() is left alone: a wrapped one would turn it off.
+    """
+    return (
+        isinstance(response, StreamingHttpResponse)
+        and getattr(response, "file_to_stream", None) is None
+    )
+
+
+def _report_at_the_end(
+    recording: Recording, request: HttpRequest, response: StreamingHttpResponse
 ) -> HttpResponseBase:
-    """Report now, or at the end of a stream, whose queries run while it is sent."""
-    if not isinstance(response, StreamingHttpResponse) or _is_sent_as_a_file(response):
+    def done() -> tuple[QueryReport, Declared | None]:
         recording.close()
-        tell(_report(recording, request, response), request, response)
-        return response
+        declared = view_budget(request)
+        return _report(recording, request, response, declared), declared
 
-    def done() -> None:
-        recording.close()
-        tell(_report(recording, request, response), request, response)
+    def report(complete: bool) -> None:
+        about, declared = done()
+        tell(about, request, response)
+        _enforce(about, declared, complete=complete)
 
+    async def report_async(complete: bool) -> None:
+        about, declared = done()
+        await tell_async(about, request, response)
+        _enforce(about, declared, complete=complete)
+
+    return measured_stream(response, recording, report, report_async)
+
+
+def measured_stream(
+    response: StreamingHttpResponse, recording: Recording, done: Done, done_async: DoneAsync
+) -> HttpResponseBase:
+    """Let ``recording`` record while a stream is sent; one of the others is called at its end."""
     if response.is_async:
         chunks = cast("AsyncIterable[bytes]", response.streaming_content)
-        response.streaming_content = MeasuredAsyncStream(chunks, recording, done)
+        response.streaming_content = MeasuredAsyncStream(chunks, recording, done, done_async)
     else:
         response.streaming_content = MeasuredStream(
             cast("Iterable[bytes]", response.streaming_content), recording, done
@@ -94,59 +137,80 @@ def _report_when_done(
     return response
 
 
-def _is_sent_as_a_file(response: StreamingHttpResponse) -> bool:
-    """Whether the server may send it with sendfile(), which a wrapped stream would turn off."""
-    return getattr(response, "file_to_stream", None) is not None
+def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool = True) -> None:
+    """Raise or warn; ``complete`` is whether a stream came to its end. The reporters have logged.
+
+    An error's response is left alone: its exception is not to be replaced by ours. And a client
+    that has a whole stream but for its end is better off with that end.
+    """
+    if declared is not None:
+        in_flight = not complete or (report.status_code or 0) >= 500
+        in_flight = in_flight or (report.streaming and not in_tests())
+        enforce(report, declared.on_exceed, in_flight=in_flight, logged=True)
 
 
-def _report(recording: Recording, request: HttpRequest, response: HttpResponseBase) -> QueryReport:
+def _report(
+    recording: Recording,
+    request: HttpRequest,
+    response: HttpResponseBase,
+    declared: Declared | None,
+) -> QueryReport:
     view_name = view_name_of(request)
     return QueryReport(
         name=f"{request.method} {view_name or 'no view'}",
         log=recording.log,
+        budget=declared.budget if declared is not None else None,
         view_name=view_name,
         method=request.method,
         status_code=response.status_code,
-        streaming=isinstance(response, StreamingHttpResponse) and not _is_sent_as_a_file(response),
+        streaming=is_streamed(response),
     )
 
 
-def view_name_of(request: HttpRequest) -> str | None:
-    """Return ``view_name`` as the URLconf has it; the route of a view without a name.
+@contextmanager
+def _measuring(request: HttpRequest, recording: Recording) -> Iterator[None]:
+    """Tell the decorator of the request's view that its budget is looked after.
 
-    A view function's own name would not do: every operation of a django-ninja API resolves to the
-    same function. None if no URL matched.
+    A request that has no response (an ASGI client went away, and its view was cancelled) has no
+    report either; what still runs for it must not go on recording.
     """
-    match = request.resolver_match
-    if match is None:
-        return None
-    return match.view_name if match.url_name else f"/{match.route}"
+    token = measured_request.set(request)
+    try:
+        yield
+    except BaseException:
+        recording.close()
+        raise
+    finally:
+        measured_request.reset(token)
 
 
 class _Stream:
     """A response's content, measured while the server takes it; ``done`` is called once, then.
 
+    ``done`` is told whether the content came to its end, and may raise if it did.
+
     Classes, not generators: a generator that never was started (a ``HEAD`` request, a client that
     went away) never reaches its ``finally``.
     """
 
-    def __init__(self, recording: Recording, done: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, done: Done) -> None:
         self._recording = recording
-        self._done: Callable[[], None] | None = done
+        self._done: Done | None = done
 
     def close(self) -> None:
         """Report, unless that was done; Django calls this with ``response.close()``."""
+        self._finish(complete=False)
+
+    def _finish(self, *, complete: bool) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done()
+            done(complete)
 
 
 class MeasuredStream(_Stream, Iterator[bytes]):
     """The content of a sync ``StreamingHttpResponse``."""
 
-    def __init__(
-        self, chunks: Iterable[bytes], recording: Recording, done: Callable[[], None]
-    ) -> None:
+    def __init__(self, chunks: Iterable[bytes], recording: Recording, done: Done) -> None:
         super().__init__(recording, done)
         self._chunks = iter(chunks)
 
@@ -154,8 +218,8 @@ class MeasuredStream(_Stream, Iterator[bytes]):
         try:
             with self._recording:
                 return next(self._chunks)
-        except BaseException:  # StopIteration among them.
-            self.close()
+        except BaseException as error:
+            self._finish(complete=isinstance(error, StopIteration))
             raise
 
 
@@ -163,15 +227,22 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
     """The content of an async ``StreamingHttpResponse``."""
 
     def __init__(
-        self, chunks: AsyncIterable[bytes], recording: Recording, done: Callable[[], None]
+        self,
+        chunks: AsyncIterable[bytes],
+        recording: Recording,
+        done: Done,
+        done_async: DoneAsync,
     ) -> None:
         super().__init__(recording, done)
+        self._done_async = done_async
         self._chunks = aiter(chunks)
 
     async def __anext__(self) -> bytes:
         try:
             with self._recording:
                 return await anext(self._chunks)
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            done, self._done = self._done, None
+            if done is not None:
+                await self._done_async(isinstance(error, StopAsyncIteration))
             raise

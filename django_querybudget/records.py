@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from .fingerprints import StatementKind, fingerprint, statement_kind
 from .stacks import Origin, RawOrigin
@@ -25,7 +25,7 @@ class QueryRecord:
 
     sql: str
     """The statement with its placeholders, as it left the ORM or the caller."""
-    params: Any
+    params: Any = field(repr=False)
     """Its parameters as they were given: a sequence, a mapping or None. May hold secrets."""
     many: bool
     """Whether it was an ``executemany``: one statement, however many parameter sets."""
@@ -47,6 +47,10 @@ class QueryRecord:
         """The line of the project's code that it comes from, if there is one."""
         return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Code objects and template nodes do not leave the process; the line they stand for does.
+        return {**self.__dict__, "origin": self.origin, "raw_origin": None}
+
     @property
     def failed(self) -> bool:
         """Whether it raised."""
@@ -61,6 +65,21 @@ class QueryRecord:
     def kind(self) -> StatementKind:
         """What it does: read, write, …"""
         return statement_kind(self.sql)
+
+    @property
+    def raw(self) -> RawRecord:
+        """What :meth:`of` made it of."""
+        return (
+            self.sql,
+            self.params,
+            self.many,
+            self.alias,
+            self.vendor,
+            self.started,
+            self.duration,
+            self.error,
+            self.raw_origin,
+        )
 
     @classmethod
     def of(cls, raw: RawRecord) -> QueryRecord:
@@ -94,6 +113,9 @@ class QueryLog:
         self._records: list[QueryRecord] = []
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _log_of, (tuple(self._made()),)
 
     def __len__(self) -> int:
         return self.count
@@ -156,6 +178,19 @@ class QueryLog:
         """``len(log.duplicates)``, without making the records."""
         return len(self._duplicated())
 
+    @property
+    def similar_count(self) -> int:
+        """How many queries repeat an earlier one's shape on the same database; duplicates too."""
+        counted = [(alias, fingerprint(sql)) for sql, _, _, alias, *_ in self._counted()]
+        return len(counted) - len(set(counted))
+
+    def on(self, using: str | Collection[str]) -> QueryLog:
+        """Return a log of what this one has by now on the databases that ``using`` names."""
+        aliases = {using} if isinstance(using, str) else using
+        log = QueryLog()
+        log._raw.extend(raw for raw in self._raw if raw[3] in aliases)
+        return log
+
     def _duplicated(self) -> list[int]:
         seen: set[Hashable] = set()
         repeated = []
@@ -171,17 +206,47 @@ class QueryLog:
     def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
         """The counted queries by their shape, shapes in the order in which they first came."""
         shapes: dict[str, list[QueryRecord]] = {}
+        known: dict[str, str] = {}  # The module's cache is too small for the texts of a long log.
         for query in self.queries:
-            shapes.setdefault(query.fingerprint, []).append(query)
+            shape = known.get(query.sql)
+            if shape is None:
+                shape = known[query.sql] = query.fingerprint
+            shapes.setdefault(shape, []).append(query)
         return {shape: tuple(queries) for shape, queries in shapes.items()}
 
 
+def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
+    """Return a log with ``records`` in it, as they are: what pickle and copy rebuild one with."""
+    log = QueryLog()
+    for made in records:
+        log.append(made.raw)
+    log._records = list(records)
+    return log
+
+
+_PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
+
+
 def _hashable(params: Any) -> Hashable:
-    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ."""
-    values = tuple(params.items()) if isinstance(params, dict) else tuple(params or ())
-    key = (values, tuple(map(type, values)))
+    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
+
+    A host's object may refuse anything, being compared and hashed among it, or know itself only by
+    identity (psycopg's ``Jsonb``): what is not plain is told by its text.
+    """
+    if params is None:
+        return (), ()
     try:
-        hash(key)
-    except TypeError:
-        return repr(values)
-    return key
+        values = tuple(params.items()) if isinstance(params, dict) else tuple(params)
+    except Exception:  # noqa: BLE001 - a host's object may raise anything
+        return id(params)
+    types = tuple(map(type, values))
+    return (values if _PLAIN_TYPES.issuperset(types) else tuple(map(_told, values))), types
+
+
+def _told(value: Any) -> Hashable:
+    if type(value) in _PLAIN_TYPES:
+        return cast("Hashable", value)
+    try:
+        return bytes(value) if isinstance(value, memoryview) else repr(value)
+    except Exception:  # noqa: BLE001
+        return id(value)  # Of this log's own: no other object has it while the log lives.

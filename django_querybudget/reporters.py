@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -39,7 +40,7 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
     response.headers["X-Query-Count"] = str(log.count)
     response.headers["X-Query-Time"] = f"{report.milliseconds:.1f}"
     response.headers["X-Query-Duplicates"] = str(log.duplicate_count)
-    if report.budget is not None:
+    if report.budget is not None and report.budget.max_queries is not None:
         response.headers["X-Query-Budget"] = str(report.budget.max_queries)
     timing = f'db;dur={report.milliseconds:.1f};desc="{report.summary}"'
     other = response.headers.get("Server-Timing")
@@ -77,3 +78,15 @@ def tell(report: QueryReport, request: HttpRequest, response: HttpResponseBase) 
             reporter(report, request, response)
         except Exception:
             logger.exception("django_querybudget could not report %s.", report.name)
+
+
+async def tell_async(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """As :func:`tell`, with the host's code on a thread: there it may query, as under WSGI.
+
+    On the loop's own thread a policy that reads ``request.user`` would be refused by Django, and
+    so would a receiver that queries or is async. Without such code no thread is worth its price.
+    """
+    if callable(conf.HEADERS) or queries_measured.has_listeners(QueryReport):
+        await sync_to_async(tell)(report, request, response)
+    else:
+        tell(report, request, response)

@@ -20,8 +20,9 @@ from asgiref.sync import iscoroutinefunction
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=AbstractContextManager[Any])
-Done = Callable[[S, BaseException | None], None]
-"""Called once when the callable is done, with the exception that ended it or None."""
+Done = Callable[[S, BaseException | None, Any], None]
+"""Called once when the callable is done: with the exception that ended it or None, and with what it
+returned; None for a generator."""
 
 __all__ = ["drive", "drive_async", "wrap_callable"]
 
@@ -42,11 +43,11 @@ def wrap_callable(
             with scope:
                 result = function(*args, **kwargs)
         except BaseException as error:
-            done(scope, error)
+            done(scope, error, None)
             raise
         if inspect.iscoroutine(result):
             return cast("R", _await(result, scope, done))
-        done(scope, None)
+        done(scope, None, result)
         return result
 
     # A coroutine function, not one that returns a coroutine: inspect and asyncio both know it.
@@ -74,9 +75,9 @@ async def _await(coroutine: Coroutine[Any, Any, Any], scope: S, done: Done[S]) -
         with scope:
             result = await coroutine
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, result)
     return result
 
 
@@ -102,9 +103,9 @@ def drive(generator: Generator[Any, Any, Any], scope: S, done: Done[S]) -> Gener
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)
     return result
 
 
@@ -133,6 +134,6 @@ async def drive_async(
             except BaseException as error:
                 thrown = error
     except BaseException as error:
-        done(scope, error)
+        done(scope, error, None)
         raise
-    done(scope, None)
+    done(scope, None, None)

@@ -57,7 +57,10 @@ class Origin:
     """``Serializer.field`` of the REST framework field being rendered, if one was nearer."""
 
     def __str__(self) -> str:
-        path = os.path.relpath(self.filename) if os.path.isabs(self.filename) else self.filename
+        try:
+            path = os.path.relpath(self.filename) if os.path.isabs(self.filename) else self.filename
+        except (OSError, ValueError):  # The working directory is gone, or on another drive.
+            path = self.filename
         place = f"{self.filename if path.startswith('..') else path}:{self.line}"
         near = self.template or self.serializer_field
         return f"{near} ({place} in {self.function})" if near else f"{place} in {self.function}"

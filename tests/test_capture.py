@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import copy
+import gc
 import logging
+import pickle
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -426,3 +431,96 @@ def test_a_database_error_of_the_driver_is_not_wrapped() -> None:
     with capture_queries(), pytest.raises(DatabaseError) as raised, connection.cursor() as cursor:
         cursor.execute("SELECT no_such_column")
     assert "no_such_column" in str(raised.value)
+
+
+def test_parameters_are_those_that_were_sent_whatever_the_caller_does_later() -> None:
+    with capture_queries() as log, connection.cursor() as cursor:
+        positional, named = [1], {"a": 1}
+        for number in (1, 2):
+            positional[0] = named["a"] = number
+            cursor.execute("SELECT %s", positional)
+            cursor.execute("SELECT %(a)s", named)
+    assert [query.params for query in log] == [(1,), {"a": 1}, (2,), {"a": 2}]
+    assert log.duplicate_count == 0
+
+
+def sent_and_received(log: QueryLog) -> Any:
+    return pickle.loads(pickle.dumps(log))  # noqa: S301 - of our own making
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, sent_and_received])
+def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
+    with capture_queries() as log, transaction.atomic():
+        industries(2)
+        list(Industry.objects.filter(name="farming"))
+    copied = again(log)
+    assert copied.queries == log.queries
+    assert copied.transactions == log.transactions
+    assert [query.origin for query in copied] == [query.origin for query in log]
+    assert copied.queries[0].origin.function == "industries"
+    copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+    assert (copied.count, log.count) == (3, 2)
+
+
+def test_a_context_that_outlives_the_block_does_not_hold_its_log() -> None:
+    """A pool's worker task, started in a request, lives as long as the process."""
+    with capture_queries() as log:
+        Industry.objects.count()
+        context = contextvars.copy_context()
+    held = weakref.ref(log)
+    del log
+    gc.collect()
+    assert held() is None
+    assert context.run(Industry.objects.count) == 0
+
+
+@pytest.mark.parametrize("using", [[], (), set(), {}])
+def test_no_alias_at_all_is_an_error_since_it_would_count_nothing_for_ever(using: Any) -> None:
+    with pytest.raises(ValueError, match=r"names no database; leave it out to listen to all"):
+        capture_queries(using)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tasks_that_share_one_capture_object_end_their_own_capture() -> None:
+    capture = capture_queries()
+
+    async def first(entered: asyncio.Event, left: asyncio.Event) -> int:
+        with capture as log:
+            await entered.wait()
+            await Industry.objects.acount()
+        left.set()
+        return log.count
+
+    async def second(entered: asyncio.Event, left: asyncio.Event) -> int:
+        with capture as log:
+            entered.set()
+            await left.wait()
+            await Industry.objects.acount()
+        return log.count
+
+    async def both() -> list[int]:
+        entered, left = asyncio.Event(), asyncio.Event()
+        return await asyncio.gather(first(entered, left), second(entered, left))
+
+    assert asyncio.run(_closing(both())) == [1, 1]
+
+
+@pytest.mark.django_db
+def test_threads_that_share_one_capture_object_end_their_own_capture() -> None:
+    capture = capture_queries()
+    entered, left = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with capture:
+            entered.set()
+            left.wait(10)
+
+    thread = threading.Thread(target=other)
+    with capture as log:
+        thread.start()
+        assert entered.wait(10)
+        Industry.objects.count()
+    Industry.objects.count()  # No longer in the log: this thread's capture is the one that ended.
+    left.set()
+    thread.join()
+    assert log.count == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +156,48 @@ def test_every_setting_says_what_it_accepts_and_its_default_is_accepted() -> Non
         if isinstance(member, Setting):
             assert member.accepts, name
             member.parse(member.default)
+
+
+def test_a_value_that_raises_anything_is_a_bad_value_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "policy_that_divides.py").write_text("1 / 0")
+    (tmp_path / "policy_that_does_not_parse.py").write_text("def (")
+    for module in ("policy_that_divides", "policy_that_does_not_parse"):
+        [error] = errors(HEADERS=f"{module}.policy")
+        assert error.name == 'QUERYBUDGET["HEADERS"]'
+        with override_settings(QUERYBUDGET={"HEADERS": f"{module}.policy"}):
+            assert conf.HEADERS is None
+    for pattern in ("a{99999999999999999999}", "(" * 50_000):
+        [error] = errors(IGNORE_PATHS=[pattern])
+        assert error.name == 'QUERYBUDGET["IGNORE_PATHS"]'
+        with override_settings(QUERYBUDGET={"IGNORE_PATHS": [pattern]}):
+            assert conf.IGNORE_PATHS == ()
+
+
+@pytest.mark.parametrize("pattern", [b"^/health", re.compile(b"^/health")])
+def test_a_pattern_of_bytes_is_refused_since_no_path_could_be_searched(pattern: Any) -> None:
+    [error] = errors(IGNORE_PATHS=[pattern])
+    assert "b'^/health' matches bytes" in str(error)
+    with override_settings(QUERYBUDGET={"IGNORE_PATHS": [pattern]}):
+        assert conf.IGNORE_PATHS == ()
+
+
+class AsyncPolicy:
+    async def __call__(self, request: HttpRequest) -> bool:
+        return False
+
+
+async def send_to_nobody(request: HttpRequest) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    "policy", ["tests.test_conf.send_to_nobody", send_to_nobody, AsyncPolicy()]
+)
+def test_an_async_policy_is_refused_since_a_coroutine_is_always_true(policy: Any) -> None:
+    [error] = errors(HEADERS=policy)
+    assert "it is async" in str(error)
+    with override_settings(QUERYBUDGET={"HEADERS": policy}):
+        assert conf.HEADERS is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,8 @@ def test_digits_in_names_are_not_numbers() -> None:
         "SELECT a FROM t WHERE b IN (%s, %s, %s)",
         "SELECT a FROM t WHERE b IN (1,2)",
         "SELECT a FROM t WHERE b IN ('x', 'y')",
+        "SELECT a FROM t WHERE b IN (-1, - 2, NULL)",
+        "SELECT a FROM t WHERE b IN (%s::int, %s::int)",
         "SELECT a FROM t WHERE b IN ((%s, %s), (%s, %s))",
     ],
 )
@@ -155,3 +159,42 @@ def test_a_text_literal_never_shows_in_a_shape(text: str) -> None:
     assert fingerprint(f"SELECT a FROM t WHERE b = {literal} AND c = 1") == (
         "SELECT a FROM t WHERE b = ? AND c = ?"
     )
+
+
+@pytest.mark.parametrize("comment", ["-" * 80, "-- " * 80, "/*a*/" * 80, "/*" * 80])
+def test_a_statement_of_comments_alone_does_not_blow_up(comment: str) -> None:
+    # Would take longer than the universe has existed if the comments could be cut up again.
+    assert statement_kind(f"{comment}\n1") is StatementKind.OTHER
+    assert statement_kind(comment) is StatementKind.OTHER
+
+
+def test_a_word_of_a_comment_is_never_the_first_word() -> None:
+    assert statement_kind("-- drop the table\n?") is StatementKind.OTHER
+    assert statement_kind("/* a */ /* b */ SELECT 1 /* delete */") is StatementKind.READ
+
+
+def test_the_escape_clause_of_sqlite_is_a_literal_of_its_own() -> None:
+    like = "a LIKE %s ESCAPE '\\'"
+    other = "b LIKE %s ESCAPE '\\'"
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND {other}") == (
+        "SELECT ? FROM t WHERE a LIKE ? ESCAPE ? AND b LIKE ? ESCAPE ?"
+    )
+    assert fingerprint(f"SELECT 1 FROM t WHERE {like} AND c = 1 AND {other}") != fingerprint(
+        f"SELECT 1 FROM t WHERE {like} AND {other}"
+    )
+    hidden = f"WITH x AS (SELECT 1 FROM t WHERE {like}) DELETE FROM t WHERE {other}"
+    assert statement_kind(hidden) is StatementKind.WRITE
+    assert fingerprint("SELECT a LIKE %s ESCAPE '\\\\', 'x'") == "SELECT a LIKE ? ESCAPE ?, ?"
+
+
+def test_a_long_text_is_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            sql = f"INSERT INTO t{number} VALUES " + ", ".join(["(%s, %s)"] * 20_000)
+            assert fingerprint(sql) == f"INSERT INTO t{number} VALUES (...)"
+            assert statement_kind(sql) is StatementKind.WRITE
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < len(sql) * 5

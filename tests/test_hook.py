@@ -192,3 +192,20 @@ def test_starting_django_with_the_app_opens_no_connection() -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == ("clean", "")
+
+
+@pytest.mark.django_db
+def test_a_recorder_that_raises_takes_no_query_from_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*statement: Any) -> None:
+        raise ZeroDivisionError
+
+    hook.add_recorder(broken)
+    try:
+        with capture_queries() as log:
+            Industry.objects.count()
+    finally:
+        hook.remove_recorder(broken)
+    assert log.count == 1
+    assert "ZeroDivisionError" in caplog.text

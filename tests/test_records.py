@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
+from django_querybudget import fingerprints
 from django_querybudget.fingerprints import StatementKind
 from django_querybudget.records import QueryLog
 
@@ -41,6 +44,11 @@ def test_a_record_is_frozen_and_has_every_field() -> None:
         query.sql = "SELECT 2"  # type: ignore[misc]
 
 
+def test_parameters_are_not_in_the_repr_where_an_error_tracker_would_read_them() -> None:
+    [query] = log_of(("SELECT %s", ("secret",)))
+    assert "secret" not in repr(query)
+
+
 def test_count_and_duration_leave_transactions_out() -> None:
     log = log_of(("BEGIN", None), ("SELECT 1", None), ("COMMIT", None))
     assert (log.count, log.duration) == (1, 0.25)
@@ -67,6 +75,10 @@ def test_duplicates_have_the_same_sql_parameters_and_alias() -> None:
         (([1, 2],), ([1, 2],), True),
         (([1, 2],), ([1, 3],), False),
         ((b"x",), (b"x",), True),
+        ((memoryview(b"x"),), (memoryview(b"x"),), True),
+        ((Jsonb({"a": 1}),), (Jsonb({"a": 1}),), True),
+        ((Jsonb({"a": 1}),), (Jsonb({"a": 2}),), False),
+        ((Decimal("sNaN"),), (Decimal(1),), False),
     ],
 )
 def test_parameters_that_a_database_tells_apart_are_no_duplicates(
@@ -74,6 +86,38 @@ def test_parameters_that_a_database_tells_apart_are_no_duplicates(
 ) -> None:
     log = log_of(("SELECT %s", one), ("SELECT %s", other))
     assert log.duplicate_count == (1 if equal else 0)
+
+
+class Refusing(str):
+    """A parameter that a driver takes, and that refuses everything else."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparing")
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hashing")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class Unasked(tuple[Any, ...]):
+    """Parameters without a truth value, as an array's."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+def test_a_parameter_that_refuses_everything_costs_no_count() -> None:
+    one, other = Refusing("a"), Refusing("a")
+    log = log_of(("SELECT %s", (one,)), ("SELECT %s", (other,)), ("SELECT %s", (one,)))
+    assert (log.count, log.duplicate_count) == (3, 1)
+    log = log_of(("SELECT %s", Unasked((1,))), ("SELECT %s", Unasked((1,))), ("SELECT 1", object()))
+    assert (log.count, log.duplicate_count) == (3, 1)
 
 
 def test_transactions_and_executemany_are_no_duplicates() -> None:
@@ -103,3 +147,11 @@ def test_a_log_may_be_read_while_it_is_written() -> None:
     assert (log.count, log.duplicate_count, len(log.queries)) == (2, 1, 2)
     assert log.queries[0] is log.queries[0]
     assert log.duplicates[0] is log.queries[1]
+
+
+def test_each_text_of_a_long_log_is_read_once() -> None:
+    log = log_of(*((f"SELECT a{number % 1500} FROM t", None) for number in range(4500)))
+    missed = fingerprints._remembered_shape.cache_info().misses
+    shapes = log.by_fingerprint()
+    assert {len(queries) for queries in shapes.values()} == {3}
+    assert fingerprints._remembered_shape.cache_info().misses - missed <= 1500

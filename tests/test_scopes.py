@@ -36,7 +36,9 @@ def scope() -> Scope:
 
 
 def wrapped(function: Any, scope: Scope) -> Any:
-    return wrap_callable(function, lambda: scope, lambda scope, error: scope.ended.append(error))
+    return wrap_callable(
+        function, lambda: scope, lambda scope, error, result: scope.ended.append(error)
+    )
 
 
 def test_a_function(scope: Scope) -> None:
@@ -63,7 +65,7 @@ def test_a_function_that_raises(scope: Scope) -> None:
 
 
 def test_the_calls_exception_is_not_hidden_by_the_end_of_the_scope() -> None:
-    def done(scope: Scope, error: BaseException | None) -> None:
+    def done(scope: Scope, error: BaseException | None, result: object) -> None:
         if error is None:
             raise ZeroDivisionError
 
@@ -226,3 +228,21 @@ def test_an_async_generator_that_raises(scope: Scope) -> None:
 
     asyncio.run(main())
     assert [type(error) for error in scope.ended] == [LookupError]
+
+
+def test_what_was_returned_is_told() -> None:
+    told: list[Any] = []
+
+    async def coroutine() -> str:
+        return "awaited"
+
+    def generator() -> Generator[int, None, None]:
+        yield 1
+
+    def done(scope: Scope, error: BaseException | None, result: Any) -> None:
+        told.append(result)
+
+    wrap_callable(lambda: "called", Scope, done)()
+    asyncio.run(wrap_callable(coroutine, Scope, done)())
+    list(wrap_callable(generator, Scope, done)())
+    assert told == ["called", "awaited", None]

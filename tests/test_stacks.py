@@ -261,3 +261,13 @@ def test_async_to_sync_and_back_finds_the_coroutine() -> None:
     with capture_queries() as log:
         async_to_sync(count_async)()
     assert only_origin(log).function == "count_async"
+
+
+def test_an_origin_reads_as_a_place_without_a_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "released"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert str(Origin(filename="/srv/a.py", line=3, function="f")) == "/srv/a.py:3 in f"

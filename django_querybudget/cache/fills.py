@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 from django_querybudget.conf import conf
 
 from . import tags
-from .functions import unknown_functions
-from .reads import Pins, tags_read
+from .reads import Pins, refused, tags_read
 from .store import readable, store_for
-from .tables import tables
 from .transactions import Mode, State, mode_of, state_of
 
 if TYPE_CHECKING:
@@ -84,11 +82,8 @@ class Fill:
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if unknown := unknown_functions(sql):
-            self.spoil(f"function {unknown[0]}")
-        known = tables()
-        if any(known.ignored(table) for table in known.named_in(sql)):
-            self.spoil("ignored table")
+        if reason := refused(sql):
+            self.spoil(reason)
         pins, self._pins = self._pins, None
         found = tags_read(sql, connection, pins)
         self.needed |= found.always

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from django_querybudget.conf import conf
-
 __all__ = ["tell_time", "unknown_functions"]
 
 # Words that stand before a parenthesis and are no functions.
@@ -79,15 +77,18 @@ def tell_time(params: Iterable[object]) -> bool:
     return any(isinstance(value, str) and value.strip().lower() in _TIME_WORDS for value in params)
 
 
-def unknown_functions(sql: str) -> tuple[str, ...]:
-    """Return the functions in ``sql`` that may depend on more than their arguments."""
+def unknown_functions(sql: str, declared: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return the functions in ``sql`` that may depend on more than their arguments.
+
+    ``declared`` are those of which the project says that they do not.
+    """
     bare = _QUOTED_NAME.sub("?", sql)
     found = [
         next(part for part in match.groups() if part) for match in _NOT_CONSTANT.finditer(bare)
     ]
     bare = _LITERAL.sub("''", bare)
     found += _NO_ARGUMENT.findall(bare)
-    allowed = {name.upper() for name in conf.CACHE.FUNCTIONS}
+    allowed = {name.upper() for name in declared}
     for name, quoted in _CALL.findall(bare):
         upper = name.upper()
         if quoted or not (upper in _KNOWN or upper.startswith("DJANGO_") or upper in allowed):

@@ -31,11 +31,10 @@ from django.db.models.utils import create_namedtuple_class
 from . import tags
 from .fills import current_fill
 from .freeze import freeze_graph, thaw_graph
-from .functions import tell_time, unknown_functions
+from .functions import tell_time
 from .keys import Unkeyable, entry_key, spelled
 from .reading import Question, bypass, read_through
-from .reads import Pins, pins_of, tags_read
-from .tables import tables
+from .reads import Pins, pins_of, refused, tags_read
 from .values import freeze_column, freeze_value, thaw_column, thaw_value
 
 if TYPE_CHECKING:
@@ -284,13 +283,10 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
     """Raise :class:`CannotCache` for a query whose answer depends on more than the rows."""
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
-    if unknown := unknown_functions(sql):
-        raise CannotCache(f"function {unknown[0]}")
+    if reason := refused(sql):
+        raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")
-    known = tables()
-    if any(known.ignored(name) for name in known.named_in(sql)):
-        raise CannotCache("ignored table")
     if "?" in queryset.query.order_by:
         raise CannotCache("random order")
 

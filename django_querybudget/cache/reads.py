@@ -12,14 +12,17 @@ from django.db.models.fields.related_lookups import RelatedExact
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
+from django_querybudget.conf import conf
+
 from . import tags
+from .functions import unknown_functions
 from .tables import Table, Tables, tables
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
-__all__ = ["Pins", "ReadTags", "pins_of", "tags_read"]
+__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read"]
 
 _SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
 
@@ -80,6 +83,20 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
         tags.scope_tag(database, pinned, column, value),
     }
     return ReadTags(frozenset(found))
+
+
+def refused(sql: str) -> str | None:
+    """Return why the answer to ``sql`` depends on more than rows that can be watched, or None."""
+    return _refused(sql, tables(), conf.CACHE.FUNCTIONS)
+
+
+@lru_cache(maxsize=2048)
+def _refused(sql: str, known: Tables, declared: frozenset[str]) -> str | None:
+    if unknown := unknown_functions(sql, declared):
+        return f"function {unknown[0]}"
+    if any(known.ignored(name) for name in known.named_in(sql)):
+        return "ignored table"
+    return None
 
 
 @lru_cache(maxsize=2048)

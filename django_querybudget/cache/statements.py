@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from django_querybudget.conf import conf
 from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from . import tags
@@ -137,7 +138,7 @@ def _form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911  # one deci
         several = ";" in sql.strip().rstrip(";")
         writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
         if kind is StatementKind.READ and not writing:
-            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql)
+            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, conf.CACHE.FUNCTIONS)
             return _Form(frozenset(), everything=True) if calls else None
         if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
             return _Form(frozenset(), everything=bool(word))

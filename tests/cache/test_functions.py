@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from django_querybudget.cache.functions import tell_time, unknown_functions
+from django_querybudget.cache.reads import refused
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,11 @@ def test_not_constant(sql: str, name: str) -> None:
 
 
 def test_the_projects_own_functions_can_be_declared(settings: Any) -> None:
+    sql = "SELECT own_function(a) FROM t"
+    assert unknown_functions(sql, frozenset({"own_function"})) == ()
+    assert refused(sql) == "function own_function"
     settings.QUERYBUDGET = {"CACHE": {"FUNCTIONS": ["own_function"]}}
-    assert unknown_functions("SELECT own_function(a) FROM t") == ()
+    assert refused(sql) is None
 
 
 def test_a_parameter_can_tell_the_time() -> None:

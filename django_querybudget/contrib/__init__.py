@@ -1,0 +1,1 @@
+"""One module for each host that the library plugs into."""

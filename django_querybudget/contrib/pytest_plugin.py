@@ -1,0 +1,237 @@
+"""The pytest plugin: fixtures, the marker ``query_budget``, and the ratchet.
+
+``pytest --querybudget=record`` writes ``querybudget.toml``, ``check`` holds the suite to it,
+``tighten`` lowers and prunes its lines. Nothing of Django is imported before a test, or an option,
+asks for it: pytest loads plugins before settings are known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import TestCase
+
+import pytest
+
+if TYPE_CHECKING:
+    from django_querybudget.budgets import Budget
+    from django_querybudget.ratchet.runs import Outcome, Run
+
+MARKER = "query_budget"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the ratchet."""
+    group = parser.getgroup("querybudget", "query budgets")
+    group.addoption(
+        "--querybudget",
+        choices=("record", "check", "tighten"),
+        help="record what every view executes in querybudget.toml, check it, or lower its lines",
+    )
+    group.addoption(
+        "--querybudget-file",
+        metavar="PATH",
+        default="querybudget.toml",
+        help="the file, relative to the rootdir (default: %(default)s)",
+    )
+    group.addoption(
+        "--querybudget-github",
+        action="store_true",
+        help="print failures of --querybudget as annotations of GitHub's workflows too",
+    )
+    group.addoption(
+        "--querybudget-sarif",
+        metavar="PATH",
+        help="write failures of --querybudget to this file as SARIF",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; start the ratchet, if that was asked for."""
+    config.addinivalue_line(
+        "markers",
+        "query_budget(max_queries, *, duplicates, similar, writes, duration, using): fail the test "
+        "if it executes more; without a number, --querybudget records and checks the test",
+    )
+    if _has_settings() and config.option.verbose > 0:
+        from django_querybudget.conf import conf  # noqa: PLC0415
+
+        conf.overrides["VERBOSITY"] = min(config.option.verbose, 2)
+    mode = config.option.querybudget
+    if not mode or config.option.collectonly:
+        return
+    if not _has_settings():
+        raise pytest.UsageError(
+            "--querybudget needs Django's settings: set DJANGO_SETTINGS_MODULE."
+        )
+    if hasattr(config, "workerinput"):
+        from django_querybudget.ratchet.collecting import start_from_environment  # noqa: PLC0415
+
+        start_from_environment()
+        return
+    config.pluginmanager.register(RatchetPlugin(config, mode), "querybudget-ratchet")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing to the next session of the process."""
+    if _has_settings() and config.option.verbose > 0:
+        from django_querybudget.conf import conf  # noqa: PLC0415
+
+        conf.overrides.pop("VERBOSITY", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a bad budget before a test is run."""
+    for item in items:
+        marker = item.get_closest_marker(MARKER)
+        if marker is not None:
+            try:
+                _budget(marker)
+            except (TypeError, ValueError) as error:
+                raise pytest.UsageError(f"{item.nodeid}: query_budget: {error}") from error
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Put a marked test's budget around its function: its fixtures and ``setUp`` do not count."""
+    marker = item.get_closest_marker(MARKER)
+    if item.config.option.querybudget or marker is not None:
+        from django_querybudget.warming import warm_django_caches  # noqa: PLC0415
+
+        warm_django_caches()
+    if marker is None or not isinstance(item, pytest.Function):
+        return (yield)
+    function = item.obj
+    item.obj = measured = _measured(item, function, _budget(marker))
+    case = item.instance if item.cls and issubclass(item.cls, TestCase) else None
+    if case is not None:
+        # unittest finds the method by its name.
+        setattr(case, item.name, measured)
+    try:
+        return (yield)
+    finally:
+        item.obj = function
+        if case is not None:
+            vars(case).pop(item.name, None)
+
+
+@pytest.fixture(name="assert_max_queries")
+def _assert_max_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """``django_querybudget.testing.assert_max_queries``; a ``live_server``'s queries count too."""
+    from django_querybudget.testing import assert_max_queries  # noqa: PLC0415
+
+    return partial(assert_max_queries, across_threads="live_server" in request.fixturenames)
+
+
+@pytest.fixture(name="capture_queries")
+def _capture_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """``django_querybudget.capture_queries``; a ``live_server``'s queries count too."""
+    from django_querybudget import capture_queries  # noqa: PLC0415
+
+    return partial(capture_queries, across_threads="live_server" in request.fixturenames)
+
+
+@pytest.fixture(name="assert_query_growth")
+def _assert_query_growth() -> Callable[..., Any]:
+    """``django_querybudget.testing.assert_query_growth``."""
+    from django_querybudget.testing import assert_query_growth  # noqa: PLC0415
+
+    return assert_query_growth
+
+
+class RatchetPlugin:
+    """Collects, and judges at the end of the session; in xdist's controller, for all workers."""
+
+    def __init__(self, config: pytest.Config, mode: str) -> None:
+        from django_querybudget.exceptions import LockFileError  # noqa: PLC0415
+        from django_querybudget.ratchet.runs import Run  # noqa: PLC0415
+
+        path = config.rootpath / config.option.querybudget_file
+        try:
+            self.run: Run = Run(mode=mode, path=path, command="pytest --querybudget={mode}")
+        except LockFileError as error:
+            raise pytest.UsageError(str(error)) from error
+        self.outcome: Outcome | None = None
+        self.run.start()
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Judge; the exit status is 1 if something is above its line."""
+        self.outcome = self.run.finish(_chosen(session.config), passed=exitstatus == 0)
+        if self.outcome.failed and exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind if the session did not come to its end."""
+        if self.outcome is None:
+            self.run.abandon()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print what is above its line, what got better, what is stale."""
+        outcome = self.outcome
+        if outcome is None:
+            return
+        terminalreporter.section("query budgets")
+        terminalreporter.write_line(outcome.text, red=outcome.failed)
+        option = terminalreporter.config.option
+        if outcome.comparison is None:
+            return
+        from django_querybudget.ratchet.sarif import sarif  # noqa: PLC0415
+        from django_querybudget.ratchet.text import github_annotations  # noqa: PLC0415
+
+        if option.querybudget_github and outcome.failed:
+            for annotation in github_annotations(outcome.comparison):
+                terminalreporter.write_line(annotation)
+        if option.querybudget_sarif:
+            text = sarif(outcome.comparison, option.querybudget_file)
+            Path(option.querybudget_sarif).write_text(text, encoding="utf-8")
+
+
+def _has_settings() -> bool:
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return True
+    from django.conf import settings  # noqa: PLC0415
+
+    return settings.configured
+
+
+def _budget(marker: pytest.Mark) -> Budget | None:
+    from django_querybudget.budgets import Budget  # noqa: PLC0415
+
+    return Budget(*marker.args, **marker.kwargs) if marker.args or marker.kwargs else None
+
+
+def _measured(
+    item: pytest.Function, function: Callable[..., Any], budget: Budget | None
+) -> Callable[..., Any]:
+    from django_querybudget.ratchet.collecting import collect  # noqa: PLC0415
+    from django_querybudget.testing import measured  # noqa: PLC0415
+
+    return measured(
+        function,
+        item.nodeid,
+        budget,
+        across_threads="live_server" in item.fixturenames,
+        tell=lambda log: collect(("tests", item.nodeid), log),
+    )
+
+
+def _chosen(config: pytest.Config) -> str:
+    """Return how the tests were chosen, the same wherever pytest was started."""
+    arguments = config.args
+    if config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR:
+        arguments = [str(config.invocation_params.dir)]
+    option = config.option
+    words = ["pytest", *sorted(_relative(argument, config) for argument in arguments)]
+    options = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise")
+    chosen = ((name, getattr(option, name, None)) for name in options)
+    words += [f"{name}={value}" for name, value in chosen if value]
+    return " ".join(words)
+
+
+def _relative(argument: str, config: pytest.Config) -> str:
+    path, separator, rest = argument.partition("::")
+    absolute = Path(config.invocation_params.dir, path)
+    return Path(os.path.relpath(absolute, config.rootpath)).as_posix() + separator + rest

@@ -1,0 +1,202 @@
+"""``query_budget``: a budget for a view, a task, a function or a block.
+
+Whose queries count
+    Those of the call, generators while they run. A view's budget counts until its response is
+    done: a ``TemplateResponse`` is rendered, a stream sent, after the view has returned. Where
+    :class:`~django_querybudget.middleware.QueryBudgetMiddleware` measures the request, it looks
+    after the budget of the request's view, with the count that the headers tell.
+
+Never over another exception
+    A call that fails is not made to fail otherwise: what it exceeded is logged then. The check
+    comes at the end of the scope, so no transaction inside of it is rolled back. An ``atomic()``
+    around it is, as by any exception.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from sys import _getframe
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakSet
+
+from .budgets import Budget
+from .capture import Recording
+from .enforcement import enforce, in_tests
+from .middleware import is_streamed, measured_stream
+from .records import QueryLog
+from .reports import QueryReport
+from .scopes import wrap_callable
+from .view_budgets import MARK, declared_on_view
+from .views import measured_request
+
+if TYPE_CHECKING:
+    from django.http import StreamingHttpResponse
+
+__all__ = ["decorated", "query_budget"]
+
+F = TypeVar("F")
+
+decorated: WeakSet[Callable[..., Any]] = WeakSet()
+"""Every callable that a budget was put around, for the system checks."""
+
+
+class query_budget:  # noqa: N801 - a decorator, and a context manager that reads as a function
+    """Let a callable or a block execute ``max_queries`` queries at most.
+
+    The dimensions are :class:`~django_querybudget.budgets.Budget`'s. ``on_exceed`` is ``"raise"``
+    (:class:`~django_querybudget.exceptions.QueryBudgetExceeded`), ``"warn"``, ``"log"``, or None
+    for the setting ``ON_EXCEED``. It decorates function views, class-based views and their methods,
+    viewset actions, ninja operations (*below* the router's decorator), tasks (*below* the task's)
+    and plain functions, sync, async and generators::
+
+        @query_budget(3, duplicates=0)
+        def job_list(request): ...
+
+        with query_budget(max_queries=1) as log:
+            list(Job.objects.all())
+
+    Raises ``TypeError`` or ``ValueError`` for a bad budget, and for what cannot be decorated.
+    """
+
+    def __init__(
+        self,
+        max_queries: int | None = None,
+        *,
+        duplicates: int | None = None,
+        similar: int | None = None,
+        writes: int | None = None,
+        duration: float | None = None,
+        using: str | Collection[str] | None = None,
+        on_exceed: str | None = None,
+    ) -> None:
+        if callable(max_queries):
+            raise TypeError("query_budget takes the budget first: write @query_budget(10).")
+        if on_exceed not in (None, "raise", "warn", "log"):
+            raise ValueError(f'on_exceed is {on_exceed!r}; it accepts "raise", "warn" or "log".')
+        self.budget = Budget(
+            max_queries,
+            duplicates=duplicates,
+            similar=similar,
+            writes=writes,
+            duration=duration,
+            using=using,
+        )
+        self.on_exceed = on_exceed
+        self._blocks: list[tuple[Recording, str]] = []
+
+    def __enter__(self) -> QueryLog:
+        caller = _getframe(1)
+        path = os.path.relpath(caller.f_code.co_filename)
+        recording = self._recording()
+        self._blocks.append((recording, f"the block at {path}:{caller.f_lineno}"))
+        return recording.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        __tracebackhide__ = True
+        # Tasks and threads may share this object: the one to leave is the last of this context's.
+        own = (block for block in reversed(self._blocks) if block[0].is_on)
+        block = next(own, self._blocks[-1])
+        self._blocks.remove(block)
+        recording, name = block
+        recording.__exit__()
+        self._check(recording, name, in_flight=exc is not None)
+
+    def __call__(self, target: F) -> F:
+        if isinstance(target, type):
+            return cast("F", self._decorate_class(target))
+        if isinstance(target, staticmethod | classmethod):
+            return cast("F", type(target)(self._decorate(target.__func__)))
+        if hasattr(target, "apply_async") or hasattr(target, "enqueue"):
+            raise TypeError(
+                f"{target!r} is a task, whose worker runs the function that it holds: put "
+                "@query_budget below the task's decorator."
+            )
+        if not callable(target):
+            raise TypeError(f"query_budget decorates callables and views, not {target!r}.")
+        return cast("F", self._decorate(target))
+
+    def _decorate_class(self, cls: Any) -> type:
+        if not callable(getattr(cls, "as_view", None)) or not callable(
+            getattr(cls, "dispatch", None)
+        ):
+            raise TypeError(f"{cls!r} is no class-based view: decorate its methods.")
+        dispatch = cls.dispatch
+        if "dispatch" not in vars(cls) and hasattr(dispatch, MARK):
+            # The base class' budget is replaced, not added to.
+            dispatch = dispatch.__wrapped__
+        cls.dispatch = self._decorate(dispatch)
+        return cast("type", cls)
+
+    def _decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        name = getattr(function, "__qualname__", repr(function))
+        if module := getattr(function, "__module__", None):
+            name = f"{module}.{name}"
+
+        def open_scope() -> Any:
+            request = measured_request.get()
+            if request is not None and declared_on_view(request) is self:
+                return nullcontext()  # The middleware looks after it.
+            return self._recording()
+
+        def done(scope: Any, error: BaseException | None, result: Any) -> None:
+            if isinstance(scope, Recording):
+                self._end(scope, name, error, result)
+
+        wrapper = wrap_callable(function, open_scope, done)
+        setattr(wrapper, MARK, self)
+        decorated.add(wrapper)
+        return wrapper
+
+    def _end(
+        self, recording: Recording, name: str, error: BaseException | None, result: Any
+    ) -> None:
+        """Check now, or when the response is done that the call returned."""
+        if is_streamed(result):
+            self._check_when_streamed(recording, name, result)
+        elif getattr(result, "is_rendered", True) is False:
+            self._check_when_rendered(recording, name, result)
+        else:
+            self._check(recording, name, in_flight=error is not None)
+
+    def _check_when_streamed(
+        self, recording: Recording, name: str, response: StreamingHttpResponse
+    ) -> None:
+        def done(complete: bool) -> None:
+            self._check(recording, name, in_flight=not complete or not in_tests())
+
+        async def done_async(complete: bool) -> None:
+            done(complete)
+
+        measured_stream(response, recording, done, done_async)
+
+    def _check_when_rendered(self, recording: Recording, name: str, response: Any) -> None:
+        def render() -> Any:
+            # Callbacks of render() may pickle the response: leave nothing on it.
+            del response.render
+            try:
+                with recording:
+                    rendered = response.render()
+            except BaseException:
+                self._check(recording, name, in_flight=True)
+                raise
+            self._check(recording, name, in_flight=False)
+            return rendered
+
+        response.render = render
+
+    def _check(self, recording: Recording, name: str, *, in_flight: bool) -> None:
+        __tracebackhide__ = True
+        recording.close()
+        report = QueryReport(name=name, log=recording.log, budget=self.budget)
+        enforce(report, self.on_exceed, in_flight=in_flight)
+
+    def _recording(self) -> Recording:
+        return Recording(self.budget.using)

@@ -1,0 +1,28 @@
+"""``manage.py querybudget``: hands over to one of :mod:`..subcommands`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from django_querybudget.management.subcommands import subcommands
+
+
+class Command(BaseCommand):
+    """Parse, and run the subcommand."""
+
+    help = "Query budgets and indexes from the command line."
+    # An audit is wanted all the more where a check fails.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Give each subcommand a parser of its own."""
+        parsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+        for name, subcommand in subcommands().items():
+            child = parsers.add_parser(name, help=subcommand.HELP, description=subcommand.HELP)
+            subcommand.add_arguments(child)
+
+    def handle(self, *args: Any, **options: Any) -> None:  # Django's signature
+        """Run the subcommand that was asked for."""
+        subcommands()[options["subcommand"]].run(self, options)

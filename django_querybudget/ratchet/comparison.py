@@ -1,0 +1,101 @@
+"""What a run measured, against what the file says. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .lines import Key, Line, ShapeCount
+from .lockfile import KINDS, LockFile
+
+__all__ = ["Change", "Comparison", "compare", "recorded", "tightened"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A line that the run measured differently."""
+
+    key: Key
+    """Which."""
+    old: Line
+    """The file's."""
+    new: Line
+    """The run's."""
+
+    @property
+    def came_in(self) -> list[tuple[ShapeCount, int]]:
+        """The shapes that run more often now, each with how often it ran; the worst first."""
+        before = _counts(self.old)
+        more = [
+            (shape, before.get(shape.sql, 0))
+            for shape in self.new.shapes
+            if shape.count > before.get(shape.sql, 0)
+        ]
+        return sorted(more, key=lambda pair: pair[1] - pair[0].count)
+
+    @property
+    def went(self) -> list[tuple[ShapeCount, int]]:
+        """The shapes that run less often now, as the file has them, each with how often now."""
+        now = _counts(self.new)
+        return [
+            (shape, now.get(shape.sql, 0))
+            for shape in self.old.shapes
+            if shape.count > now.get(shape.sql, 0)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How a run differs from the file."""
+
+    measured: Mapping[Key, Line]
+    """All lines of the run."""
+    above: list[Change] = field(default_factory=list)
+    """What costs more than its line says: the failures."""
+    better: list[Change] = field(default_factory=list)
+    """What costs less, in nothing more."""
+    unrecorded: list[Key] = field(default_factory=list)
+    """What the file has no line for."""
+    stale: list[Key] = field(default_factory=list)
+    """Lines that nothing was measured for; empty if the run was of other tests."""
+
+
+def compare(lockfile: LockFile, measured: Mapping[Key, Line], run: str) -> Comparison:
+    """Return how ``measured``, of the run that chose its tests by ``run``, differs."""
+    comparison = Comparison(measured=measured)
+    for key in _in_order(measured):
+        old, new = lockfile.lines.get(key), measured[key]
+        if old is None:
+            comparison.unrecorded.append(key)
+        elif new.exceeds(old):
+            comparison.above.append(Change(key=key, old=old, new=new))
+        elif old.exceeds(new):
+            comparison.better.append(Change(key=key, old=old, new=new))
+    if run == lockfile.run:
+        comparison.stale.extend(_in_order(lockfile.lines.keys() - measured.keys()))
+    return comparison
+
+
+def recorded(lockfile: LockFile, measured: Mapping[Key, Line], run: str) -> LockFile:
+    """Return the file with every measured line as measured; stale ones pruned.
+
+    A run of other tests than the file's leaves the lines that it did not measure.
+    """
+    whole = not lockfile.lines or run == lockfile.run
+    lines = dict(measured) if whole else {**lockfile.lines, **measured}
+    return LockFile(run=run if whole else lockfile.run, lines=lines)
+
+
+def tightened(lockfile: LockFile, comparison: Comparison) -> LockFile:
+    """Return the file with better lines lowered and stale ones pruned; nothing is raised."""
+    lines = {key: line for key, line in lockfile.lines.items() if key not in comparison.stale}
+    lines.update((change.key, change.new) for change in comparison.better)
+    return LockFile(run=lockfile.run, lines=lines)
+
+
+def _counts(line: Line) -> dict[str, int]:
+    return {shape.sql: shape.count for shape in line.shapes}
+
+
+def _in_order(keys: Iterable[Key]) -> list[Key]:
+    return sorted(keys, key=lambda key: (KINDS.index(key[0]), key[1]))

@@ -1,0 +1,130 @@
+"""A line of the ratchet: the most that one view, or one test, was seen to execute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django_querybudget.records import QueryLog
+from django_querybudget.reports import QueryReport
+from django_querybudget.shapes import shortened
+
+__all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
+
+Key = tuple[str, str]
+"""``("views", "GET jobs:list 2xx")`` or ``("tests", "tests/test_jobs.py::test_list")``."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A line of the project's code."""
+
+    path: str
+    """Its file, relative to the repository's root in a workflow of GitHub, else to the folder."""
+    line: int
+    """Its number, from 1."""
+    text: str
+    """As a report names it, with the template or the serializer field."""
+
+
+@dataclass(frozen=True, order=True)
+class ShapeCount:
+    """How often one shape ran."""
+
+    sql: str
+    """The shape, shortened."""
+    count: int
+    """The number of queries."""
+    place: Place | None = None
+    """Where most of them come from; not written to the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The most that was seen; each number by itself, the shapes of the log with most queries."""
+
+    queries: int
+    """The highest number of queries."""
+    duplicates: int = 0
+    """The highest number that repeat an earlier one: same SQL, same parameters."""
+    similar: int = 0
+    """The highest number that repeat an earlier one's shape."""
+    shapes: tuple[ShapeCount, ...] = ()
+    """The shapes, sorted by their SQL."""
+
+    NUMBERS = ("queries", "duplicates", "similar")
+
+    @classmethod
+    def of(cls, log: QueryLog) -> Line:
+        """Return the line of one log."""
+        shapes: dict[str, ShapeCount] = {}
+        for shape in QueryReport(name="", log=log).shapes:
+            sql = shortened(shape.fingerprint)
+            place = None
+            if shape.origins:
+                origin = shape.origins[0][0]
+                root = os.environ.get("GITHUB_WORKSPACE") or os.curdir
+                path = os.path.relpath(origin.filename, root)
+                place = Place(path, origin.line, str(origin))
+            before = shapes.get(sql)
+            shapes[sql] = (
+                ShapeCount(sql, shape.count, place)
+                if before is None
+                else ShapeCount(sql, before.count + shape.count, before.place)
+            )
+        return cls(
+            queries=log.count,
+            duplicates=log.duplicate_count,
+            similar=log.similar_count,
+            shapes=tuple(sorted(shapes.values(), key=lambda shape: shape.sql)),
+        )
+
+    def exceeds(self, other: Line) -> bool:
+        """Whether any of its numbers is above ``other``'s."""
+        return any(getattr(self, name) > getattr(other, name) for name in self.NUMBERS)
+
+    def highest(self, other: Line) -> Line:
+        """Return the most of both; the same whichever of them is asked."""
+        ranked = sorted((self, other), key=lambda line: (-line.queries, _written(line)))
+        return Line(
+            **{name: max(getattr(self, name), getattr(other, name)) for name in self.NUMBERS},
+            shapes=ranked[0].shapes,
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as plain data, for another process."""
+        shapes = [
+            [shape.sql, shape.count, [shape.place.path, shape.place.line, shape.place.text]]
+            if shape.place
+            else [shape.sql, shape.count, None]
+            for shape in self.shapes
+        ]
+        return {**{name: getattr(self, name) for name in self.NUMBERS}, "shapes": shapes}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Line:
+        """Undo :meth:`as_data`."""
+        shapes = tuple(
+            ShapeCount(sql, count, Place(*place) if place else None)
+            for sql, count, place in data["shapes"]
+        )
+        return cls(**{name: data[name] for name in cls.NUMBERS}, shapes=shapes)
+
+
+def view_key(method: str, view_name: str, status_code: int) -> Key:
+    """Return the key of a view's line: one for each method and class of status."""
+    return "views", f"{method} {view_name} {status_code // 100}xx"
+
+
+def merged(lines: Iterable[tuple[Key, Line]]) -> dict[Key, Line]:
+    """Return the highest line for each key, whatever their order."""
+    highest: dict[Key, Line] = {}
+    for key, line in lines:
+        highest[key] = line.highest(highest[key]) if key in highest else line
+    return highest
+
+
+def _written(line: Line) -> list[tuple[str, int]]:
+    return [(shape.sql, shape.count) for shape in line.shapes]

@@ -1,0 +1,181 @@
+"""``querybudget.toml``: read strictly, written deterministically, replaced in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django_querybudget.exceptions import LockFileError
+
+from .lines import Key, Line, ShapeCount
+
+__all__ = ["LockFile", "read", "write"]
+
+FORMAT = 1
+KINDS = ("views", "tests")
+
+_HEADER = """\
+# What every view executes at most, recorded by django-querybudget from the test suite.
+# Review it as you review code: a number that rises is a query that somebody pays for.
+# Written by a machine: `pytest --querybudget=record`, or `manage.py querybudget record`.
+"""
+_SHAPE = re.compile(r"(\d+) x (.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockFile:
+    """The recorded lines, and the run that they are of."""
+
+    run: str = ""
+    """How the tests were chosen; only the same run can say that a line is stale."""
+    lines: Mapping[Key, Line] = field(default_factory=dict)
+    """The lines."""
+
+
+def read(path: Path) -> LockFile:
+    """Return the file's content; an empty one if there is no file.
+
+    Raises :class:`~django_querybudget.exceptions.LockFileError`, which names the file, the line and
+    what is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return LockFile()
+    except UnicodeDecodeError as error:
+        raise LockFileError(f"{path}: it is not UTF-8 ({error}). {_WAY_OUT}") from error
+    except OSError as error:
+        raise LockFileError(f"{path}: it cannot be read ({error}). {_WAY_OUT}") from error
+    return _Parser(path, text).parse()
+
+
+def write(path: Path, lockfile: LockFile) -> None:
+    """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
+    text = "".join(_rendered(lockfile))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", text=False)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's files are private; this one is to be committed and read.
+        Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+_WAY_OUT = (
+    "It was left as it is. Restore it from version control, or delete it and record it again."
+)
+
+
+def _rendered(lockfile: LockFile) -> Iterator[str]:
+    yield f"{_HEADER}format = {FORMAT}\nrun = {_string(lockfile.run)}\n"
+    for key in sorted(lockfile.lines, key=lambda key: (KINDS.index(key[0]), key[1])):
+        line = lockfile.lines[key]
+        yield f"\n[{key[0]}.{_string(key[1])}]\n"
+        for name in Line.NUMBERS:
+            yield f"{name} = {getattr(line, name)}\n"
+        if line.shapes:
+            shapes = sorted({(shape.sql, shape.count) for shape in line.shapes})
+            written = (f"    {_string(f'{count} x {sql}')},\n" for sql, count in shapes)
+            yield f"shapes = [\n{''.join(written)}]\n"
+
+
+def _string(text: str) -> str:
+    """Return a TOML basic string: JSON's escapes are TOML's, DEL has to be one too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+class _Parser:
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.text = text
+
+    def parse(self) -> LockFile:
+        try:
+            data = tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise LockFileError(f"{self.path}: it is not TOML: {error}. {_WAY_OUT}") from error
+        version = data.pop("format", None)
+        if not _is_number(version):
+            self.fail("format", f"format is {version!r}; it is the number {FORMAT}")
+        if version > FORMAT:
+            raise LockFileError(
+                f"{self.path}{self.at('format')}: format {version} was recorded by a newer "
+                f"django-querybudget; this one reads format {FORMAT}. Upgrade it. "
+                "It was left as it is."
+            )
+        run = data.pop("run", "")
+        if not isinstance(run, str):
+            self.fail("run", f"run is {run!r}; it is a string")
+        lines: dict[Key, Line] = {}
+        for kind, tables in data.items():
+            if kind not in KINDS or not isinstance(tables, dict):
+                self.fail(kind, f"{kind!r} is unknown; the tables are {' and '.join(KINDS)}")
+            for name, table in tables.items():
+                lines[kind, name] = self.line(kind, name, table)
+        return LockFile(run=run, lines=lines)
+
+    def line(self, kind: str, name: str, table: Any) -> Line:
+        if not isinstance(table, dict):
+            self.fail(name, f"{name!r} is {table!r}; it is a table")
+        known = (*Line.NUMBERS, "shapes")
+        for key in table:
+            if key not in known:
+                self.fail(name, f"{key!r} is unknown; the keys are {', '.join(known)}", key)
+        for key in Line.NUMBERS:
+            if not _is_number(table.get(key)):
+                found = f"is {table[key]!r}" if key in table else "is missing"
+                self.fail(name, f"{key} of {name!r} {found}; it is a number, 0 or more", key)
+        shapes = table.get("shapes", [])
+        if not isinstance(shapes, list):
+            self.fail(name, f"shapes of {name!r} is {shapes!r}; it is a list", "shapes")
+        return Line(
+            **{key: table[key] for key in Line.NUMBERS},
+            shapes=tuple(self.shape(name, shape) for shape in shapes),
+        )
+
+    def shape(self, name: str, shape: Any) -> ShapeCount:
+        found = _SHAPE.fullmatch(shape) if isinstance(shape, str) else None
+        if found is None:
+            self.fail(name, f'the shape {shape!r} is not of the form "3 x SELECT …"', "shapes")
+        return ShapeCount(found[2], int(found[1]))
+
+    def fail(self, name: str, problem: str, key: str = "") -> NoReturn:
+        raise LockFileError(f"{self.path}{self.at(name, key)}: {problem}. {_WAY_OUT}")
+
+    def at(self, name: str, key: str = "") -> str:
+        """Return ``", line 7"``: the table's line, or that of the key in it."""
+        lines = self.text.splitlines()
+        wanted = (_string(name), name)
+        start = next(
+            (
+                number
+                for number, line in enumerate(lines)
+                if not line.startswith("#") and any(text in line for text in wanted)
+            ),
+            None,
+        )
+        if start is None:
+            return ""
+        if key:
+            for number, line in enumerate(lines[start + 1 :], start + 1):
+                if line.startswith("["):
+                    break
+                if line.strip().startswith(key):
+                    return f", line {number + 1}"
+        return f", line {start + 1}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,110 @@
+"""One test run under the ratchet: what the pytest plugin and the management command share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django_querybudget.exceptions import LockFileError
+
+from . import collecting, lockfile
+from .comparison import Comparison, compare, recorded, tightened
+from .lockfile import LockFile
+from .text import render
+
+__all__ = ["MODES", "Outcome", "Run"]
+
+MODES = ("record", "check", "tighten")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    text: str
+    """For the terminal."""
+    failed: bool = False
+    """Whether something is above its line, and that was not what was recorded."""
+    comparison: Comparison | None = None
+    """How the run differs from the file; None if the run was not judged."""
+
+
+@dataclass
+class Run:
+    """A run that records, checks or tightens ``path``.
+
+    Raises :class:`~django_querybudget.exceptions.LockFileError` for a file that cannot be read,
+    before a test is run.
+    """
+
+    mode: str
+    """One of :data:`MODES`."""
+    path: Path
+    """The file."""
+    command: str
+    """What a person types to run it, with ``{mode}`` in place of the mode."""
+    _file: LockFile = field(init=False)
+    _spool: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._file = lockfile.read(self.path)
+        if self.mode != "record" and not self.path.exists():
+            record = self.command.replace("{mode}", "record")
+            raise LockFileError(f"{self.path}: there is no such file: {record} first.")
+
+    def start(self) -> None:
+        """Collect from now on, in this process and in those it starts."""
+        self._spool = Path(tempfile.mkdtemp(prefix="querybudget-spool-"))
+        collecting.start(self._spool)
+
+    def abandon(self) -> None:
+        """Throw away what was collected."""
+        collecting.stop()
+        shutil.rmtree(self._spool, ignore_errors=True)
+
+    def finish(self, run: str, *, passed: bool) -> Outcome:
+        """Compare, and write the file if the mode asks for it and all tests ``passed``.
+
+        ``run`` says how the tests were chosen.
+        """
+        collecting.stop()
+        measured = collecting.read_spool(self._spool)
+        self.abandon()
+        shown = os.path.relpath(self.path)
+        if not measured:
+            return Outcome(
+                text="No view and no marked test was measured: does the suite use the test client, "
+                'and is QUERYBUDGET["ENABLED"] true?',
+                # A few tests may well have no view among them.
+                failed=self.mode != "record" and run == self._file.run,
+            )
+        comparison = compare(self._file, measured, run)
+        if not passed:
+            # What failed may have measured less than it does when it works.
+            comparison.stale.clear()
+            comparison.better.clear()
+        rewritten = passed and self.mode != "check"
+        if rewritten:
+            new = (
+                recorded(self._file, measured, run)
+                if self.mode == "record"
+                else tightened(self._file, comparison)
+            )
+            try:
+                lockfile.write(self.path, new)
+            except OSError as error:
+                return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
+        raised = self.mode == "record" and rewritten
+        text = render(comparison, shown, rewritten=raised, command=self.command)
+        if rewritten:
+            text += f"\nWrote {len(new.lines)} lines to {shown}."
+        elif self.mode != "check":
+            text += f"\n{shown} is left as it was: not all tests passed."
+        return Outcome(
+            text=text.strip() or f"All {len(measured)} lines are as in {shown}.",
+            failed=bool(comparison.above) and not raised,
+            comparison=comparison,
+        )

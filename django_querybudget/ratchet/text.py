@@ -1,0 +1,105 @@
+"""What the ratchet says: in a terminal, and as annotations of GitHub's workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django_querybudget.reports import number
+
+from .comparison import Change, Comparison
+from .lines import Key, Line, ShapeCount
+
+__all__ = ["github_annotations", "headline", "render"]
+
+# How many names one line of text holds.
+MOST_NAMES = 8
+
+
+def render(comparison: Comparison, path: str, *, rewritten: bool, command: str) -> str:
+    """Return the whole comparison as text; empty if there is nothing to say.
+
+    ``path`` is the file as a person names it, ``rewritten`` whether it was recorded anew,
+    ``command`` what a person types, with ``{mode}`` in it.
+    """
+    return "\n".join(_lines(comparison, path, rewritten, command))
+
+
+def headline(change: Change) -> str:
+    """Return ``"GET jobs:list 2xx: 3 → 23 queries, 0 → 20 that repeat a shape"``."""
+    words = {
+        "queries": "queries",
+        "duplicates": "duplicate queries",
+        "similar": "queries that repeat a shape",
+    }
+    numbers = [
+        f"{getattr(change.old, name)} → {getattr(change.new, name)} {words[name]}"
+        for name in Line.NUMBERS
+        if getattr(change.old, name) != getattr(change.new, name)
+    ]
+    return f"{change.key[1]}: {', '.join(numbers)}"
+
+
+def github_annotations(comparison: Comparison) -> Iterator[str]:
+    """Yield a workflow command for each failure: it is shown at the line of the worst shape."""
+    for change in comparison.above:
+        properties = {"title": headline(change)}
+        message = headline(change)
+        if came_in := change.came_in:
+            shape, before = came_in[0]
+            message = f"{before} → {shape.count} times {shape.sql}"
+            if shape.place is not None:
+                properties |= {"file": shape.place.path, "line": str(shape.place.line)}
+        written = ",".join(f"{name}={_escaped(text, ':,')}" for name, text in properties.items())
+        yield f"::error {written}::{_escaped(message)}"
+
+
+def _lines(comparison: Comparison, path: str, rewritten: bool, command: str) -> Iterator[str]:
+    above, better = comparison.above, comparison.better
+    record, tighten = (command.replace("{mode}", mode) for mode in ("record", "tighten"))
+    if above and not rewritten:
+        yield f"{_names(len(above), 'is', 'are')} above the line in {path}:"
+    for change in above:
+        yield ""
+        yield headline(change)
+        for shape, before in change.came_in:
+            yield from _shape(shape, f"{before} → {shape.count} x")
+        for shape, now in change.went:
+            yield from _shape(shape, f"{shape.count} → {now} x")
+    if above and not rewritten:
+        yield ""
+        yield f"Next: repair them; or, if every query is needed, {record} and commit {path}."
+    if better:
+        yield f"{_names(len(better), 'got', 'got')} better:"
+        yield from (f"  {headline(change)}" for change in better)
+    if comparison.unrecorded:
+        yield _listed(
+            "without a line before" if rewritten else "without a line", comparison.unrecorded
+        )
+    if comparison.stale:
+        yield _listed("stale, pruned" if rewritten else "stale", comparison.stale)
+    if not rewritten and (better or comparison.unrecorded or comparison.stale):
+        yield f"To lower and prune lines: {tighten}. To add lines: {record}."
+
+
+def _shape(shape: ShapeCount, counts: str) -> Iterator[str]:
+    yield f"  {counts}  {shape.sql}"
+    if shape.place is not None:
+        yield f"        {shape.place.text}"
+
+
+def _names(count: int, singular: str, plural: str) -> str:
+    return (
+        f"{number(count, 'view or test', 'views and tests')} {singular if count == 1 else plural}"
+    )
+
+
+def _listed(what: str, keys: list[Key]) -> str:
+    names = "; ".join(name for _, name in keys[:MOST_NAMES])
+    more = f"; and {len(keys) - MOST_NAMES} more" if len(keys) > MOST_NAMES else ""
+    return f"{len(keys)} {what}: {names}{more}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in f"%\r\n{more}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

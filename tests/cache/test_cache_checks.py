@@ -1,0 +1,58 @@
+"""What manage.py check says of the cache's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core import checks
+from django.test import override_settings
+
+
+def ids(cache: Any, *, deploy: bool = False) -> list[str]:
+    with override_settings(QUERYBUDGET={"CACHE": cache}):
+        found = checks.run_checks(tags=["querybudget"], include_deployment_checks=deploy)
+    return [message.id for message in found if message.id is not None]
+
+
+@pytest.mark.parametrize(
+    ("cache", "expected"),
+    [
+        ({}, []),
+        ({"ALIAS": "none"}, ["querybudget.E020"]),
+        ({"ALIAS": 1}, ["querybudget.E001"]),
+        ({"TIMEOUT": "60"}, ["querybudget.E001"]),
+        ({"TIMEOUT": None}, []),
+        ({"TYPO": 1}, ["querybudget.E001"]),
+        ({"SCOPES": {"no.Model": ["a"]}}, ["querybudget.E021"]),
+        ({"SCOPES": {"payment.Payment": ["none"]}}, ["querybudget.E022"]),
+        ({"SCOPES": {"payment.Payment": ["status"]}}, ["querybudget.E022"]),
+        ({"SCOPES": {"payment.Payment": ["payer", "id"]}}, []),
+        ({"SCOPES": ["payment.Payment"]}, ["querybudget.E001"]),
+        ({"REPLICAS": {"other": {"primary": "default", "lag": 5}}}, []),
+        ({"REPLICAS": {"other": {"primary": "none", "lag": 5}}}, ["querybudget.E023"]),
+        ({"REPLICAS": {"other": {"primary": "other", "lag": 5}}}, ["querybudget.E023"]),
+        ({"REPLICAS": {"other": "default"}}, ["querybudget.E001"]),
+        ({"IGNORED_TABLES": "a"}, ["querybudget.E001"]),
+        ({"MARK_TIMEOUT": -1}, ["querybudget.E001"]),
+        ({"IN_FLIGHT_MARKS": 1}, ["querybudget.E001"]),
+    ],
+)
+def test_each_setting_is_checked(cache: dict[str, Any], expected: list[str]) -> None:
+    assert ids(cache) == expected
+
+
+def test_a_cache_that_processes_do_not_share_is_a_warning_for_deployment() -> None:
+    assert ids({}) == []
+    assert ids({}, deploy=True) == ["querybudget.W021"]
+    assert ids({"ALIAS": "redis"}, deploy=True) == []
+
+
+def test_a_cache_that_is_used_without_settings_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(apps.get_app_config("django_querybudget"), "watches_writes", False)
+    with override_settings(QUERYBUDGET={}):
+        [message] = checks.run_checks(tags=["querybudget"])
+    assert message.id == "querybudget.W020"

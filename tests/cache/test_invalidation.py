@@ -1,0 +1,129 @@
+"""invalidate(), and what a host that caches must not notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.db import connection, transaction
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import CustomUser
+from django_querybudget.cache import (
+    cache_stats,
+    cached_queryset,
+    grouped_invalidation,
+    invalidate,
+    invalidate_all,
+)
+from jobs.models import Industry, Job
+
+
+def kind(value: Any) -> str:
+    """Return a test's id that is the same in every process."""
+    return type(value).__name__
+
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def row() -> Industry:
+    caches["default"].clear()
+    industry = Industry.objects.create(name="old")
+    cache_stats(reset=True)
+    return industry
+
+
+def names() -> list[str]:
+    return [each.name for each in cached_queryset(Industry.objects.all(), tags=["mine"])]
+
+
+def write_unseen(name: str) -> None:
+    connection.connection.execute("UPDATE jobs_industry SET name = ?", [name])
+
+
+def test_everything() -> None:
+    names()
+    write_unseen("new")
+    assert names() == ["old"]
+    invalidate_all()
+    assert names() == ["new"]
+
+
+def test_another_databases_invalidation_is_another(row: Industry) -> None:
+    names()
+    write_unseen("new")
+    invalidate(Industry, using="other")
+    invalidate_all(using="other")
+    assert names() == ["old"]
+    invalidate(row, using="default")
+    assert names() == ["new"]
+
+
+def test_many_are_sent_as_one() -> None:
+    with grouped_invalidation():
+        invalidate(Industry, using="default")
+        invalidate(Job, CustomUser, using="default")
+        invalidate("a-tag", using="default")
+        assert cache_stats().invalidations == 0
+    assert cache_stats().invalidations == 1
+
+
+def test_inside_atomic_it_waits_for_the_commit() -> None:
+    names()
+    with transaction.atomic():
+        invalidate(Industry)
+        assert cache_stats().bypasses == {}
+        assert names() == ["old"]
+        assert cache_stats().bypasses == {"the transaction has written": 1}
+    write_unseen("new")
+    assert names() == ["new"]
+
+
+@pytest.mark.parametrize("what", [[], [1], [None], [object()], [Industry.objects]], ids=kind)
+def test_anything_else_is_refused(what: list[Any]) -> None:
+    with pytest.raises(TypeError, match="invalidate"):
+        invalidate(*what)
+
+
+def test_a_read_inside_of_a_read_is_part_of_it(row: Industry) -> None:
+    @cached_queryset(timeout=60)
+    def jobs_of_named() -> Any:
+        [name] = [each.name for each in cached_queryset(Industry.objects.all())]
+        return Job.objects.filter(industry__name=name).only("pk")
+
+    user = CustomUser.objects.create(username="u")
+    Job.objects.create(client=user, industry=row, title="t", budget=1)
+    assert [len(jobs_of_named()) for _ in range(3)] == [1, 1, 1]
+    Industry.objects.update(name="renamed")
+    assert len(jobs_of_named()) == 1
+    Job.objects.all().delete()
+    assert len(jobs_of_named()) == 0
+
+
+def test_no_signal_is_listened_to_so_fast_deletes_stay_fast() -> None:
+    for signal in (pre_save, post_save, pre_delete, post_delete, m2m_changed):
+        assert not signal.has_listeners(Industry)
+    with CaptureQueriesContext(connection) as queries:
+        Industry.objects.filter(jobs__isnull=True)._raw_delete("default")
+    assert len(queries) == 1
+
+
+def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
+    program = (
+        "import django; django.setup()\n"
+        "import sys\n"
+        "from django_querybudget import hook\n"
+        "print('django_querybudget.cache' in sys.modules, len(hook._watchers))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True,
+        env={"DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout == "True 1\n"

@@ -1,0 +1,82 @@
+"""manage.py querybudget record|check|tighten -- test …"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.ratchet.project import Project
+
+
+def test_record_check_and_tighten(project: Project) -> None:
+    status, text = project.manage("querybudget", "record", "--", "test")
+    assert status == 0, text
+    assert "Wrote 2 lines to querybudget.toml." in text
+    recorded = project.lockfile.read_bytes()
+    assert project.manage("querybudget", "check", "--", "test")[0] == 0
+    project.tests(first=7)
+    status, text = project.manage(
+        "querybudget", "check", "--github", "--sarif", "out.sarif", "--", "test", "-v", "0"
+    )
+    assert status == 1
+    assert "GET first 2xx: 3 → 7 queries" in text
+    assert "host/urls.py:8 in run" in text
+    assert "manage.py querybudget record -- test" in text
+    assert "\n::error title=" in text
+    assert json.loads((project.folder / "out.sarif").read_text())["runs"][0]["results"]
+    assert project.lockfile.read_bytes() == recorded
+    project.tests(first=1)
+    assert project.manage("querybudget", "tighten", "--", "test")[0] == 0
+    assert b"queries = 1\n" in project.lockfile.read_bytes()
+
+
+def test_parallel_processes_merge(project: Project) -> None:
+    project.manage("querybudget", "record", "--", "test")
+    alone = project.lockfile.read_bytes()
+    project.lockfile.unlink()
+    other = "".join(
+        f"\nclass Other{number}(ViewTests):\n    pass\n" for number in range(3)
+    )  # One process would do for one class.
+    project.tests(more=other)
+    status, text = project.manage("querybudget", "record", "--", "test", "--parallel", "2")
+    assert status == 0, text
+    assert project.lockfile.read_bytes() == alone
+
+
+def test_content_types_count_the_same_in_any_order(project: Project) -> None:
+    urls = project.folder / "host" / "urls.py"
+    urls.write_text(
+        urls.read_text()
+        + "\ndef third(request):\n    ContentType.objects.get_for_model(ContentType)\n"
+        "    return HttpResponse()\n\nurlpatterns += [path('third', third, name='third')]\n"
+    )
+    project.tests(
+        more="    def test_third(self):\n        ContentType.objects.clear_cache()\n"
+        "    def test_third_then(self):\n        self.client.get('/third')\n"
+    )
+    status, text = project.manage("querybudget", "record", "--", "test")
+    assert status == 0, text
+    assert '[views."GET third 2xx"]\nqueries = 0\n' in project.lockfile.read_text()
+
+
+def test_a_failing_suite_is_not_recorded(project: Project) -> None:
+    project.tests(more="    def test_fails(self):\n        self.fail()\n")
+    status, text = project.manage("querybudget", "record", "--", "test")
+    assert status == 1
+    assert "is left as it was: not all tests passed" in text
+    assert not project.lockfile.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["record"], "manage.py querybudget record -- test [arguments]"),
+        (["record", "--", "migrate"], "manage.py querybudget record -- test [arguments]"),
+        (["check", "--", "test"], "there is no such file"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(project: Project, arguments: list[str], words: str) -> None:
+    status, text = project.manage("querybudget", *arguments)
+    assert status == 2
+    assert words in text

@@ -1,0 +1,95 @@
+"""Collecting from every process of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+
+from django_querybudget.conf import conf
+from django_querybudget.ratchet import collecting
+from django_querybudget.ratchet.collecting import collect, read_spool, start, stop
+from django_querybudget.records import QueryLog
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
+
+
+def log_of(queries: int) -> QueryLog:
+    log = QueryLog()
+    for number in range(queries):
+        log.append((f"SELECT {number}", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+    return log
+
+
+@pytest.fixture
+def spool(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    settings.QUERYBUDGET = {"SAMPLE_RATE": 0.0}
+    # Restored by the fixture `settings`: start() may replace it.
+    settings.MIDDLEWARE = list(settings.MIDDLEWARE)
+    outer = os.environ.get(collecting.SPOOL_VARIABLE)
+    start(tmp_path)
+    yield tmp_path
+    stop()
+    if outer is not None:
+        start(Path(outer))
+
+
+def test_each_view_method_and_status_has_its_highest_count(spool: Path, client: Client) -> None:
+    for queries in (1, 3, 2):
+        client.get("/plain", {"queries": queries})
+    client.post("/plain")
+    client.get("/nowhere")
+    lines = read_spool(spool)
+    assert {key: line.queries for key, line in lines.items()} == {
+        ("views", "GET plain 2xx"): 3,
+        ("views", "POST plain 2xx"): 0,
+    }
+    assert lines["views", "GET plain 2xx"].similar == 2
+
+
+def test_every_request_is_measured_whatever_the_settings_sample(spool: Path) -> None:
+    assert conf.SAMPLE_RATE == 1.0
+    stop()
+    assert conf.SAMPLE_RATE == 0.0
+
+
+def test_the_middleware_is_put_first_where_it_is_missing(
+    tmp_path: Path, settings: Any, client: Client, spool: Path
+) -> None:
+    settings.MIDDLEWARE = []
+    start(tmp_path)
+    assert django_settings.MIDDLEWARE == [collecting.MIDDLEWARE]
+    client.get("/plain")
+    assert read_spool(tmp_path)
+
+
+def test_processes_merge(spool: Path) -> None:
+    key = ("tests", "t.py::test")
+    collect(key, log_of(1))
+    child = os.fork()
+    if not child:
+        collect(key, log_of(4))
+        os._exit(0)
+    os.waitpid(child, 0)
+    collect(key, log_of(2))
+    assert len(list(spool.glob("*.jsonl"))) == 2
+    assert read_spool(spool)[key].queries == 4
+
+
+def test_a_line_that_was_cut_short_is_left_out(spool: Path) -> None:
+    collect(("tests", "whole"), log_of(1))
+    (spool / "killed.jsonl").write_text('["tests", "half", {"quer')
+    assert list(read_spool(spool)) == [("tests", "whole")]
+
+
+def test_nothing_is_collected_outside_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(collecting.SPOOL_VARIABLE, raising=False)
+    collect(("tests", "t"), log_of(1))
+    assert read_spool(tmp_path) == {}

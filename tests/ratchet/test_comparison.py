@@ -1,0 +1,63 @@
+"""Above, better, without a line, stale; and what becomes of the file."""
+
+from __future__ import annotations
+
+from django_querybudget.ratchet.comparison import Change, compare, recorded, tightened
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount
+from django_querybudget.ratchet.lockfile import LockFile
+
+SAME, ABOVE, BETTER, NEW, STALE = (
+    ("views", name) for name in ("same", "above", "better", "new", "stale")
+)
+FILE = LockFile(
+    run="pytest",
+    lines={key: Line(queries=3) for key in (SAME, ABOVE, BETTER, STALE)},
+)
+MEASURED: dict[Key, Line] = {
+    SAME: Line(queries=3),
+    ABOVE: Line(queries=4),
+    BETTER: Line(queries=2),
+    NEW: Line(queries=1),
+}
+
+
+def test_each_key_is_in_its_place() -> None:
+    comparison = compare(FILE, MEASURED, "pytest")
+    assert [change.key for change in comparison.above] == [ABOVE]
+    assert [change.key for change in comparison.better] == [BETTER]
+    assert comparison.unrecorded == [NEW]
+    assert comparison.stale == [STALE]
+
+
+def test_less_of_one_number_does_not_make_up_for_more_of_another() -> None:
+    file = LockFile(lines={SAME: Line(queries=3, duplicates=0)})
+    (change,) = compare(file, {SAME: Line(queries=2, duplicates=1)}, "").above
+    assert change.new.duplicates == 1
+
+
+def test_a_run_of_other_tests_finds_nothing_stale_and_prunes_nothing() -> None:
+    assert compare(FILE, MEASURED, "pytest jobs").stale == []
+    file = recorded(FILE, MEASURED, "pytest jobs")
+    assert file.run == "pytest"
+    assert file.lines == {**FILE.lines, **MEASURED}
+
+
+def test_recording_takes_what_was_measured_up_and_down() -> None:
+    assert recorded(FILE, MEASURED, "pytest") == LockFile(run="pytest", lines=MEASURED)
+    assert recorded(LockFile(), MEASURED, "any") == LockFile(run="any", lines=MEASURED)
+
+
+def test_tightening_lowers_and_prunes_and_raises_nothing() -> None:
+    assert tightened(FILE, compare(FILE, MEASURED, "pytest")).lines == {
+        SAME: Line(queries=3),
+        ABOVE: Line(queries=3),
+        BETTER: Line(queries=2),
+    }
+
+
+def test_the_shapes_that_came_in_the_worst_first_and_those_that_went() -> None:
+    old = Line(queries=4, shapes=(ShapeCount("a", 1), ShapeCount("b", 2), ShapeCount("gone", 1)))
+    new = Line(queries=26, shapes=(ShapeCount("a", 1), ShapeCount("b", 5), ShapeCount("c", 20)))
+    change = Change(key=ABOVE, old=old, new=new)
+    assert change.came_in == [(ShapeCount("c", 20), 0), (ShapeCount("b", 5), 2)]
+    assert change.went == [(ShapeCount("gone", 1), 0)]

@@ -1,0 +1,133 @@
+"""querybudget.toml: what is written is read again; what is broken is named and left."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_querybudget.exceptions import LockFileError
+from django_querybudget.ratchet.lines import Line, ShapeCount
+from django_querybudget.ratchet.lockfile import LockFile, read, write
+
+LINE = Line(queries=3, duplicates=1, similar=2, shapes=(ShapeCount('SELECT "a" … \\ b', 3),))
+FILE = LockFile(
+    run="pytest tests",
+    lines={("views", "POST jobs:list 2xx"): LINE, ("tests", 't.py::test["a\n]'): Line(queries=0)},
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "querybudget.toml"
+
+
+def test_what_is_written_is_read_again(path: Path) -> None:
+    write(path, FILE)
+    assert read(path) == FILE
+
+
+def test_it_is_sorted_and_the_same_every_time(path: Path) -> None:
+    names = [("views", "b"), ("tests", "a"), ("views", "a")]
+    write(path, LockFile(lines=dict.fromkeys(names, LINE)))
+    text = path.read_text()
+    write(path, LockFile(lines=dict.fromkeys(reversed(names), LINE)))
+    assert path.read_text() == text
+    headers = [line for line in text.splitlines() if line.startswith("[")]
+    assert headers == ['[views."a"]', '[views."b"]', '[tests."a"]']
+    assert text.isprintable() or all(each.isprintable() or each == "\n" for each in text)
+
+
+@given(name=st.text(st.characters(codec="utf-8")), run=st.text(st.characters(codec="utf-8")))
+def test_any_name_is_written_as_toml(name: str, run: str) -> None:
+    from django_querybudget.ratchet.lockfile import _rendered
+
+    data = tomllib.loads("".join(_rendered(LockFile(run=run, lines={("views", name): LINE}))))
+    assert data["run"] == run
+    assert list(data["views"]) == [name]
+
+
+def test_no_file_is_an_empty_one(path: Path) -> None:
+    assert read(path) == LockFile()
+
+
+GOOD = """\
+format = 1
+run = "pytest"
+
+[views."GET a 2xx"]
+queries = 1
+duplicates = 0
+similar = 0
+shapes = ["1 x SELECT a"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[views.", "[views", "it is not TOML: .*line 4"),
+        ("format = 1", "format = 'one'", "line 1: format is 'one'"),
+        ("format = 1\n", "", "format is None"),
+        ("format = 1", "format = 2", "line 1: format 2 was recorded by a newer django-querybudget"),
+        ('"pytest"', "3", "line 2: run is 3"),
+        ("queries = 1", "queries = -1", "line 5: queries of 'GET a 2xx' is -1"),
+        ("queries = 1", "queries = true", "line 5: queries of 'GET a 2xx' is True"),
+        ("duplicates = 0\n", "", "line 4: duplicates of 'GET a 2xx' is missing"),
+        ("similar = 0", "similar = 0\nsimilr = 0", "line 8: 'similr' is unknown; the keys are"),
+        ("[views.", "[viewz.", "line 4: 'viewz' is unknown; the tables are views and tests"),
+        ('["1 x SELECT a"]', '["SELECT a"]', "line 8: the shape 'SELECT a' is not of the form"),
+        ('["1 x SELECT a"]', '"1 x SELECT a"', "line 8: shapes of 'GET a 2xx' is"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line_and_left_as_it_is(
+    path: Path, old: str, new: str, words: str
+) -> None:
+    assert GOOD.count(old) == 1
+    broken = GOOD.replace(old, new)
+    path.write_text(broken)
+    with pytest.raises(LockFileError, match=words) as raised:
+        read(path)
+    assert str(path) in str(raised.value)
+    assert "was left as it is." in str(raised.value)
+    assert path.read_text() == broken
+
+
+def test_what_is_no_text_is_named(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(LockFileError, match="it is not UTF-8"):
+        read(path)
+
+
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LockFileError, match="it cannot be read"):
+        read(tmp_path)
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, FILE)
+    before = path.read_bytes()
+
+    def killed(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(path, LockFile())
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_files_mode_is_kept_and_a_new_one_can_be_read(path: Path) -> None:
+    write(path, FILE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    path.chmod(0o664)
+    write(path, FILE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
