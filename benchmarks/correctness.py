@@ -89,12 +89,14 @@ def _print(results: dict[str, list[Result]]) -> None:
         print(f"\n{title:{width}}" + "".join(f"{LIBRARIES[name]:>22}" for name in libraries))
         for (its_part, name), cells in rows.items():
             if its_part == part:
-                print(f"{name:{width}}" + "".join(f"{cells.get(l, ''):>22}" for l in libraries))
+                print(
+                    f"{name:{width}}" + "".join(f"{cells.get(each, ''):>22}" for each in libraries)
+                )
         totals = [
-            sum(1 for its_part, _, stale, _, wrong in results[l] if its_part == part and stale)
-            for l in libraries
+            sum(1 for its_part, _, stale, _, wrong in results[each] if its_part == part and stale)
+            for each in libraries
         ]
-        counts = [sum(1 for row in results[l] if row[0] == part) for l in libraries]
+        counts = [sum(1 for row in results[each] if row[0] == part) for each in libraries]
         cells = [f"{stale} of {of}" for stale, of in zip(totals, counts, strict=True)]
         print(f"{'rows with anything stale':{width}}" + "".join(f"{cell:>22}" for cell in cells))
 
@@ -138,7 +140,7 @@ def _writes(library: str, only: str) -> Iterator[Result]:
                 for read in READS.values():
                     _quietly(lambda read=read: answer(read, cached, ALIAS))
             kind.run(ALIAS)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # what a peer cannot do is a result
             wrong = type(error).__name__
         for read in READS.values():
             with libraries.without(library):
@@ -152,7 +154,7 @@ def _writes(library: str, only: str) -> Iterator[Result]:
 def _quietly(read: Callable[[], Any], default: Any = None) -> Any:
     try:
         return read()
-    except Exception:
+    except Exception:  # noqa: BLE001  # the same
         return default
 
 

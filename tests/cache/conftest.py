@@ -9,6 +9,7 @@ import pytest
 
 from tests.cache.own_redis import OwnRedis
 
+
 @pytest.fixture
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     """A Redis of the test's own, running."""

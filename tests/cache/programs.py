@@ -61,8 +61,7 @@ def read_in_atomic(alias: str, form: str) -> list[Decimal]:
     """Return what was read in a transaction whose snapshot, if it has one, is older."""
     with transaction.atomic(using=alias):
         Industry.objects.using(alias).count()
-        seen = read(alias, form)
-    return seen
+        return read(alias, form)
 
 
 def read_in_repeatable_read(alias: str, form: str) -> list[Decimal]:
@@ -107,9 +106,7 @@ def read_in_manual_transaction(alias: str, form: str) -> list[Decimal]:
 
 
 def save(alias: str, pk: int, amount: int) -> None:
-    payment = Payment(
-        pk=pk, payer_id=2, recipient_id=3, job_id=3, amount=Decimal(amount)
-    )
+    payment = Payment(pk=pk, payer_id=2, recipient_id=3, job_id=3, amount=Decimal(amount))
     payment.save(using=alias, force_update=True)
 
 

@@ -36,9 +36,7 @@ SHORT_MARKS = {"MARK_TIMEOUT": 0.3}
 
 def querybudget(**cache: Any) -> dict[str, Any]:
     scopes = settings.QUERYBUDGET["CACHE"]["SCOPES"]
-    return {
-        "CACHE": {"ALIAS": "redis", "SCOPES": scopes, "MARK_TIMEOUT": MARK_TIMEOUT, **cache}
-    }
+    return {"CACHE": {"ALIAS": "redis", "SCOPES": scopes, "MARK_TIMEOUT": MARK_TIMEOUT, **cache}}
 
 
 @dataclass
@@ -130,11 +128,9 @@ def run_all_orders(
     ``snapshots``: the reader's own answers may be of its transaction's snapshot. ``cache``:
     settings that differ.
     """
-    program, form = reader
+    _, form = reader
     readers = [stage.actor("reader", **cache)]
-    writers = [
-        stage.actor(f"writer{number}", **cache) for number, _ in enumerate(writes, start=1)
-    ]
+    writers = [stage.actor(f"writer{number}", **cache) for number, _ in enumerate(writes, start=1)]
     begun_late: list[bool] = []
     readers[0].on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
         all(writer.state == "idle" and writer.result != "not yet" for writer in writers)
@@ -157,9 +153,7 @@ def run_all_orders(
             )
         for actor in [*readers, *writers, *readers]:
             seen = actor.run("read", form)[0]
-            assert seen == true, (
-                f"{actor.name} read {seen}, not {true}, after\n" + "\n".join(order)
-            )
+            assert seen == true, f"{actor.name} read {seen}, not {true}, after\n" + "\n".join(order)
 
     with ExitStack() as stack:
         stack.enter_context(started(*readers, *writers))
@@ -167,9 +161,7 @@ def run_all_orders(
             actor.run("open_connections")
         plan = {readers[0].name: reader}
         plan |= {actor.name: write for actor, write in zip(writers, writes, strict=True)}
-        return explore(
-            [*readers, *writers], plan, reset=reset, check=check, switches=switches
-        )
+        return explore([*readers, *writers], plan, reset=reset, check=check, switches=switches)
 
 
 VENDORS = {"default": "sqlite", "postgres": "postgresql", "mariadb": "mysql"}

@@ -160,9 +160,7 @@ def create_with_a_known_key(using: str) -> None:
 
 @kind()
 def create_of_a_scoped_row(using: str) -> None:
-    Payment.objects.using(using).create(
-        payer_id=1, recipient_id=3, job_id=3, amount=Decimal(1)
-    )
+    Payment.objects.using(using).create(payer_id=1, recipient_id=3, job_id=3, amount=Decimal(1))
 
 
 @kind()
@@ -684,7 +682,7 @@ def raw_table_in_other_case(using: str) -> None:
 
 @kind("postgresql")
 def raw_table_with_its_schema(using: str) -> None:
-    execute(using, 'UPDATE ONLY public."jobs_job" AS j SET title = \'raw\' WHERE j.id = 1')
+    execute(using, "UPDATE ONLY public.\"jobs_job\" AS j SET title = 'raw' WHERE j.id = 1")
 
 
 @kind("sqlite", "postgresql")
@@ -922,9 +920,7 @@ def loaddata(using: str) -> None:
 
 @kind(in_atomic=False)
 def flush(using: str) -> None:
-    call_command(
-        "flush", database=using, interactive=False, verbosity=0, inhibit_post_migrate=True
-    )
+    call_command("flush", database=using, interactive=False, verbosity=0, inhibit_post_migrate=True)
 
 
 def _migrate(using: str, operation: migrations.operations.base.Operation) -> None:
@@ -992,5 +988,3 @@ def async_methods(using: str) -> None:
 @kind()
 def json_field(using: str) -> None:
     Job.objects.using(using).filter(pk=1).update(requirements={"level": [1, {"a": None}]})
-
-
