@@ -11,7 +11,8 @@ from django.db.models.query import RawQuerySet
 
 from django_querybudget.conf import conf
 
-from .querysets import Options, cached
+from .querysets import cached
+from .questions import Options
 
 __all__ = ["cached_queryset"]
 

@@ -21,7 +21,8 @@ from . import tags
 from .freeze import Changed
 from .invalidation import row_dependencies
 from .keys import Unkeyable, entry_key, spelled
-from .querysets import Options, cached, is_typical, rows_form, unbuilt
+from .querysets import cached, is_typical, unbuilt
+from .questions import Options, rows_form
 from .reading import Question
 from .store import store_for
 
