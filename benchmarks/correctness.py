@@ -99,6 +99,11 @@ def _print(results: dict[str, list[Result]]) -> None:
         counts = [sum(1 for row in results[each] if row[0] == part) for each in libraries]
         cells = [f"{stale} of {of}" for stale, of in zip(totals, counts, strict=True)]
         print(f"{'rows with anything stale':{width}}" + "".join(f"{cell:>22}" for cell in cells))
+    if "cacheops" in libraries:
+        print(
+            "\ndjango-cacheops does not claim to see update(), bulk methods and raw SQL: it has "
+            "invalidated_update() and invalidate_*() to be called by hand."
+        )
 
 
 # In a library's own process
