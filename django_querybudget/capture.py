@@ -33,12 +33,14 @@ class Recording:
     """A :class:`QueryLog` being written: on while it is entered, as often as wanted.
 
     ``using`` is as in :class:`capture_queries`; without ``origins`` no stack is walked, and the
-    records have no origin. ``causes`` is whether the stack is read when a shape repeats, so that the
-    cause of an N+1 can be named; by default, unless the setting says "off". ``threshold`` is how many
-    repeats are an N+1; the setting's if it is None. A scope that is suspended (a generator between
-    two values, a stream between two chunks) leaves its recording and enters it again, so that what
-    its consumer queries meanwhile is not its own. After :meth:`close` nothing is added, whatever tasks still run in
-    copies of the context, and none of them holds the log. Not to be entered twice at the same time.
+    records have no origin. ``causes`` is whether the stack is read when a shape repeats, so that
+    the cause of an N+1 can be named; by default, unless the setting says "off". ``threshold`` is
+    how many repeats are an N+1; the setting's if it is None.
+
+    A scope that is suspended (a generator between two values, a stream between two chunks) leaves
+    its recording and enters it again, so that what its consumer queries meanwhile is not its own.
+    After :meth:`close` nothing is added, whatever tasks still run in copies of the context, and
+    none of them holds the log. Not to be entered twice at the same time.
     """
 
     close: Callable[[], None]

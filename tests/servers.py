@@ -96,8 +96,14 @@ class Run:
                 time.sleep(0.01)
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        stopped = {process.pid for process, _ in processes}
         for child in _STARTED:
-            child.poll()
+            if child.pid in stopped:
+                # A zombie can be waited for only when the last of its threads is gone.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(STOP_TIMEOUT)
+            else:
+                child.poll()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

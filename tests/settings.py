@@ -50,3 +50,16 @@ if "mariadb" in DATABASES:
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
 CACHES["redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": SUITE_REDIS_URL}
+
+INSTALLED_APPS += ["tests.cache.relations"]  # noqa: F405
+
+QUERYBUDGET = {
+    "CACHE": {
+        # Two of each kind: refined (so that a receiver listens) and, all others, not.
+        "SCOPES": {
+            "payment.Payment": ["payer", "recipient"],
+            "jobs.Application": ["job"],
+            "relations.Like": ["book"],
+        },
+    },
+}

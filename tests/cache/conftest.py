@@ -1,0 +1,39 @@
+"""What the cache's proofs say at the end of a run: how many steps and orders they went through."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cache.own_redis import OwnRedis
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    """A Redis of the test's own, running."""
+    # A short path: that of a socket has a limit of about a hundred characters.
+    server = OwnRedis(tmp_path_factory.mktemp("r"))
+    server.start()
+    yield server
+    server.stop(keep=False)
+
+
+COUNTED = {
+    "steps": "steps of random programs, every cached read compared after each",
+    "orders": "orders of two or more processes, each run to its end",
+    "hits": "of the reads of separate processes answered without a query",
+    "reads": "reads of separate processes while others write, die, and Redis stops",
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts; the workers of xdist send them with their reports."""
+    totals: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in getattr(report, "user_properties", []):
+            if name in COUNTED and report.when == "call":
+                totals[name] += value
+    for name, total in totals.items():
+        terminalreporter.write_line(f"{total} {COUNTED[name]}")

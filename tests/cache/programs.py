@@ -1,0 +1,253 @@
+"""What actors do: each function is one program, named by the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django.db import Error, connections, transaction
+from django.db.models import QuerySet, Sum
+
+from jobs.models import Industry
+from payment.models import Payment
+
+
+def on_begun() -> None:
+    """Replaced by the actor: a read begins."""
+
+
+def cached(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Read through the library under test; replaced where that is a peer."""
+    from django_querybudget.cache import cached_queryset
+
+    return cached_queryset(queryset, 600)
+
+
+def _by_key(rows: QuerySet[Payment]) -> Decimal:
+    return rows.get(pk=1).amount
+
+
+def _by_scope(rows: QuerySet[Payment]) -> Decimal:
+    return sum((payment.amount for payment in rows.filter(payer=2)), Decimal())
+
+
+def _by_table(rows: QuerySet[Payment]) -> Decimal:
+    total: Decimal = rows.aggregate(total=Sum("amount"))["total"]
+    return total
+
+
+FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
+    "key": _by_key,
+    "scope": _by_scope,
+    "table": _by_table,
+}
+
+
+def read(alias: str, form: str) -> list[Decimal]:
+    on_begun()
+    return [FORMS[form](cached(Payment.objects.using(alias)))]
+
+
+def read_twice(alias: str, form: str) -> list[Decimal]:
+    return read(alias, form) + read(alias, form)
+
+
+def read_the_database(alias: str, form: str) -> list[Decimal]:
+    return [FORMS[form](Payment.objects.using(alias))]
+
+
+def read_in_atomic(alias: str, form: str) -> list[Decimal]:
+    """Return what was read in a transaction whose snapshot, if it has one, is older."""
+    with transaction.atomic(using=alias):
+        Industry.objects.using(alias).count()
+        return read(alias, form)
+
+
+def read_in_repeatable_read(alias: str, form: str) -> list[Decimal]:
+    """Ask for the isolation level by hand, behind the settings' back."""
+    with transaction.atomic(using=alias):
+        _execute(alias, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        Industry.objects.using(alias).count()
+        return read(alias, form)
+
+
+def read_in_session_repeatable_read(alias: str, form: str) -> list[Decimal]:
+    _execute(alias, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    try:
+        with transaction.atomic(using=alias):
+            Industry.objects.using(alias).count()
+            return read(alias, form)
+    finally:
+        _execute(alias, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def read_in_raw_transaction(alias: str, form: str) -> list[Decimal]:
+    """A transaction of the application's own SQL."""
+    _execute(alias, "BEGIN")
+    try:
+        Industry.objects.using(alias).count()
+        return read(alias, form)
+    finally:
+        _execute(alias, "COMMIT")
+
+
+def read_in_manual_transaction(alias: str, form: str) -> list[Decimal]:
+    transaction.set_autocommit(False, using=alias)
+    try:
+        Industry.objects.using(alias).count()
+        return read(alias, form)
+    finally:
+        transaction.commit(using=alias)
+        transaction.set_autocommit(True, using=alias)
+
+
+# Writes: each sets the amount of payment ``pk`` in the end, or leaves it as it is
+
+
+def save(alias: str, pk: int, amount: int) -> None:
+    payment = Payment(pk=pk, payer_id=2, recipient_id=3, job_id=3, amount=Decimal(amount))
+    payment.save(using=alias, force_update=True)
+
+
+def update(alias: str, pk: int, amount: int) -> None:
+    Payment.objects.using(alias).filter(pk=pk).update(amount=Decimal(amount))
+
+
+def raw(alias: str, pk: int, amount: int) -> None:
+    _execute(alias, "UPDATE payment_payment SET amount = %s WHERE id = %s", [amount, pk])
+
+
+def update_in_atomic(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias):
+        update(alias, pk, amount)
+
+
+def save_in_atomic(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias):
+        save(alias, pk, amount)
+
+
+def write_twice_in_atomic(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias):
+        save(alias, pk, 1)
+        update(alias, pk, amount)
+
+
+def write_after_a_savepoint_rolled_back(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias):
+        try:
+            with transaction.atomic(using=alias):
+                update(alias, pk, 1)
+                raise _Stop
+        except _Stop:
+            pass
+        update(alias, pk, amount)
+
+
+def write_before_a_savepoint_rolled_back(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias):
+        update(alias, pk, amount)
+        try:
+            with transaction.atomic(using=alias):
+                update(alias, pk, 1)
+                raise _Stop
+        except _Stop:
+            pass
+
+
+def write_in_a_savepoint(alias: str, pk: int, amount: int) -> None:
+    with transaction.atomic(using=alias), transaction.atomic(using=alias):
+        update(alias, pk, amount)
+
+
+def roll_back(alias: str, pk: int, amount: int) -> None:
+    try:
+        with transaction.atomic(using=alias):
+            update(alias, pk, amount)
+            raise _Stop
+    except _Stop:
+        pass
+
+
+def write_and_read_in_atomic(alias: str, pk: int, amount: int) -> None:
+    """Read the uncommitted write through the cache, which must keep it to itself."""
+    with transaction.atomic(using=alias):
+        update(alias, pk, amount)
+        rows = cached(Payment.objects.using(alias))
+        assert all(FORMS[form](rows) == FORMS[form](Payment.objects.using(alias)) for form in FORMS)
+
+
+def write_manually(alias: str, pk: int, amount: int) -> None:
+    transaction.set_autocommit(False, using=alias)
+    try:
+        update(alias, pk, amount)
+        transaction.commit(using=alias)
+    finally:
+        transaction.set_autocommit(True, using=alias)
+
+
+def write_in_raw_transaction(alias: str, pk: int, amount: int) -> None:
+    _execute(alias, "BEGIN")
+    update(alias, pk, amount)
+    _execute(alias, "COMMIT")
+
+
+def roll_back_in_raw_transaction(alias: str, pk: int, amount: int) -> None:
+    _execute(alias, "BEGIN")
+    update(alias, pk, amount)
+    _execute(alias, "ROLLBACK")
+
+
+def write_and_read_on_commit(alias: str, pk: int, amount: int) -> Any:
+    """R4: tasks of on_commit, one registered before the write and one after, read."""
+    seen: list[Decimal] = []
+
+    def task() -> None:
+        seen.extend(read(alias, "key"))
+
+    with transaction.atomic(using=alias):
+        transaction.on_commit(task, using=alias)
+        update(alias, pk, amount)
+        transaction.on_commit(task, using=alias)
+    assert [Decimal(amount)] * 2 == seen, seen
+    return None
+
+
+def write_in_commit_hook(alias: str, pk: int, amount: int) -> None:
+    """A task of on_commit writes: in autocommit, while callbacks of the transaction run."""
+    with transaction.atomic(using=alias):
+        Industry.objects.using(alias).filter(pk=1).update(name="art")
+        transaction.on_commit(lambda: update(alias, pk, amount), using=alias)
+
+
+def write_after_a_failed_entry(alias: str, pk: int, amount: int) -> None:
+    """R13: the database could not be reached when a transaction was to begin."""
+    connection = connections[alias]
+    where = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(HOST="/nowhere", NAME="/nowhere/database")
+    try:
+        with transaction.atomic(using=alias):
+            raise AssertionError("there is no database at /nowhere")
+    except Error:
+        pass
+    finally:
+        connection.settings_dict.update(where)
+    update(alias, pk, amount)
+
+
+def open_connections(alias: str) -> None:
+    """Connect, and let the server know our scripts: no step of a program's own."""
+    read(alias, "key")
+    update(alias, 3, 15)
+    connections[alias].ensure_connection()
+
+
+class _Stop(Exception):
+    pass
+
+
+def _execute(alias: str, sql: str, params: Any = None) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(sql, params)

@@ -1,0 +1,263 @@
+"""Random programs of reads and writes: after each step, every cached read is the database's.
+
+The steps are all kinds of writes of :mod:`tests.cache.writes`, transactions begun, committed and
+rolled back at any depth, keys evicted, tags invalidated by hand, on two databases with the same
+tables and with the entries in two caches. What is read through the cache is compared on the
+connection that writes, and, while a transaction is open, on another one too.
+
+``QUERYBUDGET_SEED`` repeats a run; a failure names its seed. ``QUERYBUDGET_STEPS`` is how many.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import hypothesis
+import pytest
+from django.core.cache import caches
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import Error, connections, transaction
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from accounts.models import CustomUser
+from django_querybudget.cache import cached_queryset, invalidate
+from jobs.models import Job
+from payment.models import Payment
+from tests.cache import world
+from tests.cache.reads import READS, Cached, answer
+from tests.cache.relations.models import Author, Book
+from tests.cache.writes import KINDS
+
+ALIASES = ["default", "other"]
+CACHES = ["default", "redis"]
+STEPS = int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
+DEPTH = 3
+WATCHED = 6
+
+WRITES = [
+    name
+    for name, kind in KINDS.items()
+    if "sqlite" in kind.vendors and kind.in_atomic and name != "flush"
+]
+MODELS = [Job, Payment, Book, Author, CustomUser]
+
+aliases = st.sampled_from(ALIASES)
+keys = st.integers(1, 4)
+
+
+class Machine(RuleBasedStateMachine):
+    """A process that reads and writes, and a second connection that looks on."""
+
+    steps = 0
+    templates: ClassVar[dict[str, sqlite3.Connection]]
+    onlooker: ClassVar[ThreadPoolExecutor]
+
+    @initialize()
+    def start(self) -> None:
+        for alias in ALIASES:
+            self.templates[alias].backup(connections[alias].connection)
+        for cache in CACHES:
+            caches[cache].clear()
+        self.blocks: dict[str, list[Any]] = {alias: [] for alias in ALIASES}
+        self.manual: set[str] = set()
+        self.watched: dict[tuple[str, str, str], None] = {}
+
+    def teardown(self) -> None:
+        for alias in ALIASES:
+            self.by_hand_end(alias, commit=False)
+            while self.blocks[alias]:
+                self.leave(alias, keep=False)
+
+    # Reading
+
+    @rule(name=st.sampled_from(sorted(READS)), alias=aliases, cache=st.sampled_from(CACHES))
+    def watch(self, name: str, alias: str, cache: str) -> None:
+        """Read it from now on, after every step."""
+        self.watched[name, alias, cache] = None
+        while len(self.watched) > WATCHED:
+            del self.watched[next(iter(self.watched))]
+
+    @invariant()
+    def every_cached_read_is_the_databases(self) -> None:
+        type(self).steps += 1
+        compare(self.watched)
+        if any(self.blocks.values()) or self.manual:
+            self.onlooker.submit(compare, self.watched).result()
+
+    # Writing
+
+    @rule(name=st.sampled_from(WRITES), alias=aliases)
+    def write(self, name: str, alias: str) -> None:
+        self._try(alias, lambda: KINDS[name].run(alias))
+
+    @rule(alias=aliases, key=keys, payer=keys, amount=st.integers(1, 99))
+    def save_payment(self, alias: str, key: int, payer: int, amount: int) -> None:
+        row = Payment(pk=key, payer_id=payer, recipient_id=3, job_id=3, amount=amount)
+        self._try(alias, lambda: row.save(using=alias))
+
+    @rule(alias=aliases, key=keys, price=st.integers(1, 99))
+    def save_book(self, alias: str, key: int, price: int) -> None:
+        row = Book(pk=key, title=f"book {price}", price=price, author_id=1)
+        self._try(alias, lambda: row.save(using=alias))
+
+    @rule(alias=aliases, key=keys, budget=st.integers(1, 99))
+    def update_job(self, alias: str, key: int, budget: int) -> None:
+        rows = Job.objects.using(alias).filter(pk=key)
+        self._try(alias, lambda: rows.update(budget=budget))
+
+    @rule(alias=aliases, payer=keys)
+    def delete_payments(self, alias: str, payer: int) -> None:
+        self._try(alias, lambda: Payment.objects.using(alias).filter(payer=payer).delete())
+
+    @rule(alias=aliases, key=keys, others=st.sets(st.integers(1, 3)))
+    def set_tags(self, alias: str, key: int, others: set[int]) -> None:
+        self._try(alias, lambda: Book.objects.using(alias).get(pk=key).tags.set(others))
+
+    @rule(model=st.sampled_from(MODELS), alias=st.none() | aliases)
+    def invalidate_by_hand(self, model: Any, alias: str | None) -> None:
+        invalidate(model, using=alias)
+
+    @rule(cache=st.sampled_from(CACHES), number=st.integers(0, 1000))
+    def evict(self, cache: str, number: int) -> None:
+        """Any key may go at any time."""
+        if names := sorted(_keys(cache)):
+            _evict(cache, names[number % len(names)])
+
+    # Transactions
+
+    @precondition(lambda self: not self.manual)
+    @rule(alias=aliases, savepoint=st.booleans())
+    def enter(self, alias: str, savepoint: bool) -> None:
+        if len(self.blocks[alias]) < DEPTH:
+            block = transaction.atomic(using=alias, savepoint=savepoint)
+            block.__enter__()
+            self.blocks[alias].append(block)
+
+    @rule(alias=aliases, keep=st.booleans())
+    def leave(self, alias: str, keep: bool) -> None:
+        if self.blocks[alias]:
+            block = self.blocks[alias].pop()
+            error = None if keep else _RollBack()
+            with suppress(_RollBack):
+                block.__exit__(type(error) if error else None, error, None)
+            # An inner block without a savepoint leaves its rollback to the one around it.
+            while self.blocks[alias] and connections[alias].needs_rollback:
+                self.blocks[alias].pop().__exit__(_RollBack, _RollBack(), None)
+
+    @rule(alias=aliases)
+    def by_hand_begin(self, alias: str) -> None:
+        if not self.blocks[alias] and alias not in self.manual:
+            transaction.set_autocommit(False, using=alias)
+            self.manual.add(alias)
+
+    @rule(alias=aliases, commit=st.booleans())
+    def by_hand_end(self, alias: str, commit: bool) -> None:
+        if alias in self.manual:
+            (transaction.commit if commit else transaction.rollback)(using=alias)
+            transaction.set_autocommit(True, using=alias)
+            self.manual.discard(alias)
+
+    def _try(self, alias: str, write: Callable[[], Any]) -> None:
+        """Write; a row that is not there, or stands in the way, is no defect."""
+        with suppress(ObjectDoesNotExist, Error, AssertionError):
+            if connections[alias].in_atomic_block:
+                with transaction.atomic(using=alias):
+                    write()
+            else:
+                write()
+
+
+class _RollBack(Exception):
+    pass
+
+
+def compare(watched: dict[tuple[str, str, str], None]) -> None:
+    for name, alias, cache in watched:
+        true = answer(READS[name], lambda queryset: queryset, alias)
+        seen = answer(READS[name], _through(cache), alias)
+        assert seen == true, f"{name} on {alias} through {cache}"
+
+
+def _through(cache: str) -> Cached:
+    return lambda queryset: cached_queryset(queryset, 600, cache=cache)
+
+
+def _keys(cache: str) -> list[str]:
+    if cache == "redis":
+        return [key.decode() for key in caches[cache].client.get_client().keys("*")]
+    return list(caches[cache]._cache)
+
+
+def _evict(cache: str, name: str) -> None:
+    if cache == "redis":
+        caches[cache].client.get_client().delete(name)
+    else:
+        caches[cache]._cache.pop(name, None)
+        caches[cache]._expire_info.pop(name, None)
+
+
+@pytest.fixture
+def ground(redis_url: str, transactional_db: None) -> Iterator[None]:
+    """Two databases with their rows, kept aside to begin each program with."""
+    del redis_url, transactional_db
+    Machine.templates = {}
+    for alias in ALIASES:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        world.fill(alias)
+        template = sqlite3.connect(":memory:")
+        connections[alias].connection.backup(template)
+        Machine.templates[alias] = template
+    with ThreadPoolExecutor(1) as Machine.onlooker:
+        yield
+        Machine.onlooker.submit(connections.close_all).result()
+    for template in Machine.templates.values():
+        template.close()
+
+
+@pytest.mark.parametrize("tokens", CACHES)
+@pytest.mark.django_db(transaction=True, databases=ALIASES)
+def test_every_cached_read_is_the_databases_after_each_step(
+    ground: None, tokens: str, settings: Any, record_property: Any
+) -> None:
+    """``tokens`` is the cache that holds the tokens; the entries are in both."""
+    settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": tokens}}
+    seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
+    Machine.steps = 0
+    goal = STEPS // len(CACHES)
+    rounds = 0
+    try:
+        while goal > Machine.steps:
+            hypothesis.seed(seed + rounds)(Machine)
+            run_state_machine_as_test(
+                Machine,
+                settings=hypothesis.settings(
+                    max_examples=min(100, (goal - Machine.steps) // 40 + 1),
+                    stateful_step_count=50,
+                    deadline=None,
+                    database=None,
+                    print_blob=True,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+            rounds += 1
+    except BaseException as error:
+        error.add_note(f"QUERYBUDGET_SEED={seed + rounds} after {Machine.steps} steps")
+        raise
+    record_property("steps", Machine.steps)
+    assert Machine.steps >= goal

@@ -1,0 +1,107 @@
+"""Each kind of write, on each database: the next cached read is what the database says.
+
+Every test warms all of ``READS``, proves that they are warm (they run no statement), writes once,
+and reads again. A kind that changes no answer at all would prove nothing, and fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from django_querybudget.cache import cached_queryset
+from tests.cache import world
+from tests.cache.reads import READS, Cached, answer
+from tests.cache.writes import KINDS, Kind
+
+VENDORS = {"default": "sqlite", "postgres": "postgresql", "mariadb": "mysql"}
+CACHES = {"default": "default", "postgres": "redis", "mariadb": "redis"}
+
+ON_EACH_DATABASE = [
+    pytest.param(
+        kind,
+        alias,
+        id=f"{alias}-{kind.name}",
+        marks=pytest.mark.django_db(transaction=True, databases=[alias]),
+    )
+    for alias, vendor in VENDORS.items()
+    for kind in KINDS.values()
+    if vendor in kind.vendors
+]
+IN_A_TRANSACTION = [case for case in ON_EACH_DATABASE if case.values[0].in_atomic]
+
+
+@pytest.fixture(autouse=True)
+def rows(alias: str, redis_url: str, db: None, settings: Any) -> None:
+    del redis_url, db
+    settings.QUERYBUDGET = {
+        "CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": CACHES[alias]},
+    }
+    caches[CACHES[alias]].clear()
+    world.fill(alias)
+
+
+def through_the_cache(alias: str) -> Cached:
+    return lambda queryset: cached_queryset(queryset, 600, cache=CACHES[alias])
+
+
+def from_the_database(alias: str) -> dict[str, object]:
+    return {name: answer(read, lambda queryset: queryset, alias) for name, read in READS.items()}
+
+
+def from_the_cache(alias: str) -> dict[str, object]:
+    cached = through_the_cache(alias)
+    return {name: answer(read, cached, alias) for name, read in READS.items()}
+
+
+def differences(seen: dict[str, object], true: dict[str, object]) -> dict[str, object]:
+    return {name: (seen[name], true[name]) for name in READS if seen[name] != true[name]}
+
+
+def warm(alias: str) -> dict[str, object]:
+    """Fill the cache with every read; fail unless a second round comes from it alone."""
+    true = from_the_database(alias)
+    assert differences(from_the_cache(alias), true) == {}
+    cached = through_the_cache(alias)
+    for name, read in READS.items():
+        with CaptureQueriesContext(connections[alias]) as queries:
+            assert answer(read, cached, alias) == true[name]
+        # An iterator is for what does not fit into memory: it may go to the database each time.
+        assert len(queries) == 0 or name == "jobs_iterated", name
+    return true
+
+
+def check(alias: str, kind: Kind, before: dict[str, object]) -> None:
+    """Fail if a read through the cache differs, or if the write changed nothing at all."""
+    true = from_the_database(alias)
+    assert differences(from_the_cache(alias), true) == {}
+    assert differences(from_the_cache(alias), true) == {}  # what the first round stored
+    assert (true == before) is kind.changes_nothing
+
+
+@pytest.mark.parametrize(("kind", "alias"), ON_EACH_DATABASE)
+def test_the_next_read_is_right(kind: Kind, alias: str) -> None:
+    before = warm(alias)
+    kind.run(alias)
+    check(alias, kind, before)
+
+
+@pytest.mark.parametrize(("kind", "alias"), IN_A_TRANSACTION)
+def test_reads_in_and_after_a_transaction_are_right(kind: Kind, alias: str) -> None:
+    """Once with the write rolled back to a savepoint, then with the write committed."""
+    before = warm(alias)
+    with transaction.atomic(using=alias):
+        with transaction.atomic(using=alias):
+            kind.run(alias)
+            check(alias, kind, before)
+            transaction.set_rollback(True, using=alias)
+        assert from_the_database(alias) == before
+        assert differences(from_the_cache(alias), before) == {}
+    assert differences(from_the_cache(alias), before) == {}
+    with transaction.atomic(using=alias):
+        kind.run(alias)
+    check(alias, kind, before)

@@ -1,0 +1,146 @@
+"""The rows that the cache's tests read and write: few, with known primary keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import django
+from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.color import no_style
+from django.db import connections, models
+
+from accounts.models import CustomUser, Profile
+from jobs.models import Application, Industry, Job, SavedJob, Subcategory
+from payment.models import Payment
+from rating.models import Review
+from tests.cache.relations.models import (
+    Author,
+    Bistro,
+    Book,
+    Chapter,
+    Like,
+    Named,
+    Note,
+    Odd,
+    Place,
+    Restaurant,
+    Seat,
+    Tag,
+)
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def fill(alias: str) -> None:
+    """Make the rows on ``alias``, past every layer that may be under test."""
+    for rows in _rows(alias):
+        for row in rows:
+            row._state.adding = False
+            row._state.db = alias
+        _insert(alias, rows)
+    _reset_sequences(alias)
+
+
+def _rows(alias: str) -> Iterable[list[models.Model]]:
+    yield [
+        CustomUser(
+            pk=pk, username=f"user{pk}", email=f"user{pk}@example.org", role="client", password="!"
+        )
+        for pk in (1, 2, 3, 4)
+    ]
+    yield [Profile(pk=pk, user_id=pk, headline=f"profile {pk}", skills=["a"]) for pk in (1, 2, 3)]
+    yield [Industry(pk=1, name="art"), Industry(pk=2, name="law"), Industry(pk=3, name="void")]
+    yield [Subcategory(pk=pk, industry_id=1 + pk % 2, name=f"sub {pk}") for pk in (1, 2, 3)]
+    yield [
+        Job(
+            pk=pk,
+            client_id=1 + pk % 2,
+            industry_id=1 + pk % 2,
+            title=f"job {pk}",
+            budget=Decimal(100 * pk),
+            requirements={"level": pk},
+            created_at=DAY,
+        )
+        for pk in (1, 2, 3, 4)
+    ]
+    through = Job.subcategories.through
+    yield [through(job_id=job, subcategory_id=sub) for job, sub in [(1, 1), (1, 2), (2, 2)]]
+    yield [
+        Application(pk=pk, job_id=1 + pk % 2, applicant_id=pk, offer=Decimal(10 * pk))
+        for pk in (1, 2, 3)
+    ]
+    yield [SavedJob(pk=pk, user_id=pk, job_id=1) for pk in (1, 2)]
+    yield [
+        Payment(
+            pk=pk, payer_id=1 + pk % 2, recipient_id=3, job_id=3, amount=Decimal(5 * pk),
+            created_at=DAY,
+        )
+        for pk in (1, 2, 3)
+    ]  # fmt: skip
+    yield [Review(pk=pk, reviewed_id=1, reviewer_id=1 + pk, job_id=4, rating=pk) for pk in (1, 2)]
+    yield [Place(pk=pk, name=f"place {pk}") for pk in (1, 2, 3)]
+    yield [Restaurant(place_ptr_id=pk, name=f"place {pk}", stars=pk) for pk in (2, 3)]
+    yield [Bistro(restaurant_ptr_id=3, name="place 3", stars=3)]
+    yield [Author(pk=1, name="ann"), Author(pk=2, name="bob"), Author(pk=3, name="cyd")]
+    yield [Author(pk=4, name="dan", mentor_id=2)]
+    yield [Tag(pk=pk, word=f"tag {pk}") for pk in (1, 2, 3)]
+    yield [
+        Book(pk=pk, title=f"book {pk}", price=10 * pk, author_id=1, editor_id=2, reader_id=3)
+        for pk in (1, 2)
+    ]
+    yield [Book(pk=3, title="book 3", price=30, author_id=2, editor_id=1)]
+    yield [Book.tags.through(book_id=book, tag_id=tag) for book, tag in [(1, 1), (1, 2), (2, 2)]]
+    yield [Like(pk=pk, book_id=1, author_id=pk, warmth=pk) for pk in (1, 2)]
+    book_type = ContentType.objects.db_manager(alias).get_for_model(Book)
+    yield [
+        Note(pk=pk, content_type_id=book_type.pk, object_id=pk, text=f"note {pk}") for pk in (1, 2)
+    ]
+    yield [Chapter(pk=pk, book_id=1 + pk % 2, heading=f"{pk}", _order=pk) for pk in (1, 2, 3)]
+    yield [Odd(pk=1, value=1), Odd(pk=2, value=2)]
+    yield [Seat(line=1, number=number, guest=f"guest {number}") for number in (1, 2)]
+    yield [Named(name="first", value=1), Named(name="second", value=2)]
+    if django.VERSION >= (6, 1):
+        from tests.cache.relations.models import Collar, Kennel, Owner, Pet
+
+        yield [Owner(pk=1, name="olga"), Owner(pk=2, name="omar")]
+        yield [Pet(pk=pk, owner_id=1 + pk % 2, name=f"pet {pk}") for pk in (1, 2, 3)]
+        yield [Collar(pk=1, pet_id=1, colour="red"), Collar(pk=2, pet_id=2, colour="blue")]
+        yield [Kennel(pk=1, owner_id=1, name="north"), Kennel(pk=2, owner_id=2, name="south")]
+
+
+def _insert(alias: str, rows: list[models.Model]) -> None:
+    """Insert into each row's own table only: a child's parents are there already."""
+    meta = rows[0]._meta
+    fields = [field for field in meta.local_concrete_fields if field.column]
+    if rows[0]._meta.auto_created or rows[0].pk is None:
+        fields = [field for field in fields if not field.primary_key]
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    sql = (
+        f"INSERT INTO {quote(meta.db_table)} ({', '.join(quote(f.column) for f in fields)}) "
+        f"VALUES ({', '.join(['%s'] * len(fields))})"
+    )
+    values = [
+        [
+            field.get_db_prep_save(field.pre_save(row, add=True), connection=connection)
+            for field in fields
+        ]
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        for row in values:
+            cursor.execute(sql, row)
+
+
+def _reset_sequences(alias: str) -> None:
+    connection = connections[alias]
+    for sql in connection.ops.sequence_reset_sql(no_style(), _models()):
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+
+
+def _models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy]
