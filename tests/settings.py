@@ -51,7 +51,7 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
 CACHES["redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": SUITE_REDIS_URL}
 
-INSTALLED_APPS += ["tests.cache.relations"]  # noqa: F405
+INSTALLED_APPS += ["tests.cache.relations"]
 
 QUERYBUDGET = {
     "CACHE": {
