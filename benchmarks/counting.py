@@ -33,6 +33,7 @@ from django.conf import settings  # noqa: E402
 settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django_querybudget"],
+    QUERYBUDGET={},
     USE_TZ=True,
 )
 django.setup()
@@ -62,9 +63,9 @@ def queries() -> float:
     return (perf_counter() - started) / QUERIES
 
 
-def recorded(*, origins: bool, read: Callable[[Any], object]) -> Block:
+def recorded(*, origins: bool, read: Callable[[Any], object], causes: bool = False) -> Block:
     def block() -> float:
-        recording = Recording(origins=origins)
+        recording = Recording(origins=origins, causes=causes)
         with recording:
             seconds = queries()
         started = perf_counter()
@@ -119,7 +120,8 @@ QUERY_VARIANTS: dict[str, Block] = {
     "hook alone, nobody listens": idle,
     "count, time, duplicates": recorded(origins=False, read=read_as_the_middleware),
     "the same, with the caller's line": recorded(origins=True, read=read_as_the_middleware),
-    "the same, grouped by shape": recorded(origins=True, read=lambda log: log.by_fingerprint()),
+    "the same, and N+1 causes": recorded(origins=True, causes=True, read=read_as_the_middleware),
+    "the line, grouped by shape": recorded(origins=True, read=lambda log: log.by_fingerprint()),
     "Django's CaptureQueriesContext": capture_queries_context,
 }
 VIEW_VARIANTS: dict[str, Block] = {

@@ -18,7 +18,7 @@ from .attribution import Evidence
 from .conf import conf
 from .records import QueryLog, RawRecord
 from .scopes import wrap_callable
-from .stacks import current_task, locate
+from .stacks import current_task, find_origin, locate
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -114,13 +114,16 @@ def _make_recorder(
         elif type(params) is dict:
             params = params.copy()
         failure = None if error is None else type(error)
-        # Up to CursorWrapper.execute() every frame is ours or Django's.
-        frame = _getframe(3)
-        origin, project = locate(frame) if origins else (None, None)
-        raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-        add(raw)
         if note is not None:
+            # Up to CursorWrapper.execute() every frame is ours or Django's.
+            frame = _getframe(3)
+            origin, project = locate(frame)
+            raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
+            add(raw)
             note(raw, frame, project)
+            return
+        line = find_origin(_getframe(4)) if origins else None
+        add((sql, params, many, alias, connection.vendor, started, duration, failure, line))
 
     def close() -> None:
         nonlocal append, note

@@ -111,6 +111,7 @@ class QueryLog:
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
         self._records: list[QueryRecord] = []
+        self._summed: _Summary | None = None
         self.evidence: Any = None
         """What the recording saw on the stacks: an ``attribution.Evidence``, or None."""
         self.append: Callable[[RawRecord], None] = self._raw.append
@@ -143,12 +144,19 @@ class QueryLog:
     @property
     def count(self) -> int:
         """How many queries there were; failed ones count, transaction control does not."""
-        return len(self._counted())
+        return self._summary().count
 
     @property
     def duration(self) -> float:
         """How long the database took for the counted queries, in seconds, added up."""
-        return sum(duration for *_, duration, _error, _origin in self._counted())
+        return self._summary().duration
+
+    def _summary(self) -> _Summary:
+        """Return what every response says of its log, found in one pass and kept until it grows."""
+        size = len(self._raw)
+        if self._summed is None or self._summed.size != size:
+            self._summed = _summed(self._raw[:size])
+        return self._summed
 
     @property
     def queries(self) -> tuple[QueryRecord, ...]:
@@ -176,14 +184,14 @@ class QueryLog:
     @property
     def duplicates(self) -> tuple[QueryRecord, ...]:
         """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
-        positions = self._duplicated()  # First: the log may grow, but never loses a record.
+        positions = self._summary().repeated  # First: the log may grow, but never loses a record.
         made = self._made()
         return tuple(made[position] for position in positions)
 
     @property
     def duplicate_count(self) -> int:
         """``len(log.duplicates)``, without making the records."""
-        return len(self._duplicated())
+        return len(self._summary().repeated)
 
     @property
     def similar_count(self) -> int:
@@ -197,18 +205,6 @@ class QueryLog:
         log = QueryLog()
         log._raw.extend(raw for raw in self._raw if raw[3] in aliases)
         return log
-
-    def _duplicated(self) -> list[int]:
-        seen: set[Hashable] = set()
-        repeated = []
-        for position, (sql, params, many, alias, *_) in enumerate(self._raw):
-            if many or statement_kind(sql) is StatementKind.TRANSACTION:
-                continue
-            key = (alias, sql, _hashable(params))
-            if key in seen:
-                repeated.append(position)
-            seen.add(key)
-        return repeated
 
     def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
         """The counted queries by their shape, shapes in the order in which they first came."""
@@ -231,6 +227,50 @@ def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
     return log
 
 
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What the headers tell of the first ``size`` statements of a log."""
+
+    size: int
+    count: int
+    duration: float
+    repeated: list[int]
+    """Positions of the duplicates."""
+
+
+def _summed(raws: list[RawRecord]) -> _Summary:
+    count, total = 0, 0.0
+    repeated: list[int] = []
+    # By text: the first parameters while there are no others, then the keys of all; None for
+    # transaction control. Most texts come once, and need no key at all.
+    first: dict[str, RawRecord | None] = {}
+    keys: dict[str, set[Hashable]] = {}
+    for position, raw in enumerate(raws):
+        sql = raw[0]
+        if sql not in first:
+            counts = statement_kind(sql) is not StatementKind.TRANSACTION
+            first[sql] = raw if counts else None
+            if counts:
+                count += 1
+                total += raw[6]
+            continue
+        earlier = first[sql]
+        if earlier is None:
+            continue
+        count += 1
+        total += raw[6]
+        seen = keys.get(sql)
+        if seen is None:
+            seen = keys[sql] = set() if earlier[2] else {(earlier[3], _hashable(earlier[1]))}
+        if not raw[2]:
+            key = (raw[3], _hashable(raw[1]))
+            if key in seen:
+                repeated.append(position)
+            else:
+                seen.add(key)
+    return _Summary(len(raws), count, total, repeated)
+
+
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
 
 
@@ -240,6 +280,10 @@ def _hashable(params: Any) -> Hashable:
     A host's object may refuse anything, being compared and hashed among it, or know itself only by
     identity (psycopg's ``Jsonb``): what is not plain is told by its text.
     """
+    if type(params) is tuple:  # The ORM's.
+        types = tuple(map(type, params))
+        if _PLAIN_TYPES.issuperset(types):
+            return params, types
     if params is None:
         return (), ()
     try:
