@@ -24,6 +24,8 @@ from tests.cache.actors import BLOCKED, PATIENCE, Actor, explore, started
 from tests.cache.own_redis import OwnRedis
 from tests.cache.races import RACES, Race
 
+pytestmark = pytest.mark.slow
+
 # How often a process is put aside while it could go on. Every defect that was planted is found
 # with two; all orders of the shorter programs are run below.
 SWITCHES = 2
@@ -301,7 +303,6 @@ def test_r12_of_two_writers_one_dies(stage: Stage, loser: str) -> None:
     assert deaths > 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("write", ["save", "update_in_atomic"])
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR[1:2])
 def test_redis_cut_off_at_any_step_of_a_write_and_restored_at_any_later(
