@@ -27,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+# What follows needs the path above, or the settings below: E402 is right everywhere else.
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
 

@@ -20,6 +20,7 @@ class QueryBudgetConfig(AppConfig):
 
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
+        # Here, not above: checks name models and views, which exist once the apps are ready.
         from . import budget_checks, checks  # noqa: F401, PLC0415
         from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
@@ -31,6 +32,7 @@ class QueryBudgetConfig(AppConfig):
             self.watches_writes = True
         if "QUERYBUDGET_SPOOL" in os.environ:
             # A worker of a test run that is under the ratchet, started anew (not forked).
+            # Imported there alone: no host's process needs a test run's code.
             from .ratchet.collecting import start_from_environment  # noqa: PLC0415
 
             start_from_environment()
