@@ -373,8 +373,7 @@ def _process(pid: int, created: float) -> psutil.Process | None:
     """Return the process, unless it has ended and its number is another's now."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        # Within seconds: the time is told from that of the boot, which the clock may move.
-        if abs(process.create_time() - created) < 10:
+        if abs(process.create_time() - created) < 1:
             return process
     return None
 
