@@ -68,7 +68,7 @@ class _Unknown(Exception):
     """The query has something that may stand in its SQL in a way that is not known here."""
 
 
-# By structure: the SQL, None for one that has more parameters than the values compared with; and
+# By structure: the SQL, None for one that has other parameters than the values compared with; and
 # what the structure names by id(), so that no other object can get that id.
 _memory: dict[_Structure, tuple[str | None, list[Any]]] = {}
 
@@ -88,7 +88,9 @@ def compiled(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, tuple[
     known = _memory.get(structure)
     if known is None:
         sql, params = query.get_compiler(connection=connection).as_sql()
-        known = (sql if len(params) == len(walk.values) else None, walk.named)
+        # A boolean, which is part of the structure, may stand in the SQL itself.
+        all_told = len(walk.values) - walk.booleans <= len(params) <= len(walk.values)
+        known = (sql if all_told else None, walk.named)
         if len(_memory) >= REMEMBERED:
             _memory.clear()
         _memory[structure] = known
@@ -105,6 +107,7 @@ class _Walk:
         self.connection = connection
         self.values: list[Any] = []
         self.named: list[Any] = []
+        self.booleans = 0
 
     def query(self, query: Query) -> _Structure:
         """Return the structure. Raises :class:`_Unknown`."""
@@ -178,6 +181,7 @@ class _Walk:
     def _compared(self, value: Any, field: Any) -> Any:
         kind = type(value)
         if kind is bool:
+            self.booleans += 1
             self.values.append(value)
             return value
         if kind not in _VALUES:

@@ -331,6 +331,22 @@ def test_a_model_whose_fields_have_changed_is_a_miss(monkeypatch: pytest.MonkeyP
     assert answered(read)[1] == 1
 
 
+def test_what_a_reader_does_to_its_instances_is_no_other_readers() -> None:
+    everyone = Profile.objects.order_by("pk")
+    for _ in range(3):
+        profile = cached_queryset(everyone)[0]
+        assert profile.skills == ["a", {"b": 1}]
+        profile.skills[1]["b"] = 2
+        profile.skills.append("c")
+        values = list(cached_queryset(everyone.values_list("skills", flat=True)))
+        assert values == [["a", {"b": 1}]]
+        values[0].append("c")
+        row = cached_queryset(everyone.values("skills", "pk"))[0]
+        assert row["skills"] == ["a", {"b": 1}]
+        row["skills"].clear()
+        row["pk"] = None
+
+
 class Strange(models.IntegerField):  # type: ignore[type-arg]
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         return complex(value)
