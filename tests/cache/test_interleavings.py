@@ -202,6 +202,7 @@ def test_r6_a_snapshot_that_a_plain_read_took_long_before_the_fill(
 ) -> None:
     settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "CLOCK_SKEW": 0.05}}
     connection = connections[vendor_alias]
+    assert cached(vendor_alias) == "old"  # all the other tokens are older still
     with transaction.atomic(using=vendor_alias):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
