@@ -98,8 +98,10 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
     reads = tags_read(sql, connection, pins)
     shape = f"{form.kind} {alias} {queryset.model._meta.label_lower} {sql}"
     return Question(
+        # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
             tags.database_name(alias), shape, spelled_params, options.key or "",
+            *sorted(options.tags),
         ),
         shape=shape,
         expected=reads.all,

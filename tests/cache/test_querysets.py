@@ -331,6 +331,19 @@ def test_a_model_whose_fields_have_changed_is_a_miss(monkeypatch: pytest.MonkeyP
     assert answered(read)[1] == 1
 
 
+def test_who_gives_other_tags_has_other_entries() -> None:
+    def read(*tags: str) -> Callable[[], Any]:
+        return lambda: len(cached_queryset(Job.objects.order_by("pk"), tags=tags))
+
+    for tags in ((), ("mine",), ("mine", "yours")):
+        assert answered(read(*tags)) == (3, 1)
+    for tags in ((), ("mine",), ("yours", "mine")):
+        assert answered(read(*tags)) == (3, 0)
+    invalidate("yours")
+    assert answered(read("mine")) == answered(read()) == (3, 0)
+    assert answered(read("mine", "yours")) == (3, 1)
+
+
 def test_what_a_reader_does_to_its_instances_is_no_other_readers() -> None:
     everyone = Profile.objects.order_by("pk")
     for _ in range(3):
