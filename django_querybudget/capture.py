@@ -18,7 +18,14 @@ from .attribution import Evidence
 from .conf import conf
 from .records import QueryLog, RawRecord
 from .scopes import wrap_callable
-from .stacks import current_task, find_origin, locate
+from .stacks import (
+    RawOrigin,
+    current_task,
+    find_serializers,
+    locate_text,
+    shortcuts,
+    trail,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -58,7 +65,7 @@ class Recording:
         if causes is None:
             causes = conf.NPLUSONE != "off"
         if origins and (threshold is not None or causes):
-            self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD)
+            self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
         self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)
 
@@ -89,7 +96,8 @@ def _make_recorder(
     """
     # A closure, since its names are the cheapest to reach: this runs for every query.
     append: Callable[[RawRecord], None] | None = log.append
-    note = None if log.evidence is None else log.evidence.note
+    evidence: Evidence | None = log.evidence
+    find_serializers()
 
     def record(
         sql: Any,
@@ -114,20 +122,44 @@ def _make_recorder(
         elif type(params) is dict:
             params = params.copy()
         failure = None if error is None else type(error)
-        if note is not None:
-            # Up to CursorWrapper.execute() every frame is ours or Django's.
-            frame = _getframe(3)
-            origin, project = locate(frame)
-            raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-            add(raw)
-            note(raw, frame, project)
+        vendor = connection.vendor
+        if not origins:
+            add((sql, params, many, alias, vendor, started, duration, failure, None, None))
             return
-        line = find_origin(_getframe(4)) if origins else None
-        add((sql, params, many, alias, connection.vendor, started, duration, failure, line))
+        # Where this text came from last time, it most likely does again: see shortcuts.
+        project = None
+        known = shortcuts.get(sql)
+        if known is not None:
+            try:
+                inner = _getframe(known[0])
+            except ValueError:  # The stack is not that deep.
+                pass
+            else:
+                if inner.f_code is known[1]:
+                    project = inner.f_back
+        if project is not None and known is not None and project.f_code is known[2]:
+            origin: RawOrigin = (known[2], project.f_lasti, None, None)
+        else:
+            # Up to CursorWrapper.execute() every frame is ours or Django's.
+            origin, project = locate_text(sql, _getframe(3), 3)
+        if evidence is None:
+            add((sql, params, many, alias, vendor, started, duration, failure, origin, None))
+            return
+        way = trail(project)
+        raw = (sql, params, many, alias, vendor, started, duration, failure, origin, way)
+        add(raw)
+        same = evidence.texts.get(sql)
+        if same is None:
+            evidence.texts[sql] = [raw]
+            evidence.note_first(raw, _getframe(4))
+        else:
+            same.append(raw)
+            if len(same) >= evidence.threshold:
+                evidence.note_repeat(raw, same, _getframe(3))
 
     def close() -> None:
-        nonlocal append, note
-        append = note = None
+        nonlocal append, evidence
+        append = evidence = None
 
     return record, close
 

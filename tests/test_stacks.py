@@ -19,9 +19,9 @@ from django.template import engines
 from django.test import override_settings
 from rest_framework import serializers
 
-from django_querybudget import capture_queries, stacks
+from django_querybudget import capture_queries
 from django_querybudget.records import QueryLog
-from django_querybudget.stacks import Origin, find_origin
+from django_querybudget.stacks import Origin, find_origin, tasks, walking
 from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
@@ -99,10 +99,10 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
     raw = names["lookup"]()
     assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
     # A worker's thread that is all libraries: the nearest one that is not Django's.
-    monkeypatch.setitem(stacks._kind_of_file, HERE, stacks._INTERNAL)
+    monkeypatch.setitem(walking._kind_of_file, HERE, walking._INTERNAL)
     frames = [frame.filename for frame in inspect.stack(0)]
     for filename in set(frames) - {library, HERE}:
-        monkeypatch.setitem(stacks._kind_of_file, filename, stacks._INTERNAL)
+        monkeypatch.setitem(walking._kind_of_file, filename, walking._INTERNAL)
     origin = Origin.of(names["lookup"]())
     assert origin is not None
     assert (origin.filename, origin.line) == (library, 2)
@@ -248,7 +248,7 @@ def test_a_coroutine_that_has_not_come_to_wait_yet_is_found_on_its_loops_stack()
 def test_with_too_many_tasks_to_search_the_opening_task_stands_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stacks, "MOST_TASKS_SEARCHED", 1)
+    monkeypatch.setattr(tasks, "MOST_TASKS_SEARCHED", 1)
 
     async def work() -> None:
         await asyncio.gather(first_of_gather(), second_of_gather())

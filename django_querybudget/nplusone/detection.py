@@ -76,14 +76,21 @@ def _by_path(
         return
     ways: dict[int | None, list[RawRecord]] = {}
     loads: dict[int | None, Load] = {}
+    latest: RawRecord | None = None
     for raw in records:
-        key = evidence.key_of(raw)
-        way = None if key is None else key[-1]
+        if latest is None or not _same_way(raw, latest):
+            key = evidence.key_of(raw)
+            way = None if key is None else key[-1]
+            latest = raw
         ways.setdefault(way, []).append(raw)
-        if key in evidence.loads:
-            loads.setdefault(way, evidence.loads[key])
+        if way not in loads and key in evidence.loads:
+            loads[way] = evidence.loads[key]
     for way, each in ways.items():
         yield each, loads.get(way)
+
+
+def _same_way(raw: RawRecord, other: RawRecord) -> bool:
+    return raw[9] == other[9] and raw[8] == other[8] and raw[0] == other[0]
 
 
 def _loop(records: list[RawRecord], load: Load | None) -> Loop:
