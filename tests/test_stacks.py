@@ -120,6 +120,28 @@ def test_an_origin_reads_as_a_place() -> None:
     assert str(elsewhere) == "a.html:3 (/elsewhere/views.py:1 in f)"
 
 
+def test_a_text_that_comes_another_way_is_another_line() -> None:
+    # The walk is replaced by a jump to where the text came from last time, if that still is so.
+    industry = Industry.objects.create(name="Garden")
+    subcategories = [Subcategory(industry_id=industry.pk, name=str(each)) for each in range(3)]
+
+    def lazily() -> int:
+        subcategories.pop().industry  # noqa: B018
+        return line_above()
+
+    def directly() -> int:
+        Industry.objects.get(pk=industry.pk)
+        return line_above()
+
+    def through(other: Callable[[], int], depth: int) -> int:
+        return through(other, depth - 1) if depth else other()
+
+    with capture_queries() as log:
+        lines = [lazily(), directly(), lazily(), through(directly, 3), lazily(), directly()]
+    assert len({query.sql for query in log}) == 1
+    assert [query.origin.line for query in log if query.origin] == lines
+
+
 # Templates.
 
 

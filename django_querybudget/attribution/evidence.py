@@ -38,15 +38,14 @@ _MOST_FRAMES_TO_PREFETCH = 8
 class Source:
     """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = ("owner", "parent_query", "prefetch_to", "query", "queryset", "record")
+    owner: type[Model] | None = None
+    prefetch_to: str | None = None
+    parent_query: Any = None
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
-        self.owner: type[Model] | None = None
-        self.prefetch_to: str | None = None
-        self.parent_query: Any = None
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:

@@ -42,6 +42,10 @@ _CAUSES = {
 }
 
 
+# Methods whose call is replaced, where the fix is more than eager loading.
+_ASKING = {"count", "exists", "aggregate", "first", "last"}
+
+
 def find_nplusone(
     log: QueryLog, *, threshold: int | None = None, allow: Iterable[str] = ()
 ) -> tuple[Finding, ...]:
@@ -90,7 +94,8 @@ class _Findings:
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        call = find_call(loop.records[-1][8], load.operation)
+        asks = load.kind is LoadKind.TO_MANY and load.operation in _ASKING
+        call = find_call(loop.records[-1][8], load.operation) if asks else None
         part = draft.add(load, count, root.path, call)
         if part is None or load.prefetched:
             return None, part, None
@@ -157,7 +162,8 @@ def _own_fix(loop: Loop, load: Load, count: int) -> tuple[Part | None, Fix | Non
     if load.kind is LoadKind.WRITE:
         code = write_fix(load, _columns(loop))
     else:
-        call = find_call(loop.records[-1][8], load.operation)
+        counts = load.operation == "count" and not load.filters
+        call = find_call(loop.records[-1][8], "count") if counts else None
         grouped = None if call is None else grouped_fix(load, call)
         if grouped is not None and call is not None:
             code, use = grouped

@@ -17,7 +17,7 @@ from types import CodeType
 
 from django_querybudget.stacks import RawOrigin
 
-__all__ = ["Call", "find_call", "parsed", "without"]
+__all__ = ["Call", "find_call", "functions_of", "parsed", "without"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,14 @@ def find_call(origin: RawOrigin | None, method: str) -> Call | None:
     if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
         return None  # A template's or a serializer's: no expression of Python names the row.
     code, instruction = origin[0], origin[1]
-    tree = parsed(code.co_filename)
     span = _span(code, instruction)
-    if tree is None or span is None:
-        return None
-    for outer, node in _at(tree, span):
+    return None if span is None else _call_at(code.co_filename, span, method)
+
+
+@lru_cache(maxsize=256)
+def _call_at(filename: str, span: tuple[int, int, int, int], method: str) -> Call | None:
+    tree = parsed(filename)
+    for outer, node in () if tree is None else _at(tree, span):
         call = node.value if isinstance(node, ast.Await) else node
         if (
             isinstance(call, ast.Call)
@@ -108,3 +111,11 @@ def parsed(filename: str) -> ast.Module | None:
         return ast.parse("".join(linecache.getlines(filename)))
     except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
         return None
+
+
+@lru_cache(maxsize=64)
+def functions_of(filename: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]:
+    """Return the functions of a file, an inner one after the one that it stands in."""
+    tree = parsed(filename)
+    nodes = () if tree is None else ast.walk(tree)
+    return tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

@@ -122,10 +122,13 @@ def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
 
 def _is_paging(records: list[RawRecord], shape: str) -> bool:
     """Whether the repeats read one result page by page, by offset or after the last key."""
-    pages = {_LIMITS.findall(raw[0])[-1:][0] for raw in records if _LIMITS.search(raw[0])}
-    rest = {(_LIMITS.sub("", raw[0]), _hashable(raw[1])) for raw in records}
-    if len(pages) > 1 and len(rest) == 1:
-        return True
+    # By text: the repeats of a loop have few.
+    texts = {raw[0] for raw in records}
+    pages = {found[-1] for sql in texts if (found := _LIMITS.findall(sql))}
+    if len(pages) > 1:
+        bare = {sql: _LIMITS.sub("", sql) for sql in texts}
+        if len({(bare[raw[0]], _hashable(raw[1])) for raw in records}) == 1:
+            return True
     return bool(_ORDERED_PAGE.search(shape) and _AFTER_KEY.search(shape))
 
 

@@ -20,7 +20,7 @@ from django.db.models.manager import BaseManager
 
 from django_querybudget.stacks import Origin
 
-from .calls import parsed
+from .calls import functions_of, parsed
 
 __all__ = ["find_built"]
 
@@ -45,7 +45,7 @@ def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
 def _near(origin: Origin, model: type[Model]) -> tuple[set[int], bool]:
     """Return the lines near ``origin`` that start one, and whether it may be an argument."""
     tree, module = parsed(origin.filename), _module(origin.filename)
-    scope = None if tree is None else _innermost(tree, origin.line)
+    scope = _innermost(origin.filename, origin.line)
     if tree is None or module is None or scope is None:
         return set(), False
     values = _values_behind(scope, origin.line)
@@ -71,14 +71,13 @@ def _module(filename: str) -> ModuleType | None:
     return None
 
 
-def _innermost(tree: ast.Module, line: int) -> ast.AST | None:
-    found: ast.AST | None = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
-            node.lineno <= line <= (node.end_lineno or node.lineno)
-        ):
-            found = node  # ast.walk goes outside in.
-    return found
+def _innermost(filename: str, line: int) -> ast.AST | None:
+    around = [
+        node
+        for node in functions_of(filename)
+        if node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return around[-1] if around else None
 
 
 def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
