@@ -159,17 +159,13 @@ def _fix(draft: Draft) -> Fix | None:
 def _own_fix(loop: Loop, load: Load, count: int) -> tuple[Part | None, Fix | None]:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
     use = replaces = None
-    if load.kind is LoadKind.WRITE:
-        code = write_fix(load, _columns(loop))
-    else:
-        counts = load.operation == "count" and not load.filters
-        call = find_call(loop.records[-1][8], "count") if counts else None
+    code = write_fix(load, _columns(loop)) if load.kind is LoadKind.WRITE else lookup_fix(load)
+    if load.operation == "count" and (code is None or not load.filters):
+        call = find_call(loop.records[-1][8], "count")
         grouped = None if call is None else grouped_fix(load, call)
-        if grouped is not None and call is not None:
+        if call is not None and grouped is not None:
             code, use = grouped
             replaces = call.text
-        else:
-            code = lookup_fix(load)
     if code is None:
         return None, None
     fix = Fix(code=code, place=loop.origin, built=True, saves=count - 1)

@@ -120,7 +120,7 @@ def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
 
     ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
     """
-    if load.filters or load.last is None or load.operation != "count":
+    if load.last is None:
         return None
     match call.receiver:
         case ast.Call(
