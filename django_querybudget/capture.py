@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Collection
-from sys import _getframe
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -16,9 +15,10 @@ from django.db import connections
 from . import hook
 from .attribution import Evidence
 from .conf import conf
-from .records import QueryLog, RawRecord
+from .recorders import make_recorder
+from .records import QueryLog
 from .scopes import wrap_callable
-from .stacks import current_task, find_origin, locate
+from .stacks import current_task
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -58,9 +58,9 @@ class Recording:
         if causes is None:
             causes = conf.NPLUSONE != "off"
         if origins and (threshold is not None or causes):
-            self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD)
+            self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder, self.close = _make_recorder(self.log, _checked_aliases(using), origins)
+        self._recorder, self.close = make_recorder(self.log, _checked_aliases(using), origins)
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -77,59 +77,6 @@ class Recording:
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_recorder(self._recorder)
         current_task.set(self._outer_task)
-
-
-def _make_recorder(
-    log: QueryLog, aliases: frozenset[str] | None, origins: bool
-) -> tuple[hook.Recorder, Callable[[], None]]:
-    """Return what writes to ``log``, and what ends it for good.
-
-    Once ended it does not hold the log: a task that outlives its request keeps a copy of the
-    context with the recorder in it, for as long as the process if it is a pool's.
-    """
-    # A closure, since its names are the cheapest to reach: this runs for every query.
-    append: Callable[[RawRecord], None] | None = log.append
-    note = None if log.evidence is None else log.evidence.note
-
-    def record(
-        sql: Any,
-        params: Any,
-        many: bool,
-        connection: BaseDatabaseWrapper,
-        started: float,
-        duration: float,
-        error: BaseException | None,
-    ) -> None:
-        alias = connection.alias
-        add = append
-        if add is None or (aliases is not None and alias not in aliases):
-            return
-        if type(sql) is not str:
-            sql = _text(sql, connection)
-        if many:
-            if not isinstance(params, list | tuple):
-                params = None  # An iterator that the driver has used up, or will.
-        elif type(params) is list:
-            params = tuple(params)  # The caller's own: it may be changed and sent again.
-        elif type(params) is dict:
-            params = params.copy()
-        failure = None if error is None else type(error)
-        if note is not None:
-            # Up to CursorWrapper.execute() every frame is ours or Django's.
-            frame = _getframe(3)
-            origin, project = locate(frame)
-            raw = (sql, params, many, alias, connection.vendor, started, duration, failure, origin)
-            add(raw)
-            note(raw, frame, project)
-            return
-        line = find_origin(_getframe(4)) if origins else None
-        add((sql, params, many, alias, connection.vendor, started, duration, failure, line))
-
-    def close() -> None:
-        nonlocal append, note
-        append = note = None
-
-    return record, close
 
 
 class ProcessRecording(Recording):
@@ -278,11 +225,3 @@ def _running_task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:  # No loop runs in this thread.
         return None
-
-
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
-    """Return SQL that is no ``str`` as one: psycopg's ``Composed`` and ``SQL``, or bytes."""
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    as_string = getattr(sql, "as_string", None)
-    return str(as_string(connection.connection)) if as_string is not None else str(sql)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from .fingerprints import StatementKind, fingerprint, statement_kind
-from .stacks import Origin, RawOrigin
+from .stacks import Origin, RawOrigin, Trail
+from .summaries import Summary, summed
 
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
 
 
 RawRecord: TypeAlias = tuple[
-    str, Any, bool, str, str, float, float, type[BaseException] | None, RawOrigin | None
+    str,
+    Any,
+    bool,
+    str,
+    str,
+    float,
+    float,
+    type[BaseException] | None,
+    RawOrigin | None,
+    Trail | None,
 ]
-"""A :class:`QueryRecord`'s fields in their order: what is kept for every query, cheap to make."""
+"""A :class:`QueryRecord`'s fields in their order, and the way that led to the query if causes are
+to be found: what is kept for every query, cheap to make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +90,13 @@ class QueryRecord:
             self.duration,
             self.error,
             self.raw_origin,
+            None,
         )
 
     @classmethod
     def of(cls, raw: RawRecord) -> QueryRecord:
         """Return the record that ``raw`` stands for."""
-        sql, params, many, alias, vendor, started, duration, error, origin = raw
+        sql, params, many, alias, vendor, started, duration, error, origin, _ = raw
         return cls(
             sql=sql,
             params=params,
@@ -111,7 +123,7 @@ class QueryLog:
     def __init__(self) -> None:
         self._raw: list[RawRecord] = []
         self._records: list[QueryRecord] = []
-        self._summed: _Summary | None = None
+        self._summed: Summary | None = None
         self.evidence: Any = None
         """What the recording saw on the stacks: an ``attribution.Evidence``, or None."""
         self.append: Callable[[RawRecord], None] = self._raw.append
@@ -151,11 +163,11 @@ class QueryLog:
         """How long the database took for the counted queries, in seconds, added up."""
         return self._summary().duration
 
-    def _summary(self) -> _Summary:
+    def _summary(self) -> Summary:
         """Return what every response says of its log, found in one pass and kept until it grows."""
         size = len(self._raw)
         if self._summed is None or self._summed.size != size:
-            self._summed = _summed(self._raw[:size])
+            self._summed = summed(self._raw[:size])
         return self._summed
 
     @property
@@ -225,79 +237,3 @@ def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
         log.append(made.raw)
     log._records = list(records)
     return log
-
-
-@dataclass(frozen=True, slots=True)
-class _Summary:
-    """What the headers tell of the first ``size`` statements of a log."""
-
-    size: int
-    count: int
-    duration: float
-    repeated: list[int]
-    """Positions of the duplicates."""
-
-
-def _summed(raws: list[RawRecord]) -> _Summary:
-    count, total = 0, 0.0
-    repeated: list[int] = []
-    # By text: the first parameters while there are no others, then the keys of all; None for
-    # transaction control. Most texts come once, and need no key at all.
-    first: dict[str, RawRecord | None] = {}
-    keys: dict[str, set[Hashable]] = {}
-    for position, raw in enumerate(raws):
-        sql = raw[0]
-        if sql not in first:
-            counts = statement_kind(sql) is not StatementKind.TRANSACTION
-            first[sql] = raw if counts else None
-            if counts:
-                count += 1
-                total += raw[6]
-            continue
-        earlier = first[sql]
-        if earlier is None:
-            continue
-        count += 1
-        total += raw[6]
-        seen = keys.get(sql)
-        if seen is None:
-            seen = keys[sql] = set() if earlier[2] else {(earlier[3], _hashable(earlier[1]))}
-        if not raw[2]:
-            key = (raw[3], _hashable(raw[1]))
-            if key in seen:
-                repeated.append(position)
-            else:
-                seen.add(key)
-    return _Summary(len(raws), count, total, repeated)
-
-
-_PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
-
-
-def _hashable(params: Any) -> Hashable:
-    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
-
-    A host's object may refuse anything, being compared and hashed among it, or know itself only by
-    identity (psycopg's ``Jsonb``): what is not plain is told by its text.
-    """
-    if type(params) is tuple:  # The ORM's.
-        types = tuple(map(type, params))
-        if _PLAIN_TYPES.issuperset(types):
-            return params, types
-    if params is None:
-        return (), ()
-    try:
-        values = tuple(params.items()) if isinstance(params, dict) else tuple(params)
-    except Exception:  # noqa: BLE001 - a host's object may raise anything
-        return id(params)
-    types = tuple(map(type, values))
-    return (values if _PLAIN_TYPES.issuperset(types) else tuple(map(_told, values))), types
-
-
-def _told(value: Any) -> Hashable:
-    if type(value) in _PLAIN_TYPES:
-        return cast("Hashable", value)
-    try:
-        return bytes(value) if isinstance(value, memoryview) else repr(value)
-    except Exception:  # noqa: BLE001
-        return id(value)  # Of this log's own: no other object has it while the log lives.

@@ -458,7 +458,7 @@ def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
     assert copied.transactions == log.transactions
     assert [query.origin for query in copied] == [query.origin for query in log]
     assert copied.queries[0].origin.function == "industries"
-    copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+    copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
     assert (copied.count, log.count) == (3, 2)
 
 

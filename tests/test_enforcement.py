@@ -21,7 +21,7 @@ from django_querybudget.reports import QueryReport
 def report_of(queries: int) -> QueryReport:
     log = QueryLog()
     for _ in range(queries):
-        log.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+        log.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
     return QueryReport(name="scope", log=log, budget=Budget(1))
 
 

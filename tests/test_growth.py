@@ -13,7 +13,7 @@ def log_of(**counts: int) -> QueryLog:
     for table, count in counts.items():
         for number in range(count):
             sql = f"SELECT * FROM {table} WHERE id = %s"
-            log.append((sql, (number,), False, "default", "sqlite", 0.0, 0.0, None, None))
+            log.append((sql, (number,), False, "default", "sqlite", 0.0, 0.0, None, None, None))
     return log
 
 

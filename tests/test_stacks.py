@@ -19,9 +19,9 @@ from django.template import engines
 from django.test import override_settings
 from rest_framework import serializers
 
-from django_querybudget import capture_queries, stacks
+from django_querybudget import capture_queries
 from django_querybudget.records import QueryLog
-from django_querybudget.stacks import Origin, find_origin
+from django_querybudget.stacks import Origin, find_origin, tasks, walking
 from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
@@ -99,10 +99,10 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
     raw = names["lookup"]()
     assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
     # A worker's thread that is all libraries: the nearest one that is not Django's.
-    monkeypatch.setitem(stacks._kind_of_file, HERE, stacks._INTERNAL)
+    monkeypatch.setitem(walking._kind_of_file, HERE, walking._INTERNAL)
     frames = [frame.filename for frame in inspect.stack(0)]
     for filename in set(frames) - {library, HERE}:
-        monkeypatch.setitem(stacks._kind_of_file, filename, stacks._INTERNAL)
+        monkeypatch.setitem(walking._kind_of_file, filename, walking._INTERNAL)
     origin = Origin.of(names["lookup"]())
     assert origin is not None
     assert (origin.filename, origin.line) == (library, 2)
@@ -118,6 +118,28 @@ def test_an_origin_reads_as_a_place() -> None:
     assert str(origin) == "shop/views.py:12 in listing"
     elsewhere = Origin(filename="/elsewhere/views.py", line=1, function="f", template="a.html:3")
     assert str(elsewhere) == "a.html:3 (/elsewhere/views.py:1 in f)"
+
+
+def test_a_text_that_comes_another_way_is_another_line() -> None:
+    # The walk is replaced by a jump to where the text came from last time, if that still is so.
+    industry = Industry.objects.create(name="Garden")
+    subcategories = [Subcategory(industry_id=industry.pk, name=str(each)) for each in range(3)]
+
+    def lazily() -> int:
+        subcategories.pop().industry  # noqa: B018
+        return line_above()
+
+    def directly() -> int:
+        Industry.objects.get(pk=industry.pk)
+        return line_above()
+
+    def through(other: Callable[[], int], depth: int) -> int:
+        return through(other, depth - 1) if depth else other()
+
+    with capture_queries() as log:
+        lines = [lazily(), directly(), lazily(), through(directly, 3), lazily(), directly()]
+    assert len({query.sql for query in log}) == 1
+    assert [query.origin.line for query in log if query.origin] == lines
 
 
 # Templates.
@@ -248,7 +270,7 @@ def test_a_coroutine_that_has_not_come_to_wait_yet_is_found_on_its_loops_stack()
 def test_with_too_many_tasks_to_search_the_opening_task_stands_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stacks, "MOST_TASKS_SEARCHED", 1)
+    monkeypatch.setattr(tasks, "MOST_TASKS_SEARCHED", 1)
 
     async def work() -> None:
         await asyncio.gather(first_of_gather(), second_of_gather())

@@ -1,9 +1,10 @@
-"""The per-log counters that decide when the stack is worth reading: :class:`Evidence`.
+"""The per-log notes that decide when the stack is worth reading: :class:`Evidence`.
 
 What it costs
-    Every query: a walk over the last few calls of the project, for the call path. A text's first:
-    one look at the frame that iterates the queryset. The one that makes a loop of it: the stack is
-    read, once.
+    Every query: its trail, the last few calls of the project as they were met. A text's first: one
+    look at the frame that iterates the queryset. A text's repeats, from the threshold on: one
+    comparison with the trail of the loop that is known already. The one that makes a loop of it:
+    the stack is read, once.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from weakref import ref
 
 from django.db.models import Model
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
+from django.db.models.sql.compiler import SQLCompiler
 
-from django_querybudget.stacks import call_path, position
+from django_querybudget.stacks import call_path
 
-from .loads import Load, LoopKey
+from .loads import Load, LoopKey, place_key
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
 
 __all__ = ["Evidence", "Source"]
 
-_MODEL_ITERABLES = (ModelIterable.__iter__.__code__, RawModelIterable.__iter__.__code__)
+_ITERATE = ModelIterable.__iter__.__code__
+_ITERATE_RAW = RawModelIterable.__iter__.__code__
+_EXECUTE = SQLCompiler.execute_sql.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
 _MOST_FRAMES_TO_ITERABLE = 12
@@ -34,15 +38,14 @@ _MOST_FRAMES_TO_PREFETCH = 8
 class Source:
     """The queryset that a text's first query came from, held weakly: its rows are the host's."""
 
-    __slots__ = ("owner", "parent_query", "prefetch_to", "query", "queryset", "record")
+    owner: type[Model] | None = None
+    prefetch_to: str | None = None
+    parent_query: Any = None
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
-        self.owner: type[Model] | None = None
-        self.prefetch_to: str | None = None
-        self.parent_query: Any = None
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:
@@ -71,60 +74,68 @@ class Source:
 class Evidence:
     """What a recording saw on the stacks of its queries.
 
-    ``threshold`` is the number of repeats at which the stack is read; ``read`` reads it.
+    ``threshold`` is the number of repeats at which the stack is read; ``records`` are the log's.
     """
 
-    def __init__(self, threshold: int) -> None:
+    def __init__(self, threshold: int, records: list[RawRecord]) -> None:
         self.threshold = threshold
-        self.records: list[RawRecord] = []
-        """All records, in their order."""
+        self.records = records
+        self.texts: dict[str, list[RawRecord]] = {}
+        """The records by their SQL text."""
         self.sources: dict[str, Source] = {}
         """The queryset that first ran an SQL text."""
-        self.loops: dict[LoopKey, int] = {}
-        """How often a text ran, by place and call path."""
         self.loads: dict[LoopKey, Load] = {}
         """What the stack said, for each that was repeated often enough."""
-        self._seen: set[str] = set()
-        self._key_of: dict[int, LoopKey] = {}
+        self._counts: dict[LoopKey, int] = {}
+        self._counted: set[str] = set()
+        self._latest: dict[str, RawRecord] = {}
 
-    def note(
-        self,
-        raw: RawRecord,
-        frame: FrameType,
-        project: FrameType | None,
-    ) -> None:
-        """Take note of a record.
-
-        Its stack begins at ``frame``; the project's own part of it at ``project``.
-        """
-        self.records.append(raw)
-        sql, origin = raw[0], raw[8]
-        if sql not in self._seen:
-            self._seen.add(sql)
-            self._note_source(raw, frame)
-        if origin is None:
+    def note_first(self, raw: RawRecord, frame: FrameType) -> None:
+        """Take note of a text's first record, sent from ``frame``."""
+        outer: FrameType | None = frame.f_back
+        if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
+            if outer.f_code is _ITERATE:
+                self.sources[raw[0]] = Source(raw, outer.f_locals["self"].queryset, outer)
             return
-        code, instruction, node, serializer = origin
-        # place_key() and the path, without a call: this runs for every query.
-        where = -1 if code is None else position(code, instruction)
-        key = (sql, id(code), where, id(node), serializer, call_path(project))
-        self._key_of[id(raw)] = key
-        repeats = self.loops.get(key, 0) + 1
-        self.loops[key] = repeats
-        if repeats == self.threshold:
+        for _ in range(_MOST_FRAMES_TO_ITERABLE):
+            if outer is None:
+                return
+            code = outer.f_code
+            if code is _ITERATE or code is _ITERATE_RAW:
+                self.sources[raw[0]] = Source(raw, outer.f_locals["self"].queryset, outer)
+                return
+            outer = outer.f_back
+
+    def note_repeat(self, raw: RawRecord, same: list[RawRecord], frame: FrameType) -> None:
+        """Take note of a record whose text has run often enough; its stack begins at ``frame``.
+
+        ``same`` are all records of its text.
+        """
+        sql = raw[0]
+        latest = self._latest.get(sql)
+        if latest is not None and latest[9] == raw[9] and latest[8] == raw[8]:
+            return  # The next run of a loop whose cause is known.
+        key = self.key_of(raw)
+        if key is None:
+            return
+        new = [raw]
+        if sql not in self._counted:
+            self._counted.add(sql)
+            new = same[:]
+        for each in new:
+            found = self.key_of(each)
+            if found is not None:
+                self._counts[found] = self._counts.get(found, 0) + 1
+        if key not in self.loads and self._counts[key] >= self.threshold:
             from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
 
             self.loads[key] = read_load(self, raw, self.records, frame)
+        if key in self.loads:
+            self._latest[sql] = raw
 
     def key_of(self, raw: RawRecord) -> LoopKey | None:
         """Return text, place and call path of a record; None if it has no origin."""
-        return self._key_of.get(id(raw))
-
-    def _note_source(self, raw: RawRecord, frame: FrameType | None) -> None:
-        for _ in range(_MOST_FRAMES_TO_ITERABLE):
-            if frame is None:
-                return
-            if frame.f_code in _MODEL_ITERABLES:
-                self.sources[raw[0]] = Source(raw, frame.f_locals["self"].queryset, frame)
-                return
-            frame = frame.f_back
+        origin = raw[8]
+        if origin is None:
+            return None
+        return (*place_key(raw[0], origin), call_path(raw[9] or []))

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from types import CodeType, FrameType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
-import django
 from django.db.models import Model, QuerySet
-from django.db.models.fields.related_descriptors import (
-    ForwardManyToOneDescriptor,
-    ReverseOneToOneDescriptor,
-)
-from django.db.models.manager import BaseManager
 from django.db.models.query import (
     ModelIterable,
-    RawQuerySet,
     RelatedPopulator,
-    prefetch_related_objects,
 )
-from django.db.models.query_utils import DeferredAttribute
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
 
+from .frames import MOST_FRAMES, OrmFrames
 from .loads import Load, LoadKind, Provenance, Step
 from .provenance import find_provenance, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
@@ -47,23 +38,14 @@ __all__ = ["read_load"]
 
 logger = logging.getLogger("django_querybudget")
 
-_FORWARD = ForwardManyToOneDescriptor.__get__.__code__
-_REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
-_DEFERRED = DeferredAttribute.__get__.__code__
-_PREFETCH = prefetch_related_objects.__code__
 _ITERATE = ModelIterable.__iter__.__code__
 _POPULATE = RelatedPopulator.populate.__code__
-_DJANGO = os.path.join(os.path.dirname(django.__file__), "")
-_GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
-# Beyond these the stack of a query is not the ORM's.
-_MOST_FRAMES = 60
 
 _BATCHES = {"bulk_create", "bulk_update", "in_bulk", "iterator", "aiterator"}
 _CREATES = {"create", "get_or_create", "update_or_create"}
-_INTERNAL_METHODS = {"__iter__", "__len__", "__bool__", "__getitem__", "__contains__", "__repr__"}
 
 
 def read_load(
@@ -77,91 +59,8 @@ def read_load(
         return Load(kind=LoadKind.LOOKUP)
 
 
-class _Reading:
-    """One walk from the hook to the project's line, and what it met."""
-
-    def __init__(
-        self, evidence: Evidence, raw: RawRecord, records: Sequence[RawRecord], frame: FrameType
-    ) -> None:
-        self.evidence = evidence
-        self.records = records
-        self.record = raw
-        self.queryset: QuerySet[Any] | None = None
-        self.operation = ""
-        self.arguments: dict[str, Any] = {}
-        self.raw_model: type[Model] | None = None
-        self.manager: Any = None
-        self.instance: Model | None = None
-        self.saver: tuple[str, Model, tuple[str, ...]] | None = None
-        self.methods: set[str] = set()
-        self.descriptor: tuple[LoadKind, Any, Model] | None = None
-        self.prefetches = False
-        self.outermost = frame
-        self._walk(frame)
-
-    def _walk(self, frame: FrameType) -> None:
-        origin = self.record[8]
-        stop: CodeType | None = None if origin is None else origin[0]
-        current: FrameType | None = frame
-        for _ in range(_MOST_FRAMES):
-            if current is None or current.f_code is stop:
-                break
-            self._look_at(current)
-            self.outermost = current
-            current = current.f_back
-
-    def _look_at(self, frame: FrameType) -> None:
-        code = frame.f_code
-        if code is _PREFETCH:
-            self.prefetches = True
-        elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (
-            code.co_name == "__get__" and code.co_filename.endswith(_GENERIC_FILE)
-        ):
-            self._note_descriptor(frame, code)
-        elif code.co_filename.startswith(_DJANGO) and self.descriptor is None:
-            # By type(): isinstance() of a lazy object evaluates it, and `or` a queryset.
-            found: Any = frame.f_locals.get("self")
-            kind = type(found)
-            if issubclass(kind, RawQuerySet):
-                self.raw_model = found.model
-            elif issubclass(kind, QuerySet):
-                self._note_queryset(frame, code.co_name, found)
-            elif issubclass(kind, BaseManager):
-                self._note_manager(code.co_name, found)
-            elif issubclass(kind, Model) and code.co_name in ("save", "save_base", "delete"):
-                fields = frame.f_locals.get("update_fields") or ()
-                self.saver = (code.co_name, found, tuple(fields))
-
-    def _note_manager(self, name: str, manager: Any) -> None:
-        if getattr(manager, "instance", None) is not None:
-            self.manager = manager
-            if not name.startswith("_") and name != "manager_method":
-                self.operation = name
-
-    def _note_descriptor(self, frame: FrameType, code: CodeType) -> None:
-        if self.descriptor is not None:
-            return  # The nearest is the one that queries.
-        names = frame.f_locals
-        descriptor = names["self"]
-        if code is _DEFERRED:
-            kind, field = LoadKind.DEFERRED, descriptor.field
-        elif code is _REVERSE_ONE:
-            kind, field = LoadKind.TO_ONE, descriptor.related
-        elif code is _FORWARD:
-            kind, field = LoadKind.TO_ONE, descriptor.field
-        else:  # Before Django 6.1 a generic foreign key is its own descriptor.
-            kind, field = LoadKind.GENERIC, getattr(descriptor, "field", descriptor)
-        self.descriptor = (kind, field, names["instance"])
-
-    def _note_queryset(self, frame: FrameType, name: str, queryset: QuerySet[Any]) -> None:
-        self.methods.add(name)
-        if name in _INTERNAL_METHODS:
-            self.operation = self.operation or "all"
-        elif not name.startswith("_"):
-            self.operation = name
-            self.arguments = dict(frame.f_locals)
-        if self.queryset is None or name in ("first", "last", "count", "exists", "aggregate"):
-            self.queryset = queryset
+class _Reading(OrmFrames):
+    """What these frames come to."""
 
     def load(self) -> Load:
         if self.methods & _BATCHES:
@@ -327,7 +226,7 @@ def _tracked(instance: Model) -> dict[str, Any]:
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    for _ in range(_MOST_FRAMES):
+    for _ in range(MOST_FRAMES):
         if frame is None:
             return
         yield frame

@@ -17,8 +17,9 @@ from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin
 
 from .allowlist import allowed, ignored_at
+from .calls import find_call
 from .detection import Loop, find_loops
-from .expressions import lookup_fix, write_fix
+from .expressions import grouped_fix, lookup_fix, write_fix
 from .findings import Cause, Finding, Fix
 from .places import find_built
 from .roots import Root, find_root
@@ -39,6 +40,10 @@ _CAUSES = {
     LoadKind.RAW: Cause.LOOKUP,
     LoadKind.WRITE: Cause.WRITE,
 }
+
+
+# Methods whose call is replaced, where the fix is more than eager loading.
+_ASKING = {"count", "exists", "aggregate", "first", "last"}
 
 
 def find_nplusone(
@@ -81,7 +86,7 @@ class _Findings:
         if load is None:
             return None, None, None
         if load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
-            return None, None, _own_fix(loop, load, count)
+            return None, *_own_fix(loop, load, count)
         root = find_root(self.log.evidence, load)
         if root is None or load.kind is LoadKind.PREFETCH:
             return None, None, None
@@ -89,7 +94,9 @@ class _Findings:
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        part = draft.add(load, count, root.path)
+        asks = load.kind is LoadKind.TO_MANY and load.operation in _ASKING
+        call = find_call(loop.records[-1][8], load.operation) if asks else None
+        part = draft.add(load, count, root.path, call)
         if part is None or load.prefetched:
             return None, part, None
         self.drafts[own] = draft
@@ -110,6 +117,7 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
         saves=saves,
         fix=fix,
         use=None if part is None else part.use,
+        replaces=None if part is None else part.replaces,
         alias=loop.alias,
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
@@ -144,17 +152,24 @@ def _fix(draft: Draft) -> Fix | None:
     evaluated = draft.root.place
     built = None if draft.built is None else Origin.of(draft.built)
     if built is None and evaluated is not None:
-        built = find_built(evaluated, draft.root.model)
+        built = find_built((evaluated, *draft.root.calls), draft.root.model)
     return Fix(code=code, place=built or evaluated, built=built is not None, saves=draft.saves)
 
 
-def _own_fix(loop: Loop, load: Load, count: int) -> Fix | None:
+def _own_fix(loop: Loop, load: Load, count: int) -> tuple[Part | None, Fix | None]:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
-    writes = load.kind is LoadKind.WRITE
-    code = write_fix(load, _columns(loop)) if writes else lookup_fix(load)
+    use = replaces = None
+    code = write_fix(load, _columns(loop)) if load.kind is LoadKind.WRITE else lookup_fix(load)
+    if load.operation == "count" and (code is None or not load.filters):
+        call = find_call(loop.records[-1][8], "count")
+        grouped = None if call is None else grouped_fix(load, call)
+        if call is not None and grouped is not None:
+            code, use = grouped
+            replaces = call.text
     if code is None:
-        return None
-    return Fix(code=code, place=loop.origin, built=True, saves=count - 1)
+        return None, None
+    fix = Fix(code=code, place=loop.origin, built=True, saves=count - 1)
+    return Part(saves=fix.saves, use=use, replaces=replaces), fix
 
 
 def _columns(loop: Loop) -> tuple[str, ...]:

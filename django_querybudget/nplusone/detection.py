@@ -76,14 +76,21 @@ def _by_path(
         return
     ways: dict[int | None, list[RawRecord]] = {}
     loads: dict[int | None, Load] = {}
+    latest: RawRecord | None = None
     for raw in records:
-        key = evidence.key_of(raw)
-        way = None if key is None else key[-1]
+        if latest is None or not _same_way(raw, latest):
+            key = evidence.key_of(raw)
+            way = None if key is None else key[-1]
+            latest = raw
         ways.setdefault(way, []).append(raw)
-        if key in evidence.loads:
-            loads.setdefault(way, evidence.loads[key])
+        if way not in loads and key in evidence.loads:
+            loads[way] = evidence.loads[key]
     for way, each in ways.items():
         yield each, loads.get(way)
+
+
+def _same_way(raw: RawRecord, other: RawRecord) -> bool:
+    return raw[9] == other[9] and raw[8] == other[8] and raw[0] == other[0]
 
 
 def _loop(records: list[RawRecord], load: Load | None) -> Loop:
@@ -115,10 +122,13 @@ def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
 
 def _is_paging(records: list[RawRecord], shape: str) -> bool:
     """Whether the repeats read one result page by page, by offset or after the last key."""
-    pages = {_LIMITS.findall(raw[0])[-1:][0] for raw in records if _LIMITS.search(raw[0])}
-    rest = {(_LIMITS.sub("", raw[0]), _hashable(raw[1])) for raw in records}
-    if len(pages) > 1 and len(rest) == 1:
-        return True
+    # By text: the repeats of a loop have few.
+    texts = {raw[0] for raw in records}
+    pages = {found[-1] for sql in texts if (found := _LIMITS.findall(sql))}
+    if len(pages) > 1:
+        bare = {sql: _LIMITS.sub("", sql) for sql in texts}
+        if len({(bare[raw[0]], _hashable(raw[1])) for raw in records}) == 1:
+            return True
     return bool(_ORDERED_PAGE.search(shape) and _AFTER_KEY.search(shape))
 
 

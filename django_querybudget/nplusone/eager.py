@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
+from django.db.models import Model
 from django.db.models import query as django_query
 from django.db.models.fields import related_descriptors
 
-from django_querybudget.stacks import Origin, locate
+from django_querybudget.attribution.relations import quoted
+from django_querybudget.stacks import Origin, locate, origins_along, trail
 
-from .findings import Cause, Finding
+from .findings import Cause, Finding, Fix
+from .places import find_built
 
 __all__ = ["EagerLoads", "watch_eager_loads"]
 
@@ -40,58 +43,117 @@ _PREFETCHED = django_query.prefetch_one_level.__code__
 _DJANGOS_OWN = {related_descriptors.__file__, django_query.__file__}
 
 
+class _Load(NamedTuple):
+    """One relation that a queryset loaded eagerly."""
+
+    operation: str
+    places: tuple[Origin, ...]
+    """The line that evaluated the queryset, and the calls that led there."""
+    root: type[Model] | None = None
+    """The queryset's model, for what it joined."""
+    path: tuple[str, ...] = ()
+    """The lookup that joined it, hop by hop."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """The line that evaluated the queryset."""
+        return self.places[0] if self.places else None
+
+
 class EagerLoads:
     """What was loaded eagerly and what was read, while it was watched."""
 
     def __init__(self) -> None:
-        self._loaded: dict[Relation, tuple[str, Origin | None]] = {}
+        self._loaded: dict[tuple[Relation, _Load], None] = {}
         self._read: set[Relation] = set()
 
     @property
     def unread(self) -> tuple[Finding, ...]:
-        """A finding for each relation that was loaded eagerly and that nobody read."""
-        return tuple(
-            Finding(
-                cause=Cause.UNUSED_EAGER_LOAD,
-                relation=".".join(relation),
-                operation=operation,
-                origin=origin,
-                count=1 if operation == "prefetch_related" else 0,
-                saves=1 if operation == "prefetch_related" else 0,
-                fix=None,
-                use=None,
-                alias="",
-                fingerprint="",
-            )
-            for relation, (operation, origin) in self._loaded.items()
+        """A finding for each relation that was loaded eagerly and that nobody read.
+
+        The fix of a ``select_related()`` is the one to write instead, with what was read.
+        """
+        found = {
+            (relation, load.operation): (relation, load)
+            for relation, load in reversed(self._loaded)
             if relation not in self._read
+        }
+        return tuple(self._finding(*each) for each in reversed(found.values()))
+
+    def _finding(self, relation: Relation, load: _Load) -> Finding:
+        queries = 1 if load.operation == "prefetch_related" else 0
+        return Finding(
+            cause=Cause.UNUSED_EAGER_LOAD,
+            relation=".".join(relation),
+            operation=load.operation,
+            origin=load.origin,
+            count=queries,
+            saves=queries,
+            fix=self._fix(load),
+            use=None,
+            alias="",
+            fingerprint="",
+        )
+
+    def _fix(self, load: _Load) -> Fix | None:
+        if load.root is None or load.origin is None:
+            return None
+        read = [
+            each.path
+            for relation, each in self._loaded
+            if (each.root, each.origin) == (load.root, load.origin) and relation in self._read
+        ]
+        longest = [
+            path for path in read if not any(path == more[: len(path)] != more for more in read)
+        ]
+        names = ", ".join(quoted("__".join(path)) for path in sorted(longest))
+        built = find_built(load.places, load.root)
+        return Fix(
+            code=f"{load.root.__name__}.objects.select_related({names or None})",
+            place=built or load.origin,
+            built=built is not None,
+            saves=0,
         )
 
     def note(self, frame: FrameType) -> None:
         """Take note of one call of a watched function."""
         code, names = frame.f_code, frame.f_locals
         if code is _JOINED:
-            field = getattr(names["self"].local_setter, "__self__", None)
-            # A reverse one-to-one is set by a method of the relation, named for its lookup.
-            name = getattr(field, "get_accessor_name", None)
-            if field is not None:
-                accessor = field.name if name is None else name()
-                self._note_load(type(names["from_obj"]).__name__, accessor, "select_related", frame)
+            self._note_join(frame)
         elif code is _PREFETCHED:
             lookup, level = names["lookup"], names["level"]
             to_attr, is_attr = lookup.get_current_to_attr(level)
             if not is_attr and names["instances"]:
-                model = type(names["instances"][0]).__name__
-                self._note_load(model, to_attr, "prefetch_related", frame)
+                relation = type(names["instances"][0]).__name__, to_attr
+                self._loaded[relation, _Load("prefetch_related", _places(frame))] = None
         elif names["instance"] is not None:
             caller = frame.f_back
             if caller is not None and caller.f_code.co_filename not in _DJANGOS_OWN:
                 self._read.add((type(names["instance"]).__name__, _name_of(names["self"])))
 
-    def _note_load(self, model: str, name: str, operation: str, frame: FrameType) -> None:
-        if (model, name) not in self._loaded:
-            raw = locate(frame)[0]
-            self._loaded[model, name] = (operation, Origin.of(raw))
+    def _note_join(self, frame: FrameType) -> None:
+        model = type(frame.f_locals["from_obj"]).__name__
+        path: list[str] = []
+        each: FrameType | None = frame
+        while each is not None and each.f_code is _JOINED:  # Each hop is called by the one above.
+            relation = getattr(each.f_locals["self"].local_setter, "__self__", None)
+            if relation is None:
+                return
+            path.insert(0, relation.name)
+            each = each.f_back
+        # A reverse one-to-one is set by a method of the relation, named for its lookup.
+        field = frame.f_locals["self"].local_setter.__self__
+        name = getattr(field, "get_accessor_name", None)
+        queryset = None if each is None else each.f_locals.get("queryset")
+        root = getattr(queryset, "model", None)
+        load = _Load("select_related", _places(frame), root, tuple(path))
+        self._loaded[(model, field.name if name is None else name()), load] = None
+
+
+def _places(frame: FrameType) -> tuple[Origin, ...]:
+    raw, project = locate(frame)
+    first = Origin.of(raw)
+    return () if first is None else (first, *origins_along(trail(project))[1:])
 
 
 def _name_of(descriptor: Any) -> str:

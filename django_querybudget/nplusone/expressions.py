@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+
 from django_querybudget.attribution import Filter, Load, Step
 from django_querybudget.attribution.relations import is_plain, quoted
 
-__all__ = ["annotation", "conditions_in_python", "keywords", "lookup_fix", "write_fix"]
+from .calls import Call
+
+__all__ = [
+    "annotation",
+    "conditions_in_python",
+    "grouped_fix",
+    "keywords",
+    "lookup_fix",
+    "write_fix",
+]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
 
@@ -102,6 +113,27 @@ def _grouped(load: Load) -> str | None:
     if load.last is None or load.operation != "count" or "__" in load.last.lookup:
         return None
     return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
+
+
+def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
+    """Return the statement before a loop that counts for each value, and what to read in it.
+
+    ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
+    """
+    if load.last is None:
+        return None
+    match call.receiver:
+        case ast.Call(
+            func=ast.Attribute(value=rows, attr="filter"),
+            args=[],
+            keywords=[ast.keyword(arg=str(name), value=value)],
+        ) if name in (load.last.lookup, load.last.lookup.removesuffix("_id")):
+            grouped = f"{ast.unparse(rows)}.order_by().values_list({quoted(name)})"
+            return (
+                f'counts = dict({grouped}.annotate(Count("pk")))',
+                f"counts.get({ast.unparse(value)}, 0)",
+            )
+    return None
 
 
 def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:

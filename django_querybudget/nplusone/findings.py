@@ -56,6 +56,8 @@ class Finding:
     """The line to write, shared with other findings of the same queryset."""
     use: str | None
     """What to write at ``origin`` in its stead, where the fix changes that too."""
+    replaces: str | None = None
+    """The expression at ``origin`` that ``use`` is written for; None where it is no Python."""
     alias: str
     """The database."""
     peers: int | None = None

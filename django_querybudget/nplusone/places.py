@@ -10,10 +10,8 @@ than one that could be meant, the line of the evaluation stands instead.
 from __future__ import annotations
 
 import ast
-import linecache
 import sys
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -22,36 +20,48 @@ from django.db.models.manager import BaseManager
 
 from django_querybudget.stacks import Origin
 
+from .calls import functions_of, parsed
+
 __all__ = ["find_built"]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
 
-def find_built(origin: Origin, model: type[Model]) -> Origin | None:
-    """Return the one line near ``origin`` that starts a queryset of ``model``, or None."""
-    tree, module = _tree(origin.filename), _module(origin.filename)
-    if tree is None or module is None:
-        return None
-    scope = _innermost(tree, origin.line)
-    if scope is None:
-        return None
-    handed_on = _values_behind(scope, origin.line)
-    found = [line for value in handed_on for line in _starts(value, module, model)]
+def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
+    """Return the one line that starts a queryset of ``model``, or None.
+
+    ``origins`` are the line that evaluates it and the calls that led there, the nearest first. A
+    function that was handed the queryset leads on to its caller's line.
+    """
+    for origin in origins:
+        found, handed = _near(origin, model)
+        if len(found) == 1:
+            return Origin(filename=origin.filename, line=found.pop(), function=origin.function)
+        if found or not handed:
+            return None
+    return None
+
+
+def _near(origin: Origin, model: type[Model]) -> tuple[set[int], bool]:
+    """Return the lines near ``origin`` that start one, and whether it may be an argument."""
+    tree, module = parsed(origin.filename), _module(origin.filename)
+    scope = _innermost(origin.filename, origin.line)
+    if tree is None or module is None or scope is None:
+        return set(), False
+    values = _values_behind(scope, origin.line)
+    found = {line for value in values for line in _starts(value, module, model)}
     if not found:
-        found = [
-            line for value in handed_on for line in _starts_in_called(value, tree, module, model)
-        ]
-    if len(set(found)) != 1:
-        return None
-    return Origin(filename=origin.filename, line=found[0], function=origin.function)
+        found = {line for value in values for line in _starts_in_called(value, tree, module, model)}
+    return found, bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
-@lru_cache(maxsize=64)
-def _tree(filename: str) -> ast.Module | None:
-    try:
-        return ast.parse("".join(linecache.getlines(filename)))
-    except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
-        return None
+def _parameters(scope: ast.AST) -> set[str]:
+    given = getattr(scope, "args", None)
+    return {node.arg for node in ast.walk(given) if isinstance(node, ast.arg)} if given else set()
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    return (each.id for each in ast.walk(node) if isinstance(each, ast.Name))
 
 
 def _module(filename: str) -> ModuleType | None:
@@ -61,14 +71,13 @@ def _module(filename: str) -> ModuleType | None:
     return None
 
 
-def _innermost(tree: ast.Module, line: int) -> ast.AST | None:
-    found: ast.AST | None = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
-            node.lineno <= line <= (node.end_lineno or node.lineno)
-        ):
-            found = node  # ast.walk goes outside in.
-    return found
+def _innermost(filename: str, line: int) -> ast.AST | None:
+    around = [
+        node
+        for node in functions_of(filename)
+        if node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return around[-1] if around else None
 
 
 def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:

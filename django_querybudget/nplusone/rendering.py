@@ -54,7 +54,8 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
         yield f"  {finding.count} queries {what}{rows}"
     yield f"        at {finding.origin or 'a line that is not known'}"
     if finding.use is not None:
-        yield f"        read there: {finding.use}"
+        instead = "" if finding.replaces is None else f", not {finding.replaces}"
+        yield f"        read there: {finding.use}{instead}"
     elif finding.fix is None and finding.cause in _ADVICE:
         yield f"        {_ADVICE[finding.cause]}"
 
@@ -62,5 +63,5 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
 def _fix_lines(fix: Fix) -> Iterator[str]:
     place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
     saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
-    yield f"      Write{place} (saves {saved}):"
+    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}):"
     yield f"        {fix.code}"

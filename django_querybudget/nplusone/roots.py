@@ -16,7 +16,7 @@ from django_querybudget.attribution import (
     Step,
     place_key,
 )
-from django_querybudget.stacks import Origin, RawOrigin
+from django_querybudget.stacks import Origin, RawOrigin, origins_along
 
 __all__ = ["Root", "find_root"]
 
@@ -38,6 +38,15 @@ class Root:
     def place(self) -> Origin | None:
         """The line that evaluates the queryset."""
         return None if self.origin is None else Origin.of(self.origin)
+
+    @property
+    def calls(self) -> list[Origin]:
+        """The calls that led to that line, the nearest first."""
+        record = None if self.source is None else self.source.record
+        if record is None or record[8] is None or record[9] is None:
+            return []
+        same = self.key == place_key(record[0], record[8])
+        return origins_along(record[9])[1:] if same else []
 
 
 def find_root(evidence: Evidence, load: Load) -> Root | None:

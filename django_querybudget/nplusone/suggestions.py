@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ast
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.attribution.relations import quoted, relation_of, step_of
 from django_querybudget.stacks import RawOrigin
 
+from .calls import Call, without
 from .expressions import annotation, conditions_in_python, keywords
 from .roots import Root
 
@@ -21,6 +23,17 @@ class Part:
 
     saves: int
     use: str | None = None
+    replaces: str | None = None
+
+
+@dataclass
+class Nested:
+    """The queryset of a :class:`~django.db.models.Prefetch`."""
+
+    model: str
+    lookup: str
+    """The way to it for ``select_related()``; empty behind a relation of many rows."""
+    annotated: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -32,20 +45,29 @@ class Draft:
     prefetched: list[str] = field(default_factory=list)
     annotated: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
-    nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
-    """Annotations of prefetched models: their model's name and the annotations, by lookup."""
+    nested: dict[str, Nested] = field(default_factory=dict)
+    """The querysets of prefetched models that are annotated, by lookup."""
     saves: int = 0
     built: RawOrigin | None = None
     """The line that builds it, if that is known for certain."""
 
-    def add(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
-        """Add what saves ``count`` queries of ``load``; None if no line would."""
-        part = self._part(load, count, path)
+    def add(
+        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None = None
+    ) -> Part | None:
+        """Add what saves ``count`` queries of ``load``; None if no line would.
+
+        ``call`` is the expression that runs them, if the source has it.
+        """
+        part = self._part(load, count, path, call)
+        if part is not None and part.use is not None and call is not None:
+            part = replace(part, replaces=call.text)
         if part is not None and not load.prefetched:  # That is saved at the line itself.
             self.saves += part.saves
         return part
 
-    def _part(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+    def _part(
+        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
+    ) -> Part | None:
         if load.kind is LoadKind.DEFERRED:
             return self._undefer(load, count, path)
         if load.step is None:
@@ -58,8 +80,8 @@ class Draft:
             self._prefetch(whole)
             return Part(saves=count - 1)
         if load.prefetched:
-            return self._bypassed(load, load.step, count)
-        return self._related(load, count, path, whole)
+            return self._bypassed(load, load.step, count, call)
+        return self._related(load, count, path, whole, call)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         if self.root.source is None or not all(step.joins for step in path):
@@ -67,8 +89,8 @@ class Draft:
         _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
         return Part(saves=count)
 
-    def _bypassed(self, load: Load, step: Step, count: int) -> Part | None:
-        rows = f"{_variable(load)}.{step.accessor}.all()"
+    def _bypassed(self, load: Load, step: Step, count: int, call: Call | None) -> Part | None:
+        rows = f"{_variable(load, call)}.{step.accessor}.all()"
         conditions = conditions_in_python(load.filters, "each")
         if conditions is None:
             return None
@@ -84,32 +106,70 @@ class Draft:
         return Part(saves=count, use=uses[load.operation])
 
     def _related(
-        self, load: Load, count: int, path: tuple[Step, ...], whole: tuple[Step, ...]
+        self,
+        load: Load,
+        count: int,
+        path: tuple[Step, ...],
+        whole: tuple[Step, ...],
+        call: Call | None,
     ) -> Part | None:
         if load.operation in ("count", "exists", "aggregate"):
-            return self._annotate(load, count, path)
+            return self._annotate(load, count, path, call)
         if load.filters == () and not load.refinements:
             self._prefetch(whole)
-            return Part(saves=count - 1, use=_one_of_all(load, whole[-1]))
+            return Part(saves=count - 1, use=_one_of_all(load, whole[-1], call))
         if load.operation in ("all", "iterator"):
             return self._prefetch_chosen(load, count, whole)
         return None
 
-    def _annotate(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
-        if all(step.joins for step in path):
+    def _annotate(
+        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
+    ) -> Part | None:
+        row = self._row(load, path, call)
+        if row is not None:
             found = annotation(load, path)
             if found is None:
                 return None
             _put(self.annotated, f"{found[0]}={found[1]}")
-            return Part(saves=count, use=f"{_variable_of(self.root)}.{found[0]}")
-        # Behind a relation of many rows: annotate the rows that are prefetched.
-        found = annotation(load, ())
-        if found is None or load.owner is None:
+            return Part(saves=count, use=f"{row}.{found[0]}")
+        return self._annotate_nested(load, count, path, call)
+
+    def _row(self, load: Load, path: tuple[Step, ...], call: Call | None) -> str | None:
+        """Return how the line names the queryset's own row; None if it does not have it.
+
+        ``book.author.books.count()`` has the book, ``self.books.count()`` in a property of the
+        author has not: what is annotated must be the author then.
+        """
+        if not all(step.joins for step in path):
             return None
-        lookup = "__".join(step.accessor for step in path)
-        names = self.nested.setdefault(lookup, (load.owner.__name__, []))[1]
-        _put(names, f"{found[0]}={found[1]}")
-        return Part(saves=count, use=f"{_variable(load)}.{found[0]}")
+        owner = None if call is None or load.step is None else call.owner(load.step.accessor)
+        if owner is None:
+            return str(self.root.model._meta.model_name)
+        return without(owner, [step.accessor for step in path])
+
+    def _annotate_nested(
+        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
+    ) -> Part | None:
+        found = annotation(load, ())
+        if found is None or load.owner is None or self._is_joined_already(path):
+            return None
+        key = "__".join(step.accessor for step in path)
+        joins = all(step.joins for step in path)
+        extra = 1 if joins and key not in self.nested else 0  # A prefetch where a join would do.
+        nested = self.nested.get(key)
+        if nested is None:
+            lookup = "__".join(step.lookup for step in path) if joins else ""
+            nested = self.nested[key] = Nested(load.owner.__name__, lookup)
+        _put(nested.annotated, f"{found[0]}={found[1]}")
+        return Part(saves=count - extra, use=f"{_variable(load, call)}.{found[0]}")
+
+    def _is_joined_already(self, path: tuple[Step, ...]) -> bool:
+        """Whether the queryset joins it: what is joined is not prefetched, thus not annotated."""
+        query = None if self.root.source is None else self.root.source.query
+        joined: Any = getattr(query, "select_related", False)
+        for step in path:
+            joined = joined.get(step.lookup) if isinstance(joined, dict) else None
+        return isinstance(joined, dict)
 
     def _prefetch_chosen(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
         written = keywords(load.filters)
@@ -130,13 +190,9 @@ class Draft:
     def code(self) -> str | None:
         """Return the expression; None if it would change nothing."""
         code = ""
-        if self.selected:
-            chosen = [
-                quoted(name)
-                for name in self.selected
-                if not any(other.startswith(f"{name}__") for other in self.selected)
-            ]
-            code += f".select_related({', '.join(chosen)})"
+        selected = self._selected()
+        if selected:
+            code += f".select_related({', '.join(map(quoted, selected))})"
         prefetched = self._prefetches()
         if prefetched:
             code += f".prefetch_related({', '.join(prefetched)})"
@@ -146,10 +202,17 @@ class Draft:
             code += self._loaded_fields()
         return f"{self._start()}{code}" if code else None
 
+    def _selected(self) -> list[str]:
+        """Return the longest lookups to join, without those that are prefetched."""
+        behind = [each.lookup for each in self.nested.values() if each.lookup]
+        left = [name for name in self.selected if not any(_below(name, each) for each in behind)]
+        left += [each.rpartition("__")[0] for each in behind if "__" in each]
+        return _longest(left)
+
     def _prefetches(self) -> list[str]:
         nested = [
-            f"Prefetch({quoted(lookup)}, queryset={model}.objects.annotate({', '.join(names)}))"
-            for lookup, (model, names) in self.nested.items()
+            f"Prefetch({quoted(key)}, queryset={self._nested_queryset(each)})"
+            for key, each in sorted(self.nested.items(), key=lambda item: item[0].count("__"))
         ]
         plain = [
             each
@@ -160,6 +223,16 @@ class Draft:
             )
         ]
         return [*nested, *plain]
+
+    def _nested_queryset(self, nested: Nested) -> str:
+        start = f"{nested.lookup}__"
+        joined = [
+            name.removeprefix(start)
+            for name in self.selected
+            if nested.lookup and name.startswith(start)
+        ]
+        code = f".select_related({', '.join(map(quoted, _longest(joined)))})" if joined else ""
+        return f"{nested.model}.objects{code}.annotate({', '.join(nested.annotated)})"
 
     def _start(self) -> str:
         source = self.root.source
@@ -189,17 +262,27 @@ def _put(names: list[str], name: str) -> None:
         names.append(name)
 
 
-def _variable(load: Load) -> str:
+def _longest(names: list[str]) -> list[str]:
+    """Return the lookups that are no part of another one, each once."""
+    chosen = [name for name in names if not any(other.startswith(f"{name}__") for other in names)]
+    return list(dict.fromkeys(chosen))
+
+
+def _below(name: str, lookup: str) -> bool:
+    return name == lookup or name.startswith(f"{lookup}__")
+
+
+def _variable(load: Load, call: Call | None = None) -> str:
+    """Return how the line names the row that has the relation."""
+    owner = None if call is None or load.step is None else call.owner(load.step.accessor)
+    if owner is not None:
+        return ast.unparse(owner)
     return str(load.owner._meta.model_name) if load.owner is not None else "row"
 
 
-def _variable_of(root: Root) -> str:
-    return str(root.model._meta.model_name)
-
-
-def _one_of_all(load: Load, step: Step) -> str | None:
+def _one_of_all(load: Load, step: Step, call: Call | None) -> str | None:
     """Return how to read the first or last row of a prefetch, where the method would query."""
-    rows = f"{_variable(load)}.{step.accessor}.all()"
+    rows = f"{_variable(load, call)}.{step.accessor}.all()"
     if load.operation == "last":
         return f"next(reversed({rows}), None)"
     if load.operation == "first" and not (load.model is not None and load.model._meta.ordering):

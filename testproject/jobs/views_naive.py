@@ -1,12 +1,13 @@
 """The jobs' endpoints as they are written first: each row asks for what it shows.
 
 These are the patient, not the cure: the properties, loops and half-right eager loading of real
-code. ``views_optimised`` answers the same with three queries at most.
+code. What stands outside of their loops is sound: the lines that the library suggests are enough.
+``views_optimised`` answers the same with three queries at most.
 """
 
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Avg, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts.models import CustomUser
@@ -16,18 +17,19 @@ from marketplace.api import (
     endpoint,
     money,
     page_response,
-    paginate,
+    paginate_at_once,
     stars,
     user_of,
     whole_number,
 )
+from rating.aggregates import average_rating, review_count
 
 
 @endpoint
 def all_jobs(request: HttpRequest) -> HttpResponse:
     """List the open jobs, the newest first."""
     jobs = Job.objects.filter(status=JobStatus.OPEN).prefetch_related("applications")
-    page, count = paginate(request, jobs)
+    page, count = paginate_at_once(request, jobs)
     return page_response(request, [_job_row(job) for job in page], count)
 
 
@@ -40,7 +42,6 @@ def _job_row(job: Job) -> dict[str, Any]:
         "industry": job.industry.name,
         "subcategories": [subcategory.name for subcategory in job.subcategories.all()],
         "client": _person(job.client),
-        "pictures": [picture.url for picture in job.pictures.all()],
         "applications": job.application_count,
         # Prefetched, but a filter is another query.
         "shortlisted": job.shortlisted_count,
@@ -48,12 +49,7 @@ def _job_row(job: Job) -> dict[str, Any]:
 
 
 def _person(user: CustomUser) -> dict[str, Any]:
-    return {
-        "id": user.pk,
-        "name": user.full_name,
-        "avatar": user.avatar,
-        "rating": stars(user.average_rating),
-    }
+    return {"id": user.pk, "name": user.full_name, "avatar": user.avatar}
 
 
 @endpoint
@@ -67,24 +63,26 @@ def saved_jobs(request: HttpRequest) -> HttpResponse:
         .only("created_at", "job__title", "job__budget", "job__client")
         .order_by("-created_at", "-id")
     )
-    page, count = paginate(request, saved)
+    page, count = paginate_at_once(request, saved)
     results = []
     for row in page:
-        job = row.job
-        cover = job.pictures.first()
+        cover = row.job.pictures.first()
         results.append(
             {
                 "id": row.pk,
                 "saved_at": row.created_at.isoformat(),
                 "job": {
-                    "id": job.pk,
-                    "title": job.title,
-                    "budget": money(job.budget),
-                    "status": job.status,
+                    "id": row.job.pk,
+                    "title": row.job.title,
+                    "budget": money(row.job.budget),
+                    "status": row.job.status,
                     "cover": cover.url if cover else None,
-                    "client": {"name": job.client.full_name, "avatar": job.client.avatar},
-                    "applications": job.application_count,
-                    "applied": job.applications.filter(applicant=user).exists(),
+                    "client": {
+                        "name": row.job.client.full_name,
+                        "avatar": row.job.client.avatar,
+                    },
+                    "applications": row.job.applications.count(),
+                    "applied": row.job.applications.filter(applicant=user).exists(),
                 },
             }
         )
@@ -95,8 +93,9 @@ def saved_jobs(request: HttpRequest) -> HttpResponse:
 def applications(request: HttpRequest) -> HttpResponse:
     """List the user's applications and those for the user's jobs, the newest first."""
     user = user_of(request)
-    mine = Application.objects.filter(Q(applicant=user) | Q(job__client=user))
-    page, count = paginate(request, mine.order_by("-created_at", "-id"))
+    mine = Q(applicant=user) | Q(job__client=user)
+    newest = Application.objects.filter(mine).order_by("-created_at", "-id")
+    page, count = paginate_at_once(request, newest)
     results = [
         {
             "id": application.pk,
@@ -109,12 +108,13 @@ def applications(request: HttpRequest) -> HttpResponse:
                 "title": application.job.title,
                 "industry": application.job.industry.name,
                 "client": application.job.client.full_name,
-                "applications": application.job.application_count,
+                "applications": application.job.applications.count(),
             },
         }
         for application in page
     ]
-    statuses = {status: mine.filter(status=status).count() for status in ApplicationStatus.values}
+    own = Application.objects.filter(mine)
+    statuses = {status: own.filter(status=status).count() for status in ApplicationStatus.values}
     return page_response(request, results, count, statuses=statuses)
 
 
@@ -122,10 +122,29 @@ def applications(request: HttpRequest) -> HttpResponse:
 def job_details(request: HttpRequest) -> HttpResponse:
     """Show the job that ``?id=`` names, with its pictures and who applied."""
     number = whole_number(request, "id")
-    try:
-        job = Job.objects.get(pk=number)
-    except Job.DoesNotExist:
-        raise ApiError(404, f"There is no job {number}.") from None
+    job: Any = (
+        Job.objects.filter(pk=number)
+        .select_related("industry", "client__profile")
+        .annotate(client_rating=average_rating("client"), client_reviews=review_count("client"))
+        .first()
+    )
+    if job is None:
+        raise ApiError(404, f"There is no job {number}.")
+    applied = [
+        {
+            "id": application.pk,
+            "status": application.status,
+            "created_at": application.created_at.isoformat(),
+            "applicant": {
+                **_person(application.applicant),
+                "rating": stars(
+                    application.applicant.reviews_received.aggregate(mean=Avg("rating"))["mean"]
+                ),
+                "reviews": application.applicant.reviews_received.count(),
+            },
+        }
+        for application in job.applications.order_by("created_at", "id")
+    ]
     details = {
         "id": job.pk,
         "title": job.title,
@@ -136,18 +155,10 @@ def job_details(request: HttpRequest) -> HttpResponse:
         "created_at": job.created_at.isoformat(),
         "closed_at": job.closed_at.isoformat() if job.closed_at else None,
         "industry": job.industry.name,
-        "client": _person(job.client),
-        "client_reviews": job.client.review_count,
+        "client": {**_person(job.client), "rating": stars(job.client_rating)},
+        "client_reviews": job.client_reviews,
         "pictures": [{"url": each.url, "caption": each.caption} for each in job.pictures.all()],
-        "applications": [
-            {
-                "id": application.pk,
-                "status": application.status,
-                "created_at": application.created_at.isoformat(),
-                "applicant": _person(application.applicant),
-            }
-            for application in job.applications.order_by("created_at", "id")
-        ],
-        "shortlisted": job.shortlisted_count,
+        "applications": applied,
+        "shortlisted": sum(row["status"] == ApplicationStatus.SHORTLISTED for row in applied),
     }
     return JsonResponse(details)

@@ -49,9 +49,8 @@ def list_jobs(request: HttpRequest, read: Read) -> HttpResponse:
     jobs = read(
         Job.objects.filter(status=JobStatus.OPEN)
         .select_related("industry", "client__profile")
-        .prefetch_related("subcategories", "pictures")
+        .prefetch_related("subcategories")
         .annotate(
-            client_rating=average_rating("client"),
             applied=_number_of(Application.objects.all(), "pk"),
             shortlisted=_number_of(SHORTLISTED, "pk"),
         )
@@ -68,20 +67,14 @@ def _job_row(job: Any) -> dict[str, Any]:
         "created_at": job.created_at.isoformat(),
         "industry": job.industry.name,
         "subcategories": [subcategory.name for subcategory in job.subcategories.all()],
-        "client": _person(job.client, job.client_rating),
-        "pictures": [picture.url for picture in job.pictures.all()],
+        "client": _person(job.client),
         "applications": job.applied,
         "shortlisted": job.shortlisted,
     }
 
 
-def _person(user: CustomUser, rating: float | None) -> dict[str, Any]:
-    return {
-        "id": user.pk,
-        "name": user.full_name,
-        "avatar": user.avatar,
-        "rating": stars(rating),
-    }
+def _person(user: CustomUser) -> dict[str, Any]:
+    return {"id": user.pk, "name": user.full_name, "avatar": user.avatar}
 
 
 @endpoint
@@ -141,10 +134,7 @@ def list_applications(request: HttpRequest, read: Read) -> HttpResponse:
     page = page_of(
         request,
         mine.select_related("applicant__profile", "job__industry", "job__client")
-        .annotate(
-            applicant_rating=average_rating("applicant"),
-            job_applications=_number_of(Application.objects.all(), "job"),
-        )
+        .annotate(job_applications=_number_of(Application.objects.all(), "job"))
         .order_by("-created_at", "-id"),
     )
     results = [_application_row(application) for application in page]
@@ -157,7 +147,7 @@ def _application_row(application: Any) -> dict[str, Any]:
         "status": application.status,
         "offer": money(application.offer),
         "created_at": application.created_at.isoformat(),
-        "applicant": _person(application.applicant, application.applicant_rating),
+        "applicant": _person(application.applicant),
         "job": {
             "id": application.job.pk,
             "title": application.job.title,
@@ -178,7 +168,10 @@ def show_job(request: HttpRequest, read: Read) -> HttpResponse:
     number = whole_number(request, "id")
     applied = (
         Application.objects.select_related("applicant__profile")
-        .annotate(applicant_rating=average_rating("applicant"))
+        .annotate(
+            applicant_rating=average_rating("applicant"),
+            applicant_reviews=review_count("applicant"),
+        )
         .order_by("created_at", "id")
     )
     shown = read(
@@ -203,7 +196,7 @@ def show_job(request: HttpRequest, read: Read) -> HttpResponse:
         "created_at": job.created_at.isoformat(),
         "closed_at": job.closed_at.isoformat() if job.closed_at else None,
         "industry": job.industry.name,
-        "client": _person(job.client, job.client_rating),
+        "client": {**_person(job.client), "rating": stars(job.client_rating)},
         "client_reviews": job.client_reviews,
         "pictures": [{"url": each.url, "caption": each.caption} for each in job.pictures.all()],
         "applications": [
@@ -211,7 +204,11 @@ def show_job(request: HttpRequest, read: Read) -> HttpResponse:
                 "id": application.pk,
                 "status": application.status,
                 "created_at": application.created_at.isoformat(),
-                "applicant": _person(application.applicant, application.applicant_rating),
+                "applicant": {
+                    **_person(application.applicant),
+                    "rating": stars(application.applicant_rating),
+                    "reviews": application.applicant_reviews,
+                },
             }
             for application in job.applied
         ],

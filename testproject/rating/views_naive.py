@@ -4,14 +4,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from marketplace.api import endpoint, page_response, paginate, stars
+from marketplace.api import endpoint, page_response, paginate_at_once, stars
 from rating.models import Review
 
 
 @endpoint
 def reviews(request: HttpRequest) -> HttpResponse:
     """List all reviews, the newest first, with what others say of the reviewed."""
-    page, count = paginate(request, Review.objects.order_by("-created_at", "-id"))
+    page, count = paginate_at_once(request, Review.objects.order_by("-created_at", "-id"))
     return page_response(request, [_review_row(review) for review in page], count)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import Max, prefetch_related_objects
+from django.db.models import Count, Max, prefetch_related_objects
 
 from django_querybudget.nplusone import Cause
 
-from .corpus import Expected, Run, bypassed, case, lookup, related, write
-from .data import ROWS
+from .corpus import Expected, Run, bypassed, case, lookup, related, relation, write
+from .data import ROWS, page_of
 from .models import Author, Book, Review, Setting, Tag
 
 
@@ -306,3 +306,48 @@ def update_loop(run: Run) -> None:
 def prefetch_related_objects_one_by_one(run: Run) -> None:
     for book in Book.objects.all():
         prefetch_related_objects([book], "tags")  # N+1
+
+
+_COUNTED = (
+    'Book.objects.prefetch_related(Prefetch("author", queryset=Author.objects.annotate('
+    'books_count=Count("books", distinct=True))))'
+)
+
+
+@case(
+    relation("Book.author", _COUNTED),
+    related("Author.books", _COUNTED, "self.books_count", operation="count"),
+    blamed="N+1: total",
+    after=2,
+)
+def count_in_a_property_behind_a_relation(run: Run) -> None:
+    # The property has no book at hand: what is annotated must be the author.
+    for book in run(Book.objects.all()):  # root
+        author = book.author
+        assert (author.books_count if run.fixed else author.book_total) == 1
+
+
+@case(
+    lookup(
+        "Book",
+        'counts = dict(own.order_by().values_list("status").annotate(Count("pk")))',
+        use="counts.get(status, 0)",
+        operation="count",
+    ),
+    after=1,
+)
+def count_for_each_value(run: Run) -> None:
+    own = Book.objects.filter(title__startswith="book")
+    if run.fixed:
+        counts = dict(own.order_by().values_list("status").annotate(Count("pk")))
+        assert counts.get("new", 0) == ROWS
+        return
+    for status in ("new", "sold", "lost"):
+        assert own.filter(status=status).count() in (0, ROWS)  # N+1
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+def evaluated_by_a_helper_of_another_module(run: Run) -> None:
+    books = run(Book.objects.order_by("pk"))  # root
+    for book in page_of(books):
+        assert book.author.name  # N+1

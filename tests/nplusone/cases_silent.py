@@ -38,6 +38,13 @@ def helper_called_from_unrelated_lines(run: Run) -> None:
     assert all((first, second, third, _setting("key-4")))
 
 
+@case()
+def helper_called_once_and_then_in_a_loop_of_two(run: Run) -> None:
+    assert _setting("key-1")
+    for key in ("key-2", "key-3"):
+        assert _setting(key)
+
+
 def _setting(key: str) -> str:
     return Setting.objects.get(key=key).value
 

@@ -23,6 +23,10 @@ class Author(models.Model):
     def publisher_name(self) -> str:
         return self.publisher.name  # N+1: property
 
+    @property
+    def book_total(self) -> int:
+        return self.books.count()  # N+1: total
+
 
 class Biography(models.Model):
     author = models.OneToOneField(Author, models.CASCADE, related_name="biography")

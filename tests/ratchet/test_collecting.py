@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
 def log_of(queries: int) -> QueryLog:
     log = QueryLog()
     for number in range(queries):
-        log.append((f"SELECT {number}", None, False, "default", "sqlite", 0.0, 0.0, None, None))
+        log.append(
+            (f"SELECT {number}", None, False, "default", "sqlite", 0.0, 0.0, None, None, None)
+        )
     return log
 
 

@@ -1,0 +1,121 @@
+"""The source of the expression that runs a query: :func:`find_call`.
+
+A line may run several queries, and what to write in the place of one of them must name what it
+replaces and the variable that the line has its row in. An instruction knows its columns (PEP 657),
+so the expression is found exactly, and nothing is guessed from its text.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from types import CodeType
+
+from django_querybudget.stacks import RawOrigin
+
+__all__ = ["Call", "find_call", "functions_of", "parsed", "without"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """``book.author.reviews.filter(stars=3).count()``, as it stands in the source."""
+
+    text: str
+    """What it is replaced with stands for this: with its ``await``, with ``["total"]`` after an
+    ``aggregate()``."""
+    receiver: ast.expr
+    """What its last method is called on: ``book.author.reviews.filter(stars=3)``."""
+
+    def owner(self, accessor: str) -> ast.expr | None:
+        """Return what the attribute ``accessor`` is read from: ``book.author``."""
+        node = self.receiver
+        while True:
+            if isinstance(node, ast.Attribute):
+                if node.attr == accessor:
+                    return node.value
+                node = node.value
+            elif isinstance(node, ast.Call):
+                node = node.func
+            else:
+                return None
+
+
+def without(node: ast.expr, attributes: list[str]) -> str | None:
+    """Return ``node`` less the attributes that it must end in: ``book`` of ``book.author``."""
+    for name in reversed(attributes):
+        if not isinstance(node, ast.Attribute) or node.attr != name:
+            return None
+        node = node.value
+    return ast.unparse(node)
+
+
+def find_call(origin: RawOrigin | None, method: str) -> Call | None:
+    """Return the call of ``method``, or of its async twin, that ``origin`` stood at."""
+    if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
+        return None  # A template's or a serializer's: no expression of Python names the row.
+    code, instruction = origin[0], origin[1]
+    span = _span(code, instruction)
+    return None if span is None else _call_at(code.co_filename, span, method)
+
+
+@lru_cache(maxsize=256)
+def _call_at(filename: str, span: tuple[int, int, int, int], method: str) -> Call | None:
+    tree = parsed(filename)
+    for outer, node in () if tree is None else _at(tree, span):
+        call = node.value if isinstance(node, ast.Await) else node
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr in (method, f"a{method}")
+        ):
+            whole = outer if method == "aggregate" and _is_item(outer, node) else node
+            return Call(text=ast.unparse(whole), receiver=call.func.value)
+    return None
+
+
+def _is_item(outer: ast.AST, node: ast.AST) -> bool:
+    return (
+        isinstance(outer, ast.Subscript)
+        and outer.value is node
+        and isinstance(outer.slice, ast.Constant)
+    )
+
+
+def _span(code: CodeType, instruction: int) -> tuple[int, int, int, int] | None:
+    """Return line, last line, column and last column of an instruction, in bytes of UTF-8."""
+    found = next(islice(code.co_positions(), instruction // 2, None), None)
+    if found is None or any(each is None for each in found):
+        return None
+    line, last_line, column, last_column = found
+    return line, last_line, column, last_column  # type: ignore[return-value]
+
+
+def _at(tree: ast.Module, span: tuple[int, int, int, int]) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Yield the expressions at ``span``, outermost first, each with the node around it."""
+    for outer in ast.walk(tree):
+        for node in ast.iter_child_nodes(outer):
+            if isinstance(node, ast.expr):
+                own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
+                if own == span:
+                    yield outer, node
+
+
+@lru_cache(maxsize=64)
+def parsed(filename: str) -> ast.Module | None:
+    """Return the syntax tree of a file; None if it is no Python, or is not there."""
+    try:
+        return ast.parse("".join(linecache.getlines(filename)))
+    except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
+        return None
+
+
+@lru_cache(maxsize=64)
+def functions_of(filename: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]:
+    """Return the functions of a file, an inner one after the one that it stands in."""
+    tree = parsed(filename)
+    nodes = () if tree is None else ast.walk(tree)
+    return tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

@@ -1,0 +1,87 @@
+"""The coroutine that waits for a worker thread: :func:`waiting_chain`.
+
+Its frames are on no running stack. They are found from its task, by what it waits with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from contextvars import ContextVar
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from types import FrameType
+from typing import Any
+
+from asgiref.sync import SyncToAsync
+
+__all__ = ["THREAD_HANDLER", "current_task", "waiting_chain"]
+
+current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_task", default=None)
+"""The task that opened the capture: set by it, read on the worker threads it queries from."""
+
+# How many tasks of a loop are searched for the one that waits; past it the opening task stands in.
+MOST_TASKS_SEARCHED = 256
+
+THREAD_HANDLER = SyncToAsync.thread_handler.__code__
+_AWAIT_THREAD = SyncToAsync.__call__.__code__
+
+
+def waiting_chain(thread_handler: FrameType) -> list[FrameType]:
+    """Return the frames of the task that waits for this worker thread, outermost first."""
+    names = thread_handler.f_locals
+    waits_with = names.get("task_context")
+    own = current_task.get()
+    opening = _chain(own) if own is not None else []
+    if waits_with is None or _waits(opening, waits_with):
+        return opening
+    tasks = asyncio.all_tasks(names["loop"])
+    if len(tasks) <= MOST_TASKS_SEARCHED:
+        for task in tasks:
+            chain = _chain(task)
+            if _waits(chain, waits_with):
+                return chain
+    # A task that has not come to wait yet stands on the stack of its loop's thread; and it may
+    # have come to wait by the time that has been looked at.
+    return _running_chain(waits_with) or (_chain(own) if own is not None else [])
+
+
+def _running_chain(task_context: object) -> list[FrameType]:
+    """Return the frames of the coroutine that runs, and is about to wait with ``task_context``."""
+    for top in sys._current_frames().values():
+        frame: FrameType | None = top
+        chain: list[FrameType] = []
+        while frame is not None:
+            if frame.f_code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+                chain.append(frame)
+            frame = frame.f_back
+        chain.reverse()
+        if _waits(chain, task_context):
+            return chain
+    return []
+
+
+def _chain(task: asyncio.Task[Any]) -> list[FrameType]:
+    """Return the frames that ``task`` is suspended in, outermost first."""
+    frames = []
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)
+        if frame is not None:
+            frames.append(frame)
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+        elif type(awaited).__name__.startswith("async_generator_"):
+            # `async for` and anext() await an object that keeps its generator to itself.
+            awaited = next(
+                (found for found in gc.get_referents(awaited) if hasattr(found, "ag_frame")), None
+            )
+        else:
+            break
+    return frames
+
+
+def _waits(chain: list[FrameType], task_context: object) -> bool:
+    return any(
+        frame.f_code is _AWAIT_THREAD and frame.f_locals.get("task_context") is task_context
+        for frame in reversed(chain)
+    )
