@@ -25,6 +25,8 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import lookups
 from django.db.models.expressions import Col
 from django.db.models.fields import related_lookups
+from django.db.models.fields.related import ForeignObject
+from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
@@ -121,13 +123,17 @@ class _Walk:
             elif name == "where":
                 parts += (name, self._where(value))
             elif name == "model":
-                parts.append(value)
+                # Some projects switch a model's table, or its ordering, while they run.
+                parts += (value, value._meta.db_table, self._ordering(value._meta.ordering))
                 self.named.append(value)
             elif value or kind not in (dict, tuple, set, list):
                 parts += (name, self._frozen(value))
             else:
                 parts.append(name)  # empty
         return tuple(parts)
+
+    def _ordering(self, ordering: Any) -> Any:
+        return tuple(each if type(each) is str else self._id(each) for each in ordering)
 
     def _frozen(self, value: Any) -> Any:  # noqa: PLR0911  # one type after another
         kind = type(value)
@@ -141,7 +147,7 @@ class _Walk:
             return frozenset(map(self._frozen, value))
         if kind is BaseTable:
             return value.table_name, value.table_alias
-        if kind is Join and value.filtered_relation is None:
+        if kind is Join and value.filtered_relation is None and _is_pure(value.join_field):
             return (
                 value.table_name, value.parent_alias, value.table_alias, value.join_type,
                 value.join_cols, value.nullable, self._id(value.join_field),
@@ -201,6 +207,19 @@ class _Walk:
             raise _Unknown
         self.values += values
         return len(values)
+
+
+def _is_pure(join: Any) -> bool:
+    """Whether nothing but columns is compared in a join.
+
+    A relation's own restriction may be another each time: the language that is active, say.
+    """
+    if isinstance(join, ForeignObjectRel):
+        kind, join = type(join), join.field
+        return kind.get_extra_restriction is ForeignObjectRel.get_extra_restriction and (
+            _is_pure(join)
+        )
+    return bool(type(join).get_extra_restriction is ForeignObject.get_extra_restriction)
 
 
 @lru_cache(maxsize=1024)

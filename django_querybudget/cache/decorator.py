@@ -103,7 +103,28 @@ class CachedFunction:
                 ) from error
             instances += [one for one in each if isinstance(one, Model)]
         own = self.options().key or ""
-        return entry_key("function", self._name, self._code, own, ";".join(parts)), instances
+        around = self._around()
+        return entry_key(
+            "function", self._name, self._code, own, ";".join(parts), *around
+        ), instances
+
+    def _around(self) -> list[str]:
+        """Return the variables of the functions around it: they are as good as arguments."""
+        cells = getattr(self.function, "__closure__", None)
+        if not cells:
+            return []
+        parts: list[str] = []
+        for name, cell in zip(self.function.__code__.co_freevars, cells, strict=True):
+            try:
+                parts.append(f"{name}={_spelled_around(cell.cell_contents)}")
+            except Unkeyable as error:
+                raise TypeError(
+                    f"{name!r}, which {self._name}() takes from the function around it, cannot be "
+                    f"part of a cache key ({error}): make it a plain value, or an argument."
+                ) from error
+            except ValueError:  # it has no value yet
+                parts.append(name)
+        return parts
 
     def _built(self, args: Any, kwargs: Any) -> QuerySet[Any]:
         queryset = self.function(*args, **kwargs)
@@ -138,7 +159,13 @@ class CachedFunction:
         def prepare(payload: Any) -> Any:
             if payload["look"] != look:
                 raise Changed(self._name)
-            return form.prepare(payload["rows"])
+            return look, form.prepare(payload["rows"])
+
+        def thaw(prepared: Any) -> Any:
+            # It may have been prepared for another function of this name.
+            if prepared[0] != look:
+                raise Changed(self._name)
+            return form.thaw(prepared[1])
 
         depends = frozenset(tag for each in instances for tag in row_dependencies(each))
         return Question(
@@ -147,7 +174,7 @@ class CachedFunction:
             expected=depends,
             required=depends,
             aliases=(),
-            form=Form(form.kind, freeze, prepare, form.thaw),
+            form=Form(form.kind, freeze, prepare, thaw),
             found=bool,
             timeout=options.timeout,
             cache=options.cache,
@@ -193,6 +220,14 @@ def _spelled_argument(value: Any) -> str:
     if isinstance(value, type):
         return f"class {value.__module__}.{value.__qualname__}"
     return spelled(value)
+
+
+def _spelled_around(value: Any) -> str:
+    if inspect.isroutine(value) or inspect.ismodule(value) or isinstance(value, CachedFunction):
+        return (
+            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
+        )
+    return _spelled_argument(value)
 
 
 def _spelled_code(code: Any) -> str:

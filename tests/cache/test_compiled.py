@@ -14,7 +14,9 @@ from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
 from django.db import connection, connections, models
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Lower
+from django.db.models.lookups import Exact
 from django.db.models.sql import Query
+from django.db.models.sql.where import WhereNode
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ from django_querybudget.cache import compiled as module
 from django_querybudget.cache.compiled import compiled
 from django_querybudget.cache.keys import spelled
 from jobs.models import Application, Job
-from tests.cache.relations.models import Book
+from tests.cache.relations.models import Book, Tag
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -143,6 +145,39 @@ def test_a_condition_on_a_generic_relation_has_a_parameter_of_its_own(db: None) 
     for _ in range(2):
         sql, params = compiled(Book.objects.filter(notes__text="a").query, connection)
         assert (sql, params) == true(Book.objects.filter(notes__text="a"))
+
+
+@pytest.mark.parametrize("changed", [{"db_table": "elsewhere"}, {"ordering": ["word"]}])
+def test_a_model_whose_table_or_ordering_is_switched_is_compiled_anew(
+    changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = compiled(Tag.objects.all().query, connection)
+    for name, value in changed.items():
+        monkeypatch.setattr(Tag._meta, name, value)
+    after = compiled(Tag.objects.all().query, connection)
+    assert after == true(Tag.objects.all())
+    assert after != before
+
+
+class Translated(models.ForeignKey):  # type: ignore[type-arg]
+    """Joins the rows of one language alone."""
+
+    language = ""
+
+    def get_extra_restriction(self, alias: Any, related_alias: Any) -> WhereNode:
+        name = CustomUser._meta.get_field("username")
+        return WhereNode([Exact(name.get_col(alias), self.language)])
+
+
+def test_a_relation_of_the_hosts_own_may_restrict_its_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Job._meta.get_field("client"), "__class__", Translated)
+    keys = set()
+    for language in ("en", "fr"):
+        monkeypatch.setattr(Translated, "language", language)
+        # The boolean stands in the SQL itself: there are as many parameters as values.
+        queryset = Job.objects.filter(title="a", client__is_active=True)
+        keys.add(spelled(compiled(queryset.query, connection)))
+    assert len(keys) == 2
 
 
 class Own(models.CharField):  # type: ignore[type-arg]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -152,3 +153,40 @@ def test_a_method(user: CustomUser) -> None:
     with pytest.raises(TypeError, match="argument 'cls'"):
         Board().jobs("t")
     assert len(Board.jobs(Board, "t")) == 1
+
+
+def industries_named(name: Any) -> Any:
+    @cached_queryset(timeout=60)
+    def industries() -> Any:
+        return Industry.objects.filter(name=name)
+
+    return industries
+
+
+def test_functions_made_by_one_function_have_answers_of_their_own(user: CustomUser) -> None:
+    Industry.objects.create(name="j")
+    made = [industries_named("i"), industries_named("j")]
+    for _ in range(3):
+        assert [[each.name for each in function()] for function in made] == [["i"], ["j"]]
+
+
+def test_what_a_function_takes_from_around_it_must_have_a_spelling(user: CustomUser) -> None:
+    with pytest.raises(TypeError, match="takes from the function around it"):
+        industries_named(object())()
+
+
+def test_functions_of_one_name_whose_models_differ_never_mix(user: CustomUser) -> None:
+    """The key is the same, and so are the bytes that this process has decoded already."""
+
+    def rows() -> Any:
+        return MODEL.objects.order_by("pk")  # type: ignore[name-defined]  # noqa: F821
+
+    models = [Industry, CustomUser]
+    functions = [
+        cached_queryset(timeout=60)(FunctionType(rows.__code__, {"MODEL": model}, "rows"))
+        for model in models
+    ]
+    list(functions[1]())
+    for _ in range(3):  # built, filled, decoded
+        list(functions[0]())
+    assert {type(row) for row in functions[1]()} == {CustomUser}

@@ -207,6 +207,44 @@ def test_a_server_that_always_answers_is_waited_for(
 
 
 @pytest.fixture
+def pooled(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Returns the store of a cache with a pool of its own, made with the given options."""
+    from django_redis.pool import ConnectionFactory
+
+    def make(**options: Any) -> Store:
+        monkeypatch.setattr(ConnectionFactory, "_pools", {})
+        monkeypatch.setattr(store, "_stores", {})
+        own = {**settings.CACHES["redis"], "KEY_PREFIX": "pré", "OPTIONS": options}
+        settings.CACHES = {**settings.CACHES, "pooled": own}
+        caches["pooled"].clear()
+        return store_for("pooled")
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["ConnectionPool", "BlockingConnectionPool"])
+def test_one_connection_is_enough_to_send_a_script_that_the_server_lost(
+    pooled: Any, kind: str
+) -> None:
+    # Or threads that all have one connection wait for each other's.
+    tested = pooled(
+        CONNECTION_POOL_CLASS=f"redis.connection.{kind}",
+        CONNECTION_POOL_KWARGS={"max_connections": 1}
+        | ({"timeout": 1} if kind == "BlockingConnectionPool" else {}),
+    )
+    cache: Any = caches["pooled"]
+    cache.client.get_client().script_flush()
+    assert tested.mark([TABLE], "a", 60)
+
+
+def test_keys_are_encoded_as_the_client_encodes_them(pooled: Any) -> None:
+    tested = pooled(CONNECTION_POOL_KWARGS={"encoding": "latin-1"})
+    before = tested.ensure([TABLE])[TABLE]
+    tested.renew([TABLE])
+    assert value(tested) != before
+
+
+@pytest.fixture
 def own_redis(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Redis that the test may stop and start."""
     server = Redis(Run(owner=os.getpid(), folder=tmp_path))
