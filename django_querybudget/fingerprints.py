@@ -11,7 +11,7 @@ import re
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["StatementKind", "fingerprint", "identifiers", "statement_kind"]
+__all__ = ["StatementKind", "fingerprint", "first_words", "identifiers", "statement_kind"]
 
 
 class StatementKind(Enum):
@@ -102,11 +102,14 @@ def statement_kind(sql: str) -> StatementKind:
     return _remembered_kind(sql) if len(sql) <= LONGEST_REMEMBERED else _kind(sql)
 
 
-def _kind(sql: str) -> StatementKind:
+def first_words(sql: str) -> tuple[str, str]:
+    """Return the first two words after any comments, in capitals; what is not there is empty."""
     words = _FIRST_WORDS.match(sql)
-    if words is None:
-        return StatementKind.OTHER
-    first, second = words[1].upper(), (words[2] or "").upper()
+    return (words[1].upper(), (words[2] or "").upper()) if words else ("", "")
+
+
+def _kind(sql: str) -> StatementKind:
+    first, second = first_words(sql)
     if first == "WITH":
         writes = _WRITING_WORD.search(re.sub(r"\s+", " ", _NOT_CODE.sub(" ", sql)))
         return StatementKind.WRITE if writes else StatementKind.READ

@@ -223,10 +223,12 @@ def _spelled_argument(value: Any) -> str:
 
 
 def _spelled_around(value: Any) -> str:
-    if inspect.isroutine(value) or inspect.ismodule(value) or isinstance(value, CachedFunction):
-        return (
-            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value.__name__)}"
-        )
+    if inspect.ismodule(value):
+        return f"module {value.__name__}"
+    named: Any = value.function if isinstance(value, CachedFunction) else value
+    if inspect.isfunction(named) and not named.__closure__:
+        code = _spelled_code(named.__code__)
+        return f"function {named.__module__}.{named.__qualname__} {code}"
     return _spelled_argument(value)
 
 

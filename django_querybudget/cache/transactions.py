@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import StatementKind, statement_kind
+from django_querybudget.fingerprints import StatementKind, first_words, statement_kind
 
 from .store import store_for
 from .tokens import new_writer, token_time
@@ -64,7 +64,9 @@ def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:
         info = getattr(driver, "info", None)
         status = info.transaction_status if info is not None else 0
         return int(status) not in (0, 4)  # idle; unknown, of a connection that is lost
-    return state_of(connection).began
+    # MySQL's drivers tell at least of a raw SET autocommit = 0.
+    is_automatic = getattr(driver, "get_autocommit", None)
+    return state_of(connection).began or (is_automatic is not None and not is_automatic())
 
 
 TELLING = frozenset({"sqlite", "postgresql"})
@@ -190,11 +192,11 @@ class State:
         """A statement outside of ``atomic()`` is done, on a driver that tells of no transaction."""
         if not isinstance(sql, str) or statement_kind(sql) is not StatementKind.TRANSACTION:
             return
-        words = [word.upper() for word in sql.split(None, 2)]
+        first, second = first_words(sql)
         self.began = (
-            words[0] in ("BEGIN", "START")
-            or (self.began and words[0] in ("SAVEPOINT", "RELEASE", "SET"))
-            or (words[0] == "ROLLBACK" and words[1:2] == ["TO"])
+            first in ("BEGIN", "START")
+            or (self.began and first in ("SAVEPOINT", "RELEASE", "SET"))
+            or (first == "ROLLBACK" and second == "TO")
         )
 
     def settle(self, connection: BaseDatabaseWrapper, mode: Mode) -> None:

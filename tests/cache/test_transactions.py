@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -128,6 +128,26 @@ class TestForReal:
         assert mode_of(connection) is Mode.AUTOCOMMIT
         assert names() == ["raw"]
         assert queries_of_names() == 0
+
+
+BEGINNINGS = ["BEGIN;", "/* by */ BEGIN", "-- by\nSTART TRANSACTION", "SET autocommit = 0"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_however_a_raw_transaction_begins_where_the_driver_does_not_tell(beginning: str) -> None:
+    caches["default"].clear()
+    used = connections["mariadb"]
+    Industry.objects.using("mariadb").create(name="before")
+    with used.cursor() as cursor:
+        cursor.execute(beginning)
+        assert mode_of(used) is Mode.MANUAL
+        Industry.objects.using("mariadb").update(name="undone")
+        list(cached_queryset(Industry.objects.using("mariadb")))
+        cursor.execute("ROLLBACK")
+    names = [each.name for each in cached_queryset(Industry.objects.using("mariadb"))]
+    used.close()
+    assert names == ["before"]
 
 
 def test_a_replica_may_be_behind() -> None:
