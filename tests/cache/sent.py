@@ -44,7 +44,7 @@ def main() -> None:
     json.dump({"sent": sent, "fast": fast}, sys.stdout)
 
 
-def configure(with_the_library: bool, alias: str, name: str) -> None:  # noqa: FBT001
+def configure(with_the_library: bool, alias: str, name: str) -> None:
     import django
     from django.conf import settings
 
@@ -99,7 +99,7 @@ def read_through_the_cache(alias: str) -> None:
 def _plain(statement: str) -> str:
     """Leave out what differs between two runs: names of savepoints and files, and times."""
     statement = re.sub(r"s\d+_x\d+", "savepoint", statement)
-    statement = re.sub(r"'/tmp/[^']*'", "'file'", statement)  # noqa: S108
+    statement = re.sub(r"'/tmp/[^']*'", "'file'", statement)
     return re.sub(r"'\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[^']*'", "'time'", statement)
 
 
