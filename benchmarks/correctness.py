@@ -12,7 +12,6 @@ orders, ended stale; a dash is none.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -236,9 +235,6 @@ def _orders(library: str, setup: dict[str, Any], race: Any) -> tuple[int, int]:
     stale = 0
 
     _reset()
-    # What this process itself has dropped (migrations, rows) is renewed now, and not in between.
-    gc.collect()
-    programs.read_the_database(ALIAS, "key")
 
     def reset() -> None:
         if library == "querybudget":

@@ -7,6 +7,7 @@ long enough; there one waits in earnest, and its own list of locks tells.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from django.db import OperationalError, connections
@@ -31,7 +32,8 @@ def waiting(alias: str) -> int:
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return 0
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    with closing(connection.create_cursor()) as cursor:  # past the library
         cursor.execute(
             "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
             "WHERE NOT granted AND datname = current_database()"
