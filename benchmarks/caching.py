@@ -36,12 +36,19 @@ LIBRARIES = {
 CASES = (
     "hit 1 row",
     "hit 100 rows",
+    "hit 100 rows, own __init__",
     "miss 1 row",
     "save()",
     "atomic, 10 save()",
     "bulk_create(100)",
 )
-BLOCK = {"hit 1 row": 50, "hit 100 rows": 20, "miss 1 row": 20, "save()": 20}
+BLOCK = {
+    "hit 1 row": 50,
+    "hit 100 rows": 20,
+    "hit 100 rows, own __init__": 20,
+    "miss 1 row": 20,
+    "save()": 20,
+}
 
 
 def configure(library: str) -> None:
@@ -87,12 +94,16 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
     from django.db import transaction
 
     from accounts.models import CustomUser
-    from jobs.models import Industry, Job
+    from jobs.models import Application, Industry, Job
 
     def one() -> Any:
         return Job.objects.filter(pk=1)
 
     def hundred() -> Any:
+        return Application.objects.order_by("pk")[:100]
+
+    def hundred_of_own() -> Any:
+        # The model has a constructor of its own, which has to be called for each row.
         return Job.objects.order_by("pk")[:100]
 
     if library.startswith("querybudget"):
@@ -107,9 +118,8 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
         def cached(queryset: Any) -> Any:
             return queryset
 
-    read_one, read_hundred = (lambda: cached(one())), (lambda: cached(hundred()))
-    if library.endswith("decorated"):
-        read_one, read_hundred = cached(one), cached(hundred)
+    def reading(build: Callable[[], Any]) -> Callable[[], Any]:
+        return cached(build) if library.endswith("decorated") else lambda: cached(build())
 
     def hit(read: Callable[[], Any]) -> Callable[[int], None]:
         def run(times: int) -> None:
@@ -146,7 +156,10 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
     return dict(
         zip(
             CASES,
-            (hit(read_one), hit(read_hundred), miss, save, saves, bulk_create),
+            (
+                *(hit(reading(build)) for build in (one, hundred, hundred_of_own)),
+                *(miss, save, saves, bulk_create),
+            ),
             strict=True,
         )
     )
@@ -186,7 +199,7 @@ def fill() -> None:
     from django.db import connection
 
     from accounts.models import CustomUser
-    from jobs.models import Industry, Job
+    from jobs.models import Application, Industry, Job
 
     call_command("migrate", verbosity=0, interactive=False)
     Job.objects.all().delete()
@@ -197,6 +210,9 @@ def fill() -> None:
             Job(pk=pk, client=user, industry=industry, title=f"Job {pk}", budget=pk)
             for pk in range(1, 1001)
         ]
+    )
+    Application.objects.bulk_create(
+        [Application(job_id=pk, applicant=user, offer=pk) for pk in range(1, 101)]
     )
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [Job]):

@@ -105,10 +105,10 @@ class Section:
     def written(self) -> object:
         """What stands in the settings file, whatever its type; None where it is absent."""
         if self.parent is None:
-            # Past LazySettings, where it can be: there, an absent name costs 3 µs every time.
-            settings: Any = django_settings
-            wrapped = settings._wrapped
-            return getattr(settings if wrapped is empty else wrapped, self.name, None)
+            # Past LazySettings, where it can be: there, an absent name costs 3 µs every time,
+            # and its own attributes go through Python as well.
+            wrapped = object.__getattribute__(django_settings, "_wrapped")
+            return getattr(django_settings if wrapped is empty else wrapped, self.name, None)
         return self.parent.values().get(self.name)
 
     def values(self) -> Mapping[str, Any]:
@@ -176,6 +176,12 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
 
 def number_of_repeats(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError
+    return value
+
+
+def number_of_bytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError
     return value
 
@@ -337,6 +343,13 @@ class CacheSettings(Section):
     )
     """Database functions of the project's own that may stand in a cached query."""
 
+    DECODED_BYTES = Setting(
+        default=8 * 1024 * 1024,
+        parse=number_of_bytes,
+        accepts="a whole number of bytes, 0 for none",
+    )
+    """How much of what it read last each process keeps decoded; bytes as they are stored."""
+
     IN_FLIGHT_MARKS = Setting(
         default=True,
         parse=boolean,
@@ -376,7 +389,9 @@ class QueryBudgetSettings(Section):
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written, and the overrides."""
-        values = super().values()
+        values = self.written()
+        if not isinstance(values, Mapping):
+            values = _NO_VALUES
         return {**values, **self.overrides} if self.overrides else values
 
     BUDGETS = Setting[Mapping[str, Any]](

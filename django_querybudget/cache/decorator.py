@@ -23,7 +23,7 @@ from .invalidation import row_dependencies
 from .keys import Unkeyable, entry_key, spelled
 from .querysets import cached, is_typical, unbuilt
 from .questions import Options, rows_form
-from .reading import Question
+from .reading import Form, Question
 from .store import store_for
 
 __all__ = ["CachedFunction", "decorated"]
@@ -131,12 +131,14 @@ class CachedFunction:
 
         def freeze(rows: Any) -> Any:
             # By now the queryset has been built.
-            return {"look": _look(queryset), "rows": rows_form(queryset)[1](rows)}
+            return {"look": _look(queryset), "rows": rows_form(queryset).freeze(rows)}
 
-        def thaw(payload: Any) -> Any:
+        form = rows_form(template)
+
+        def prepare(payload: Any) -> Any:
             if payload["look"] != look:
                 raise Changed(self._name)
-            return rows_form(template)[2](payload["rows"])
+            return form.prepare(payload["rows"])
 
         depends = frozenset(tag for each in instances for tag in row_dependencies(each))
         return Question(
@@ -145,8 +147,7 @@ class CachedFunction:
             expected=depends,
             required=depends,
             aliases=(),
-            freeze=freeze,
-            thaw=thaw,
+            form=Form(form.kind, freeze, prepare, form.thaw),
             found=bool,
             timeout=options.timeout,
             cache=options.cache,

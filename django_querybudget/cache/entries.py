@@ -2,23 +2,30 @@
 
 Both are JSON. What is not, or is not of this form, is a miss: it is never interpreted in any
 other way.
+
+What a process has decoded it keeps for a while, and takes again for the same bytes. That is no
+second cache: whether an entry is there and still true is what the cache says, each time.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-__all__ = ["Corrupt", "Entry", "pack", "unpack"]
+from django_querybudget.conf import conf
+
+__all__ = ["Corrupt", "Entry", "decoded", "log_corrupt", "pack", "unpack"]
 
 logger = logging.getLogger("django_querybudget")
 
 _MAGIC = b"qb1\n"
 _LOG_EVERY = 60.0
+_NOT_YET: Any = object()
 _logged_at = float("-inf")
 
 
@@ -26,20 +33,26 @@ class Corrupt(ValueError):
     """The bytes are no entry."""
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry whose header has been read; the body is read by :meth:`content`."""
+    """An entry whose header has been read; the body is read by :meth:`prepared`."""
 
-    tokens: Mapping[str, str]
-    aliases: Collection[str]
-    body: bytes
+    __slots__ = ("_prepared", "aliases", "body", "tokens")
 
-    def content(self) -> Any:
-        """Return the body. Raises :class:`Corrupt`."""
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise Corrupt("the body is no JSON") from error
+    def __init__(self, tokens: Mapping[str, str], aliases: Collection[str], body: bytes) -> None:
+        self.tokens = tokens
+        self.aliases = aliases
+        self.body = body
+        self._prepared: Any = _NOT_YET
+
+    def prepared(self, prepare: Callable[[Any], Any]) -> Any:
+        """Return what ``prepare`` makes of the body, made once. Raises :class:`Corrupt`."""
+        if self._prepared is _NOT_YET:
+            try:
+                content = json.loads(self.body)
+            except ValueError as error:
+                raise Corrupt("the body is no JSON") from error
+            self._prepared = prepare(content)
+        return self._prepared
 
 
 def pack(tokens: Mapping[str, str], aliases: Collection[str], content: Any) -> bytes:
@@ -67,6 +80,46 @@ def unpack(stored: bytes) -> Entry:
     ):
         raise Corrupt("the header is of another form")
     return Entry(tokens, aliases, body)
+
+
+class _Decoded:
+    """The entries decoded last, up to so many bytes of them; one for each key."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[bytes, Entry]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def take(self, key: str, stored: bytes) -> Entry | None:
+        with self._lock:
+            held = self._entries.get(key)
+            if held is None or held[0] != stored:
+                return None
+            self._entries.move_to_end(key)
+            return held[1]
+
+    def keep(self, key: str, stored: bytes, entry: Entry, most: int) -> None:
+        with self._lock:
+            if (before := self._entries.pop(key, None)) is not None:
+                self._size -= len(before[0])
+            if len(stored) <= most:
+                self._entries[key] = (stored, entry)
+                self._size += len(stored)
+            while self._size > most:
+                _, (dropped, _) = self._entries.popitem(last=False)
+                self._size -= len(dropped)
+
+
+_decoded = _Decoded()
+
+
+def decoded(key: str, stored: bytes) -> Entry:
+    """Return the entry that ``stored`` is, decoded now or before. Raises :class:`Corrupt`."""
+    entry = _decoded.take(key, stored)
+    if entry is None:
+        entry = unpack(stored)
+        _decoded.keep(key, stored, entry, conf.CACHE.DECODED_BYTES)
+    return entry
 
 
 def log_corrupt(key: str, error: Exception) -> None:

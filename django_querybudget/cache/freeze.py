@@ -1,4 +1,4 @@
-"""A graph of model instances as columns of plain values, and back.
+"""A graph of model instances as columns of plain values; :mod:`.thaw` is the way back.
 
 Instances are grouped by class and by what they carry, so that a group is a table: its columns are
 frozen by :mod:`.values`, its relations are numbers of other instances in the graph. An instance
@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
-from django.db.models.base import ModelState
 from django.db.models.signals import post_init, pre_init
 
 from . import tags
-from .values import Unfreezable, freeze_column, thaw_column
+from .values import Unfreezable, freeze_column
 
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-__all__ = ["Changed", "freeze_graph", "thaw_graph"]
+__all__ = ["Changed", "freeze_graph", "has_own_from_db", "is_plain", "step", "version_of"]
 
 _OWN = frozenset({"_state", "_prefetched_objects_cache"})
 
@@ -44,11 +40,16 @@ def version_of(model: type[Model]) -> str:
     return tags.digest("\n".join(fields))[:12]
 
 
-def _is_plain(model: type[Model]) -> bool:
+def has_own_from_db(model: type[Model]) -> bool:
+    """Whether the host's code makes the instance of a row."""
+    return model.from_db.__func__ is not Model.from_db.__func__  # type: ignore[attr-defined]
+
+
+def is_plain(model: type[Model]) -> bool:
     """Whether an instance is nothing but its attributes: no code of the host's makes it."""
     return (
         model.__init__ is Model.__init__
-        and model.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
+        and not has_own_from_db(model)
         and model.__new__ is object.__new__
         and not pre_init.has_listeners(model)
         and not post_init.has_listeners(model)
@@ -128,16 +129,16 @@ class _Graph:
             if value is not None:
                 if not isinstance(value, Model):
                     raise Unfreezable(f"{type(value).__qualname__} as relation {name!r}")
-                self._waiting.append((value, _step(path, name)))
+                self._waiting.append((value, step(path, name)))
         for name in lists:
-            self._waiting += [(each, _step(path, name)) for each in values[name]]
+            self._waiting += [(each, step(path, name)) for each in values[name]]
         for name, queryset in prefetched.items():
             if not hasattr(getattr(instance, name, None), "get_queryset"):
                 raise Unfreezable(f"prefetched {name!r} without a manager")
             rows = queryset._result_cache
             if rows is None or not all(isinstance(each, Model) for each in rows):
                 raise Unfreezable(f"prefetched {name!r} without instances")
-            self._waiting += [(each, _step(path, name)) for each in rows]
+            self._waiting += [(each, step(path, name)) for each in rows]
 
     def frozen(self, roots: Iterable[Model]) -> dict[str, Any]:
         bases: dict[int, int] = {}
@@ -163,7 +164,7 @@ class _Graph:
         members = group.members
         names = group.names
         fields: tuple[str, ...] = ()
-        if not _is_plain(group.model):
+        if not is_plain(group.model):
             fields, names = _split(group)
         return {
             "model": group.model._meta.label_lower,
@@ -195,7 +196,8 @@ class _Graph:
         }  # fmt: skip
 
 
-def _step(path: str, name: str) -> str:
+def step(path: str, name: str) -> str:
+    """Return the path to what hangs on an instance at ``path`` by ``name``."""
     return f"{path}__{name}" if path else name
 
 
@@ -231,84 +233,8 @@ def freeze_graph(roots: list[Model], known: KnownRelated) -> dict[str, Any]:
     """Return the instances and all that hangs on them, for JSON.
 
     ``known`` are the instances that the queryset's owner brought along: they are left out, and
-    put in again by :func:`thaw_graph`. Raises :class:`Unfreezable`.
+    put in again by the queryset that is read. Raises :class:`Unfreezable`.
     """
     graph = _Graph(known)
     graph.add(roots)
     return graph.frozen(roots)
-
-
-def thaw_graph(
-    payload: Mapping[str, Any], querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
-) -> list[Model]:
-    """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
-
-    Raises :class:`Changed` if a model is not what it was.
-    """
-    instances: list[Model] = []
-    groups: list[tuple[Mapping[str, Any], list[Model]]] = []
-    for group in payload["groups"]:
-        members = _thaw_group(group, fetch_mode)
-        groups.append((group, members))
-        instances += members
-    for group, members in groups:
-        for name, numbers in group["related"].items():
-            for member, number in zip(members, numbers, strict=True):
-                related = None if number is None else instances[number]
-                member._state.fields_cache[name] = related
-        for name, rows in group["lists"].items():
-            for member, numbers in zip(members, rows, strict=True):
-                member.__dict__[name] = [instances[number] for number in numbers]
-        for name, rows in group["prefetched"].items():
-            queryset = querysets.get(_step(group["path"], name))
-            for member, numbers in zip(members, rows, strict=True):
-                _prefetch(member, name, queryset, [instances[number] for number in numbers])
-    return [instances[number] for number in payload["roots"]]
-
-
-def _thaw_group(group: Mapping[str, Any], fetch_mode: Any) -> list[Model]:
-    try:
-        model: Any = apps.get_model(group["model"])
-    except (LookupError, ValueError) as error:
-        raise Changed(group["model"]) from error
-    fields = group["fields"]
-    if version_of(model) != group["version"] or _is_plain(model) is bool(fields):
-        raise Changed(group["model"])
-    rows = zip(*map(thaw_column, group["columns"]), strict=True)
-    database = group["db"]
-    members: list[Model] = []
-    if fields:
-        number = len(fields)
-        for row in rows:
-            member = model.from_db(database, fields, row[:number])
-            member.__dict__.update(zip(group["names"], row[number:], strict=True))
-            members.append(member)
-    else:
-        new, names = model.__new__, group["names"]
-        for row in rows:
-            member = new(model)
-            state = ModelState()
-            state.adding = False
-            state.db = database
-            member.__dict__["_state"] = state
-            member.__dict__.update(zip(names, row, strict=True))
-            members.append(member)
-    if fetch_mode is not None:
-        for member in members:
-            setattr(member._state, "fetch_mode", fetch_mode)  # noqa: B010  # Django 6.1
-    if len(members) != group["size"]:
-        raise Changed(group["model"])
-    return members
-
-
-def _prefetch(member: Model, name: str, queryset: Any, rows: list[Model]) -> None:
-    """Put ``rows`` where prefetch_related() puts them: in the related manager's queryset."""
-    manager = getattr(member, name)
-    found = (
-        manager.get_queryset()
-        if queryset is None
-        else manager._apply_rel_filters(queryset._chain())
-    )
-    found._result_cache = rows
-    found._prefetch_done = True
-    member.__dict__.setdefault("_prefetched_objects_cache", {})[name] = found

@@ -11,14 +11,13 @@ from django.db import connections, models, router
 
 from django_querybudget import hook
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from . import scopes, tags
 from .fills import current_fill
-from .statements import effect, sql_text
+from .statements import effect, form_of, sql_text
 from .store import is_busy, store_for
 from .tables import Table, tables
-from .transactions import Mode, mode_of, settle_dropped, state_of
+from .transactions import TELLING, Mode, mode_of, settle_dropped, state_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,16 +33,18 @@ class Writes:
         if is_busy():
             return
         state = state_of(connection)
+        text = sql_text(sql, connection)
+        form = form_of(text)
+        fill = current_fill()
+        if form is None and fill is None and state.has_met(connection):
+            return  # most statements of most requests
         mode = mode_of(connection)
         state.settle(connection, mode)
-        text = sql_text(sql, connection)
-        database = tags.database_name(connection.alias)
-        write = effect(text, params, many, database)
-        fill = current_fill()
-        if write is None:
+        if form is None:
             if fill is not None and text is not None:
                 fill.reading(text, connection)
             return
+        write = effect(form, params, many, tags.database_name(connection.alias))
         if fill is not None:
             fill.spoil("the read wrote")
         found = write.tags
@@ -64,18 +65,10 @@ class Writes:
             return
         state = state_of(connection)
         state.written()
-        if (
-            isinstance(sql, str)
-            and not connection.in_atomic_block
-            and statement_kind(sql) is StatementKind.TRANSACTION
-        ):
-            words = sql.split(None, 2)
-            state.began = words[0].upper() in ("BEGIN", "START") or (
-                state.began and words[0].upper() in ("SAVEPOINT", "RELEASE", "SET")
-            )
-            if words[0].upper() == "ROLLBACK" and len(words) > 1 and words[1].upper() == "TO":
-                state.began = True
-        state.settle(connection, mode_of(connection))
+        if connection.vendor not in TELLING and not connection.in_atomic_block:
+            state.note(sql)
+        if state.is_watched:
+            state.settle(connection, mode_of(connection))
 
 
 _writes = Writes()

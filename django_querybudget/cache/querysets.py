@@ -25,7 +25,7 @@ from .questions import (
     rows_question,
     spelled_aggregates,
 )
-from .reading import Question, bypass, read_through
+from .reading import Form, Question, bypass, read_through
 from .values import freeze_value, thaw_value
 
 if TYPE_CHECKING:
@@ -244,6 +244,10 @@ def is_typical(queryset: Any) -> bool:
     )
 
 
+def _as_it_is(payload: Any) -> Any:
+    return payload
+
+
 def _scalar(
     queryset: Any, kind: str, compute: Callable[[], Any], found: Callable[[Any], bool]
 ) -> Any:
@@ -252,7 +256,8 @@ def _scalar(
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
     try:
-        question = question_of(queryset, kind, freeze_value, thaw_value, found)
+        form = Form(kind, freeze_value, _as_it_is, thaw_value)
+        question = question_of(queryset, form, found)
     except CannotCache as reason:
         return bypass(str(reason), compute)
     return read_through(question, compute)

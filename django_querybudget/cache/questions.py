@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,14 @@ from django.db.models.query import (
 from django.db.models.utils import create_namedtuple_class
 
 from . import tags
-from .freeze import freeze_graph, thaw_graph
+from .compiled import compiled
+from .freeze import freeze_graph
 from .functions import tell_time
 from .keys import Unkeyable, entry_key, spelled
-from .reading import Question
+from .reading import Form, Question
 from .reads import Pins, pins_of, refused, tags_read
-from .values import freeze_column, thaw_column
+from .thaw import prepared_graph, thaw_graph
+from .values import Column, freeze_column
 
 if TYPE_CHECKING:
     from django.db.models.sql import Query
@@ -55,12 +57,11 @@ class CannotCache(Exception):
 
 
 def _compiled(query: Query, using: str) -> tuple[str, tuple[Any, ...]]:
-    """Return the query's SQL and parameters. Raises :class:`CannotCache`."""
+    """Return the query's SQL and its values. Raises :class:`CannotCache`."""
     try:
-        sql, params = query.get_compiler(using=using).as_sql()
+        return compiled(query, connections[using])
     except (EmptyResultSet, FullResultSet):
         raise CannotCache("no query") from None
-    return sql, tuple(params)
 
 
 def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None:
@@ -75,13 +76,11 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("random order")
 
 
-def question_of(
-    queryset: Any,
-    kind: str,
-    freeze: Callable[[Any], Any],
-    thaw: Callable[[Any], Any],
-    found: Callable[[Any], bool],
-) -> Question:
+def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Question:
+    """Return what the queryset asks. ``found`` says whether an answer holds a row.
+
+    Raises :class:`CannotCache`.
+    """
     options: Options = queryset._querybudget_options
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
@@ -97,16 +96,17 @@ def question_of(
         raise CannotCache(f"parameter of type {error}") from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
-    shape = f"{kind} {alias} {queryset.model._meta.label_lower} {sql}"
+    shape = f"{form.kind} {alias} {queryset.model._meta.label_lower} {sql}"
     return Question(
+        # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
             tags.database_name(alias), shape, spelled_params, options.key or "",
+            *sorted(options.tags),
         ),
         shape=shape,
         expected=reads.all,
         aliases=(alias,),
-        freeze=freeze,
-        thaw=thaw,
+        form=form,
         found=found,
         timeout=options.timeout,
         cache=options.cache,
@@ -116,12 +116,12 @@ def question_of(
 
 
 def rows_question(queryset: Any) -> Question:
-    kind, freeze, thaw = rows_form(queryset)
-    return question_of(queryset, kind, freeze, thaw, bool)
+    """Return what the queryset asks when it is iterated. Raises :class:`CannotCache`."""
+    return question_of(queryset, rows_form(queryset), bool)
 
 
-def rows_form(queryset: Any) -> tuple[str, Callable[[Any], Any], Callable[[Any], Any]]:
-    """Return how the queryset's rows are told apart from others, frozen and thawed."""
+def rows_form(queryset: Any) -> Form:
+    """Return the form of the queryset's rows. Raises :class:`CannotCache`."""
     iterable = queryset._iterable_class
     if iterable is ModelIterable:
         fetch_mode = getattr(queryset, "_fetch_mode", None)
@@ -135,22 +135,25 @@ def rows_form(queryset: Any) -> tuple[str, Callable[[Any], Any], Callable[[Any],
             else fetch_mode
         )
 
-        def thaw(payload: Any) -> list[Model]:
-            instances = thaw_graph(payload, querysets, mode)
+        def thaw(graph: Any) -> list[Model]:
+            instances = thaw_graph(graph, querysets, mode)
             _relate(queryset, instances)
             return instances
 
-        return f"models {prefetches}", lambda rows: freeze_graph(rows, known), thaw
+        return Form(
+            f"models {prefetches}", lambda rows: freeze_graph(rows, known), prepared_graph, thaw
+        )
     if queryset._prefetch_related_lookups:
         raise CannotCache("prefetch of values")
     if iterable is FlatValuesListIterable:
-        return "flat", freeze_column, thaw_column
+        return Form("flat", freeze_column, Column, lambda column: list(column.values()))
     if iterable in (ValuesListIterable, NamedValuesListIterable, ValuesIterable):
         names = _row_names(queryset) if iterable is not ValuesListIterable else ()
-        return (
+        return Form(
             f"{iterable.__name__} {names}",
             lambda rows: _freeze_rows(rows, iterable),
-            lambda payload: _thaw_rows(payload, iterable),
+            _prepared_rows,
+            lambda prepared: _thaw_rows(prepared[0], prepared[1], iterable),
         )
     raise CannotCache(f"iterable {iterable.__qualname__}")
 
@@ -175,17 +178,19 @@ def _freeze_rows(rows: Any, iterable: type) -> Any:
     return {"names": names, "size": len(rows), "columns": columns}
 
 
-def _thaw_rows(payload: Mapping[str, Any], iterable: type) -> list[Any]:
-    if not payload["size"]:
-        return []
-    names = payload["names"]
-    rows = list(zip(*map(thaw_column, payload["columns"]), strict=True))
-    if len(rows) != payload["size"]:
+def _prepared_rows(payload: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Column]]:
+    columns = [Column(frozen) for frozen in payload["columns"]]
+    if any(len(column.values()) != payload["size"] for column in columns):
         raise ValueError("rows are missing")
+    return payload["names"], columns
+
+
+def _thaw_rows(names: Sequence[str], columns: Sequence[Column], iterable: type) -> list[Any]:
+    rows = list(zip(*(column.values() for column in columns), strict=True))
     if iterable is ValuesIterable:
         return [dict(zip(names, row, strict=True)) for row in rows]
     if iterable is NamedValuesListIterable:
-        make = create_namedtuple_class(*names)._make
+        make = create_namedtuple_class(*names)._make if rows else tuple
         return [make(row) for row in rows]
     return rows
 

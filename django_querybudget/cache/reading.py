@@ -16,7 +16,7 @@ from django.db import connections
 from django_querybudget.conf import conf
 
 from . import stats, tags
-from .entries import Entry, log_corrupt, pack, unpack
+from .entries import Entry, decoded, log_corrupt, pack
 from .fills import Fill, current_fill, filling, refusal
 from .freeze import Changed
 from .reads import Pins
@@ -26,9 +26,23 @@ from .values import Unfreezable
 __all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an answer is told apart from others, and made to plain values and back.
+
+    ``prepare`` reads plain values, and depends on nothing else: what it returns may be given to
+    ``thaw`` any number of times.
+    """
+
+    kind: str
+    freeze: Callable[[Any], Any]
+    prepare: Callable[[Any], Any]
+    thaw: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One read: where its answer is kept, and how it becomes plain values and back."""
+    """One read: where its answer is kept, and in what form."""
 
     key: str
     """The entry's key."""
@@ -42,8 +56,7 @@ class Question:
     aliases: Collection[str]
     """The aliases it is known to read from."""
 
-    freeze: Callable[[Any], Any]
-    thaw: Callable[[Any], Any]
+    form: Form
     found: Callable[[Any], bool]
     """Whether an answer holds a row."""
 
@@ -107,7 +120,7 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
     if stored is None:
         return _MISS, values
     try:
-        entry = unpack(stored)
+        entry = decoded(question.key, stored)
         if (found := _valid(question, entry, values)) is _MISS:
             return _MISS, values
     except Changed:
@@ -140,7 +153,7 @@ def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
             return _MISS
     if not question.user_tags | question.required <= needed:
         return _MISS
-    return question.thaw(entry.content())
+    return question.form.thaw(entry.prepared(question.form.prepare))
 
 
 def _remember(shape: str, found: Collection[str]) -> None:
@@ -173,7 +186,7 @@ def _fill(
         stats.count_not_stored(fill.reason or "")
         return answer
     try:
-        packed = pack(tokens, fill.aliases, question.freeze(answer))
+        packed = pack(tokens, fill.aliases, question.form.freeze(answer))
     except Unfreezable as error:
         stats.count_not_stored(f"value {error}")
         return answer

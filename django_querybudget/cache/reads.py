@@ -119,7 +119,7 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     """Return what pins the query's own table, None where nothing provably does."""
     if query.combinator or query.extra_tables or query.is_empty():
         return None
-    base = query.base_table
+    base = next(iter(query.alias_map), None)  # query.base_table would be noted, and kept
     table = tables().tables.get(query.alias_map[base].table_name) if base else None
     if base is None or table is None or connection.ops.quote_name(table.name).count(".") > 1:
         return None

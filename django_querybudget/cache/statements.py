@@ -20,11 +20,11 @@ from .functions import unknown_functions
 from .tables import Column, Table, Tables, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "sql_text"]
+__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of", "sql_text"]
 
 _NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
 _WRITING = re.compile(
@@ -79,14 +79,18 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class Form:
     """What the text alone tells of a write."""
 
-    tables: frozenset[str]  # bulk-written
+    tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
     columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: bool = False
+
+
+_EVERYTHING = Form((), everything=True)
+_UNMODELLED = Form(())
 
 
 def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
@@ -101,37 +105,38 @@ def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
         return None
 
 
-def effect(sql: str | None, params: Any, many: bool, database: str) -> Write | None:
-    """Return what the statement writes in ``database``, None if it writes nothing."""
+def form_of(sql: str | None) -> Form | None:
+    """Return what the statement's text alone tells of what it writes, None if it is nothing."""
     if sql is None:
-        return Write(frozenset({tags.everything(database)}))
-    known = tables()
+        return _EVERYTHING
     if "/*!" in sql or "/*M!" in sql:
         # MySQL and MariaDB run what stands in such a comment.
         sql = _EXECUTABLE_COMMENT.sub(" ", sql).replace("*/", " ")
-    form = _form(sql, known)
-    if form is None:
-        return None
+    return _form(sql, tables())
+
+
+def effect(form: Form, params: Any, many: bool, database: str) -> Write:
+    """Return what a statement of that form writes in ``database``."""
     if form.everything:
         return Write(frozenset({tags.everything(database)}))
     found: set[str] = set()
-    for name in form.tables:
-        _add_bulk(found, database, known.tables[name])
+    for table in form.tables:
+        _add_bulk(found, database, table)
     old = None
     if form.target is not None:
         old = _add_rows(found, database, form, params, many)
     if not form.tables and form.target is None:
         found.add(tags.unmodelled(database))
-    return Write(frozenset(found), old) if found else None
+    return Write(frozenset(found), old)
 
 
 @lru_cache(maxsize=2048)
-def _form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911  # one decision after another
+def _form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911  # one decision after another
     kind = statement_kind(sql)
     if kind is StatementKind.TRANSACTION and ";" not in sql.rstrip("; \n"):
         return None
     if kind is StatementKind.SCHEMA:
-        return _Form(frozenset(), everything=True)
+        return _EVERYTHING
     if kind is not StatementKind.WRITE:
         first = _FIRST_WORD.match(sql)
         word = first[1].upper() if first else ""
@@ -139,13 +144,13 @@ def _form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911  # one deci
         writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
         if kind is StatementKind.READ and not writing:
             calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, conf.CACHE.FUNCTIONS)
-            return _Form(frozenset(), everything=True) if calls else None
+            return _EVERYTHING if calls else None
         if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
-            return _Form(frozenset(), everything=bool(word))
+            return _EVERYTHING if word else _UNMODELLED
         if not writing:
             return None
         if several and kind is not StatementKind.READ:
-            return _Form(frozenset(), everything=True)
+            return _EVERYTHING
     if exact := _exact_form(sql, known):
         return exact
     named = known.named_in(sql)
@@ -156,10 +161,14 @@ def _form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911  # one deci
     written = frozenset(name for name in named if not known.ignored(name))
     if not written and (named or known.names_cache_table(sql)):
         return None
-    return _Form(written)
+    return Form(_tables(known, written))
 
 
-def _exact_form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911
+def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
+    return tuple(known.tables[name] for name in names)
+
+
+def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
     """Return the form of a statement as the ORM writes it, None for any other."""
     if ";" in sql:
         return None
@@ -172,7 +181,7 @@ def _exact_form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911
             return None
         plain = match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"])
         columns = tuple(map(_unquoted, re.findall(_NAME, match["columns"]))) if plain else ()
-        return _Form(frozenset(), table, columns)
+        return Form((), table, columns)
     match = _UPDATE_ROWS.fullmatch(sql)
     deleting = match is None
     if match is None and (match := _DELETE_ROWS.fullmatch(sql)) is None:
@@ -184,9 +193,9 @@ def _exact_form(sql: str, known: Tables) -> _Form | None:  # noqa: PLR0911
         return None
     number = 1 if match["one"] else match["many"].count("%s")
     if deleting:
-        return _Form(known.deleted_with(table.name), table, keys=number)
+        return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
     assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
-    return None if table.key.name in assigned else _Form(frozenset(), table, keys=number)
+    return None if table.key.name in assigned else Form((), table, keys=number)
 
 
 def _unquoted(name: str) -> str:
@@ -200,7 +209,7 @@ def _add_bulk(found: set[str], database: str, table: Table) -> None:
 
 
 def _add_rows(
-    found: set[str], database: str, form: _Form, params: Any, many: bool
+    found: set[str], database: str, form: Form, params: Any, many: bool
 ) -> OldScopes | None:
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target

@@ -104,10 +104,14 @@ class Store:
         stats.count("marks")
         return self._change(lambda: self._mark(wanted, writer, timeout))
 
-    def renew(self, wanted: Collection[str], writer: str = "") -> bool:
-        """Put a new token under each tag, and take ``writer``'s mark away."""
+    def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
+        """Put a new token under each tag, and take ``writer``'s mark away.
+
+        ``marked``: the mark stands under all of them, and will for a while. Nobody trusts the
+        tags until the renewal has arrived, so that it need not be waited for.
+        """
         stats.count("invalidations")
-        return self._change(lambda: self._renew(wanted, writer))
+        return self._change(lambda: self._renew(wanted, writer, marked=marked))
 
     # How Django's caches do it
 
@@ -133,7 +137,8 @@ class Store:
         deadline = now + int(timeout * 1000)
         self._replace(wanted, lambda value: value.marked(writer, now, deadline, new_token()))
 
-    def _renew(self, wanted: Collection[str], writer: str) -> None:
+    def _renew(self, wanted: Collection[str], writer: str, *, marked: bool = False) -> None:
+        del marked  # Django's caches answer always
         fresh, now = new_token(), _milliseconds()
         self._replace(wanted, lambda value: value.renewed(writer, now, fresh))
 
@@ -277,17 +282,17 @@ def _milliseconds() -> int:
     return int(time.time() * 1000)
 
 
-_stores: dict[str, Store] = {}
+_stores: dict[str, tuple[type, Store]] = {}
 
 
 def store_for(alias: str) -> Store:
     """Return the store on the cache ``alias``: in the way its backend does best."""
     cache = caches[alias]
+    kind = type(getattr(cache, "client", cache))
     found = _stores.get(alias)
-    wanted = _class_for(cache)
-    if found is None or type(found) is not wanted:
-        found = _stores[alias] = wanted(alias)
-    return found
+    if found is None or found[0] is not kind:
+        found = _stores[alias] = (kind, _class_for(cache)(alias))
+    return found[1]
 
 
 def _class_for(cache: BaseCache) -> type[Store]:

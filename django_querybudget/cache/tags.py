@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -58,17 +59,25 @@ def database_name(alias: str) -> str:
     """
     alias = primary_of(alias)
     databases = settings.DATABASES
-    options = databases.get(alias)
-    if options is None:
-        return _name(alias, "")
-    identity = _identity(options)
-    for other in databases:
-        if other == alias:
-            break
-        if _identity(databases[other]) == identity:
-            alias = other
-            break
-    return _name(alias, str(options.get("NAME") or ""))
+    # A test run renames databases.
+    state = (id(databases), *[options.get("NAME") for options in databases.values()])
+    known = _names.get(alias)
+    if known is None or known[0] != state:
+        own = databases.get(alias, {}).get("NAME")
+        found = _name(_first_alias(alias, databases), str(own or ""))
+        known = _names[alias] = (state, found)
+    return known[1]
+
+
+# By alias: what the settings said when its name was found out, and the name.
+_names: dict[str, tuple[tuple[object, ...], str]] = {}
+
+
+def _first_alias(alias: str, databases: Mapping[str, dict[str, object]]) -> str:
+    if alias not in databases:
+        return alias
+    identity = _identity(databases[alias])
+    return next(other for other in databases if _identity(databases[other]) == identity)
 
 
 def _identity(options: dict[str, object]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
+from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from .store import store_for
 from .tokens import new_writer, token_time
@@ -66,6 +67,10 @@ def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:
     return state_of(connection).began
 
 
+TELLING = frozenset({"sqlite", "postgresql"})
+"""Vendors whose drivers tell whether a transaction is open."""
+
+
 class Pending:
     """The tags that one writer has written and not yet renewed."""
 
@@ -73,6 +78,7 @@ class Pending:
         self.writer = new_writer()
         self.tags: set[str] = set()
         self.marked_at = 0.0
+        self.timeout = 0.0  # of the marks, seconds
         self.done = False
 
     def add(self, tags: Collection[str], *, always_mark: bool = False) -> None:
@@ -82,10 +88,11 @@ class Pending:
             self.tags.update(tags)
             return
         now = time.monotonic()
-        renewing = not self.marked_at or now - self.marked_at > settings.MARK_TIMEOUT / 3
+        timeout = self.timeout = settings.MARK_TIMEOUT
+        renewing = not self.marked_at or now - self.marked_at > timeout / 3
         self.tags.update(new := set(tags) - self.tags)
         if wanted := (self.tags if renewing else new):
-            done = store_for(settings.ALIAS).mark(tuple(wanted), self.writer, settings.MARK_TIMEOUT)
+            done = store_for(settings.ALIAS).mark(tuple(wanted), self.writer, timeout)
             if not done:
                 self.marked_at = 0.0  # the next statement marks all of them again
             elif renewing:
@@ -96,7 +103,12 @@ class Pending:
         if not self.done:
             self.done = True
             if self.tags:
-                store_for(conf.CACHE.ALIAS).renew(tuple(self.tags), self.writer)
+                age = time.monotonic() - self.marked_at
+                store_for(conf.CACHE.ALIAS).renew(
+                    tuple(self.tags),
+                    self.writer,
+                    marked=bool(self.marked_at) and age < self.timeout / 2,
+                )
 
 
 class OnCommit:
@@ -150,6 +162,40 @@ class State:
         self._test_block: object = None
         self._outermost: object = None
         self._started = 0.0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is anything to :meth:`settle`, besides when a transaction began."""
+        return bool(
+            self._pending is not None
+            or self._manual is not None
+            or self._test_block is not None
+            or _dropped
+        )
+
+    def has_met(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether :meth:`settle` has nothing to do for a statement that only reads.
+
+        The first statement of a transaction may take its snapshot, so its time must be noted.
+        """
+        if self.is_watched:
+            return False
+        if connection.in_atomic_block:
+            blocks = connection.atomic_blocks
+            return bool(blocks) and blocks[0] is self._outermost
+        self._outermost = None
+        return True
+
+    def note(self, sql: Any) -> None:
+        """A statement outside of ``atomic()`` is done, on a driver that tells of no transaction."""
+        if not isinstance(sql, str) or statement_kind(sql) is not StatementKind.TRANSACTION:
+            return
+        words = [word.upper() for word in sql.split(None, 2)]
+        self.began = (
+            words[0] in ("BEGIN", "START")
+            or (self.began and words[0] in ("SAVEPOINT", "RELEASE", "SET"))
+            or (words[0] == "ROLLBACK" and words[1:2] == ["TO"])
+        )
 
     def settle(self, connection: BaseDatabaseWrapper, mode: Mode) -> None:
         """Bring the state up to what the connection is at now."""

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-__all__ = ["Unfreezable", "freeze_column", "freeze_value", "thaw_column", "thaw_value"]
+__all__ = ["Column", "Unfreezable", "freeze_column", "freeze_value", "thaw_column", "thaw_value"]
 
 _RAW = frozenset({str, int, float, bool, type(None)})
 
@@ -82,15 +82,42 @@ def freeze_column(values: Sequence[Any]) -> list[Any]:
     return ["x", [freeze_value(value) for value in values]]
 
 
+class Column:
+    """A frozen column that is read over and over.
+
+    Values that cannot change are read once, and are the same objects each time.
+    """
+
+    __slots__ = ("_frozen", "_values", "is_shared")
+
+    def __init__(self, frozen: Sequence[Any]) -> None:
+        code, raw = frozen
+        self.is_shared = code not in ("x", "m") and (code != "" or _RAW.issuperset(map(type, raw)))
+        self._frozen = frozen
+        self._values = thaw_column(frozen) if self.is_shared else None
+
+    def values(self) -> list[Any]:
+        """Return the values; the list is not the caller's to change."""
+        return thaw_column(self._frozen) if self._values is None else self._values
+
+
 def thaw_column(column: Sequence[Any]) -> list[Any]:
-    """Return the values that :func:`freeze_column` was given."""
+    """Return the values that :func:`freeze_column` was given; what is mutable in new objects."""
     code, values = column
     if code == "":
-        return list(values)
+        return [value if type(value) in _RAW else _copied(value) for value in values]
     if code == "x":
         return [thaw_value(value) for value in values]
     read = _READERS[code]
     return [None if value is None else read(value) for value in values]
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value
 
 
 def freeze_value(value: Any) -> Any:  # noqa: PLR0911  # one type after another

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_querybudget.cache.statements import assigned_columns, effect
+from django_querybudget.cache.statements import assigned_columns, effect, form_of
 
 JOBS = {"d:t:jobs_job"}
 ALL_JOBS = {"d:t:jobs_job", "d:b:jobs_job"}
@@ -16,8 +16,8 @@ EVERYTHING = {"d:*"}
 
 
 def written(sql: str | None, params: Any = (), many: bool = False) -> set[str] | None:
-    write = effect(sql, params, many, "d")
-    return None if write is None else set(write.tags)
+    form = form_of(sql)
+    return None if form is None else set(effect(form, params, many, "d").tags)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,9 @@ def test_an_insert_renews_the_scopes_of_its_rows() -> None:
 
 def test_an_update_of_a_scoped_row_asks_for_its_old_scopes() -> None:
     sql = 'UPDATE "payment_payment" SET "status" = %s WHERE "payment_payment"."id" = %s'
-    write = effect(sql, ["paid", 7], False, "d")
-    assert write is not None
+    form = form_of(sql)
+    assert form is not None
+    write = effect(form, ["paid", 7], False, "d")
     assert write.old_scopes is not None
     assert write.old_scopes.keys == (7,)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
-from django_querybudget.cache.entries import Corrupt, pack, unpack
+from django_querybudget.cache.entries import Corrupt, decoded, pack, unpack
 
 PACKED = pack({"d:t:a": "1-x"}, {"default"}, {"rows": [1, "ü"]})
 
@@ -15,7 +16,7 @@ def test_it_comes_back() -> None:
     entry = unpack(PACKED)
     assert entry.tokens == {"d:t:a": "1-x"}
     assert entry.aliases == ["default"]
-    assert entry.content() == {"rows": [1, "ü"]}
+    assert entry.prepared(dict) == {"rows": [1, "ü"]}
 
 
 @pytest.mark.parametrize(
@@ -33,4 +34,34 @@ def test_a_foreign_value_is_no_entry(stored: bytes) -> None:
 @pytest.mark.parametrize("length", range(len(PACKED) - 15, len(PACKED)))
 def test_a_truncated_entry_is_none(length: int) -> None:
     with pytest.raises(Corrupt):
-        unpack(PACKED[:length]).content()
+        unpack(PACKED[:length]).prepared(dict)
+
+
+def test_the_same_bytes_are_decoded_once() -> None:
+    made: list[object] = []
+    entry = decoded("key", PACKED)
+    for stored in (PACKED, bytes(bytearray(PACKED))):
+        assert decoded("key", stored) is entry
+        entry.prepared(made.append)
+    assert made == [{"rows": [1, "ü"]}]
+
+
+def test_other_bytes_under_the_key_are_decoded_anew() -> None:
+    other = pack({"d:t:a": "2-y"}, {"default"}, {"rows": []})
+    before = decoded("key", PACKED)
+    assert decoded("key", other).tokens == {"d:t:a": "2-y"}
+    assert decoded("key", PACKED) is not before
+
+
+def test_what_was_decoded_first_goes_first_where_there_is_no_room(settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"DECODED_BYTES": 2 * len(PACKED)}}
+    entries = {key: decoded(key, PACKED) for key in ("a", "b")}
+    assert decoded("a", PACKED) is entries["a"]
+    decoded("c", PACKED)
+    assert decoded("a", PACKED) is entries["a"]
+    assert decoded("b", PACKED) is not entries["b"]
+
+
+def test_nothing_is_kept_where_nothing_may_be(settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"DECODED_BYTES": 0}}
+    assert decoded("key", PACKED) is not decoded("key", PACKED)

@@ -327,8 +327,37 @@ def test_a_truncated_body_is_a_miss() -> None:
 def test_a_model_whose_fields_have_changed_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     read = lambda: [job.title for job in cached_queryset(Job.objects.order_by("pk"))]  # noqa: E731
     read()
-    monkeypatch.setattr("django_querybudget.cache.freeze.version_of", lambda model: "other")
+    monkeypatch.setattr("django_querybudget.cache.thaw.version_of", lambda model: "other")
     assert answered(read)[1] == 1
+
+
+def test_who_gives_other_tags_has_other_entries() -> None:
+    def read(*tags: str) -> Callable[[], Any]:
+        return lambda: len(cached_queryset(Job.objects.order_by("pk"), tags=tags))
+
+    for tags in ((), ("mine",), ("mine", "yours")):
+        assert answered(read(*tags)) == (3, 1)
+    for tags in ((), ("mine",), ("yours", "mine")):
+        assert answered(read(*tags)) == (3, 0)
+    invalidate("yours")
+    assert answered(read("mine")) == answered(read()) == (3, 0)
+    assert answered(read("mine", "yours")) == (3, 1)
+
+
+def test_what_a_reader_does_to_its_instances_is_no_other_readers() -> None:
+    everyone = Profile.objects.order_by("pk")
+    for _ in range(3):
+        profile = cached_queryset(everyone)[0]
+        assert profile.skills == ["a", {"b": 1}]
+        profile.skills[1]["b"] = 2
+        profile.skills.append("c")
+        values = list(cached_queryset(everyone.values_list("skills", flat=True)))
+        assert values == [["a", {"b": 1}]]
+        values[0].append("c")
+        row = cached_queryset(everyone.values("skills", "pk"))[0]
+        assert row["skills"] == ["a", {"b": 1}]
+        row["skills"].clear()
+        row["pk"] = None
 
 
 class Strange(models.IntegerField):  # type: ignore[type-arg]

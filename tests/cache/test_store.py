@@ -17,6 +17,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections, transaction
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset, store
@@ -237,6 +238,76 @@ def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
     assert raw == b"qb1\n"
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(raw)  # noqa: S301  # that it is none is what is tested
+
+
+@pytest.fixture
+def replies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Redis answers to this process."""
+    read: list[Any] = []
+    read_response = AbstractConnection.read_response
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = read_response(self, *args, **kwargs)
+        read.append(answer)
+        return answer
+
+    monkeypatch.setattr(AbstractConnection, "read_response", noted)
+    return read
+
+
+def test_a_renewal_under_a_mark_is_not_waited_for(redis_url: str, replies: list[Any]) -> None:
+    tested = store_for("redis")
+    before = tested.ensure([TABLE])[TABLE]
+    for _ in range(2):  # the first asks whether the server can be silent
+        tested.mark([TABLE], "a", 60)
+        replies.clear()
+        assert tested.renew([TABLE], "a", marked=True)
+    assert replies == []
+    after = value(tested)  # the next on the connection gets its own answer, no other
+    assert store.readable(after or "")
+    assert after != before
+
+
+def test_a_renewal_without_a_mark_is_waited_for(redis_url: str, replies: list[Any]) -> None:
+    tested = store_for("redis")
+    tested.renew([TABLE])
+    assert len(replies) == 1
+
+
+def test_a_renewal_that_is_lost_on_its_way_costs_the_marks_time(redis_url: str) -> None:
+    tested = store_for("redis")
+    before = tested.ensure([TABLE])[TABLE]
+    tested.mark([TABLE], "a", 0.3)
+    cache: Any = caches["redis"]
+    cache.client.get_client().script_flush()  # it will be refused, and the refusal not be read
+    assert tested.renew([TABLE], "a", marked=True)
+    assert not store.readable(value(tested) or "")  # nobody trusts it
+    threading.Event().wait(0.4)
+    assert value(tested) is None
+    assert tested.ensure([TABLE])[TABLE] != before
+    tested.mark([TABLE], "a", 60)  # loads the script again
+
+
+def test_a_server_that_always_answers_is_waited_for(
+    redis_url: str, settings: Any, replies: list[Any]
+) -> None:
+    """One whose users may not ask for silence, as those of some proxies and services."""
+    cache: Any = caches["redis"]
+    cache.client.get_client().execute_command(
+        "ACL", "SETUSER", "noisy", "on", ">secret", "~*", "+@all", "-client"
+    )
+    location = redis_url.replace("://", "://noisy:secret@", 1)
+    settings.CACHES = {
+        **settings.CACHES,
+        "noisy": {**settings.CACHES["redis"], "LOCATION": location},
+    }
+    tested = store_for("noisy")
+    for writer in ("a", "b"):
+        tested.mark([TABLE], writer, 60)
+        replies.clear()
+        assert tested.renew([TABLE], writer, marked=True)
+        assert store.readable(value(tested) or "")
+    assert len(replies) == 2  # of the renewal and of the read
 
 
 @pytest.fixture

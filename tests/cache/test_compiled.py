@@ -1,0 +1,260 @@
+"""django_querybudget.cache.compiled: the SQL that compiling gives, and no key for two questions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
+from django.db import connection, connections, models
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Lower
+from django.db.models.sql import Query
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from accounts.models import CustomUser
+from django_querybudget.cache import compiled as module
+from django_querybudget.cache.compiled import compiled
+from django_querybudget.cache.keys import spelled
+from jobs.models import Application, Job
+from tests.cache.relations.models import Book
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+KNOWN: dict[str, Callable[[], QuerySet[Any]]] = {
+    "all": Job.objects.all,
+    "by key": lambda: Job.objects.filter(pk=1),
+    "by a text": lambda: Job.objects.filter(pk="1"),
+    "by an instance": lambda: Job.objects.filter(client=CustomUser(pk=3)),
+    "across a relation": lambda: Job.objects.filter(client__username="a", industry__name="b"),
+    "left join": lambda: Job.objects.filter(Q(applications__status="a") | Q(title="b")),
+    "to many, twice": lambda: Job.objects.filter(applications__pk=1).filter(applications__pk=2),
+    "a list": lambda: Job.objects.filter(pk__in=[1, 2, 3]),
+    "a boolean": lambda: CustomUser.objects.filter(is_active=True),
+    "null": lambda: Job.objects.filter(closed_at__isnull=True),
+    "a time": lambda: Job.objects.filter(created_at__gte=NOW, created_at__lt=NOW),
+    "a price": lambda: Job.objects.filter(budget__lte=Decimal("1.50")),
+    "not": lambda: Job.objects.exclude(title="a").filter(~Q(budget=1)),
+    "or": lambda: Job.objects.filter(Q(title="a") | Q(title="b", budget=1)),
+    "joined": lambda: Job.objects.select_related("client__profile", "industry"),
+    "ordered": lambda: Job.objects.order_by("client__username", "-pk"),
+    "reversed": lambda: Job.objects.order_by("pk").reverse(),
+    "a page": lambda: Job.objects.filter(budget__gt=1).order_by("-pk")[20:40],
+    "only": lambda: Job.objects.only("title"),
+    "defer": lambda: Job.objects.defer("title"),
+    "distinct": lambda: Job.objects.filter(applications__status="a").distinct(),
+    "values": lambda: Job.objects.values("title", "client__username"),
+    "flat": lambda: Job.objects.values_list("pk", flat=True),
+}
+COMPILED: dict[str, Callable[[], QuerySet[Any]]] = {
+    "an expression": lambda: Job.objects.filter(budget__gt=F("id")),
+    "a pattern": lambda: Job.objects.filter(title__contains="a"),
+    "a transform": lambda: Job.objects.filter(created_at__year=2026),
+    "a function": lambda: Job.objects.order_by(Lower("title")),
+    "an annotation": lambda: Job.objects.annotate(n=Count("applications")),
+    "a subquery": lambda: Job.objects.filter(
+        Exists(Application.objects.filter(job=OuterRef("pk")))
+    ),
+    "a query in a list": lambda: Job.objects.filter(pk__in=Job.objects.all()),
+    "not to many": lambda: Job.objects.exclude(applications__status="a"),
+    "a union": lambda: Job.objects.order_by().union(Job.objects.order_by().filter(pk=2)),
+    "extra": lambda: Job.objects.extra(where=["1 = 1"]),
+    "a list with duplicates": lambda: Job.objects.filter(pk__in=[1, 1]),
+    "a list with null": lambda: Job.objects.filter(pk__in=[1, None]),
+    "out of range": lambda: Job.objects.filter(pk__lt=2**70),
+    "JSON": lambda: Job.objects.filter(requirements={"a": 1}),
+    "a key in JSON": lambda: Job.objects.filter(requirements__a=1),
+}
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_memory", {})
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Query]:
+    """The queries that are compiled."""
+    done: list[Query] = []
+    get_compiler = Query.get_compiler
+
+    def noted(self: Query, *args: Any, **kwargs: Any) -> Any:
+        done.append(self)
+        return get_compiler(self, *args, **kwargs)
+
+    monkeypatch.setattr(Query, "get_compiler", noted)
+    return done
+
+
+def true(queryset: QuerySet[Any], alias: str = "default") -> tuple[str, tuple[Any, ...]]:
+    sql, params = queryset.query.clone().get_compiler(alias).as_sql()
+    return sql, tuple(params)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_query_of_a_known_structure_is_not_compiled_again(
+    name: str, vendor_alias: str, compilations: list[Query]
+) -> None:
+    used = connections[vendor_alias]
+    build = KNOWN[name]
+    expected = true(build(), vendor_alias)
+    first, compilations[:] = compiled(build().query, used), []
+    again = compiled(build().query, used)
+    assert compilations == []
+    assert first == again
+    assert again[0] == expected[0]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_anything_else_is_compiled_each_time(name: str, compilations: list[Query]) -> None:
+    expected = outcome(lambda: true(COMPILED[name]()))
+    for _ in range(2):
+        compilations.clear()
+        assert outcome(lambda: compiled(COMPILED[name]().query, connection)) == expected
+        assert compilations
+
+
+def outcome(run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except (EmptyResultSet, FullResultSet, FieldError) as error:
+        return type(error)
+
+
+def test_a_query_is_left_as_it_was() -> None:
+    for build in (*KNOWN.values(), *COMPILED.values()):
+        queryset = build()
+        for _ in range(2):
+            outcome(lambda queryset=queryset: compiled(queryset.query, connection))
+        assert outcome(lambda queryset=queryset: true(queryset)) == outcome(
+            lambda build=build: true(build())
+        )
+
+
+def test_a_condition_on_a_generic_relation_has_a_parameter_of_its_own(db: None) -> None:
+    ContentType.objects.get_for_model(Book)
+    for _ in range(2):
+        sql, params = compiled(Book.objects.filter(notes__text="a").query, connection)
+        assert (sql, params) == true(Book.objects.filter(notes__text="a"))
+
+
+class Own(models.CharField):  # type: ignore[type-arg]
+    """May write any placeholder for any value."""
+
+
+def test_a_field_of_the_hosts_own_may_write_what_it_likes(
+    monkeypatch: pytest.MonkeyPatch, compilations: list[Query]
+) -> None:
+    title = Job._meta.get_field("title")
+    module._is_plain.cache_clear()
+    monkeypatch.setattr(title, "__class__", Own)
+    for value in ("a", "A", "a"):
+        compilations.clear()
+        compiled(Job.objects.filter(title=value).query, connection)
+        assert compilations
+    module._is_plain.cache_clear()
+
+
+def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 3)
+    for build in KNOWN.values():
+        compiled(build().query, connection)
+        assert len(module._memory) <= 3
+
+
+numbers = st.sampled_from([0, 1, 2, 40000, 2**31, 2**63, -(2**63), True, "1", None])
+words = st.sampled_from(["", "a", "1", "None", "a'b"])
+moments = st.sampled_from([NOW, NOW.replace(microsecond=1), NOW.replace(fold=1)])
+conditions = st.one_of(
+    st.builds(
+        dict,
+        name=st.sampled_from(
+            ["pk", "client", "client_id", "industry__pk", "pk__gt", "pk__lte", "applications"]
+        ),
+        value=numbers,
+    ),
+    st.builds(dict, name=st.sampled_from(["title", "client__username", "status"]), value=words),
+    st.builds(dict, name=st.sampled_from(["created_at", "created_at__lt"]), value=moments),
+    st.builds(
+        dict,
+        name=st.sampled_from(["pk__in", "client__in"]),
+        value=st.lists(st.sampled_from([1, 2, 3, None, 2**70]), max_size=3),
+    ),
+    st.builds(
+        dict,
+        name=st.sampled_from(["closed_at__isnull", "client__is_active"]),
+        value=st.booleans(),
+    ),
+)
+steps = st.one_of(
+    st.builds(dict, method=st.sampled_from(["filter", "exclude"]), condition=conditions),
+    st.builds(
+        dict,
+        method=st.sampled_from(["order_by", "only", "defer", "select_related"]),
+        names=st.lists(st.sampled_from(["client", "industry"]), min_size=1, max_size=2),
+    ),
+    st.builds(dict, method=st.sampled_from(["distinct", "reverse"]), names=st.just([])),
+)
+programs = st.lists(steps, max_size=4)
+
+
+def build(program: list[dict[str, Any]]) -> QuerySet[Any] | None:
+    queryset: QuerySet[Any] = Job.objects.all()
+    for step in program:
+        method = getattr(queryset, step["method"])
+        try:
+            if condition := step.get("condition"):
+                queryset = method(**{condition["name"]: condition["value"]})
+            else:
+                queryset = method(*step["names"])
+        except (ValueError, TypeError):  # what Django refuses
+            return None
+    return queryset
+
+
+@pytest.mark.parametrize("alias", ["default", "postgres", "mariadb"])
+def test_two_queries_are_one_only_if_they_are_one_to_the_database(alias: str) -> None:
+    """For any two: what makes the key is the same only where SQL and parameters are."""
+    used = connections[alias]
+    seen: dict[str, Any] = {}
+
+    @given(program=programs)
+    @hypothesis_settings(max_examples=1500, deadline=None, database=None)
+    def explore(program: list[dict[str, Any]]) -> None:
+        queryset = build(program)
+        if queryset is None:
+            return
+        expected = outcome(lambda: true(queryset, alias))
+        found = outcome(lambda: compiled(queryset.query, used))
+        if isinstance(found, tuple) and isinstance(expected, tuple):
+            key = spelled(found)
+            assert seen.setdefault(key, expected) == expected
+        else:
+            assert found == expected
+
+    explore()
+    assert len(seen) > 100
+
+
+def test_values_of_equal_hash_are_apart() -> None:
+    number = uuid.UUID(int=1)
+    keys = {
+        spelled(compiled(queryset.query, connection))
+        for queryset in (
+            Job.objects.filter(title="1"),
+            Job.objects.filter(pk=1),
+            Job.objects.filter(budget=Decimal(1)),
+            Job.objects.filter(budget=Decimal("1.0")),
+            Job.objects.filter(title=str(number)),
+            CustomUser.objects.filter(is_active=True),
+            CustomUser.objects.filter(pk=1),
+        )
+    }
+    assert len(keys) == 7
