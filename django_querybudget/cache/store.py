@@ -270,7 +270,7 @@ class NoStore(Store):
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         return False
 
-    def renew(self, wanted: Collection[str], writer: str = "") -> bool:
+    def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
         return False
 
 

@@ -19,6 +19,7 @@ from django.db import OperationalError, connections
 from django.db.backends.signals import connection_created
 from django.utils.module_loading import import_string
 from redis.connection import AbstractConnection
+from redis.exceptions import RedisError
 
 from tests.cache import programs
 from tests.cache.footprints import NOTHING, Footprint, commands_in, of_commands, of_statement
@@ -26,6 +27,7 @@ from tests.cache.locks import would_wait
 
 _pipe: Any = None
 _stepping = False
+_holding = False  # whether what is sent and not waited for is left to the test
 _wrote: set[str] = set()  # the aliases whose transaction has sent a statement that writes
 
 
@@ -45,8 +47,9 @@ def begun() -> None:
 
 def serve(pipe: Any, setup: dict[str, Any]) -> None:
     """Be an actor: run the programs that the test asks for, until it closes the pipe."""
-    global _pipe, _stepping
+    global _pipe, _stepping, _holding
     _pipe = pipe
+    _holding = bool(setup.get("holding"))
     configure(setup)
     programs.on_begun = begun
     while True:
@@ -148,7 +151,28 @@ def _stop_at_round_trips() -> None:
         packed = command if isinstance(command, bytes) else b"".join(command)
         commands = commands_in(packed)
         names = "+".join(words[0].decode() for words in commands)
+        if not _is_unanswered(commands):
+            step(f"redis {names}", of_commands(commands))
+            send(self, command, check_health)
+            return
+        # It arrives whenever the test says; or at once, and then it has to be known to have.
+        if _stepping and _holding:
+            step(f"redis {names}", NOTHING)
+            _pipe.send(("sends", (packed, of_commands(commands))))
+            return
         step(f"redis {names}", of_commands(commands))
         send(self, command, check_health)
+        try:
+            send(self, [_PING], check_health)
+            self.read_response()
+        except RedisError:
+            self.disconnect()  # lost on its way, which the program is not told
 
     AbstractConnection.send_packed_command = stop_and_send
+
+
+_PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def _is_unanswered(commands: list[list[bytes]]) -> bool:
+    return len(commands) == 2 and commands[0] == [b"CLIENT", b"REPLY", b"SKIP"]

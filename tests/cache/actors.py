@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
+
 from tests.cache.footprints import NOTHING, Footprint, changes, reads
 
 PATIENCE = 60.0  # seconds: an actor that is silent for so long has a defect
@@ -43,6 +45,7 @@ class Actor:
     failure: str = ""
     touched: Footprint = NOTHING  # what its last step did
     _ahead: Footprint = NOTHING  # what it does next
+    under_way: list[tuple[bytes, Footprint]] = field(default_factory=list, repr=False)
     process: Any = field(default=None, repr=False)
     pipe: Any = field(default=None, repr=False)
 
@@ -111,6 +114,8 @@ class Actor:
                 self.state = "stopped"
                 self.at, self._ahead = value
                 return True
+            elif what == "sends":
+                self.under_way.append(value)
             elif what == "waits":
                 self.state = "waiting"
                 return True
@@ -137,9 +142,44 @@ class Actor:
         return self.result
 
 
-def go(actor: Actor, among: Iterable[Actor], waiting: Callable[[], int]) -> Footprint:
+class Network:
+    """What an actor has sent to Redis and not waited for: it arrives at any later time.
+
+    But before anything else that the actor sends there, since that takes the same way.
+    """
+
+    def __init__(self, actor: Actor, server: redis.Redis) -> None:
+        self.actor = actor
+        self.server = server
+        self.name = f"{actor.name}'s message"
+        self.at = "arrives"
+        self.touched = NOTHING
+
+    @property
+    def state(self) -> str:
+        return "stopped" if self.actor.under_way else "idle"
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the actor cannot go on before this has arrived."""
+        return bool(self.actor.under_way) and self.actor.at.startswith("redis")
+
+    def step(self, waiting: Callable[[], int] = lambda: 0, known: int = 0) -> None:
+        del waiting, known
+        packed, self.touched = self.actor.under_way.pop(0)
+        connection = self.server.connection_pool.get_connection()
+        try:
+            connection.send_packed_command([packed + b"*1\r\n$4\r\nPING\r\n"])
+            assert connection.read_response() == b"PONG"
+        finally:
+            self.server.connection_pool.release(connection)
+
+
+def go(
+    actor: Actor | Network, among: Iterable[Actor | Network], waiting: Callable[[], int]
+) -> Footprint:
     """Let an actor take one step, and those that waited for it go on; return all they touched."""
-    others = [other for other in among if other is not actor]
+    others = [each for each in among if each is not actor and isinstance(each, Actor)]
     actor.step(waiting, sum(other.state == "waiting" for other in others))
     touched = actor.touched
     if "locks" not in touched.changes:
@@ -148,7 +188,8 @@ def go(actor: Actor, among: Iterable[Actor], waiting: Callable[[], int]) -> Foot
     moved = True
     while moved:
         moved = False
-        waits = [other for other in (actor, *others) if other.state == "waiting"]
+        waits = [each for each in (actor, *others) if each.state == "waiting"]
+        waits = [each for each in waits if isinstance(each, Actor)]
         if waiting is not no_one:
             while len(waits) > waiting():
                 if went_on := [other for other in waits if other.hear(0.001)]:

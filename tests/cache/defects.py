@@ -5,6 +5,7 @@ Every one has to be found by the orders that run in CI, or they would prove noth
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Any
 
 from django_querybudget.cache import fills, reading, redis, store, tokens, transactions
@@ -102,9 +103,9 @@ def a_mark_comes_after_the_statement() -> None:
     renew = redis.RedisStore._renew
     mark = redis.RedisStore._mark
 
-    def mark_and_renew(its: Any, wanted: Any, writer: str) -> None:
+    def mark_and_renew(its: Any, wanted: Any, writer: str, *, marked: bool = False) -> None:
         mark(its, wanted, writer, 60.0)
-        renew(its, wanted, writer)
+        renew(its, wanted, writer, marked=marked)
 
     redis.RedisStore._mark = lambda *_: None  # type: ignore[method-assign]
     redis.RedisStore._renew = mark_and_renew  # type: ignore[method-assign]
@@ -117,3 +118,4 @@ def a_renewal_erases_the_marks_of_others() -> None:
 def _replace_in_script(old: str, new: str) -> None:
     assert old in redis._SCRIPT
     redis._SCRIPT = redis._SCRIPT.replace(old, new)
+    redis._SCRIPT_SHA = sha1(redis._SCRIPT.encode(), usedforsecurity=False).hexdigest()

@@ -13,6 +13,9 @@ thing that both touch. Clocks are no thing: the library compares them with margi
 more, and an order takes milliseconds. Each order begins in the same state and has to repeat, step
 by step; one that does not is an error, so that nothing is skipped by chance.
 
+What is sent to Redis and not waited for (a renewal where the writer's mark stands) arrives in a
+step of its own, which is no step of its writer: :class:`tests.cache.actors.Network`.
+
 ``test_reduction`` runs all orders of short programs, and finds the same traces and, within each
 trace, the same outcome.
 """
@@ -23,7 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cache.actors import Actor, go, no_one
+from tests.cache.actors import Actor, Network, go, no_one
 from tests.cache.footprints import Footprint
 
 Programs = dict[str, tuple[Any, ...]]
@@ -63,9 +66,12 @@ class Explorer:
         programs: Programs,
         *,
         waiting: Callable[[], int] = no_one,
+        networks: Iterable[Network] = (),
         reduced: bool = True,
     ) -> None:
-        self.actors = {actor.name: actor for actor in actors}
+        self.actors: dict[str, Actor | Network] = {actor.name: actor for actor in actors}
+        self.networks = list(networks)
+        self.actors |= {network.name: network for network in self.networks}
         self.programs = programs
         self.waiting = waiting
         self.reduced = reduced
@@ -87,7 +93,9 @@ class Explorer:
     def _one(self, point: _Point, first: str, check: Callable[[list[Step]], None]) -> list[_Point]:
         """Run one order: to ``point``, ``first``, then on. Returns the points that it came to."""
         for name, program in self.programs.items():
-            self.actors[name].begin(*program)
+            actor = self.actors[name]
+            assert isinstance(actor, Actor)
+            actor.begin(*program)
         taken: list[Step] = []
         for before in point.steps:
             taken.append(step := self._take(before.name))
@@ -98,7 +106,7 @@ class Explorer:
             point.tried.append(step)
             asleep = self._still_asleep(asleep, step)
         found: list[_Point] = []
-        while ready := [name for name, actor in self.actors.items() if actor.state == "stopped"]:
+        while ready := self._ready():
             awake = [name for name in ready if all(step.name != name for step in asleep)]
             if not awake:
                 break
@@ -117,6 +125,11 @@ class Explorer:
             self._finish()
         return found
 
+    def _ready(self) -> list[str]:
+        held_up = {network.actor.name for network in self.networks if network.holds_up}
+        ready = [name for name, actor in self.actors.items() if actor.state == "stopped"]
+        return [name for name in ready if name not in held_up]
+
     def _take(self, name: str) -> Step:
         actor = self.actors[name]
         assert actor.state == "stopped", f"{actor} cannot go"
@@ -130,8 +143,8 @@ class Explorer:
 
     def _finish(self) -> None:
         """Bring all to their ends, after an order that would only repeat another."""
-        while ready := [actor for actor in self.actors.values() if actor.state == "stopped"]:
-            go(ready[0], self.actors.values(), self.waiting)
+        while ready := self._ready():
+            self._take(ready[0])
         assert all(actor.state == "idle" for actor in self.actors.values()), self.actors
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connections
 
 from tests.cache import locks, programs
-from tests.cache.actors import Actor, go, no_one, started
+from tests.cache.actors import Actor, Network, go, no_one, started
 from tests.cache.orders import Explorer, Step
 
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
@@ -137,6 +137,8 @@ def run_all_orders(
         for number, _ in enumerate(writes, start=1)
     ]
     actors = [read, *writers]
+    for actor in actors:
+        actor.setup["holding"] = True
     begun_late: list[bool] = []
     read.on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
         all(writer.state == "idle" for writer in writers)
@@ -170,5 +172,11 @@ def run_all_orders(
         stack.enter_context(started(*actors))
         for actor in actors:
             actor.run("open_connections")
-        explorer = Explorer(actors, plan, waiting=stage.waiting, reduced=reduced)
+        explorer = Explorer(
+            actors,
+            plan,
+            waiting=stage.waiting,
+            networks=[Network(actor, stage.redis) for actor in actors],
+            reduced=reduced,
+        )
         return explorer.run(reset, check)

@@ -22,12 +22,13 @@ SOON = 20.0  # seconds after Redis is back; a pause of the library, and some for
 SHORT_MARKS = {"MARK_TIMEOUT": 1.0}
 
 # What a writer does, step by step. One fewer here, and a death or a cut is not tried.
-AUTOCOMMIT = ["start", "redis EVALSHA", "UPDATE", "redis EVALSHA"]
+RENEWAL = "redis CLIENT+EVALSHA"
+AUTOCOMMIT = ["start", "redis EVALSHA", "UPDATE", RENEWAL]
 STEPS = {
     "save": AUTOCOMMIT,
     "update": AUTOCOMMIT,
     "raw": AUTOCOMMIT,
-    "update_in_atomic": ["start", "redis EVALSHA", "UPDATE", "COMMIT", "redis EVALSHA"],
+    "update_in_atomic": ["start", "redis EVALSHA", "UPDATE", "COMMIT", RENEWAL],
 }
 
 
