@@ -227,7 +227,7 @@ def test_a_database_cache_in_sqlite_is_left_alone(settings: Any) -> None:
         assert [name for (name,) in cursor.fetchall()] == ["d", "e"]
     assert names() == ["b", "c", "d", "e"]
     [message] = run_checks(tags=["querybudget"])
-    assert message.id == "querybudget.E024"
+    assert message.id == "querybudget.W022"
 
 
 def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
