@@ -5,7 +5,7 @@ DEMO := .venv-demo
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-slow lint docs bench clean
+.PHONY: help demo test test-all lint docs bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
@@ -20,9 +20,6 @@ test: ## Run the suite on every supported Python found, with lint, types, contra
 
 test-all: ## The same with every supported pair of Python and Django
 	@.ci/test all
-
-test-slow: .venv-tox/bin/tox ## The long proofs of the cache: about half an hour on two cores
-	.venv-tox/bin/tox run -e slow
 
 lint: .venv-tox/bin/tox ## Check style and format alone
 	.venv-tox/bin/tox run -e lint

@@ -9,6 +9,7 @@
 ``querybudget.E023``  ``CACHE["REPLICAS"]`` names no alias of ``DATABASES``, or another replica.
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
+``querybudget.W022``  ``CACHE["ALIAS"]`` is a database cache in SQLite.
 ===================  ============================================================
 
 :mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
@@ -22,9 +23,11 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.db import DatabaseCache
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, connections, models, router
 
 from .conf import conf
 
@@ -117,6 +120,15 @@ def _cache_alias() -> Iterator[CheckMessage]:
             hint=f"There are: {', '.join(sorted(settings.CACHES))}.",
             id="querybudget.E020",
         )
+    elif settings.CACHES[alias].get("BACKEND") == f"{DatabaseCache.__module__}.DatabaseCache":
+        cache: Any = caches[alias]
+        database = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
+        if connections[database].vendor == "sqlite":
+            yield Warning(
+                f"{name} is {alias!r}, a database cache in SQLite: nothing is cached.",
+                hint="Its transactions would get into those of your writes. Use another backend.",
+                id="querybudget.W022",
+            )
 
 
 def _cache_scopes() -> Iterator[CheckMessage]:

@@ -16,9 +16,12 @@ VENDOR_ALIASES = ["default", "postgres", "mariadb"]
 
 
 def pytest_configure() -> None:
-    """Refuse to run CI without the one server that no package brings."""
-    if "mariadb" not in settings.DATABASES and os.environ.get("CI") == "true":
-        raise pytest.UsageError(f"CI has to have MariaDB: {settings.MARIADB.hint}")
+    """Refuse to run CI without the servers that no package brings."""
+    if os.environ.get("CI") == "true":
+        for server in (settings.MARIADB, settings.MEMCACHED):
+            given = server is settings.MARIADB and settings.GIVEN_VENDOR == "mysql"
+            if not given and not server.program():
+                raise pytest.UsageError(f"CI has to have {server.title}: {server.hint}")
 
 
 def pytest_report_header() -> list[str]:
@@ -37,6 +40,7 @@ def _servers() -> dict[str, str]:
             settings.GIVEN_VENDOR == "postgresql" and given("DATABASE_URL"),
         ),
         "mariadb": (settings.MARIADB, settings.GIVEN_VENDOR == "mysql" and given("DATABASE_URL")),
+        "memcached": (settings.MEMCACHED, False),
     }
     return {
         name: str(named) if named else _describe(server)
@@ -62,20 +66,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             marker = item.get_closest_marker("django_db")
             options = {**(marker.kwargs if marker else {}), "databases": [alias]}
             item.add_marker(pytest.mark.django_db(**options), append=False)
-    if "mariadb" in settings.DATABASES:
-        return
-    without = [item for item in items if "mariadb" in _databases(item)]
+    without = [item for item in items if _lacks_a_server(item)]
     items[:] = [item for item in items if item not in without]
-    config.hook.pytest_deselected(items=without)
+    if without:
+        config.hook.pytest_deselected(items=without)
+
+
+def _lacks_a_server(item: pytest.Item) -> bool:
+    if "mariadb" not in settings.DATABASES and "mariadb" in _databases(item):
+        return True
+    return item.get_closest_marker("memcached") is not None and not settings.MEMCACHED.program()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which tests this machine could not run, and why."""
-    if "mariadb" not in settings.DATABASES:
-        terminalreporter.write_line(
-            f"Tests on MariaDB were left out, no mariadbd here: {settings.MARIADB.hint}",
-            yellow=True,
-        )
+    for server in (settings.MARIADB, settings.MEMCACHED):
+        given = server is settings.MARIADB and "mariadb" in settings.DATABASES
+        if not given and not server.program():
+            terminalreporter.write_line(
+                f"Tests on {server.title} were left out, none here: {server.hint}", yellow=True
+            )
 
 
 def _vendor_alias(item: pytest.Item) -> str | None:
@@ -115,6 +125,13 @@ def postgres_url() -> str:
         return os.environ["DATABASE_URL"]
     settings.POSTGRESQL.start()
     return settings.POSTGRESQL.url()
+
+
+@pytest.fixture(scope="session")
+def memcached_location() -> str:
+    """Where Django's memcached backends find a running server."""
+    settings.MEMCACHED.start()
+    return f"unix:{settings.MEMCACHED.socket}"
 
 
 @pytest.fixture(scope="session")

@@ -369,6 +369,33 @@ class MariaDB(Server):
         }
 
 
+class Memcached(Server):
+    """The system's memcached: no package brings one."""
+
+    name = "memcached"
+    title = "memcached"
+    hint = "apt-get install memcached"
+
+    def program(self) -> Path | None:
+        """Return the system's memcached."""
+        found = shutil.which("memcached")
+        return Path(found) if found else None
+
+    def command(self) -> list[str]:
+        """Serve on a socket alone."""
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        return [str(self._program()), "-s", self.socket, "-u", user, "-m", "16"]
+
+    def is_ready(self) -> bool:
+        """Return True when it tells its version."""
+        return b"VERSION" in _ask(self.socket, b"version\r\n")
+
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket."""
+        return str(self.folder / "socket")
+
+
 def _process(pid: int, created: float) -> psutil.Process | None:
     """Return the process, unless it has ended and its number is another's now."""
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from marketplace.settings import *  # noqa: F403
 from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS, TEMPLATES
-from tests.servers import MariaDB, PostgreSQL, Redis, Run
+from tests.servers import MariaDB, Memcached, PostgreSQL, Redis, Run
 
 # Models of the tests' own: the N+1 corpus.
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.nplusone"]
@@ -17,6 +17,7 @@ TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()
 POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)
+MEMCACHED = Memcached(RUN)
 
 _given = DATABASES["default"] if os.environ.get("DATABASE_URL") else {"ENGINE": ""}
 GIVEN_VENDOR = _given["ENGINE"].rpartition(".")[2]

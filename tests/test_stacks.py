@@ -253,6 +253,27 @@ class Hasty(ThreadPoolExecutor):
 
 
 @pytest.mark.django_db(transaction=True)
+async def _bare_gather() -> None:
+    await asyncio.gather(Industry.objects.acount(), Industry.objects.acount())
+
+
+async def _own_line() -> int:
+    return await Industry.objects.acount()
+
+
+async def _gather_of_own_lines() -> None:
+    await asyncio.gather(_own_line(), _own_line())
+
+
+def test_a_task_without_a_line_of_its_own_lends_none_to_the_next() -> None:
+    """Its text comes from the runner of the loop, it seems; another task's does not."""
+    with capture_queries():
+        async_to_sync(_bare_gather)()
+    with capture_queries() as log:
+        async_to_sync(_gather_of_own_lines)()
+    assert [query.origin.function for query in log if query.origin] == ["_own_line", "_own_line"]
+
+
 def test_a_coroutine_that_has_not_come_to_wait_yet_is_found_on_its_loops_stack() -> None:
     async def hands_over(hasty: Hasty) -> None:
         await sync_to_async(Industry.objects.count, thread_sensitive=False, executor=hasty)()

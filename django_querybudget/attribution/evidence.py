@@ -46,6 +46,7 @@ class Source:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
+        self.model: type[Model] = queryset.model  # A RawQuery has none.
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:
@@ -56,7 +57,7 @@ class Source:
     def is_refresh(self) -> bool:
         """Whether it loads deferred fields: its instance is made, read and dropped."""
         names, deferred = getattr(self.query, "deferred_loading", (frozenset(), True))
-        return self.owner is self.query.model and bool(names) and not deferred
+        return self.owner is self.model and bool(names) and not deferred
 
     def _look_for_prefetch(self, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_PREFETCH):

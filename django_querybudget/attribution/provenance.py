@@ -117,6 +117,7 @@ def _query_of(
 ) -> Provenance | None:
     best: dict[tuple[Any, ...], Provenance] = {}
     best_score = _POSSIBLE
+    unsure = False
     for raw in islice(reversed(records), 1, _MOST_RECORDS):
         sql, alias, origin = raw[0], raw[3], raw[8]
         source = evidence.sources.get(sql)
@@ -124,7 +125,15 @@ def _query_of(
             continue
         for root, path in _paths(evidence, source, type(instance)):
             score = _score(source, raw, instance, path if root is source else None)
-            if score < best_score or not _same_fields(root, path, instance):
+            if not _same_fields(root, path, instance):
+                continue
+            if score == _POSSIBLE and root is source and source.record is not raw and not path:
+                unsure = (
+                    True  # A text that ran again, later: its rows are not known, nor ruled out.
+                )
+            elif score == _BY_KEY and unsure:
+                score = _POSSIBLE
+            if score < best_score:
                 continue
             if score > best_score:
                 best_score, best = score, {}
@@ -144,7 +153,7 @@ def _paths(
     evidence: Evidence, source: Source, model: type[Model]
 ) -> Iterator[tuple[Source, tuple[Step, ...]]]:
     """Yield how rows of ``source`` lead to instances of ``model``, and from which queryset."""
-    own = source.query.model
+    own = source.model
     root = source
     prefix: tuple[Step, ...] = ()
     if source.prefetch_to is not None:
@@ -152,7 +161,7 @@ def _paths(
             (each for each in evidence.sources.values() if each.query is source.parent_query), None
         )
         if parent is not None:
-            steps = steps_along(parent.query.model, source.prefetch_to)
+            steps = steps_along(parent.model, source.prefetch_to)
             if steps is not None:
                 root, prefix = parent, steps
     if own._meta.concrete_model is model._meta.concrete_model:

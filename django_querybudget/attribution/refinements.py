@@ -26,7 +26,7 @@ def refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
     query: Any = queryset.query
     if queryset._fields is not None:  # type: ignore[attr-defined]
         yield "values"
-    if query.order_by and operation not in ("first", "last"):
+    if query.order_by:  # Of first() and last() too: it is the caller's, not the key's they add.
         yield "order_by"
     if query.is_sliced and operation not in ("first", "last", "exists", "get"):
         yield "slice"

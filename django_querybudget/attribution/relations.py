@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
@@ -177,4 +178,4 @@ def is_plain(value: Any) -> bool:
 
 def quoted(name: str) -> str:
     """Return a name as a string literal of Python, in double quotes."""
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(name, ensure_ascii=False)

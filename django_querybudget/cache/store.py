@@ -17,7 +17,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import caches
-from django.db import connections
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from . import stats, tags
 from .tokens import TagValue, new_token
@@ -247,6 +248,32 @@ class Store:
         return False  # a renewal was skipped meanwhile
 
 
+class NoStore(Store):
+    """A cache that is asked nothing and told nothing: what it does endangers the host's writes.
+
+    Django's database cache sets a key in a transaction of its own, on the connection of its
+    database. After an ``INSERT ... RETURNING`` on that connection whose row is not fetched yet,
+    SQLite refuses the COMMIT, and the ROLLBACK that follows takes the host's row along.
+    """
+
+    def read(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[bytes | None, dict[str, str]] | None:
+        return None
+
+    def ensure(self, missing: Collection[str]) -> dict[str, str]:
+        return {}
+
+    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        return False
+
+    def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
+        return False
+
+    def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
+        return False
+
+
 class CacheRefused(Exception):
     """A cache did not take a value, and said so by its return value alone."""
 
@@ -275,6 +302,10 @@ def _class_for(cache: BaseCache) -> type[Store]:
 
         if RedisStore.takes(client):
             return RedisStore
+    if isinstance(cache, BaseDatabaseCache):
+        alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
+        if connections[alias].vendor == "sqlite":
+            return NoStore
     return Store
 
 

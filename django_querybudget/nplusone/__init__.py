@@ -18,7 +18,7 @@ from django_querybudget.stacks import Origin
 
 from .allowlist import allowed, ignored_at
 from .calls import find_call
-from .detection import Loop, find_loops
+from .detection import Loop, find_loops, varies
 from .expressions import grouped_fix, lookup_fix, write_fix
 from .findings import Cause, Finding, Fix
 from .places import find_built
@@ -87,6 +87,8 @@ class _Findings:
             return None, None, None
         if load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
             return None, *_own_fix(loop, load, count)
+        if load.kind is LoadKind.TO_MANY and varies(loop):
+            return None, None, None
         root = find_root(self.log.evidence, load)
         if root is None or load.kind is LoadKind.PREFETCH:
             return None, None, None

@@ -100,8 +100,18 @@ def _at(tree: ast.Module, span: tuple[int, int, int, int]) -> Iterator[tuple[ast
         for node in ast.iter_child_nodes(outer):
             if isinstance(node, ast.expr):
                 own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
-                if own == span:
+                if own == span or _at_method(node) == span:
                     yield outer, node
+
+
+def _at_method(node: ast.expr) -> tuple[int, int | None, int, int | None] | None:
+    """Return where a call of several lines says that it is: from its method's name on."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    line, end = node.func.end_lineno, node.func.end_col_offset
+    if line is None or end is None or line == node.lineno:
+        return None
+    return line, node.end_lineno, end - len(node.func.attr.encode()), node.end_col_offset
 
 
 @lru_cache(maxsize=64)

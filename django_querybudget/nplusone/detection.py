@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
@@ -12,10 +13,12 @@ from django_querybudget.fingerprints import StatementKind, fingerprint, identifi
 from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.stacks import Origin
 
-__all__ = ["Loop", "find_loops"]
+__all__ = ["Loop", "find_loops", "varies"]
 
 _LIMITS = re.compile(r"\b(LIMIT|OFFSET)\s+(\d+|%s)", re.IGNORECASE)
 _AFTER_KEY = re.compile(r'"\s*[<>]=?\s*(\?|\()', re.IGNORECASE)
+_PLACES = re.compile(r'(?:((?:["`]\w+["`]\.)?["`]\w+["`])\s*([<>=]+)\s*)?%s')
+_ONE_ROW = re.compile(r'^UPDATE\b.*\bWHERE\s+[\w."`]+\s*=\s*%s$', re.IGNORECASE | re.DOTALL)
 _ORDERED_PAGE = re.compile(r"\bORDER BY\b.*\bLIMIT \?", re.IGNORECASE | re.DOTALL)
 
 # Framework tables that Django itself looks up one by one, and caches.
@@ -110,8 +113,38 @@ def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> boo
     shape = fingerprint(records[0][0])
     if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
         return False
+    if load is not None and _is_one_row(records, load):
+        return False
     # Else the same again is a retry, a poll: duplicates are counted as such.
     return (load is not None and load.kind in _RELATIONS) or _different(records) >= threshold
+
+
+def _is_one_row(records: list[RawRecord], load: Load) -> bool:
+    """Whether it is one row's own relation, or one row that is saved, again and again."""
+    if load.kind is LoadKind.TO_MANY:
+        # Behind another row's relation it may be many rows that share one.
+        own = load.provenance is not None and not load.provenance.path
+        return own and _different(records) == 1
+    if load.operation != "save" or not _ONE_ROW.match(records[0][0]):
+        return False
+    return len({_hashable(raw[1][-1:]) for raw in records if raw[1]}) == 1
+
+
+def varies(loop: Loop) -> bool:
+    """Whether a filter's value is not the same in every run: no one annotation answers that."""
+    filters = () if loop.load is None else loop.load.filters or ()
+    values = {
+        str(value)
+        for name, value in filters
+        if "__" not in name and type(value) in (int, str)  # Others the driver spells its own way.
+    }
+    given = [set(map(_text, raw[1])) for raw in loop.records if values and raw[1]]
+    return any(not values <= each for each in given)
+
+
+def _text(value: Any) -> str | None:
+    plain = value.value if issubclass(type(value), Enum) else value
+    return str(plain) if type(plain) in (int, str) else None
 
 
 def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
@@ -129,7 +162,27 @@ def _is_paging(records: list[RawRecord], shape: str) -> bool:
         bare = {sql: _LIMITS.sub("", sql) for sql in texts}
         if len({(bare[raw[0]], _hashable(raw[1])) for raw in records}) == 1:
             return True
-    return bool(_ORDERED_PAGE.search(shape) and _AFTER_KEY.search(shape))
+    return bool(
+        _ORDERED_PAGE.search(shape)
+        and _AFTER_KEY.search(shape)
+        and len({_beside_key(raw) for raw in records}) == 1
+    )
+
+
+def _beside_key(raw: RawRecord) -> Hashable:
+    """Return the parameters of the columns that no ``<`` or ``>`` compares.
+
+    Those of one result's pages are the same: one that varies is a row's of a loop, which asks for
+    the newest before a day, say, of each.
+    """
+    sql, params = raw[0], raw[1]
+    places = [(found[1], found[2]) for found in _PLACES.finditer(sql)]
+    if not isinstance(params, tuple) or len(places) != len(params):
+        return None
+    keys = {column for column, operator in places if column and operator[0] in "<>"}
+    return _hashable(
+        tuple(each for (column, _), each in zip(places, params, strict=True) if column not in keys)
+    )
 
 
 def _different(records: list[RawRecord]) -> int:
@@ -137,4 +190,7 @@ def _different(records: list[RawRecord]) -> int:
 
 
 def _hashable(params: Any) -> Hashable:
-    return repr(params)
+    try:
+        return repr(params)
+    except Exception:  # noqa: BLE001 - the project's own class: no reason to fail here
+        return tuple(map(id, params)) if isinstance(params, tuple) else id(params)

@@ -25,6 +25,7 @@ from django.db.models.fields import related_descriptors
 from django_querybudget.attribution.relations import quoted
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
+from .expressions import manager_of
 from .findings import Cause, Finding, Fix
 from .places import find_built
 
@@ -109,7 +110,7 @@ class EagerLoads:
         names = ", ".join(quoted("__".join(path)) for path in sorted(longest))
         built = find_built(load.places, load.root)
         return Fix(
-            code=f"{load.root.__name__}.objects.select_related({names or None})",
+            code=f"{manager_of(load.root)}.select_related({names or None})",
             place=built or load.origin,
             built=built is not None,
             saves=0,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from inspect import getattr_static
+
+from django.db.models import Model
 
 from django_querybudget.attribution import Filter, Load, Step
 from django_querybudget.attribution.relations import is_plain, quoted
@@ -15,10 +19,37 @@ __all__ = [
     "grouped_fix",
     "keywords",
     "lookup_fix",
+    "manager_of",
+    "put_named",
     "write_fix",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
+
+
+def manager_of(model: type[Model]) -> str:
+    """Return the model's manager as code: whatever the project calls it."""
+    manager = model._meta.default_manager
+    return f"{model.__name__}.{'objects' if manager is None else manager.name}"
+
+
+def put_named(lines: list[str], name: str, write: Callable[[str], str], model: type[Model]) -> str:
+    """Add ``write(name)`` to ``lines`` and return the name.
+
+    Two expressions never share one, and none takes an attribute's of ``model``: both would be an
+    error.
+    """
+    number, chosen = 1, name
+    while (line := write(chosen)) not in lines:
+        target = f"to_attr={quoted(chosen)}"
+        if getattr_static(model, chosen, None) is None and not any(
+            each.startswith(f"{chosen}=") or target in each for each in lines
+        ):
+            lines.append(line)
+            break
+        number += 1
+        chosen = f"{name}_{number}"
+    return chosen
 
 
 def keywords(filters: tuple[Filter, ...] | None, prefix: str = "") -> str | None:
@@ -62,7 +93,7 @@ def annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
     condition = keywords(load.filters)
     if condition is None or load.model is None or not load.step.field:
         return None
-    rows = f"{load.model.__name__}.objects.filter({load.step.field}={outer}" + (
+    rows = f"{manager_of(load.model)}.filter({load.step.field}={outer}" + (
         f", {condition})" if condition else ")"
     )
     if load.operation == "exists":
@@ -91,13 +122,13 @@ def lookup_fix(load: Load) -> str | None:
         return None
     values = f"{name}s" if not name.endswith("s") else f"{name}es"
     if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
-        return f"{model.__name__}.objects.in_bulk({values})"
+        return f"{manager_of(model)}.in_bulk({values})"
     if load.operation == "get" and not more and field.unique:
-        return f"{model.__name__}.objects.in_bulk({values}, field_name={quoted(name)})"
+        return f"{manager_of(model)}.in_bulk({values}, field_name={quoted(name)})"
     rest = keywords(tuple(more))
     if rest is None:
         return None
-    rows = f"{model.__name__}.objects.filter({name}__in={values}{f', {rest}' if rest else ''})"
+    rows = f"{manager_of(model)}.filter({name}__in={values}{f', {rest}' if rest else ''})"
     if load.operation == "count":
         return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
     if load.operation == "exists":
@@ -140,15 +171,18 @@ def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
     """Return the bulk method that writes what a loop writes one by one."""
     if load.model is None:
         return None
-    model = load.model.__name__
+    model = manager_of(load.model)
     rows = f"{load.model._meta.model_name}_list"
+    inherits = any(link is not None for link in load.model._meta.parents.values())
+    if inherits and load.operation not in ("delete", "save"):
+        return None  # Rows of two tables: bulk_create() refuses them.
     if load.operation == "create":
-        return f"{model}.objects.bulk_create({rows})"
+        return f"{model}.bulk_create({rows})"
     if load.operation in ("get_or_create", "update_or_create"):
-        return f"{model}.objects.bulk_create({rows}, ignore_conflicts=True)"
+        return f"{model}.bulk_create({rows}, ignore_conflicts=True)"
     if load.operation == "delete":
-        return f"{model}.objects.filter(pk__in=[each.pk for each in {rows}]).delete()"
+        return f"{model}.filter(pk__in=[each.pk for each in {rows}]).delete()"
     if load.operation == "save":
         names = load.fields or columns
-        return f"{model}.objects.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
+        return f"{model}.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
     return None

@@ -35,6 +35,16 @@ class Root:
     source: Source | None = field(default=None, compare=False)
 
     @property
+    def is_raw(self) -> bool:
+        """Whether it is SQL of the project's: it can prefetch, and nothing else."""
+        return self.source is not None and not hasattr(self.source.query, "where")
+
+    @property
+    def is_combined(self) -> bool:
+        """Whether it is a ``union()`` or the like, which takes no more methods."""
+        return self.source is not None and bool(getattr(self.source.query, "combinator", None))
+
+    @property
     def place(self) -> Origin | None:
         """The line that evaluates the queryset."""
         return None if self.origin is None else Origin.of(self.origin)
@@ -65,7 +75,7 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             if source is None:
                 break
             return Root(
-                model=source.query.model,
+                model=source.model,
                 path=path,
                 key=place_key(provenance.sql, provenance.origin),
                 origin=provenance.origin,

@@ -6,12 +6,14 @@ import ast
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.db.models import Model
+
 from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.attribution.relations import quoted, relation_of, step_of
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Call, without
-from .expressions import annotation, conditions_in_python, keywords
+from .expressions import annotation, conditions_in_python, keywords, manager_of, put_named
 from .roots import Root
 
 __all__ = ["Draft", "Part"]
@@ -30,7 +32,7 @@ class Part:
 class Nested:
     """The queryset of a :class:`~django.db.models.Prefetch`."""
 
-    model: str
+    manager: str
     lookup: str
     """The way to it for ``select_related()``; empty behind a relation of many rows."""
     annotated: list[str] = field(default_factory=list)
@@ -58,7 +60,7 @@ class Draft:
 
         ``call`` is the expression that runs them, if the source has it.
         """
-        part = self._part(load, count, path, call)
+        part = None if self.root.is_combined else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
             part = replace(part, replaces=call.text)
         if part is not None and not load.prefetched:  # That is saved at the line itself.
@@ -74,7 +76,7 @@ class Draft:
             return None
         whole = (*path, load.step)
         if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
-            if all(step.joins for step in whole):
+            if all(step.joins for step in whole) and not self.root.is_raw:
                 _put(self.selected, "__".join(step.lookup for step in whole))
                 return Part(saves=count)
             self._prefetch(whole)
@@ -84,7 +86,8 @@ class Draft:
         return self._related(load, count, path, whole, call)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
-        if self.root.source is None or not all(step.joins for step in path):
+        raw = self.root.source is None or self.root.is_raw
+        if raw or not all(step.joins for step in path):
             return None
         _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
         return Part(saves=count)
@@ -130,8 +133,8 @@ class Draft:
             found = annotation(load, path)
             if found is None:
                 return None
-            _put(self.annotated, f"{found[0]}={found[1]}")
-            return Part(saves=count, use=f"{row}.{found[0]}")
+            name = _put_annotation(self.annotated, found, self.root.model)
+            return Part(saves=count, use=f"{row}.{name}")
         return self._annotate_nested(load, count, path, call)
 
     def _row(self, load: Load, path: tuple[Step, ...], call: Call | None) -> str | None:
@@ -140,7 +143,7 @@ class Draft:
         ``book.author.books.count()`` has the book, ``self.books.count()`` in a property of the
         author has not: what is annotated must be the author then.
         """
-        if not all(step.joins for step in path):
+        if self.root.is_raw or not all(step.joins for step in path):
             return None
         owner = None if call is None or load.step is None else call.owner(load.step.accessor)
         if owner is None:
@@ -151,7 +154,7 @@ class Draft:
         self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
     ) -> Part | None:
         found = annotation(load, ())
-        if found is None or load.owner is None or self._is_joined_already(path):
+        if found is None or not path or load.owner is None or self._is_joined_already(path):
             return None
         key = "__".join(step.accessor for step in path)
         joins = all(step.joins for step in path)
@@ -159,9 +162,9 @@ class Draft:
         nested = self.nested.get(key)
         if nested is None:
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            nested = self.nested[key] = Nested(load.owner.__name__, lookup)
-        _put(nested.annotated, f"{found[0]}={found[1]}")
-        return Part(saves=count - extra, use=f"{_variable(load, call)}.{found[0]}")
+            nested = self.nested[key] = Nested(manager_of(load.owner), lookup)
+        name = _put_annotation(nested.annotated, found, load.owner)
+        return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
 
     def _is_joined_already(self, path: tuple[Step, ...]) -> bool:
         """Whether the queryset joins it: what is joined is not prefetched, thus not annotated."""
@@ -177,11 +180,15 @@ class Draft:
             return None
         if load.chain is None:
             return None
-        filtered = f".filter({written})" if written else ""
-        rows = f"{load.model.__name__}.objects{filtered}{load.chain}"
+        filtered = f".filter({written})" if written else ".all()" if load.chain[0] == "[" else ""
+        rows = f"{manager_of(load.model)}{filtered}{load.chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
-        name = f"chosen_{whole[-1].accessor}"
-        _put(self.prefetched, f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})")
+        name = put_named(
+            self.prefetched,
+            f"chosen_{whole[-1].accessor}",
+            lambda name: f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})",
+            load.owner or self.root.model,
+        )
         return Part(saves=count - 1, use=f"{_variable(load)}.{name}")
 
     def _prefetch(self, path: tuple[Step, ...]) -> None:
@@ -232,17 +239,15 @@ class Draft:
             if nested.lookup and name.startswith(start)
         ]
         code = f".select_related({', '.join(map(quoted, _longest(joined)))})" if joined else ""
-        return f"{nested.model}.objects{code}.annotate({', '.join(nested.annotated)})"
+        return f"{nested.manager}{code}.annotate({', '.join(nested.annotated)})"
 
     def _start(self) -> str:
         source = self.root.source
-        manager = self.root.model._meta.default_manager
-        name = "objects" if manager is None else manager.name
         if source is not None and source.prefetch_to is None and source.owner is not None:
             found = relation_of(source.query, source.owner)
             if found is not None:
                 return f"{found[0]._meta.model_name}.{step_of(found[1]).accessor}"
-        return f"{self.root.model.__name__}.{name}"
+        return f"{manager_of(self.root.model)}{'.raw(...)' if self.root.is_raw else ''}"
 
     def _loaded_fields(self) -> str:
         source = self.root.source
@@ -260,6 +265,10 @@ class Draft:
 def _put(names: list[str], name: str) -> None:
     if name not in names:
         names.append(name)
+
+
+def _put_annotation(lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
+    return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model)
 
 
 def _longest(names: list[str]) -> list[str]:

@@ -166,6 +166,8 @@ def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, Fram
     ):
         inner = frame
         while (outer := inner.f_back) is not None and outer is not project:
+            if outer.f_code is THREAD_HANDLER:
+                return origin, project  # Only the loop's runner: another task's is elsewhere.
             inner = outer
             depth += 1
         if len(shortcuts) >= _MOST_SHORTCUTS:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
+from threading import current_thread, main_thread
 from typing import Any
 
 import django
@@ -13,21 +15,27 @@ if not apps.ready:
     django.setup()
 
 from django.core.cache import caches
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.signals import connection_created
 from django.utils.module_loading import import_string
 from redis.connection import AbstractConnection
+from redis.exceptions import RedisError
 
 from tests.cache import programs
+from tests.cache.footprints import NOTHING, Footprint, commands_in, of_commands, of_statement
+from tests.cache.locks import would_wait
 
 _pipe: Any = None
 _stepping = False
+_holding = False  # whether what is sent and not waited for is left to the test
+_wrote: set[str] = set()  # the aliases whose transaction has sent a statement that writes
 
 
-def step(what: str) -> None:
+def step(what: str, footprint: Footprint) -> None:
     """Stop before ``what``, until the test says go."""
-    if _stepping:
-        _pipe.send(("at", what))
+    # Only the program's own thread: the library may have one that waits for Redis to come back.
+    if _stepping and current_thread() is main_thread():
+        _pipe.send(("at", (what, footprint)))
         _pipe.recv()
 
 
@@ -39,8 +47,9 @@ def begun() -> None:
 
 def serve(pipe: Any, setup: dict[str, Any]) -> None:
     """Be an actor: run the programs that the test asks for, until it closes the pipe."""
-    global _pipe, _stepping
+    global _pipe, _stepping, _holding
     _pipe = pipe
+    _holding = bool(setup.get("holding"))
     configure(setup)
     programs.on_begun = begun
     while True:
@@ -49,7 +58,7 @@ def serve(pipe: Any, setup: dict[str, Any]) -> None:
         except EOFError:
             return
         _stepping = how == "step"
-        step("start")
+        step("start", NOTHING)
         try:
             answer = ("done", getattr(programs, name)(setup["alias"], *arguments))
         except Exception:  # noqa: BLE001  # the test is told, whatever it is
@@ -67,6 +76,8 @@ def configure(setup: dict[str, Any], *, with_stops: bool = True) -> None:
     caches.settings.update(setup["caches"])
     if dotted := setup.get("cached"):
         programs.cached = import_string(dotted)
+    if dotted := setup.get("defect"):
+        import_string(dotted)()
     if with_stops:
         connection_created.connect(_put_stops, weak=False)
         _stop_at_round_trips()
@@ -76,18 +87,60 @@ def _put_stops(connection: Any, **_: Any) -> None:
     if any(wrapper is _stop_at_statement for wrapper in connection.execute_wrappers):
         return
     connection.execute_wrappers.append(_stop_at_statement)
-    commit = connection._commit
+    connection._commit = _stopping(connection, "COMMIT", connection._commit)
+    connection._rollback = _stopping(connection, "ROLLBACK", connection._rollback)
 
-    def stop_and_commit() -> None:
-        step("COMMIT")
-        commit()
 
-    connection._commit = stop_and_commit
+def _stopping(connection: Any, word: str, end: Callable[[], None]) -> Callable[[], None]:
+    """Return ``end``, Django's own end of a transaction, with a stop before it."""
+
+    def stop_and_end() -> None:
+        if connection.connection is not None:
+            step(word, _of(word, connection))
+        end()
+
+    return stop_and_end
+
+
+def _of(word: str, connection: Any) -> Footprint:
+    in_transaction = _in_transaction(connection)
+    footprint = of_statement(
+        word, in_transaction=in_transaction, has_written=connection.alias in _wrote
+    )
+    if word in {"COMMIT", "ROLLBACK"}:
+        _wrote.discard(connection.alias)
+    elif in_transaction and "locks" in footprint.changes:
+        _wrote.add(connection.alias)
+    return footprint
+
+
+def _in_transaction(connection: Any) -> bool:
+    """Whether what is sent now stays unseen until a COMMIT, as the driver itself knows."""
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return True
+    driver = connection.connection
+    if connection.vendor == "sqlite":
+        return bool(driver.in_transaction)
+    if connection.vendor == "postgresql":
+        return int(driver.info.transaction_status) != 0
+    return bool(driver.server_status & 1)
 
 
 def _stop_at_statement(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-    step(str(sql).split(None, 1)[0])
-    return execute(sql, params, many, context)
+    connection = context["connection"]
+    word = str(sql).split(None, 1)[0].upper()
+    if word == "ROLLBACK" and "SAVEPOINT" in str(sql).upper():
+        step("ROLLBACK TO", of_statement(word, in_transaction=True, has_written=True))
+    else:
+        step(word, _of(word, connection))
+    while True:
+        try:
+            return execute(sql, params, many, context)
+        except OperationalError as error:
+            if not (_stepping and would_wait(error)):
+                raise
+            _pipe.send(("waits", None))
+            _pipe.recv()
 
 
 def _stop_at_round_trips() -> None:
@@ -96,7 +149,30 @@ def _stop_at_round_trips() -> None:
 
     def stop_and_send(self: Any, command: Any, check_health: bool = True) -> None:
         packed = command if isinstance(command, bytes) else b"".join(command)
-        step(f"redis {packed.split(maxsplit=3)[2].decode()}")
+        commands = commands_in(packed)
+        names = "+".join(words[0].decode() for words in commands)
+        if not _is_unanswered(commands):
+            step(f"redis {names}", of_commands(commands))
+            send(self, command, check_health)
+            return
+        # It arrives whenever the test says; or at once, and then it has to be known to have.
+        if _stepping and _holding:
+            step(f"redis {names}", NOTHING)
+            _pipe.send(("sends", (packed, of_commands(commands))))
+            return
+        step(f"redis {names}", of_commands(commands))
         send(self, command, check_health)
+        try:
+            send(self, [_PING], check_health)
+            self.read_response()
+        except RedisError:
+            self.disconnect()  # lost on its way, which the program is not told
 
     AbstractConnection.send_packed_command = stop_and_send
+
+
+_PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def _is_unanswered(commands: list[list[bytes]]) -> bool:
+    return len(commands) == 2 and commands[0] == [b"CLIENT", b"REPLY", b"SKIP"]

@@ -1,8 +1,9 @@
 """Processes that run a program step by step: the ground of the tests of interleavings.
 
 An *actor* is a process of its own, with its own connections. It stops before everything that
-another process can see: each round trip to Redis, each statement, each COMMIT. The test says which
-actor goes next, so an order is chosen, never a matter of luck; :func:`explore` goes through all.
+another process can see: each round trip to Redis, each statement, each COMMIT and ROLLBACK. The
+test says which actor goes next, so an order is chosen, never a matter of luck;
+:func:`tests.cache.orders.explore` goes through all.
 """
 
 from __future__ import annotations
@@ -10,16 +11,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import redis
+
+from tests.cache.footprints import NOTHING, Footprint, changes, reads
+
 PATIENCE = 60.0  # seconds: an actor that is silent for so long has a defect
-BLOCKED = 0.1  # seconds: an actor that is silent for so long waits for a lock of another's
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.cache.actor_process"])
+
+
+class Failed(AssertionError):
+    """A program that raised; the message is its traceback."""
 
 
 @dataclass
@@ -28,12 +37,15 @@ class Actor:
 
     name: str
     setup: dict[str, Any]
-    state: str = "idle"  # idle, stopped (before a step), running
+    state: str = "idle"  # idle; stopped before a step; running; waiting for a lock; dead
     at: str = ""  # what it does next, if it is stopped
     begun: int = 0  # how many reads its program has begun
     result: Any = None
     survives: bool = False  # whether a program that fails is a result, told by ``failure``
     failure: str = ""
+    touched: Footprint = NOTHING  # what its last step did
+    _ahead: Footprint = NOTHING  # what it does next
+    under_way: list[tuple[bytes, Footprint]] = field(default_factory=list, repr=False)
     process: Any = field(default=None, repr=False)
     pipe: Any = field(default=None, repr=False)
 
@@ -61,15 +73,18 @@ class Actor:
         assert self.state == "idle", self
         self.begun, self.result, self.failure = 0, None, ""
         self.pipe.send(("step", program, arguments))
-        self.state = "running"
-        self.listen(PATIENCE)
+        self._listen()
 
-    def go(self) -> bool:
-        """Let it take its step. Returns False if it is still at it: it waits for a lock."""
-        assert self.state == "stopped", self
+    def step(self, waiting: Callable[[], int] = lambda: 0, known: int = 0) -> None:
+        """Let it take its step: until it stops again, is done, or waits for a lock.
+
+        ``waiting`` says how many do so in the database; ``known`` of them are others.
+        """
+        assert self.state in {"stopped", "waiting"}, self
+        if self.state == "stopped":
+            self.touched, self._ahead = self._ahead, NOTHING
         self.pipe.send("go")
-        self.state = "running"
-        return self.listen(BLOCKED)
+        self._listen(waiting, known)
 
     def die(self) -> None:
         """End it with SIGKILL, before its step."""
@@ -78,22 +93,41 @@ class Actor:
         self.process.join()
         self.state = "dead"
 
-    def listen(self, timeout: float) -> bool:
-        """Hear what it does, until it stops or is done."""
+    def _listen(self, waiting: Callable[[], int] = lambda: 0, known: int = 0) -> None:
+        self.state = "running"
+        deadline = time.monotonic() + PATIENCE
+        while not self.hear(0.003):
+            if waiting() > known:
+                self.state = "waiting"
+                return
+            assert time.monotonic() < deadline, f"{self} does not answer"
+
+    def hear(self, timeout: float) -> bool:
+        """Hear what it does, until it stops, waits or is done; False if ``timeout`` is over."""
         while self.pipe.poll(timeout):
             what, value = self.pipe.recv()
             if what == "begun":
                 self.begun += 1
+                self.touched |= reads("returned:*")
                 self.on_begun()
             elif what == "at":
-                self.state, self.at = "stopped", value
+                self.state = "stopped"
+                self.at, self._ahead = value
                 return True
-            elif what == "done":
-                self.state, self.result = "idle", value
+            elif what == "sends":
+                self.under_way.append(value)
+            elif what == "waits":
+                self.state = "waiting"
                 return True
             else:
-                self.state, self.failure = "idle", value
-                assert self.survives, f"{self.name} failed: {value}"
+                self.state = "idle"
+                self.touched |= changes(f"returned:{self.name}")
+                if what == "done":
+                    self.result = value
+                else:
+                    self.failure = value
+                    if not self.survives:
+                        raise Failed(f"{self.name} failed: {value}")
                 return True
         return False
 
@@ -104,9 +138,78 @@ class Actor:
         """Run a program at once, without stops."""
         assert self.state == "idle", self
         self.pipe.send(("run", program, arguments))
-        self.state = "running"
-        assert self.listen(PATIENCE), f"{self.name} does not answer"
+        self._listen()
         return self.result
+
+
+class Network:
+    """What an actor has sent to Redis and not waited for: it arrives at any later time.
+
+    But before anything else that the actor sends there, since that takes the same way.
+    """
+
+    def __init__(self, actor: Actor, server: redis.Redis) -> None:
+        self.actor = actor
+        self.server = server
+        self.name = f"{actor.name}'s message"
+        self.at = "arrives"
+        self.touched = NOTHING
+
+    @property
+    def state(self) -> str:
+        return "stopped" if self.actor.under_way else "idle"
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the actor cannot go on before this has arrived."""
+        return bool(self.actor.under_way) and self.actor.at.startswith("redis")
+
+    def step(self, waiting: Callable[[], int] = lambda: 0, known: int = 0) -> None:
+        del waiting, known
+        packed, self.touched = self.actor.under_way.pop(0)
+        connection = self.server.connection_pool.get_connection()
+        try:
+            connection.send_packed_command([packed + b"*1\r\n$4\r\nPING\r\n"])
+            assert connection.read_response() == b"PONG"
+        finally:
+            self.server.connection_pool.release(connection)
+
+
+def go(
+    actor: Actor | Network, among: Iterable[Actor | Network], waiting: Callable[[], int]
+) -> Footprint:
+    """Let an actor take one step, and those that waited for it go on; return all they touched."""
+    others = [each for each in among if each is not actor and isinstance(each, Actor)]
+    actor.step(waiting, sum(other.state == "waiting" for other in others))
+    touched = actor.touched
+    if "locks" not in touched.changes:
+        return touched
+    # Whoever it has kept waiting goes on by itself, and may let go another.
+    moved = True
+    while moved:
+        moved = False
+        waits = [each for each in (actor, *others) if each.state == "waiting"]
+        waits = [each for each in waits if isinstance(each, Actor)]
+        if waiting is not no_one:
+            while len(waits) > waiting():
+                if went_on := [other for other in waits if other.hear(0.001)]:
+                    moved = True
+                    waits = [other for other in waits if other not in went_on]
+                    for other in went_on:
+                        touched |= other.touched
+            continue
+        for other in waits:
+            if other is not actor:
+                other.step()
+                if other.state != "waiting":
+                    moved = True
+                    touched |= other.touched
+    return touched
+
+
+def no_one() -> int:
+    """Where actors say themselves that they would have to wait, the database is not asked."""
+    return 0
 
 
 @contextmanager
@@ -119,76 +222,3 @@ def started(*actors: Actor) -> Iterator[None]:
     finally:
         for actor in actors:
             actor.stop()
-
-
-def explore(
-    actors: list[Actor],
-    programs: dict[str, tuple[Any, ...]],
-    *,
-    reset: Callable[[], None],
-    check: Callable[[list[str]], None],
-    switches: int | None = None,
-) -> int:
-    """Run the programs in every order of their steps; return how many orders there are.
-
-    ``reset`` runs before each order and ``check(order)`` after it. ``switches`` bounds how often
-    an actor may be put aside while it could go on; without it, all orders are run.
-    """
-    orders = 0
-    prefixes: list[list[str]] = [[]]
-    while prefixes:
-        reset()
-        taken, choices = _run(actors, programs, prefixes.pop())
-        orders += 1
-        check([f"{name} {what}" for name, what in taken])
-        names = [name for name, _ in taken]
-        # At each point after the prefix, each other actor that could have gone is a new order.
-        for position, (open_there, is_new) in enumerate(choices):
-            if not is_new:
-                continue
-            for other in open_there:
-                if other == names[position]:
-                    continue
-                prefix = [*names[:position], other]
-                if switches is None or _switches(prefix, choices) <= switches:
-                    prefixes.append(prefix)
-    return orders
-
-
-def _switches(names: list[str], choices: list[tuple[list[str], bool]]) -> int:
-    """Count how often an actor was put aside though it could go on."""
-    return sum(
-        1
-        for position in range(1, len(names))
-        if names[position] != names[position - 1] and names[position - 1] in choices[position][0]
-    )
-
-
-def _run(
-    actors: list[Actor], programs: dict[str, tuple[Any, ...]], prefix: list[str]
-) -> tuple[list[tuple[str, str]], list[tuple[list[str], bool]]]:
-    """Run one order: ``prefix`` first, then each actor to its end. Returns steps and choices."""
-    by_name = {actor.name: actor for actor in actors}
-    for actor in actors:
-        actor.begin(*programs[actor.name])
-    taken: list[tuple[str, str]] = []
-    choices: list[tuple[list[str], bool]] = []
-    while any(actor.state != "idle" for actor in actors):
-        ready = [actor.name for actor in actors if actor.state == "stopped"]
-        if not ready:
-            waiting = next(actor for actor in actors if actor.state == "running")
-            assert waiting.listen(PATIENCE), f"after {taken}, {waiting} is stuck"
-            continue
-        step = len(taken)
-        if step < len(prefix) and prefix[step] in ready:
-            chosen = prefix[step]
-        else:
-            # Whoever went last goes on; so an order is one switch away from its parent.
-            chosen = taken[-1][0] if taken and taken[-1][0] in ready else ready[0]
-        choices.append((ready, step >= len(prefix)))
-        taken.append((chosen, by_name[chosen].at))
-        by_name[chosen].go()
-        for actor in actors:
-            if actor.state == "running":
-                actor.listen(0)
-    return taken, choices

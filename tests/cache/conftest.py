@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import redis
+from django.db import connections
 
+from tests.cache import programs, world
 from tests.cache.own_redis import OwnRedis
+from tests.cache.stage import Stage
 
 
 @pytest.fixture
@@ -18,6 +22,17 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
     server.start()
     yield server
     server.stop(keep=False)
+
+
+@pytest.fixture
+def stage(alias: str, isolation: str, redis_url: str, db: None) -> Iterator[Stage]:
+    """A database that the test names, with its rows, for actors to meet on."""
+    del db
+    if connections[alias].vendor == "sqlite":
+        programs._execute(alias, "PRAGMA journal_mode = WAL")
+    world.fill(alias)
+    with redis.Redis.from_url(redis_url) as client:
+        yield Stage(alias, isolation, client)
 
 
 COUNTED = {

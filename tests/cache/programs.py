@@ -244,6 +244,24 @@ def open_connections(alias: str) -> None:
     connections[alias].ensure_connection()
 
 
+def forget(alias: str) -> None:
+    """Forget what a process learns with time, and owes: each order begins with the same."""
+    from django_querybudget.cache.reading import forget_dependencies
+    from django_querybudget.cache.transactions import mode_of, state_of
+
+    connection = connections[alias]
+    state_of(connection).settle(connection, mode_of(connection))
+    forget_dependencies()
+
+
+def trusts(alias: str) -> bool:
+    """Return whether this process has the cache back, after a failure."""
+    from django_querybudget.cache.store import store_for
+
+    del alias
+    return not store_for("redis").distrusted
+
+
 class _Stop(Exception):
     pass
 

@@ -6,14 +6,16 @@ import os
 import pickle
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
@@ -25,36 +27,80 @@ from django_querybudget.cache.tags import every_database, everything
 from jobs.models import Industry
 from tests.servers import Redis, Run
 
-BACKENDS = ["locmem", "file", "database", "redis", "redis msgpack"]
+# Every alias that the parametrized tests need, for all of them.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+
+BACKENDS = [
+    "locmem",
+    "file",
+    "database",
+    "redis",
+    "redis msgpack",
+    "django's redis",
+    pytest.param("memcached", marks=pytest.mark.memcached),
+]
+
+
+def spell(key: str, prefix: str, version: int) -> str:
+    """Put a key together as no default does."""
+    return f"{prefix}/{version}/{key}"
+
+
 TABLE = "x:t:a"
 
 
+class CacheRouter:
+    """Keeps the table of Django's database cache in PostgreSQL."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return "postgres" if model._meta.app_label == "django_cache" else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **_: Any) -> bool | None:
+        return db == "postgres" if app_label == "django_cache" else None
+
+
 @pytest.fixture(params=BACKENDS)
-def alias(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> str:
+def alias(
+    request: pytest.FixtureRequest, settings: Any, tmp_path: Path, transactional_db: None
+) -> str:
+    del transactional_db
     name: str = request.param
-    django_redis = {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": request.getfixturevalue("redis_url") if "redis" in name else "",
-        "KEY_PREFIX": "p",
-        "VERSION": 3,
-    }
+    url = request.getfixturevalue("redis_url") if "redis" in name else ""
+    memcached = request.getfixturevalue("memcached_location") if name == "memcached" else ""
+    django_redis = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}
     folder = "django.core.cache.backends"
     settings.CACHES = {
         **settings.CACHES,
         "tested": {
-            "locmem": {"BACKEND": f"{folder}.locmem.LocMemCache", "LOCATION": str(tmp_path)},
-            "file": {"BACKEND": f"{folder}.filebased.FileBasedCache", "LOCATION": str(tmp_path)},
-            "database": {"BACKEND": f"{folder}.db.DatabaseCache", "LOCATION": "cache_table"},
-            "redis": django_redis,
-            "redis msgpack": {
-                **django_redis,
-                "OPTIONS": {"SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer"},
-            },
-        }[name],
+            # Each worker of xdist has keys of its own: memcached is one for all.
+            "KEY_PREFIX": f"p{os.environ.get('PYTEST_XDIST_WORKER', '')}",
+            "VERSION": 3,
+            "KEY_FUNCTION": "tests.cache.test_store.spell",
+            **{
+                "locmem": {"BACKEND": f"{folder}.locmem.LocMemCache", "LOCATION": str(tmp_path)},
+                "file": {
+                    "BACKEND": f"{folder}.filebased.FileBasedCache",
+                    "LOCATION": str(tmp_path),
+                },
+                "database": {"BACKEND": f"{folder}.db.DatabaseCache", "LOCATION": "cache_table"},
+                "redis": django_redis,
+                "redis msgpack": {
+                    **django_redis,
+                    "OPTIONS": {"SERIALIZER": "django_redis.serializers.msgpack.MSGPackSerializer"},
+                },
+                "django's redis": {"BACKEND": f"{folder}.redis.RedisCache", "LOCATION": url},
+                "memcached": {
+                    "BACKEND": f"{folder}.memcached.PyMemcacheCache",
+                    "LOCATION": memcached,
+                },
+            }[name],
+        },
     }
     if name == "database":
-        request.getfixturevalue("transactional_db")
-        call_command("createcachetable", verbosity=0)
+        settings.DATABASE_ROUTERS = ["tests.cache.test_store.CacheRouter"]
+        call_command("createcachetable", database="postgres", verbosity=0)
     caches["tested"].clear()
     return "tested"
 
@@ -117,13 +163,71 @@ def test_a_tag_that_no_cache_takes_in_a_key(alias: str) -> None:
     assert tested.renew([odd])
 
 
-def test_prefix_version_and_key_function_are_the_caches(alias: str, settings: Any) -> None:
-    store_for(alias).ensure([TABLE])
+def test_prefix_version_and_key_function_are_the_caches(alias: str) -> None:
+    """What stands under our keys stands there for the host's own cache, too, and nowhere else."""
+    token = store_for(alias).ensure([TABLE])[TABLE]
     cache: Any = caches[alias]
-    if hasattr(cache, "client"):
-        assert cache.client.get_client().exists(f"p:3:qb:t:{TABLE}") == 1
+    spelled = spell(f"qb:t:{TABLE}", cache.key_prefix, 3)
+    if isinstance(store_for(alias), RedisStore):
+        assert cache.client.get_client().get(spelled) == token.encode()
     else:
-        assert cache.get(f"qb:t:{TABLE}")
+        assert cache.make_key(f"qb:t:{TABLE}") == spelled
+        assert cache.get(f"qb:t:{TABLE}") == token
+        assert cache.get(f"qb:t:{TABLE}", version=4) is None
+
+
+@pytest.mark.parametrize("using", ["default", "postgres"])
+def test_reads_through_it_are_cached_and_right(alias: str, using: str, settings: Any) -> None:
+    """A whole round on each backend: miss, hit, a write, a transaction, a rollback.
+
+    ``postgres`` is the database that holds the database cache, too.
+    """
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": alias}}
+    industries = Industry.objects.using(using)
+    industries.create(name="a")
+    cache_stats(reset=True)
+    assert names(using) == names(using) == ["a"]
+    assert cache_stats().hits == 1
+    industries.update(name="b")
+    assert names(using) == names(using) == ["b"]
+    assert cache_stats().hits == 2
+    with transaction.atomic(using=using):
+        industries.create(name="c")
+        assert names(using) == ["b", "c"]
+    assert names(using) == names(using) == ["b", "c"]
+    with suppress(ZeroDivisionError), transaction.atomic(using=using):
+        industries.all().delete()
+        assert names(using) == []
+        raise ZeroDivisionError
+    assert names(using) == names(using) == ["b", "c"]
+    assert cache_stats().errors == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_cache_in_sqlite_is_left_alone(settings: Any) -> None:
+    """Its transaction, after an INSERT whose row is not fetched, would roll the INSERT back."""
+    settings.CACHES = {
+        **settings.CACHES,
+        "database": {
+            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+            "LOCATION": "cache_table",
+        },
+    }
+    call_command("createcachetable", verbosity=0)
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "database"}}
+    Industry.objects.create(name="a")
+    assert names() == names() == ["a"]
+    Industry.objects.update(name="b")
+    with transaction.atomic():
+        Industry.objects.create(name="c")
+    assert names() == ["b", "c"]
+    with connections["default"].cursor() as cursor:
+        cursor.execute("INSERT INTO jobs_industry (name) VALUES ('d'), ('e') RETURNING name")
+        assert names() == ["b", "c", "d", "e"]  # a read through the cache, with a row to come
+        assert [name for (name,) in cursor.fetchall()] == ["d", "e"]
+    assert names() == ["b", "c", "d", "e"]
+    [message] = run_checks(tags=["querybudget"])
+    assert message.id == "querybudget.W022"
 
 
 def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
@@ -282,8 +386,8 @@ def restart(server: Redis) -> None:
     server.start()
 
 
-def names() -> list[str]:
-    return [each.name for each in cached_queryset(Industry.objects.order_by("pk"))]
+def names(using: str = "default") -> list[str]:
+    return [each.name for each in cached_queryset(Industry.objects.using(using).order_by("pk"))]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -381,17 +485,9 @@ class RefusingCache(LocMemCache):
         return list(data)
 
 
-def test_a_stores_own_statements_are_not_watched(settings: Any, db: None) -> None:
-    settings.CACHES = {
-        **settings.CACHES,
-        "database": {
-            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-            "LOCATION": "cache_table",
-        },
-    }
-    call_command("createcachetable", verbosity=0)
+@pytest.mark.parametrize("alias", ["database"], indirect=True)
+def test_a_stores_own_statements_are_not_watched(alias: str) -> None:
     cache_stats(reset=True)
-    assert store_for("database").renew([TABLE])
+    assert store_for(alias).renew([TABLE])
     assert cache_stats().invalidations == 1
     assert cache_stats().marks == 0
-    connections["default"].ensure_connection()

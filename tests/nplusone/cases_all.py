@@ -1,5 +1,12 @@
 """Imports every module of cases, so that they are registered."""
 
-from . import cases_async, cases_queries, cases_relations, cases_silent, cases_views
+from . import (
+    cases_adversary,
+    cases_async,
+    cases_queries,
+    cases_relations,
+    cases_silent,
+    cases_views,
+)
 
-MODULES = (cases_relations, cases_queries, cases_views, cases_async, cases_silent)
+MODULES = (cases_relations, cases_queries, cases_views, cases_async, cases_silent, cases_adversary)

@@ -1,0 +1,121 @@
+"""Defects to plant in an actor: each takes out one of the things that make the cache right.
+
+Every one has to be found by the orders that run in CI, or they would prove nothing.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Any
+
+from django_querybudget.cache import fills, reading, redis, store, tokens, transactions
+
+
+def tokens_are_read_after_the_query() -> None:
+    settled = fills.Fill.settled
+
+    def late(fill: Any, *, found: bool) -> Any:
+        fill.tokens.clear()
+        fill.take_tokens(fill.needed | fill.instead[0 if found else 1])
+        return settled(fill, found=found)
+
+    fills.Fill.settled = late  # type: ignore[method-assign]
+
+
+def a_write_is_renewed_before_its_statement() -> None:
+    add = transactions.Pending.add
+
+    def renew_at_once(pending: Any, tags: Any, *, always_mark: bool = False) -> None:
+        add(pending, tags, always_mark=always_mark)
+        pending.renew()
+
+    transactions.Pending.add = renew_at_once  # type: ignore[method-assign]
+
+
+def a_transaction_is_renewed_before_its_commit() -> None:
+    writing = transactions.State.writing
+
+    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> None:
+        if mode is transactions.Mode.ATOMIC:
+            mode = transactions.Mode.AUTOCOMMIT
+        writing(state, connection, mode, tags)
+
+    transactions.State.writing = as_in_autocommit  # type: ignore[method-assign]
+
+
+def a_manual_transaction_is_taken_for_autocommit() -> None:
+    mode_of = transactions.mode_of
+
+    def naive(connection: Any) -> Any:
+        mode = mode_of(connection)
+        return transactions.Mode.AUTOCOMMIT if mode is transactions.Mode.MANUAL else mode
+
+    from django_querybudget.cache import invalidation
+
+    for module in (transactions, fills, invalidation):
+        module.mode_of = naive  # type: ignore[attr-defined]
+
+
+def any_snapshot_may_be_stored() -> None:
+    transactions.State.may_store = lambda *_: True  # type: ignore[method-assign]
+
+
+def own_writes_are_forgotten() -> None:
+    transactions.State.has_written = lambda _: False  # type: ignore[method-assign]
+
+
+def a_dropped_callback_is_taken_for_a_waiting_one() -> None:
+    transactions._note_dropped = lambda _: None
+    transactions.State._is_waiting = lambda *_: True  # type: ignore[method-assign]
+
+
+def a_renewal_keeps_the_token() -> None:
+    _replace_in_script("if what == 'renew' or lost then", "if lost then")
+
+
+def a_token_comes_back() -> None:
+    for module in (tokens, store, redis):
+        module.new_token = lambda: "1-0"  # type: ignore[attr-defined]
+
+
+def an_entry_is_not_compared_with_its_tokens() -> None:
+    reading.same = lambda *_: True  # type: ignore[attr-defined]
+
+
+# Found only when a writer dies
+
+
+def no_mark_is_set() -> None:
+    redis.RedisStore._mark = lambda *_: None  # type: ignore[method-assign]
+
+
+def marks_are_not_looked_at() -> None:
+    read = redis.RedisStore._read
+
+    def without_marks(its: Any, key: Any, wanted: Any) -> Any:
+        entry, values = read(its, key, wanted)
+        return entry, {tag: value.partition("|")[0] for tag, value in values.items()}
+
+    redis.RedisStore._read = without_marks  # type: ignore[method-assign]
+
+
+def a_mark_comes_after_the_statement() -> None:
+    renew = redis.RedisStore._renew
+    mark = redis.RedisStore._mark
+
+    def mark_and_renew(its: Any, wanted: Any, writer: str, *, marked: bool = False) -> None:
+        mark(its, wanted, writer, 60.0)
+        renew(its, wanted, writer, marked=marked)
+
+    redis.RedisStore._mark = lambda *_: None  # type: ignore[method-assign]
+    redis.RedisStore._renew = mark_and_renew  # type: ignore[method-assign]
+
+
+def a_renewal_erases_the_marks_of_others() -> None:
+    _replace_in_script("if tonumber(deadline) > now then", "if what == 'mark' then")
+
+
+def _replace_in_script(old: str, new: str) -> None:
+    assert old in redis._SCRIPT
+    redis._SCRIPT = redis._SCRIPT.replace(old, new)
+    redis._SCRIPT_SHA = sha1(redis._SCRIPT.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,182 @@
+"""What the tests of orders share: a database with rows, an empty Redis, and actors on both."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+
+from tests.cache import locks, programs
+from tests.cache.actors import Actor, Network, go, no_one, started
+from tests.cache.orders import Explorer, Step
+
+MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
+
+
+@dataclass
+class Stage:
+    """Where actors meet."""
+
+    alias: str
+    isolation: str
+    redis: redis.Redis
+
+    def actor(self, name: str, *, defect: str = "", **cache: Any) -> Actor:
+        """Return an actor that is yet to be started; ``cache`` are settings that differ."""
+        connection = connections[self.alias]
+        database: dict[str, Any] = {"NAME": str(connection.settings_dict["NAME"])}
+        options = locks.options(connection.vendor)
+        if self.isolation == "repeatable read":
+            options["isolation_level"] = repeatable_read(connection.vendor)
+        if options:
+            database["OPTIONS"] = {**connection.settings_dict["OPTIONS"], **options}
+        setup = {
+            "alias": self.alias,
+            "database": database,
+            "caches": {"redis": dict(settings.CACHES["redis"])},
+            "querybudget": querybudget(**cache),
+            "defect": defect and f"tests.cache.defects.{defect}",
+        }
+        return Actor(name, setup)
+
+    @property
+    def waiting(self) -> Any:
+        if connections[self.alias].vendor == "postgresql":
+            return partial(locks.waiting, self.alias)
+        return no_one
+
+    def reset(self, *actors: Actor) -> None:
+        """Make the rows, the cache and what the actors remember what they were."""
+        for actor in actors:
+            actor.run("forget")
+        programs._execute(self.alias, "UPDATE payment_payment SET amount = 5 * id WHERE id < 4")
+        self.redis.flushdb()
+
+    def true(self, form: str) -> Decimal:
+        return programs.read_the_database(self.alias, form)[0]
+
+    def tag_values(self) -> list[bytes]:
+        """Return what stands under all tags: tokens, and the marks of writers."""
+        keys = list(self.redis.scan_iter(match="*qb:t:*", count=1000))
+        return [value for value in self.redis.mget(keys) if value] if keys else []
+
+    def go(self, actor: Actor, steps: int, among: list[Actor]) -> int:
+        """Let an actor take steps, until it is done or waits. Returns how many it took."""
+        for taken in range(steps):
+            if actor.state != "stopped":
+                return taken
+            go(actor, among, self.waiting)
+        return steps
+
+
+def querybudget(**cache: Any) -> dict[str, Any]:
+    scopes = settings.QUERYBUDGET["CACHE"]["SCOPES"]
+    return {"CACHE": {"ALIAS": "redis", "SCOPES": scopes, "MARK_TIMEOUT": MARK_TIMEOUT, **cache}}
+
+
+def repeatable_read(vendor: str) -> Any:
+    if vendor == "postgresql":
+        from psycopg import IsolationLevel
+
+        return IsolationLevel.REPEATABLE_READ
+    return "repeatable read"
+
+
+ON_EACH_DATABASE = [
+    pytest.param(
+        alias,
+        isolation,
+        id=f"{alias}-{isolation.replace(' ', '-')}",
+        marks=pytest.mark.django_db(transaction=True, databases=[alias]),
+    )
+    for alias, isolation in [
+        ("default", "serializable"),
+        ("postgres", "read committed"),
+        ("postgres", "repeatable read"),
+        ("mariadb", "read committed"),
+        ("mariadb", "repeatable read"),
+    ]
+]
+
+# Where the isolation level is of no weight.
+ON_EACH_VENDOR = [where for where in ON_EACH_DATABASE if where.values[1] != "repeatable read"]
+
+
+class Stale(AssertionError):
+    """A read that is older than it may be."""
+
+
+def run_all_orders(
+    stage: Stage,
+    reader: tuple[str, str],
+    *writes: tuple[Any, ...],
+    warm: bool = False,
+    snapshots: bool = False,
+    reduced: bool = True,
+    defect: str = "",
+    outcomes: list[tuple[list[Step], Any]] | None = None,
+    **cache: Any,
+) -> int:
+    """Explore a reader and writers; fail on the first order after which anyone reads the past.
+
+    ``warm``: an entry from before is in the cache. ``snapshots``: the reader's own answers may be
+    of its transaction's snapshot. ``outcomes`` receives each order, and what it led to. ``cache``:
+    settings that differ. Returns how many orders there are.
+    """
+    form = reader[1]
+    read = stage.actor("reader", defect=defect, **cache)
+    writers = [
+        stage.actor(f"writer{number}", defect=defect, **cache)
+        for number, _ in enumerate(writes, start=1)
+    ]
+    actors = [read, *writers]
+    for actor in actors:
+        actor.setup["holding"] = True
+    begun_late: list[bool] = []
+    read.on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
+        all(writer.state == "idle" for writer in writers)
+    )
+
+    def reset() -> None:
+        stage.reset(*actors)
+        if warm:
+            read.run("read", form)
+        begun_late.clear()
+
+    def check(order: list[Step]) -> None:
+        told = "\n".join(map(str, order))
+        true = stage.true(form)
+        seen_then = list(read.result)
+        for seen, late in zip(seen_then, begun_late, strict=True):
+            if late and seen != true and not snapshots:
+                raise Stale(
+                    f"a read begun after the write returned saw {seen}, not {true}:\n{told}"
+                )
+        seen_after = [actor.run("read", form)[0] for actor in (*actors, read)]
+        if outcomes is not None:
+            outcomes.append((order, (true, seen_then, list(begun_late), seen_after)))
+        for actor, seen in zip((*actors, read), seen_after, strict=True):
+            if seen != true:
+                raise Stale(f"{actor.name} read {seen}, not {true}, after\n{told}")
+
+    plan = {"reader": reader}
+    plan |= {actor.name: write for actor, write in zip(writers, writes, strict=True)}
+    with ExitStack() as stack:
+        stack.enter_context(started(*actors))
+        for actor in actors:
+            actor.run("open_connections")
+        explorer = Explorer(
+            actors,
+            plan,
+            waiting=stage.waiting,
+            networks=[Network(actor, stage.redis) for actor in actors],
+            reduced=reduced,
+        )
+        return explorer.run(reset, check)

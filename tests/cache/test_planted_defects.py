@@ -1,0 +1,75 @@
+"""The proofs can fail: each planted defect is found by the orders that run in CI.
+
+And the orders that are left out (see :mod:`tests.cache.orders`) hide none: where all of them find
+a defect, so do the ones that are run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cache.actors import Failed
+from tests.cache.races import RACES
+from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, Stage, Stale, run_all_orders
+
+pytestmark = pytest.mark.slow
+
+UNMARKED = {"IN_FLIGHT_MARKS": False}  # where a mark would cover the defect
+
+# The defect, the races that find it, and the settings.
+FOUND_BY: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("tokens_are_read_after_the_query", ["R1"], {}),
+    ("a_write_is_renewed_before_its_statement", ["R2", "R2b", "R2c"], {}),
+    ("a_transaction_is_renewed_before_its_commit", ["R1", "R3"], {}),
+    ("a_manual_transaction_is_taken_for_autocommit", ["R10", "R10b"], {}),
+    ("any_snapshot_may_be_stored", ["R6"], {}),
+    ("own_writes_are_forgotten", ["R9"], UNMARKED),
+    ("a_dropped_callback_is_taken_for_a_waiting_one", ["R8"], UNMARKED),
+    ("a_renewal_keeps_the_token", ["R2", "R3", "R4"], {}),
+    ("a_token_comes_back", ["R3", "R4"], {}),
+    ("an_entry_is_not_compared_with_its_tokens", ["R1", "R2", "R3"], {}),
+]
+CASES = [
+    pytest.param(
+        *where.values, defect, race, cache, marks=where.marks, id=f"{defect}-{race}-{where.id}"
+    )
+    for defect, races, cache in FOUND_BY
+    for race in races
+    for where in (ON_EACH_DATABASE if race == "R6" else ON_EACH_VENDOR)
+    # Under READ COMMITTED a snapshot is no older than its statement.
+    if race != "R6" or where.values[1] != "read committed"
+]
+
+
+def find(stage: Stage, race: str, **options: Any) -> None:
+    """Explore a race; fail unless an order ends stale, or a program itself reads the past."""
+    chosen = RACES[race]
+    with pytest.raises((Stale, Failed), match=r"not \d+|AssertionError"):
+        run_all_orders(
+            stage,
+            (chosen.reader, "key"),
+            (chosen.write, 1, 1000),
+            warm=chosen.warm,
+            snapshots=chosen.snapshot,
+            **options,
+        )
+
+
+@pytest.mark.parametrize(("alias", "isolation", "defect", "race", "cache"), CASES)
+def test_a_planted_defect_is_found(
+    stage: Stage, defect: str, race: str, cache: dict[str, Any]
+) -> None:
+    find(stage, race, defect=defect, **cache)
+
+
+@pytest.mark.parametrize(
+    ("alias", "isolation", "defect", "race", "cache"),
+    # The short races: there are thousands of orders of the others.
+    [case for case in CASES if case.values[0] == "postgres" and case.values[3] in {"R1", "R2b"}],
+)
+def test_all_orders_find_no_more(
+    stage: Stage, defect: str, race: str, cache: dict[str, Any]
+) -> None:
+    find(stage, race, defect=defect, reduced=False, **cache)

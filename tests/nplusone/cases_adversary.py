@@ -1,0 +1,186 @@
+"""What an adversary found: suggestions that clashed or lied, a missed loop, false alarms."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.db.models import Max
+
+from .corpus import Run, case, lookup, related, relation, write
+from .models import Author, Book, Review, Shop
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", distinct=True), '
+        'reviews_count_2=Count("reviews", filter=Q(reviews__stars=2), distinct=True))',
+        "each.reviews_count",
+    ),
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", distinct=True), '
+        'reviews_count_2=Count("reviews", filter=Q(reviews__stars=2), distinct=True))',
+        "each.reviews_count_2",
+    ),
+    after=1,
+)
+def two_counts_of_one_relation(run: Run) -> None:
+    for each in run(Book.objects.all()):  # root
+        assert (each.reviews_count if run.fixed else each.reviews.count()) == 3  # N+1
+        twos = each.reviews_count_2 if run.fixed else each.reviews.filter(stars=2).count()  # N+1
+        assert twos == 1
+
+
+_AUTHORS = 'Book.objects.select_related("author")'
+_CHOSEN = (
+    'Author.objects.prefetch_related(Prefetch("books", queryset=Book.objects.filter('
+    'status="new"), to_attr="chosen_books"), Prefetch("books", queryset=Book.objects.filter('
+    'status="sold"), to_attr="chosen_books_2"))'
+)
+
+
+@case(
+    related("Author.books", _CHOSEN, "author.chosen_books"),
+    related("Author.books", _CHOSEN, "author.chosen_books_2"),
+    after=3,
+)
+def two_choices_of_one_relation(run: Run) -> None:
+    for author in run(Author.objects.all()):  # root
+        new = author.chosen_books if run.fixed else author.books.filter(status="new")
+        sold = author.chosen_books_2 if run.fixed else author.books.filter(status="sold")
+        assert len(new) == 1  # N+1
+        assert len(sold) == 0  # N+1
+
+
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related(Prefetch("books", queryset=Book.objects.filter('
+        'title="\\"a\\"\\nb"), to_attr="chosen_books"))',
+        "author.chosen_books",
+    ),
+    after=2,
+)
+def a_value_of_two_lines(run: Run) -> None:
+    for author in run(Author.objects.all()):  # root
+        assert not (
+            author.chosen_books if run.fixed else list(author.books.filter(title='"a"\nb'))  # N+1
+        )
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.prefetch_related(Prefetch("reviews", queryset=Review.objects.all()[:1], '
+        'to_attr="chosen_reviews"))',
+        "book.chosen_reviews",
+    ),
+    after=2,
+)
+def first_by_index(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert (book.chosen_reviews if run.fixed else book.reviews.all())[0]  # N+1
+
+
+@case(related("Book.reviews", None, operation="first"))
+def first_of_another_order(run: Run) -> None:
+    for book in run(Book.objects.all()):
+        assert book.reviews.order_by("-stars").first()  # N+1
+
+
+@case(lookup("Review", "Review.objects.filter(book_id__in=book_ids, stars__lt=3)"))
+def newest_before_a_value_for_each_row(run: Run) -> None:
+    for key in Book.objects.values_list("pk", flat=True):
+        Review.objects.filter(book_id=key, stars__lt=3).order_by("-stars").first()  # N+1
+
+
+@case(related("Book.reviews", None))
+def count_of_a_value_that_varies(run: Run) -> None:
+    for book in run(Book.objects.all()):
+        for stars in (1, 2):
+            assert book.reviews.filter(stars=stars).count() == 1  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", filter=Q(reviews__stars=2), '
+        "distinct=True))",
+        "the_book.reviews_count",
+    )
+)
+def call_of_several_lines(run: Run) -> None:
+    for the_book in run(Book.objects.all()):
+        total = (
+            the_book.reviews
+            # The ones that count.
+            .filter(stars=2).count()  # N+1
+        )
+        assert total == 1
+
+
+@case(relation("Book.author", 'Book.objects.raw(...).prefetch_related("author")'), after=2)
+def rows_of_raw_sql(run: Run) -> None:
+    books = Book.objects.raw("SELECT * FROM corpus_book")
+    for book in books.prefetch_related("author") if run.fixed else books:
+        assert book.author.name  # N+1
+
+
+@case(relation("Book.author", None))
+def rows_of_a_union(run: Run) -> None:
+    new = Book.objects.filter(status="new")
+    for book in new.union(Book.objects.filter(status="sold")):
+        assert book.author.name  # N+1
+
+
+@case(write("Shop", None, operation="create"), write("Shop", None, operation="create"))
+def create_in_two_tables(run: Run) -> None:
+    owner = Author.objects.get(pk=Author.objects.aggregate(last=Max("pk"))["last"])
+    for number in range(4):
+        Shop.objects.create(name=f"new {number}", owner=owner)  # N+1
+
+
+@case(
+    relation("Book.author", _AUTHORS),
+    relation("Author.publisher", 'Author.objects.select_related("publisher")'),
+    after=3,
+)
+def rows_of_a_queryset_that_ran_before(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        assert book.author.name  # N+1
+    assert len(Author.objects.all()) == 6
+    for author in run(Author.objects.all()):
+        assert author.publisher.name  # N+1
+
+
+@case()
+def progress_of_one_row(run: Run) -> None:
+    book = Book.objects.get(isbn="isbn-1")
+    for number in range(4):
+        book.status = f"step {number}"
+        book.save(update_fields=["status"])
+
+
+@case()
+def count_of_one_row_is_polled(run: Run) -> None:
+    book = Book.objects.get(isbn="isbn-1")
+    for _ in range(4):
+        assert book.reviews.count() == 3
+
+
+@case()
+def parameters_that_cannot_be_shown(run: Run) -> None:
+    with connection.cursor() as cursor:
+        for _ in range(4):
+            cursor.execute("SELECT %s", [_HIDDEN])
+
+
+class _Hidden:
+    def __conform__(self, protocol: object) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not to be looked at")
+
+
+_HIDDEN = _Hidden()
