@@ -248,32 +248,6 @@ class Store:
         return False  # a renewal was skipped meanwhile
 
 
-class NoStore(Store):
-    """A cache that is asked nothing and told nothing: what it does endangers the host's writes.
-
-    Django's database cache sets a key in a transaction of its own, on the connection of its
-    database. After an ``INSERT ... RETURNING`` on that connection whose row is not fetched yet,
-    SQLite refuses the COMMIT, and the ROLLBACK that follows takes the host's row along.
-    """
-
-    def read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]] | None:
-        return None
-
-    def ensure(self, missing: Collection[str]) -> dict[str, str]:
-        return {}
-
-    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        return False
-
-    def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
-        return False
-
-    def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
-        return False
-
-
 class CacheRefused(Exception):
     """A cache did not take a value, and said so by its return value alone."""
 
@@ -305,6 +279,8 @@ def _class_for(cache: BaseCache) -> type[Store]:
     if isinstance(cache, BaseDatabaseCache):
         alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
         if connections[alias].vendor == "sqlite":
+            from .no_store import NoStore  # noqa: PLC0415  # a store itself
+
             return NoStore
     return Store
 

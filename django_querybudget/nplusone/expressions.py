@@ -73,8 +73,12 @@ def conditions_in_python(filters: tuple[Filter, ...] | None, name: str) -> str |
     return " and ".join(conditions)
 
 
-def annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
-    """Return the annotation's name and code that answers a related query for all rows at once."""
+def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[str, str] | None:
+    """Return the annotation's name and code that answers a related query for all rows at once.
+
+    ``model`` is theirs. A ``Count()`` groups, and Django drops ``Meta.ordering`` where it groups:
+    the rows of a model that has one are counted by a subquery, and stay in their order.
+    """
     if load.step is None or set(load.refinements) - {"order_by"}:
         return None
     prefix = "__".join(step.lookup for step in path)
@@ -88,14 +92,14 @@ def annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
             return None
         suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
         name = f"{before}{accessor}{suffix}_count"
+        if model._meta.ordering:
+            rows = _rows(load, outer)
+            return None if rows is None else (name, _counted(rows, load.step.field))
         only = f", filter=Q({condition})" if condition else ""
         return name, f"Count({quoted(relation)}{only}, distinct=True)"
-    condition = keywords(load.filters)
-    if condition is None or load.model is None or not load.step.field:
+    rows = _rows(load, outer)
+    if rows is None:
         return None
-    rows = f"{manager_of(load.model)}.filter({load.step.field}={outer}" + (
-        f", {condition})" if condition else ")"
-    )
     if load.operation == "exists":
         return f"{before}has_{accessor}", f"Exists({rows})"
     if load.aggregate is None or load.aggregate[1] not in _AGGREGATES:
@@ -105,6 +109,20 @@ def annotation(load: Load, path: tuple[Step, ...]) -> tuple[str, str] | None:
     value = f"value={function}({quoted(column)})"
     code = f'Subquery({rows}.order_by().values({by}).annotate({value}).values("value"))'
     return f"{before}{accessor}_{function.lower()}_{column}", code
+
+
+def _rows(load: Load, outer: str) -> str | None:
+    """Return the related rows of an outer query's row, as code."""
+    condition = keywords(load.filters)
+    if condition is None or load.model is None or load.step is None or not load.step.field:
+        return None
+    rest = f", {condition}" if condition else ""
+    return f"{manager_of(load.model)}.filter({load.step.field}={outer}{rest})"
+
+
+def _counted(rows: str, by: str) -> str:
+    number = f'{rows}.order_by().values({quoted(by)}).annotate(value=Count("pk")).values("value")'
+    return f"Coalesce(Subquery({number}), 0)"
 
 
 def lookup_fix(load: Load) -> str | None:

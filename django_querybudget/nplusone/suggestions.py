@@ -130,8 +130,7 @@ class Draft:
     ) -> Part | None:
         row = self._row(load, path, call)
         if row is not None:
-            found = annotation(load, path)
-            if found is None:
+            if (found := annotation(load, path, self.root.model)) is None:
                 return None
             name = _put_annotation(self.annotated, found, self.root.model)
             return Part(saves=count, use=f"{row}.{name}")
@@ -153,8 +152,9 @@ class Draft:
     def _annotate_nested(
         self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
     ) -> Part | None:
-        found = annotation(load, ())
-        if found is None or not path or load.owner is None or self._is_joined_already(path):
+        if not path or load.owner is None or self._is_joined_already(path):
+            return None
+        if (found := annotation(load, (), load.owner)) is None:
             return None
         key = "__".join(step.accessor for step in path)
         joins = all(step.joins for step in path)

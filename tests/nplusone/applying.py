@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import models
+from django.db.models.functions import Coalesce
 
 import accounts.models
 import jobs.models
@@ -23,10 +24,13 @@ from .corpus import fixes_of
 MODELS = (accounts.models, jobs.models, payment.models, rating.models)
 # What a suggested line may name, and a module then has to import.
 KNOWN = {
-    name: value
-    for module in (models, *MODELS)
-    for name, value in vars(module).items()
-    if name[0].isupper()
+    "Coalesce": Coalesce,
+    **{
+        name: value
+        for module in (models, *MODELS)
+        for name, value in vars(module).items()
+        if name[0].isupper()
+    },
 }
 
 

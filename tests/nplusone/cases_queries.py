@@ -9,7 +9,7 @@ from django_querybudget.nplusone import Cause
 
 from .corpus import Expected, Run, bypassed, case, lookup, related, relation, write
 from .data import ROWS, page_of
-from .models import Author, Book, Review, Setting, Tag
+from .models import Author, Book, Review, Setting, SortedBook, Tag
 
 
 @case(
@@ -24,6 +24,26 @@ from .models import Author, Book, Review, Setting, Tag
 def count_loop(run: Run) -> None:
     for book in run(Book.objects.all()):  # root
         assert (book.reviews_count if run.fixed else book.reviews.count()) == 3  # N+1
+
+
+@case(
+    related(
+        "SortedBook.reviews",
+        "SortedBook.objects.annotate(reviews_count=Coalesce(Subquery(Review.objects.filter("
+        'book=OuterRef("pk")).order_by().values("book").annotate(value=Count("pk"))'
+        '.values("value")), 0))',
+        "book.reviews_count",
+        operation="count",
+    ),
+    after=1,
+)
+def count_loop_over_rows_in_an_order_of_their_model(run: Run) -> None:
+    """Django drops ``Meta.ordering`` where an annotation groups."""
+    titles = []
+    for book in run(SortedBook.objects.all()):  # root
+        assert (book.reviews_count if run.fixed else book.reviews.count()) == 3  # N+1
+        titles.append(book.title)
+    assert titles == sorted(titles, reverse=True)
 
 
 @case(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from django_querybudget.nplusone import Cause, Finding, Fix
 
@@ -25,6 +26,7 @@ CASES: dict[str, Case] = {}
 
 _METHODS = r"\.(?=(?:select_related|prefetch_related|annotate|only|defer|in_bulk)\()"
 _NAMES = {
+    "Coalesce": Coalesce,
     **{name: getattr(models, name) for name in dir(models) if name[0].isupper()},
     **{name: getattr(library, name) for name in dir(library) if name[0].isupper()},
 }

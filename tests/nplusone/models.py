@@ -59,6 +59,12 @@ class Novel(Book):
         proxy = True
 
 
+class SortedBook(Book):
+    class Meta:
+        proxy = True
+        ordering = ("-title",)
+
+
 class Review(models.Model):
     book = models.ForeignKey(Book, models.CASCADE, related_name="reviews")
     stars = models.PositiveSmallIntegerField(default=3)

@@ -147,6 +147,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="SortedBook",
+            fields=[],
+            options={
+                "proxy": True,
+                "ordering": ("-title",),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("corpus.book",),
+        ),
+        migrations.CreateModel(
             name="Novel",
             fields=[],
             options={

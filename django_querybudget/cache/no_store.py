@@ -1,0 +1,35 @@
+"""A cache that must not be used: a database cache in SQLite (``querybudget.W022``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .store import Store
+
+__all__ = ["NoStore"]
+
+
+class NoStore(Store):
+    """A cache that is asked nothing and told nothing: what it does endangers the host's writes.
+
+    Django's database cache sets a key in a transaction of its own, on the connection of its
+    database. After an ``INSERT ... RETURNING`` on that connection whose row is not fetched yet,
+    SQLite refuses the COMMIT, and the ROLLBACK that follows takes the host's row along.
+    """
+
+    def read(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[bytes | None, dict[str, str]] | None:
+        return None
+
+    def ensure(self, missing: Collection[str]) -> dict[str, str]:
+        return {}
+
+    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        return False
+
+    def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
+        return False
+
+    def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
+        return False
