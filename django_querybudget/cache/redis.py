@@ -12,7 +12,8 @@ Why a renewal is not waited for where the writer's mark stands
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from hashlib import sha1
 from inspect import signature
 from typing import Any, cast
@@ -21,13 +22,17 @@ from django_redis.client import DefaultClient, ShardClient
 from redis.connection import ConnectionPool
 from redis.exceptions import NoScriptError, ResponseError
 
-from .store import Store, tag_key
+from . import tags
+from .store import TRANSIENT_TIMEOUT, Store, tag_key
 from .tokens import new_token
 
 __all__ = ["RedisStore"]
 
+_TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
+
 # The same changes as in tokens.TagValue. ARGV: what to do, the writer, a fresh token, the mark's
-# milliseconds, then a timeout (milliseconds, 0: none) for each key.
+# milliseconds, for each key whether its token stays for ever ("1") or not ("0"), and for how many
+# milliseconds those stay that do not.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -57,25 +62,23 @@ for i, key in ipairs(KEYS) do
     table.insert(kept, writer .. '@' .. deadline)
     last = math.max(last, tonumber(deadline))
   end
-  local timeout = tonumber(ARGV[4 + i])
   if #kept > 0 then
     redis.call('SET', key, token .. '|' .. table.concat(kept, ','), 'PX', last - now)
-  elseif timeout > 0 then
-    redis.call('SET', key, token, 'PX', timeout)
+  elseif string.byte(ARGV[5], i) == 48 then
+    redis.call('SET', key, token, 'PX', ARGV[6])
   else
     redis.call('SET', key, token)
   end
 end
 """
 
-_SCRIPT_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as Redis names scripts
+_SCRIPT_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()  # its name
 
 _ENSURE = """
 local values = {}
 for i, key in ipairs(KEYS) do
-  local timeout = tonumber(ARGV[1 + i])
-  if timeout > 0 then
-    redis.call('SET', key, ARGV[1], 'NX', 'PX', timeout)
+  if string.byte(ARGV[2], i) == 48 then
+    redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[3])
   else
     redis.call('SET', key, ARGV[1], 'NX')
   end
@@ -90,7 +93,7 @@ class RedisStore(Store):
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
-        self._silent: tuple[Any, int, bool] | None = None  # of a pool, in a process
+        self._server: _Server | None = None
 
     @staticmethod
     def takes(client: Any) -> bool:
@@ -123,7 +126,7 @@ class RedisStore(Store):
         client = self._client
         keys = _keys(client, missing)
         found = client.get_client(write=True).eval(
-            _ENSURE, len(keys), *keys, new_token(), *self._timeouts(missing)
+            _ENSURE, len(keys), *keys, new_token(), _lasting(missing), _TRANSIENT
         )
         return {
             tag: value.decode("ascii", "replace") for tag, value in zip(missing, found, strict=True)
@@ -150,19 +153,17 @@ class RedisStore(Store):
         client = self._client
         primary = client.get_client(write=True)
         pool = primary.connection_pool
+        server = self._server
+        if server is None or server.pool is not pool or server.process != os.getpid():
+            server = self._server = _Server.behind(pool)
         # As the client encodes them, or what is marked is not what is read.
-        keys = list(map(pool.get_encoder().encode, _keys(client, wanted)))
-        call: tuple[str | int | bytes, ...] = (
-            len(keys),
-            *keys,
-            what,
-            writer,
-            new_token(),
-            mark,
-            *self._timeouts(wanted),
+        keys = [server.encode(client.make_key(tag_key(tag))) for tag in wanted]
+        call = (
+            *(b"%d" % len(keys), *keys, what.encode(), writer.encode(), new_token().encode()),
+            *(b"%d" % mark, _lasting(wanted), _TRANSIENT),
         )
-        silent = silent and self._keeps_silent(pool)
-        command = packed("EVALSHA", _SCRIPT_SHA, *call)
+        silent = silent and server.keeps_silent
+        command = packed(b"EVALSHA", _SCRIPT_SHA, *call)
         connection = pool.get_connection(*_BORROWING)
         try:
             connection.send_packed_command([_SKIP + command if silent else command])
@@ -180,18 +181,28 @@ class RedisStore(Store):
         if not is_known:
             primary.eval(_SCRIPT, *call)  # takes a connection: there may be no other one
 
-    def _keeps_silent(self, pool: Any) -> bool:
-        if self._silent is None or self._silent[:2] != (pool, os.getpid()):
-            self._silent = (pool, os.getpid(), _keeps_silent(pool))
-        return self._silent[2]
 
-    def _timeouts(self, wanted: Collection[str]) -> list[int]:
-        """Return for each tag how long its token lives, in milliseconds; 0 for no end."""
-        return [int((self._token_timeout(tag) or 0) * 1000) for tag in wanted]
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What is known of the server behind a pool."""
+
+    pool: ConnectionPool
+    process: int
+    encode: Callable[[str], bytes]
+    keeps_silent: bool
+
+    @classmethod
+    def behind(cls, pool: ConnectionPool) -> _Server:
+        return cls(pool, os.getpid(), pool.get_encoder().encode, _keeps_silent(pool))
 
 
 def _keys(client: Any, wanted: Collection[str]) -> list[str]:
     return [client.make_key(tag_key(tag)) for tag in wanted]
+
+
+def _lasting(wanted: Collection[str]) -> bytes:
+    """Return for each tag ``1`` if its token stays for ever, ``0`` if not."""
+    return b"".join([b"0" if tags.is_transient(tag) else b"1" for tag in wanted])
 
 
 def _keeps_silent(pool: Any) -> bool:
@@ -202,7 +213,7 @@ def _keeps_silent(pool: Any) -> bool:
     """
     connection = pool.get_connection(*_BORROWING)
     try:
-        connection.send_packed_command([_SKIP + packed("ECHO", "skipped") + packed("ECHO", "said")])
+        connection.send_packed_command([_SKIP + packed(b"ECHO", b"skipped") + packed(b"ECHO", b"said")])
         return connection.read_response() in (b"said", "said")
     except ResponseError:
         return False
@@ -212,19 +223,16 @@ def _keeps_silent(pool: Any) -> bool:
         pool.release(connection)
 
 
-def packed(*arguments: str | int | bytes) -> bytes:
+def packed(*arguments: bytes) -> bytes:
     """Return a command as Redis reads it (RESP, an array of bulk strings).
 
     ``Connection.pack_command()`` takes ten times as long, which is half of a round trip.
     """
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        text = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(parts)
+    parts = [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments]
+    return b"*%d\r\n%b" % (len(arguments), b"".join(parts))
 
 
-_SKIP = packed("CLIENT", "REPLY", "SKIP")
+_SKIP = packed(b"CLIENT", b"REPLY", b"SKIP")
 # What redis-py before 5.3 wants to know of who borrows a connection.
 _COMMAND = signature(ConnectionPool.get_connection).parameters.get("command_name")
 _BORROWING = ("EVALSHA",) if _COMMAND is not None and _COMMAND.default is _COMMAND.empty else ()

@@ -118,4 +118,5 @@ def a_renewal_erases_the_marks_of_others() -> None:
 def _replace_in_script(old: str, new: str) -> None:
     assert old in redis._SCRIPT
     redis._SCRIPT = redis._SCRIPT.replace(old, new)
-    redis._SCRIPT_SHA = sha1(redis._SCRIPT.encode(), usedforsecurity=False).hexdigest()
+    name = sha1(redis._SCRIPT.encode(), usedforsecurity=False).hexdigest()
+    redis._SCRIPT_SHA = name.encode()

@@ -1,0 +1,253 @@
+"""Settings: one dict, ``QUERYBUDGET``; one typed property per setting, read live.
+
+Each setting is declared once, with its default and what it accepts. The declaration serves two
+readers: :mod:`django_querybudget.checks` reports every bad value at ``manage.py check``, and code
+that meets a bad value in a request logs it once and goes on with the default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+
+from .accepted import (
+    boolean,
+    budgets_by_view,
+    fraction,
+    headers_policy,
+    level,
+    nonempty_string,
+    number_of_bytes,
+    number_of_repeats,
+    on_exceed_policy,
+    patterns,
+    reaction,
+    regexes,
+    replicas,
+    seconds,
+    seconds_or_none,
+    string_lists,
+    string_set,
+    strings,
+)
+from .declaration import NO_VALUES, InvalidSetting, Section, Setting
+
+__all__ = ["InvalidSetting", "QueryBudgetSettings", "Section", "Setting", "conf"]
+
+
+class IndexesSettings(Section):
+    """The keys of ``QUERYBUDGET["INDEXES"]``."""
+
+    IGNORE = Setting[tuple[str, ...]](
+        default=(),
+        parse=strings,
+        accepts='a list of patterns of model labels or index names, ["payment.*", "one_review_*"]',
+    )
+    """Models and indexes that no check and no audit reports."""
+
+    THIRD_PARTY = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether models of packages in site-packages are checked, audited and advised on too."""
+
+
+class CacheSettings(Section):
+    """The keys of ``QUERYBUDGET["CACHE"]``.
+
+    That the section is there, even empty, makes every process of the project invalidate; without
+    it only those do that import :mod:`django_querybudget.cache`.
+    """
+
+    ALIAS = Setting(
+        default="default",
+        parse=nonempty_string,
+        accepts="the alias of a cache in CACHES",
+    )
+    """The cache that holds the tokens, and the entries of who names no other."""
+
+    TIMEOUT = Setting[float | None](
+        default=300.0,
+        parse=seconds_or_none,
+        accepts="a number of seconds, or None for no limit",
+    )
+    """How long an entry lives at most, where the call site says nothing; seconds."""
+
+    SCOPES = Setting[Mapping[str, tuple[str, ...]]](
+        default={},
+        parse=string_lists,
+        accepts='a dict of models and their fields: {"payment.Payment": ["payer", "recipient"]}',
+    )
+    """Fields by whose value a table's entries are told apart when a row is written."""
+
+    IGNORED_TABLES = Setting[frozenset[str]](
+        default=frozenset({"django_session"}),
+        parse=string_set,
+        accepts="a list of table names",
+    )
+    """Tables whose writes invalidate nothing, and whose rows are never cached."""
+
+    FUNCTIONS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts="a list of names of database functions that only depend on their arguments",
+    )
+    """Database functions of the project's own that may stand in a cached query."""
+
+    DECODED_BYTES = Setting(
+        default=8 * 1024 * 1024,
+        parse=number_of_bytes,
+        accepts="a whole number of bytes, 0 for none",
+    )
+    """How much of what it read last each process keeps decoded; bytes as they are stored."""
+
+    IN_FLIGHT_MARKS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether a tag is marked before its rows are written: one round trip per set of tables."""
+
+    MARK_TIMEOUT = Setting[float](
+        default=30.0,
+        parse=seconds,
+        accepts="a number of seconds",
+    )
+    """How long a mark of a process that died keeps its tags out of the cache; seconds."""
+
+    REPLICAS = Setting[Mapping[str, tuple[str, float]]](
+        default={},
+        parse=replicas,
+        accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
+    )
+    """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    CLOCK_SKEW = Setting[float](
+        default=1.0,
+        parse=seconds,
+        accepts="a number of seconds",
+    )
+    """How far apart the clocks of the machines may be; seconds."""
+
+
+class QueryBudgetSettings(Section):
+    """The keys of ``QUERYBUDGET``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overrides: dict[str, Any] = {}
+        """What wins over the settings file, for a test runner's options. Not for hosts."""
+
+    def values(self) -> Mapping[str, Any]:
+        """The keys and values written, and the overrides."""
+        values = self.written()
+        if not isinstance(values, Mapping):
+            values = NO_VALUES
+        return {**values, **self.overrides} if self.overrides else values
+
+    BUDGETS = Setting[Mapping[str, Any]](
+        default={},
+        parse=budgets_by_view,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*", each with or without a '
+            'method before it: "POST jobs:list") and their budgets (a number, a dict of '
+            "dimensions, or None for no budget)"
+        ),
+    )
+    """The budgets of views; the most specific name wins, a decorator's budget before all."""
+
+    CACHE = CacheSettings()
+
+    ENABLED = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware measures at all."""
+
+    HEADERS = Setting[bool | Callable[[HttpRequest], bool] | None](
+        default=None,
+        parse=headers_policy,
+        accepts=(
+            "True, False, None (to DEBUG and INTERNAL_IPS only), or the dotted path of a callable "
+            "that takes the request and returns whether to send the headers"
+        ),
+    )
+    """Who is sent the headers. Timing leaks, so strangers are not, unless this says so."""
+
+    IGNORE_PATHS = Setting[tuple[re.Pattern[str], ...]](
+        default=(),
+        parse=regexes,
+        accepts="a list of regular expressions, searched for in request.path",
+    )
+    """Requests that are not measured: health checks, static files."""
+
+    NPLUSONE = Setting[str | None](
+        default=None,
+        parse=reaction,
+        accepts='"raise", "warn", "log", "off", or None (log in tests and with DEBUG, else off)',
+    )
+    """What becomes of an N+1 that a measured view or a test has; "off" reads no stack for it."""
+
+    NPLUSONE_ALLOW = Setting[tuple[str, ...]](
+        default=(),
+        parse=patterns,
+        accepts=(
+            'a list of relations ("jobs.Job.client", "Job.*") and of globs of files '
+            '("*/legacy/*.py")'
+        ),
+    )
+    """N+1 queries that are known and accepted."""
+
+    NPLUSONE_THRESHOLD = Setting[int](
+        default=3,
+        parse=number_of_repeats,
+        accepts="a whole number of 2 or more",
+    )
+    """How often one line must run one shape before it is called a loop."""
+
+    ON_EXCEED = Setting[str | None](
+        default=None,
+        parse=on_exceed_policy,
+        accepts='"raise", "warn", "log", or None (raise in tests and with DEBUG, else log)',
+    )
+    """What happens when a budget is exceeded that does not say so itself."""
+
+    ORIGINS = Setting(
+        default=True,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether the middleware notes the line of code that each query comes from."""
+
+    SAMPLE_RATE = Setting[float](
+        default=1.0,
+        parse=fraction,
+        accepts="a number from 0 (no request is measured) to 1 (every request is)",
+    )
+    """The share of requests that are measured, drawn at random for each."""
+
+    SHOW_PARAMETERS = Setting(
+        default=False,
+        parse=boolean,
+        accepts="True or False",
+    )
+    """Whether reports show the queries' parameters, which may be secrets."""
+
+    VERBOSITY = Setting(
+        default=0,
+        parse=level,
+        accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
+    )
+    """How much a report shows."""
+
+    INDEXES = IndexesSettings()
+    """Of the index checks, the audit and the advisor."""
+
+
+conf = QueryBudgetSettings()
+conf.name = "QUERYBUDGET"

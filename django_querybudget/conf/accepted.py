@@ -1,0 +1,145 @@
+"""What settings accept: each function returns what a value stands for, or raises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def fraction(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def regexes(value: object) -> tuple[re.Pattern[str], ...]:
+    if isinstance(value, str) or not isinstance(value, list | tuple):
+        raise TypeError
+    try:
+        patterns = tuple(re.compile(item) for item in value)
+    except re.error as error:
+        raise ValueError(f"{error.pattern!r}: {error}") from error
+    for pattern in patterns:
+        if not isinstance(pattern.pattern, str):
+            raise TypeError(f"{pattern.pattern!r} matches bytes, a path is text")
+    return patterns
+
+
+def number_of_repeats(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError
+    return value
+
+
+def number_of_bytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError
+    return value
+
+
+def reaction(value: object) -> str | None:
+    if value not in (None, "raise", "warn", "log", "off"):
+        raise ValueError
+    return None if value is None else str(value)
+
+
+def patterns(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError
+    return tuple(value)
+
+
+def imported_callable(value: object) -> Callable[..., Any]:
+    """The callable that a dotted path names, or the callable itself."""
+    found = import_string(value) if isinstance(value, str) else value
+    if not callable(found):
+        raise TypeError("it is not callable")
+    return cast("Callable[..., Any]", found)
+
+
+def budgets_by_view(value: object) -> Mapping[str, Any]:
+    """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return value
+
+
+def on_exceed_policy(value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
+        return value
+    raise ValueError
+
+
+def level(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+        raise ValueError
+    return value
+
+
+def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
+    if value is None or isinstance(value, bool):
+        return value
+    policy = imported_callable(value)
+    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
+        # Its answer would be a coroutine, which is true: the headers would go to everybody.
+        raise TypeError("it is async, and it is called without await")
+    return policy
+
+
+def strings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise TypeError
+    return tuple(value)
+
+
+def seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
+        raise ValueError
+    return float(value)
+
+
+def seconds_or_none(value: object) -> float | None:
+    return None if value is None else seconds(value)
+
+
+def nonempty_string(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def string_set(value: object) -> frozenset[str]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise TypeError
+    return frozenset(nonempty_string(item) for item in value)
+
+
+def string_lists(value: object) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {nonempty_string(key): tuple(sorted(string_set(item))) for key, item in value.items()}
+
+
+def replicas(value: object) -> Mapping[str, tuple[str, float]]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    parsed: dict[str, tuple[str, float]] = {}
+    for alias, options in value.items():
+        if not isinstance(options, Mapping) or set(options) != {"primary", "lag"}:
+            raise ValueError(f"{alias!r} needs exactly the keys 'primary' and 'lag'")
+        parsed[nonempty_string(alias)] = (
+            nonempty_string(options["primary"]),
+            seconds(options["lag"]),
+        )
+    return parsed
