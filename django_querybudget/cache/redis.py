@@ -11,32 +11,30 @@ Why a renewal is not waited for where the writer's mark stands
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import threading
+from collections.abc import Collection
 from hashlib import sha1
-from inspect import signature
 from typing import Any, cast
 
 from django_redis.client import DefaultClient, ShardClient
-from redis.connection import ConnectionPool
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from . import tags
 from .store import TRANSIENT_TIMEOUT, Store, tag_key
 from .tokens import new_token
+from .wire import Wire, bulk_strings
 
 __all__ = ["RedisStore"]
 
 _TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
 
-# The same changes as in tokens.TagValue. ARGV: what to do, the writer, a fresh token, the mark's
+# The same changes as in tokens.TagValue. ARGV: what to do, a fresh token, the writer, the mark's
 # milliseconds, for each key whether its token stays for ever ("1") or not ("0"), and for how many
 # milliseconds those stay that do not.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local what, writer, fresh = ARGV[1], ARGV[2], ARGV[3]
+local what, fresh, writer = ARGV[1], ARGV[2], ARGV[3]
 for i, key in ipairs(KEYS) do
   local value = redis.call('GET', key) or ''
   local token, marks = value, string.find(value, '|', 1, true)
@@ -93,7 +91,8 @@ class RedisStore(Store):
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
-        self._server: _Server | None = None
+        self._wire: Wire | None = None
+        self._last = threading.local()
 
     @staticmethod
     def takes(client: Any) -> bool:
@@ -139,61 +138,53 @@ class RedisStore(Store):
         return bool(primary.set(client.make_key(key), entry, px=milliseconds))
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
-        self._run(wanted, "mark", writer, max(1, int(timeout * 1000)))
+        call = _Call(self._client, wanted, writer, max(1, int(timeout * 1000)))
+        self._last.call = call  # for the renewal, which mostly is of the same
+        self._send(call, b"mark", silent=False)
 
-    def _renew(self, wanted: Collection[str], writer: str, *, marked: bool = False) -> None:
-        self._run(wanted, "renew", writer, 0, silent=marked)
+    def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
+        call: _Call | None = getattr(self._last, "call", None)
+        if call is None or call.writer != writer or call.wanted != wanted:
+            call = _Call(self._client, wanted, writer, 0)
+        self._send(call, b"renew", silent=marked)
 
-    def _run(
-        self, wanted: Collection[str], what: str, writer: str, mark: int, *, silent: bool = False
-    ) -> None:
-        """Run the script; ``mark`` is in milliseconds. ``silent``: where that can be, read no
-        answer.
-        """
-        client = self._client
-        primary = client.get_client(write=True)
-        pool = primary.connection_pool
-        server = self._server
-        if server is None or server.pool is not pool or server.process != os.getpid():
-            server = self._server = _Server.behind(pool)
-        # As the client encodes them, or what is marked is not what is read.
-        keys = [server.encode(client.make_key(tag_key(tag))) for tag in wanted]
-        call = (
-            *(b"%d" % len(keys), *keys, what.encode(), writer.encode(), new_token().encode()),
-            *(b"%d" % mark, _lasting(wanted), _TRANSIENT),
-        )
-        silent = silent and server.keeps_silent
-        command = packed(b"EVALSHA", _SCRIPT_SHA, *call)
-        connection = pool.get_connection(*_BORROWING)
+    def _send(self, call: _Call, what: bytes, *, silent: bool) -> None:
+        """Run the script. ``silent``: its answer need not be waited for."""
+        wire = self._wire
+        pool = call.primary.connection_pool
+        if wire is None or not wire.is_to(pool):
+            wire = self._wire = Wire(pool)
         try:
-            connection.send_packed_command([_SKIP + command if silent else command])
-            if not silent:
-                connection.read_response()
+            wire.send(call.command(what), silent=silent)
         except NoScriptError:
-            is_known = False
-        except BaseException:
-            connection.disconnect()  # an answer may be under way, which is not the next one's
-            raise
-        else:
-            is_known = True
-        finally:
-            pool.release(connection)
-        if not is_known:
-            primary.eval(_SCRIPT, *call)  # takes a connection: there may be no other one
+            call.primary.script_load(_SCRIPT)
+            wire.send(call.command(what))
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """What is known of the server behind a pool."""
+class _Call:
+    """What the calls of the script by one writer on the same tags have in common.
 
-    pool: ConnectionPool
-    process: int
-    encode: Callable[[str], bytes]
-    keeps_silent: bool
+    ``mark`` is in milliseconds.
+    """
 
-    @classmethod
-    def behind(cls, pool: ConnectionPool) -> _Server:
-        return cls(pool, os.getpid(), pool.get_encoder().encode, _keeps_silent(pool))
+    __slots__ = ("_head", "_tail", "primary", "wanted", "writer")
+
+    def __init__(self, client: Any, wanted: Collection[str], writer: str, mark: int) -> None:
+        self.wanted, self.writer = wanted, writer
+        self.primary = primary = client.get_client(write=True)
+        options = primary.connection_pool.connection_kwargs
+        encoding = options.get("encoding", "utf-8"), options.get("encoding_errors", "strict")
+        # As the client encodes them, or what is marked is not what is read.
+        keys = [key.encode(*encoding) for key in _keys(client, wanted)]
+        self._head = b"*%d\r\n%b" % (
+            len(keys) + 9,
+            bulk_strings(b"EVALSHA", _SCRIPT_SHA, b"%d" % len(keys), *keys),
+        )
+        self._tail = bulk_strings(writer.encode(), b"%d" % mark, _lasting(wanted), _TRANSIENT)
+
+    def command(self, what: bytes) -> bytes:
+        """Return the command that does ``what``, with a token of now."""
+        return b"%b%b%b" % (self._head, bulk_strings(what, new_token().encode()), self._tail)
 
 
 def _keys(client: Any, wanted: Collection[str]) -> list[str]:
@@ -203,36 +194,3 @@ def _keys(client: Any, wanted: Collection[str]) -> list[str]:
 def _lasting(wanted: Collection[str]) -> bytes:
     """Return for each tag ``1`` if its token stays for ever, ``0`` if not."""
     return b"".join([b"0" if tags.is_transient(tag) else b"1" for tag in wanted])
-
-
-def _keeps_silent(pool: Any) -> bool:
-    """Ask the server once whether ``CLIENT REPLY SKIP`` takes an answer away.
-
-    A proxy, or a user without the right to it, may refuse: the refusal would be read as the next
-    command's answer.
-    """
-    connection = pool.get_connection(*_BORROWING)
-    try:
-        connection.send_packed_command([_SKIP + packed(b"ECHO", b"skipped") + packed(b"ECHO", b"said")])
-        return connection.read_response() in (b"said", "said")
-    except ResponseError:
-        return False
-    finally:
-        # Whatever else it has to say is not for the next who takes the connection.
-        connection.disconnect()
-        pool.release(connection)
-
-
-def packed(*arguments: bytes) -> bytes:
-    """Return a command as Redis reads it (RESP, an array of bulk strings).
-
-    ``Connection.pack_command()`` takes ten times as long, which is half of a round trip.
-    """
-    parts = [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments]
-    return b"*%d\r\n%b" % (len(arguments), b"".join(parts))
-
-
-_SKIP = packed(b"CLIENT", b"REPLY", b"SKIP")
-# What redis-py before 5.3 wants to know of who borrows a connection.
-_COMMAND = signature(ConnectionPool.get_connection).parameters.get("command_name")
-_BORROWING = ("EVALSHA",) if _COMMAND is not None and _COMMAND.default is _COMMAND.empty else ()

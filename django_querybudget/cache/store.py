@@ -40,12 +40,12 @@ TRANSIENT_TIMEOUT = 24 * 3600
 
 _SAFE = re.compile(r"[\x21-\x7e]{1,150}")
 _LOG_EVERY = 60.0
+_FAILED = object()
 _busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
 
 
-def is_busy() -> bool:
-    """Whether the statement that runs now is a cache's own (Django's database cache)."""
-    return _busy.get()
+is_busy = _busy.get
+"""Whether the statement that runs now is a cache's own (Django's database cache)."""
 
 
 def tag_key(tag: str) -> str:
@@ -89,20 +89,20 @@ class Store:
         """
         if not self._recovered():
             return None
-        return self._guarded(lambda: self._read(key, wanted), None)
+        return self._guarded(None, self._read, key, wanted)
 
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         """Give each tag without a value a fresh token; return the values that stand then."""
-        return self._guarded(lambda: self._ensure(missing), {})
+        return self._guarded({}, self._ensure, missing)
 
     def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         """Store an entry. Returns whether the cache took it."""
-        return self._guarded(lambda: self._write(key, entry, timeout), False)
+        return self._guarded(False, self._write, key, entry, timeout)
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most."""
         stats.count("marks")
-        return self._change(lambda: self._mark(wanted, writer, timeout))
+        return self._change(self._mark, wanted, writer, timeout)
 
     def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
         """Put a new token under each tag, and take ``writer``'s mark away.
@@ -111,7 +111,7 @@ class Store:
         tags until the renewal has arrived, so that it need not be waited for.
         """
         stats.count("invalidations")
-        return self._change(lambda: self._renew(wanted, writer, marked=marked))
+        return self._change(self._renew, wanted, writer, marked)
 
     # How Django's caches do it
 
@@ -137,7 +137,7 @@ class Store:
         deadline = now + int(timeout * 1000)
         self._replace(wanted, lambda value: value.marked(writer, now, deadline, new_token()))
 
-    def _renew(self, wanted: Collection[str], writer: str, *, marked: bool = False) -> None:
+    def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
         del marked  # Django's caches answer always
         fresh, now = new_token(), _milliseconds()
         self._replace(wanted, lambda value: value.renewed(writer, now, fresh))
@@ -162,30 +162,25 @@ class Store:
 
     # What when it fails
 
-    def _guarded(self, operation: Callable[[], R], otherwise: R) -> R:
+    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
         """Run ``operation``; after an error, distrust the store and return ``otherwise``."""
         token = _busy.set(True)
         try:
-            return operation()
+            return operation(*arguments)
         except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
             self._failed(error)
             return otherwise
         finally:
             _busy.reset(token)
 
-    def _change(self, operation: Callable[[], None]) -> bool:
+    def _change(self, operation: Callable[..., None], *arguments: Any) -> bool:
         """Run a change of tags. While the store is distrusted: not, since all is renewed then."""
         if not self._recovered():
             with self._owing:
                 self._owed += 1
                 self.distrusted = True
             return False
-
-        def change() -> bool:
-            operation()
-            return True
-
-        return self._guarded(change, False)
+        return self._guarded(_FAILED, operation, *arguments) is None
 
     def _failed(self, error: Exception) -> None:
         stats.count("errors")
@@ -234,12 +229,8 @@ class Store:
         """Try to make the store one that can be trusted: with a new token under everything."""
         self._tried_at = time.monotonic()
         owed = self._owed
-
-        def renew_everything() -> bool:
-            self._renew([tags.everything(database) for database in tags.every_database()], "")
-            return True
-
-        if not self._guarded(renew_everything, False):
+        everything = [tags.everything(database) for database in tags.every_database()]
+        if self._guarded(_FAILED, self._renew, everything, "") is not None:
             return False
         with self._owing:
             if self._owed == owed:

@@ -74,9 +74,9 @@ class Tables:
     """Every table that a model has, by the words that name it in SQL."""
 
     def __init__(self) -> None:
-        self._scopes = conf.CACHE.SCOPES
+        self._settings = _written()
         self._ignored = conf.CACHE.IGNORED_TABLES
-        declared = {label.lower(): fields for label, fields in self._scopes.items()}
+        declared = {label.lower(): fields for label, fields in conf.CACHE.SCOPES.items()}
         self.tables: dict[str, Table] = {}
         self._words: dict[str, set[str]] = defaultdict(set)
         referring: dict[str, set[str]] = defaultdict(set)
@@ -116,8 +116,8 @@ class Tables:
     @property
     def is_current(self) -> bool:
         """Whether the settings are still those that the tables were built with."""
-        settings = conf.CACHE
-        return self._scopes is settings.SCOPES and self._ignored is settings.IGNORED_TABLES
+        scopes, ignored = _written()
+        return self._settings[0] is scopes and self._settings[1] is ignored
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name: too many rather than too few."""
@@ -160,6 +160,12 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
                     waiting.append(child)
         reached[start] = frozenset(seen)
     return reached
+
+
+def _written() -> tuple[object, object]:
+    """Return what the settings hold that the tables depend on."""
+    values = conf.CACHE.values()
+    return values.get("SCOPES"), values.get("IGNORED_TABLES")
 
 
 _tables: Tables | None = None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from .store import Store
+
 __all__ = ["Mode", "Pending", "State", "mode_of", "settle_dropped", "state_of"]
 
 _ATTRIBUTE = "_querybudget_cache_state"
@@ -61,9 +63,10 @@ def _in_own_transaction(connection: BaseDatabaseWrapper) -> bool:
     if connection.vendor == "sqlite":
         return bool(driver.in_transaction)
     if connection.vendor == "postgresql":
-        info = getattr(driver, "info", None)
-        status = info.transaction_status if info is not None else 0
-        return int(status) not in (0, 4)  # idle; unknown, of a connection that is lost
+        # psycopg 3 makes a new object for each ``info``, psycopg2 has no ``pgconn``.
+        told = getattr(driver, "pgconn", None) or getattr(driver, "info", None)
+        # 0: idle; 4: unknown, of a connection that is lost
+        return told is not None and int(told.transaction_status) not in (0, 4)
     # MySQL's drivers tell at least of a raw SET autocommit = 0.
     is_automatic = getattr(driver, "get_autocommit", None)
     return state_of(connection).began or (is_automatic is not None and not is_automatic())
@@ -78,23 +81,25 @@ class Pending:
 
     def __init__(self) -> None:
         self.writer = new_writer()
-        self.tags: set[str] = set()
+        self.tags: frozenset[str] = frozenset()
         self.marked_at = 0.0
         self.timeout = 0.0  # of the marks, seconds
+        self._store: Store | None = None  # where they are
         self.done = False
 
     def add(self, tags: Collection[str], *, always_mark: bool = False) -> None:
         """Note that ``tags`` are about to be written, and mark those that are not marked yet."""
         settings = conf.CACHE
+        before = self.tags
+        self.tags = before.union(tags) if before else frozenset(tags)
         if not (settings.IN_FLIGHT_MARKS or always_mark):
-            self.tags.update(tags)
             return
         now = time.monotonic()
         timeout = self.timeout = settings.MARK_TIMEOUT
         renewing = not self.marked_at or now - self.marked_at > timeout / 3
-        self.tags.update(new := set(tags) - self.tags)
-        if wanted := (self.tags if renewing else new):
-            done = store_for(settings.ALIAS).mark(tuple(wanted), self.writer, timeout)
+        if wanted := (self.tags if renewing else self.tags - before):
+            store = self._store = store_for(settings.ALIAS)
+            done = store.mark(wanted, self.writer, timeout)
             if not done:
                 self.marked_at = 0.0  # the next statement marks all of them again
             elif renewing:
@@ -106,8 +111,8 @@ class Pending:
             self.done = True
             if self.tags:
                 age = time.monotonic() - self.marked_at
-                store_for(conf.CACHE.ALIAS).renew(
-                    tuple(self.tags),
+                (self._store or store_for(conf.CACHE.ALIAS)).renew(
+                    self.tags,
                     self.writer,
                     marked=bool(self.marked_at) and age < self.timeout / 2,
                 )

@@ -14,6 +14,7 @@ T = TypeVar("T")
 logger = logging.getLogger("django_querybudget")
 
 NO_VALUES: Mapping[str, Any] = {}
+_ABSENT: Any = object()
 
 
 class InvalidSetting(ValueError):
@@ -55,10 +56,9 @@ class Setting(Generic[T]):
     def __get__(self, section: Section | None, owner: type[Section]) -> Setting[T] | T:
         if section is None:
             return self
-        values = section.values()
-        if self.key not in values:
+        value = section.values().get(self.key, _ABSENT)
+        if value is _ABSENT:
             return self.default
-        value = values[self.key]
         if self._last is not None and self._last[0] is value:
             return self._last[1]
         try:
@@ -104,7 +104,9 @@ class Section:
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written; empty where the section is absent or no dict."""
-        written = self.written()
+        # Read in every query of a request: without a call to written(), where that can be.
+        parent = self.parent
+        written = self.written() if parent is None else parent.values().get(self.name)
         if isinstance(written, dict):
             return written
         return written if isinstance(written, Mapping) else NO_VALUES

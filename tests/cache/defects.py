@@ -103,9 +103,9 @@ def a_mark_comes_after_the_statement() -> None:
     renew = redis.RedisStore._renew
     mark = redis.RedisStore._mark
 
-    def mark_and_renew(its: Any, wanted: Any, writer: str, *, marked: bool = False) -> None:
+    def mark_and_renew(its: Any, wanted: Any, writer: str, marked: bool = False) -> None:
         mark(its, wanted, writer, 60.0)
-        renew(its, wanted, writer, marked=marked)
+        renew(its, wanted, writer, marked)
 
     redis.RedisStore._mark = lambda *_: None  # type: ignore[method-assign]
     redis.RedisStore._renew = mark_and_renew  # type: ignore[method-assign]

@@ -1,0 +1,160 @@
+"""The connection that a process keeps for marks and renewals, on a real Redis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.cache import caches
+from redis.connection import AbstractConnection
+
+from django_querybudget.cache import cache_stats, store
+from django_querybudget.cache.store import Store, store_for
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = "x:t:wire"
+
+
+def value(tested: Store) -> str:
+    return tested._read(None, [TABLE])[1].get(TABLE, "")
+
+
+@pytest.fixture
+def make(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Store]:
+    """Returns the store of a cache with a pool of its own, made with the given options."""
+    from django_redis.pool import ConnectionFactory
+
+    def make(**options: Any) -> Store:
+        monkeypatch.setattr(ConnectionFactory, "_pools", {})
+        monkeypatch.setattr(store, "_stores", {})
+        options.setdefault("CONNECTION_POOL_KWARGS", {})["client_name"] = f"wire{uuid4().hex}"
+        own = {**settings.CACHES["redis"], "KEY_PREFIX": "wire", "OPTIONS": options}
+        settings.CACHES = {**settings.CACHES, "wire": own}
+        caches["wire"].clear()
+        cache_stats(reset=True)
+        return store_for("wire")
+
+    return make
+
+
+def connections_of(tested: Store) -> int:
+    """How many connections this store's cache has, each of which was given its pool's name."""
+    cache: Any = tested.cache
+    primary = cache.client.get_client()
+    own = primary.connection_pool.connection_kwargs["client_name"]
+    return sum(client["name"] == own for client in primary.client_list())
+
+
+def test_a_process_keeps_one_connection_besides_the_pools(make: Callable[..., Store]) -> None:
+    tested = make()
+    for writer in ("a", "b", "c"):
+        assert tested.mark([TABLE], writer, 60)
+        assert tested.renew([TABLE], writer, marked=True)
+    assert connections_of(tested) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "closing"),
+    [
+        ({"CONNECTION_POOL_KWARGS": {"max_connections": 5}}, False),
+        ({"CONNECTION_POOL_CLASS": "redis.connection.BlockingConnectionPool"}, False),
+        ({}, True),
+    ],
+    ids=["limited", "waiting", "closed after each request"],
+)
+def test_a_host_that_counts_its_connections_has_no_more_of_them(
+    make: Callable[..., Store], settings: Any, options: dict[str, Any], closing: bool
+) -> None:
+    settings.DJANGO_REDIS_CLOSE_CONNECTION = closing
+    tested = make(**options)
+    assert tested.mark([TABLE], "a", 60)
+    assert tested.renew([TABLE], "a", marked=True)
+    assert store.readable(value(tested))
+    assert connections_of(tested) == 1
+
+
+def test_a_connection_that_the_server_closed_is_no_failure(make: Callable[..., Store]) -> None:
+    tested = make()
+    assert tested.mark([TABLE], "a", 60)
+    cache: Any = tested.cache
+    primary = cache.client.get_client()
+    primary.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert tested.mark([TABLE], "b", 60)
+    assert "b@" in value(tested)
+    assert tested.mark([TABLE], "c", 60)
+    assert "c@" in value(tested)
+    assert cache_stats().errors == 0
+    assert not tested.distrusted
+
+
+def test_who_finds_the_connection_in_use_takes_one_of_the_pool(make: Callable[..., Store]) -> None:
+    tested: Any = make()
+    assert tested.mark([TABLE], "a", 60)
+    with tested._wire._using_own:
+        assert tested.mark([TABLE], "b", 60)
+        assert tested.renew([TABLE], "a", marked=True)
+    assert "b@" in value(tested)
+    assert "a@" not in value(tested)
+
+
+def test_an_answer_that_nobody_read_is_not_the_next_ones(
+    make: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = make()
+    assert tested.mark([TABLE], "a", 60)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tested.mark([TABLE], "b", 60)
+    cache: Any = tested.cache
+    cache.client.get_client().script_flush()
+    # An old answer would be taken for that of this call, and the script's absence be overlooked.
+    assert tested.mark([TABLE], "c", 60)
+    assert "c@" in value(tested)
+
+
+FORKING = """
+import os, sys
+from django.conf import settings
+import django
+settings.configure(
+    CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": sys.argv[1],
+                        "KEY_PREFIX": "forking"}},
+    INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"CACHE": {}},
+)
+django.setup()
+from django_querybudget.cache.store import store_for
+store = store_for("default")
+tags = ["x:t:fork"]
+assert store.mark(tags, "parent", 60)
+child = os.fork()
+if not child:
+    done = all(store.mark(tags, f"child{n}", 60) for n in range(50))
+    done = done and all(store.renew(tags, f"child{n}", marked=True) for n in range(50))
+    os._exit(0 if done else 1)
+for n in range(50):
+    assert store.mark(tags, f"parent{n}", 60)
+    assert store.renew(tags, f"parent{n}", marked=True)
+assert os.waitpid(child, 0)[1] == 0
+value = store._read(None, tags)[1][tags[0]]
+marks = value.partition("|")[2]
+assert [mark.partition("@")[0] for mark in marks.split(",")] == ["parent"], value
+print("done")
+"""
+
+
+def test_a_forked_process_has_its_own(redis_url: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", FORKING, redis_url],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.stdout == "done\n", result.stderr
