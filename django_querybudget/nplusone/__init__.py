@@ -9,12 +9,13 @@ into one line for each queryset.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
 from django_querybudget.attribution import Load, LoadKind
 from django_querybudget.conf import conf
 from django_querybudget.records import QueryLog
-from django_querybudget.stacks import Origin
+from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
 from .calls import find_call
@@ -76,10 +77,16 @@ class _Findings:
     def findings(self) -> list[Finding]:
         parts = [self._draft(loop) for loop in self.loops]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
-        return [
-            _finding(loop, part, own if root is None else fixes[root])
-            for loop, (root, part, own) in zip(self.loops, parts, strict=True)
-        ]
+        found: dict[Hashable, Finding] = {}
+        for loop, (root, part, own) in zip(self.loops, parts, strict=True):
+            finding = _finding(loop, part, own if root is None else fixes[root])
+            key: Hashable = id(loop)
+            if finding.cause is Cause.WRITE:
+                # delete() with its cascades, get_or_create(), a save() to two tables: one call.
+                way = call_path(loop.records[0][9] or [])
+                key = (finding.origin, way, finding.operation, finding.relation, finding.alias)
+            found[key] = _joined(found[key], finding) if key in found else finding
+        return list(found.values())
 
     def _draft(self, loop: Loop) -> tuple[Root | None, Part | None, Fix | None]:
         load, count = loop.load, len(loop.records)
@@ -124,6 +131,17 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
     )
+
+
+def _joined(one: Finding, other: Finding) -> Finding:
+    """Return the finding of two loops that are of one call."""
+    count = one.count + other.count
+    if one.fix is None:
+        return replace(one, count=count)
+    saves = one.saves + other.count
+    if one.operation != "get_or_create":  # Else what is written at once is asked for by nothing.
+        saves -= 1
+    return replace(one, count=count, saves=saves, fix=replace(one.fix, saves=saves))
 
 
 def _cause(load: Load) -> Cause:

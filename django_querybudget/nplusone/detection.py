@@ -13,18 +13,18 @@ from django_querybudget.fingerprints import StatementKind, fingerprint, identifi
 from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.stacks import Origin
 
+from .batches import hashable, is_batched, is_paging, is_ranged
+
 __all__ = ["Loop", "find_loops", "varies"]
 
-_LIMITS = re.compile(r"\b(LIMIT|OFFSET)\s+(\d+|%s)", re.IGNORECASE)
-_AFTER_KEY = re.compile(r'"\s*[<>]=?\s*(\?|\()', re.IGNORECASE)
-_PLACES = re.compile(r'(?:((?:["`]\w+["`]\.)?["`]\w+["`])\s*([<>=]+)\s*)?%s')
 _ONE_ROW = re.compile(r'^UPDATE\b.*\bWHERE\s+[\w."`]+\s*=\s*%s$', re.IGNORECASE | re.DOTALL)
-_ORDERED_PAGE = re.compile(r"\bORDER BY\b.*\bLIMIT \?", re.IGNORECASE | re.DOTALL)
 
 # Framework tables that Django itself looks up one by one, and caches.
 _FRAMEWORK_TABLES = frozenset(
     {"django_content_type", "django_session", "django_site", "auth_permission"}
 )
+# Ranges that are only summed up are one GROUP BY.
+_SUMMARIES = ("count", "aggregate", "exists")
 _RELATIONS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
 
 
@@ -111,10 +111,14 @@ def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> boo
     if load is not None and load.kind is LoadKind.BATCH:
         return False
     shape = fingerprint(records[0][0])
-    if _is_lookup_of_framework(shape, load) or _is_paging(records, shape):
+    if _is_lookup_of_framework(shape, load) or is_paging(records, shape):
         return False
     if load is not None and _is_one_row(records, load):
         return False
+    if load is not None and load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
+        key = None if load.model is None else load.model._meta.pk.column
+        if is_batched(records) or (load.operation not in _SUMMARIES and is_ranged(records, key)):
+            return False
     # Else the same again is a retry, a poll: duplicates are counted as such.
     return (load is not None and load.kind in _RELATIONS) or _different(records) >= threshold
 
@@ -127,7 +131,7 @@ def _is_one_row(records: list[RawRecord], load: Load) -> bool:
         return own and _different(records) == 1
     if load.operation != "save" or not _ONE_ROW.match(records[0][0]):
         return False
-    return len({_hashable(raw[1][-1:]) for raw in records if raw[1]}) == 1
+    return len({hashable(raw[1][-1:]) for raw in records if raw[1]}) == 1
 
 
 def varies(loop: Loop) -> bool:
@@ -153,44 +157,5 @@ def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
     return load is None or load.kind is LoadKind.LOOKUP or bool(load.filters)
 
 
-def _is_paging(records: list[RawRecord], shape: str) -> bool:
-    """Whether the repeats read one result page by page, by offset or after the last key."""
-    # By text: the repeats of a loop have few.
-    texts = {raw[0] for raw in records}
-    pages = {found[-1] for sql in texts if (found := _LIMITS.findall(sql))}
-    if len(pages) > 1:
-        bare = {sql: _LIMITS.sub("", sql) for sql in texts}
-        if len({(bare[raw[0]], _hashable(raw[1])) for raw in records}) == 1:
-            return True
-    return bool(
-        _ORDERED_PAGE.search(shape)
-        and _AFTER_KEY.search(shape)
-        and len({_beside_key(raw) for raw in records}) == 1
-    )
-
-
-def _beside_key(raw: RawRecord) -> Hashable:
-    """Return the parameters of the columns that no ``<`` or ``>`` compares.
-
-    Those of one result's pages are the same: one that varies is a row's of a loop, which asks for
-    the newest before a day, say, of each.
-    """
-    sql, params = raw[0], raw[1]
-    places = [(found[1], found[2]) for found in _PLACES.finditer(sql)]
-    if not isinstance(params, tuple) or len(places) != len(params):
-        return None
-    keys = {column for column, operator in places if column and operator[0] in "<>"}
-    return _hashable(
-        tuple(each for (column, _), each in zip(places, params, strict=True) if column not in keys)
-    )
-
-
 def _different(records: list[RawRecord]) -> int:
-    return len({(raw[0], _hashable(raw[1])) for raw in records})
-
-
-def _hashable(params: Any) -> Hashable:
-    try:
-        return repr(params)
-    except Exception:  # noqa: BLE001 - the project's own class: no reason to fail here
-        return tuple(map(id, params)) if isinstance(params, tuple) else id(params)
+    return len({(raw[0], hashable(raw[1])) for raw in records})

@@ -196,11 +196,19 @@ def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
         return None  # Rows of two tables: bulk_create() refuses them.
     if load.operation == "create":
         return f"{model}.bulk_create({rows})"
-    if load.operation in ("get_or_create", "update_or_create"):
-        return f"{model}.bulk_create({rows}, ignore_conflicts=True)"
+    if load.operation == "get_or_create":
+        # Where nothing is unique there is no conflict, and each row would be made again.
+        unique = _has_unique_fields(load.model)
+        return f"{model}.bulk_create({rows}, ignore_conflicts=True)" if unique else None
     if load.operation == "delete":
         return f"{model}.filter(pk__in=[each.pk for each in {rows}]).delete()"
     if load.operation == "save":
         names = load.fields or columns
         return f"{model}.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
     return None
+
+
+def _has_unique_fields(model: type[Model]) -> bool:
+    options = model._meta
+    fields = any(field.unique and not field.primary_key for field in options.concrete_fields)
+    return fields or bool(options.unique_together) or bool(options.total_unique_constraints)

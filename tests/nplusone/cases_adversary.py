@@ -133,7 +133,7 @@ def rows_of_a_union(run: Run) -> None:
         assert book.author.name  # N+1
 
 
-@case(write("Shop", None, operation="create"), write("Shop", None, operation="create"))
+@case(write("Shop", None, operation="create"))
 def create_in_two_tables(run: Run) -> None:
     owner = Author.objects.get(pk=Author.objects.aggregate(last=Max("pk"))["last"])
     for number in range(4):

@@ -9,7 +9,7 @@ from django_querybudget.nplusone import Cause
 
 from .corpus import Expected, Run, bypassed, case, lookup, related, relation, write
 from .data import ROWS, page_of
-from .models import Author, Book, Review, Setting, SortedBook, Tag
+from .models import Author, Book, Publisher, Review, Setting, SortedBook, Tag
 
 
 @case(
@@ -314,6 +314,57 @@ def delete_loop(run: Run) -> None:
         return
     for setting in settings:
         setting.delete()  # N+1
+
+
+@case(
+    write(
+        "Publisher",
+        "Publisher.objects.filter(pk__in=[each.pk for each in publisher_list]).delete()",
+        operation="delete",
+    ),
+)
+def delete_loop_with_cascades(run: Run) -> None:
+    names = [f"short-lived {number}" for number in range(3)]
+    publishers = Publisher.objects.bulk_create([Publisher(name=name) for name in names])
+    for publisher in publishers:
+        publisher.delete()  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        "Setting.objects.bulk_create(setting_list, ignore_conflicts=True)",
+        operation="get_or_create",
+    ),
+    after=1,
+)
+def get_or_create_loop(run: Run) -> None:
+    keys = [f"new {number}" for number in range(4)]
+    if run.fixed:
+        Setting.objects.bulk_create([Setting(key=key) for key in keys], ignore_conflicts=True)
+        return
+    for key in keys:
+        Setting.objects.get_or_create(key=key)  # N+1
+
+
+@case(write("Author", None, operation="get_or_create"))
+def get_or_create_loop_of_what_is_not_unique(run: Run) -> None:
+    publisher = Publisher.objects.earliest("pk")
+    for number in range(4):
+        Author.objects.get_or_create(name=f"new {number}", publisher=publisher)  # N+1
+
+
+@case(lookup("Book", None))
+def lists_of_each_rows_own(run: Run) -> None:
+    keys = list(Book.objects.values_list("pk", flat=True))
+    for own in (keys[:2], keys[1:3], keys[2:4], keys[:2]):
+        assert list(Book.objects.filter(pk__in=own, title__gte=""))  # N+1
+
+
+@case(lookup("Book", None, operation="count"))
+def a_count_for_each_range(run: Run) -> None:
+    for start in range(0, 40, 10):
+        Book.objects.filter(pk__gte=start, pk__lt=start + 10).count()  # N+1
 
 
 @case(write("Book", None, operation="update"))

@@ -106,6 +106,27 @@ def in_bulk_in_batches(run: Run) -> None:
 
 
 @case()
+def chunks_cut_by_hand(run: Run) -> None:
+    keys = list(Book.objects.values_list("pk", flat=True))
+    for start in range(0, len(keys), 2):
+        assert list(Book.objects.filter(pk__in=keys[start : start + 2], status__gte=""))
+
+
+@case()
+def chunks_cut_by_hand_and_updated(run: Run) -> None:
+    keys = list(range(1, 12))
+    for start in range(0, len(keys), 3):
+        Book.objects.filter(pk__in=keys[start : start + 3]).update(status="sold")
+
+
+@case()
+def ranges_of_the_key(run: Run) -> None:
+    for start in range(0, 40, 10):
+        list(Book.objects.filter(pk__gte=start, pk__lt=start + 10))
+        list(Book.objects.filter(pk__range=(start, start + 9)))
+
+
+@case()
 def chunks_of_an_iterator_with_prefetch(run: Run) -> None:
     for book in Book.objects.prefetch_related("tags").iterator(chunk_size=1):
         assert list(book.tags.all())
