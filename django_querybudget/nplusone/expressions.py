@@ -16,6 +16,7 @@ from .calls import Call
 __all__ = [
     "annotation",
     "conditions_in_python",
+    "end_of",
     "grouped_fix",
     "keywords",
     "lookup_fix",
@@ -183,6 +184,19 @@ def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
                 f"counts.get({ast.unparse(value)}, 0)",
             )
     return None
+
+
+def end_of(rows: str, load: Load) -> str | None:
+    """Return how to read the row of prefetched ``rows`` that ``first()`` or ``last()`` returns.
+
+    None where the method reads the prefetch itself.
+    """
+    is_ordered = load.model is not None and bool(load.model._meta.ordering)
+    if load.operation in ("first", "last") and not is_ordered:
+        # Both order by the primary key then; what was prefetched is in no order.
+        choose = "min" if load.operation == "first" else "max"
+        return f"{choose}({rows}, key=lambda each: each.pk, default=None)"
+    return f"next(reversed({rows}), None)" if load.operation == "last" else None
 
 
 def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:

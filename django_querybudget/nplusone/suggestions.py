@@ -13,7 +13,7 @@ from django_querybudget.attribution.relations import quoted, relation_of, step_o
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Call, without
-from .expressions import annotation, conditions_in_python, keywords, manager_of, put_named
+from .expressions import annotation, conditions_in_python, end_of, keywords, manager_of, put_named
 from .roots import Root
 
 __all__ = ["Draft", "Part"]
@@ -101,7 +101,7 @@ class Draft:
         uses = {
             "count": f"len({kept})",
             "exists": f"bool({kept})",
-            "first": f"next(iter({kept}), None)",
+            "first": end_of(kept, load) or f"next(iter({kept}), None)",
             "all": kept,
         }
         if load.operation not in uses or (load.refinements and load.operation != "count"):
@@ -120,7 +120,10 @@ class Draft:
             return self._annotate(load, count, path, call)
         if load.filters == () and not load.refinements:
             self._prefetch(whole)
-            return Part(saves=count - 1, use=_one_of_all(load, whole[-1], call))
+            return Part(
+                saves=count - 1,
+                use=end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load),
+            )
         if load.operation in ("all", "iterator"):
             return self._prefetch_chosen(load, count, whole)
         return None
@@ -287,13 +290,3 @@ def _variable(load: Load, call: Call | None = None) -> str:
     if owner is not None:
         return ast.unparse(owner)
     return str(load.owner._meta.model_name) if load.owner is not None else "row"
-
-
-def _one_of_all(load: Load, step: Step, call: Call | None) -> str | None:
-    """Return how to read the first or last row of a prefetch, where the method would query."""
-    rows = f"{_variable(load, call)}.{step.accessor}.all()"
-    if load.operation == "last":
-        return f"next(reversed({rows}), None)"
-    if load.operation == "first" and not (load.model is not None and load.model._meta.ordering):
-        return f"next(iter({rows}), None)"
-    return None  # An ordered queryset's first() reads the prefetch.
