@@ -82,6 +82,8 @@ class Watcher(Protocol):
         """The statement is done, with ``error`` if it failed."""
 
 
+_WATCHER_FAILED = "django_querybudget: %r failed at a query; the query goes on."
+
 _recorders: ContextVar[tuple[Recorder, ...]] = ContextVar("querybudget_recorders", default=())
 _quiet: ContextVar[bool] = ContextVar("querybudget_quiet", default=False)
 _watchers: tuple[Watcher, ...] = ()
@@ -143,7 +145,10 @@ def observe(
         return execute(sql, params, many, context)
     connection = context["connection"]
     for watcher in watchers:
-        _tell(watcher.before, sql, params, many, connection)
+        try:
+            watcher.before(sql, params, many, connection)
+        except Exception:
+            logger.exception(_WATCHER_FAILED, watcher.before)
     error: BaseException | None = None
     started = perf_counter()
     try:
@@ -154,7 +159,10 @@ def observe(
     finally:
         duration = perf_counter() - started
         for watcher in watchers:
-            _tell(watcher.after, sql, params, many, connection, error)
+            try:
+                watcher.after(sql, params, many, connection, error)
+            except Exception:
+                logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:
             try:
                 record(sql, params, many, connection, started, duration, error)
@@ -162,13 +170,6 @@ def observe(
                 logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
-
-
-def _tell(listener: Callable[..., None], *statement: Any) -> None:
-    try:
-        listener(*statement)
-    except Exception:
-        logger.exception("django_querybudget: %r failed at a query; the query goes on.", listener)
 
 
 def install(connection: BaseDatabaseWrapper) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import caches
@@ -48,6 +49,7 @@ is_busy = _busy.get
 """Whether the statement that runs now is a cache's own (Django's database cache)."""
 
 
+@lru_cache(maxsize=4096)
 def tag_key(tag: str) -> str:
     """Return the cache key of a tag; a tag that some cache cannot have in a key is hashed."""
     return f"qb:t:{tag}" if _SAFE.fullmatch(tag) else f"qb:h:{tags.digest(tag)}"

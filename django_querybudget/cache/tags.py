@@ -125,6 +125,7 @@ def user_tag(name: str) -> str:
     return f"u:{name}"
 
 
+@lru_cache(maxsize=4096)
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
     kind = tag.split(":", 2)[1]
