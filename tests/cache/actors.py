@@ -145,7 +145,8 @@ class Actor:
 class Network:
     """What an actor has sent to Redis and not waited for: it arrives at any later time.
 
-    But before anything else that the actor sends there, since that takes the same way.
+    But before the next mark or renewal of the actor's, since that takes the same connection. What
+    is read and stored takes another one, and may overtake it.
     """
 
     def __init__(self, actor: Actor, server: redis.Redis) -> None:
@@ -162,7 +163,7 @@ class Network:
     @property
     def holds_up(self) -> bool:
         """Whether the actor cannot go on before this has arrived."""
-        return bool(self.actor.under_way) and self.actor.at.startswith("redis")
+        return bool(self.actor.under_way) and self.actor.at.endswith("EVALSHA")
 
     def step(self, waiting: Callable[[], int] = lambda: 0, known: int = 0) -> None:
         del waiting, known

@@ -79,7 +79,7 @@ def of_statement(word: str, *, in_transaction: bool, has_written: bool) -> Footp
 # Redis
 
 _READING = {b"GET", b"MGET", b"EXISTS", b"TTL", b"PTTL", b"STRLEN"}
-_OF_THE_CONNECTION = {b"CLIENT", b"HELLO", b"AUTH", b"PING", b"SELECT", b"SCRIPT"}
+OF_THE_CONNECTION = {b"CLIENT", b"HELLO", b"AUTH", b"PING", b"SELECT", b"SCRIPT"}
 
 
 def of_commands(commands: list[list[bytes]]) -> Footprint:
@@ -91,7 +91,7 @@ def of_commands(commands: list[list[bytes]]) -> Footprint:
 
 
 def _of_command(name: bytes, arguments: list[bytes]) -> Footprint:
-    if name in _OF_THE_CONNECTION:
+    if name in OF_THE_CONNECTION:
         return NOTHING
     if name in _READING:
         return reads(*map(_key, arguments))
