@@ -198,14 +198,19 @@ def test_redis_cut_off_at_any_step_of_a_write_and_restored_at_any_later(
 def cuts(steps: list[str]) -> list[tuple[str, str]]:
     """Return each step before which Redis is cut, with each later one before which it is back.
 
-    The cut is noticed before anything is sent, and a process does not ask again before a pause is
-    over: after it, there are no more steps at Redis.
+    The first that is sent after the cut finds it out, on the connection that is kept for it, and a
+    process does not ask again before a pause is over: after it, no more steps are at Redis.
     """
-    return [
-        (step, later)
-        for position, step in enumerate(steps)
-        for later in [*(each for each in steps[position + 1 :] if each[:5] != "redis"), "end"]
-    ]
+    found = []
+    for position, step in enumerate(steps):
+        is_noticed = step.startswith("redis")
+        for later in [*steps[position + 1 :], "end"]:
+            if later.startswith("redis"):
+                if is_noticed:
+                    continue
+                is_noticed = True
+            found.append((step, later))
+    return found
 
 
 def make_all_right(stage: Stage, actors: list[Actor], *, write: bool = False) -> None:
