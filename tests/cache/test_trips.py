@@ -1,0 +1,126 @@
+"""What each thing costs in round trips to Redis: a hit one, a miss two, a write its marks and one.
+
+``benchmarks/caching.py`` prints the same numbers beside the times; here they cannot grow unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.db import connections, transaction
+from redis.connection import AbstractConnection
+
+from accounts.models import CustomUser
+from django_querybudget.cache import cached_queryset, grouped_invalidation, invalidate
+from django_querybudget.cache.reading import forget_dependencies
+from jobs.models import Industry, Job
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
+
+ALIAS = "postgres"
+
+
+@pytest.fixture
+def trips(
+    redis_url: str, db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[], Any]], int]]:
+    """Return a function that counts what a call sends to Redis, all of it known to the server."""
+    del redis_url, db
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "CLOCK_SKEW": 0}}
+    caches["redis"].clear()
+    Industry.objects.using(ALIAS).create(name="i")
+    names()
+    with transaction.atomic(using=ALIAS):
+        Industry.objects.using(ALIAS).update(name="j")
+    sent = 0
+    send = AbstractConnection.send_packed_command
+
+    def counted(self: Any, command: Any, check_health: bool = True) -> None:
+        nonlocal sent
+        sent += 1
+        send(self, command, check_health)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+
+    def of(call: Callable[[], Any]) -> int:
+        nonlocal sent
+        sent = 0
+        call()
+        return sent
+
+    yield of
+    connections[ALIAS].close()
+
+
+def names() -> list[str]:
+    return [each.name for each in cached_queryset(Industry.objects.using(ALIAS).order_by("pk"))]
+
+
+def test_a_miss_is_two_and_a_hit_is_one(trips: Callable[[Callable[[], Any]], int]) -> None:
+    assert (trips(names), trips(names)) == (2, 1)
+    Industry.objects.using(ALIAS).update(name="new")
+    assert (trips(names), trips(names)) == (2, 1)
+
+
+def test_a_hit_on_many_tables_is_one(trips: Callable[[Callable[[], Any]], int]) -> None:
+    def read() -> list[Job]:
+        jobs = Job.objects.using(ALIAS).select_related("client__profile", "industry")
+        return list(cached_queryset(jobs.prefetch_related("subcategories", "applications")))
+
+    user = CustomUser.objects.using(ALIAS).create(username="u", email="u@x")
+    industry = Industry.objects.using(ALIAS).get()
+    Job.objects.using(ALIAS).create(client=user, industry=industry, title="t", budget=1)
+    read()
+    assert trips(read) == 1
+    forget_dependencies()  # as in another process
+    assert trips(read) == 2  # one more look, once
+    assert trips(read) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+def test_a_transaction_is_one_and_its_mark_however_many_rows_it_wrote(
+    trips: Callable[[Callable[[], Any]], int], rows: int
+) -> None:
+    def write() -> None:
+        with transaction.atomic(using=ALIAS):
+            for number in range(rows):
+                Industry.objects.using(ALIAS).create(name=f"{rows} {number}")
+
+    assert trips(write) == 2
+
+
+def test_a_second_set_of_tables_is_one_mark_more(
+    trips: Callable[[Callable[[], Any]], int],
+) -> None:
+    def write() -> None:
+        with transaction.atomic(using=ALIAS):
+            Industry.objects.using(ALIAS).update(name="new")
+            CustomUser.objects.using(ALIAS).update(first_name="new")
+            Industry.objects.using(ALIAS).update(name="newer")
+
+    assert trips(write) == 3
+
+
+def test_without_marks_a_transaction_is_one(
+    trips: Callable[[Callable[[], Any]], int], settings: Any
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "IN_FLIGHT_MARKS": False}}
+
+    def write() -> None:
+        with transaction.atomic(using=ALIAS):
+            Industry.objects.using(ALIAS).create(name="a")
+            Industry.objects.using(ALIAS).filter(name="a").update(name="b")
+
+    assert trips(write) == 1
+
+
+def test_a_group_of_invalidations_is_one(trips: Callable[[Callable[[], Any]], int]) -> None:
+    def invalidate_all_of_them() -> None:
+        with grouped_invalidation():
+            for what in (Industry, Job, CustomUser, "a-tag"):
+                invalidate(what, using=ALIAS)
+
+    assert trips(invalidate_all_of_them) == 1
