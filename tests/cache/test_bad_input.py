@@ -1,0 +1,169 @@
+"""What must be refused by name, and what may stand under our key and must harm nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+
+from django_querybudget.cache import cache_stats, cached_queryset, entries
+from jobs.models import Industry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HARM: list[str] = []
+
+
+def harm(what: str) -> None:
+    HARM.append(what)
+
+
+class Bomb:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return harm, ("harm",)
+
+
+@pytest.fixture(autouse=True)
+def row(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    del redis_url
+    for alias in ("default", "redis"):
+        caches[alias].clear()
+    HARM.clear()
+    monkeypatch.setattr(entries, "_logged_at", float("-inf"))
+    Industry.objects.create(name="i")
+    cache_stats(reset=True)
+
+
+def names() -> list[str]:
+    return [each.name for each in cached_queryset(Industry.objects.order_by("pk"))]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (float("inf"), ValueError),
+        (float("-inf"), ValueError),
+        (float("nan"), ValueError),
+        (-0.5, ValueError),
+        (0, ValueError),
+        (2**31, ValueError),
+        (10**400, ValueError),
+        (False, TypeError),
+        (b"60", TypeError),
+        (Decimal(60), TypeError),
+        (60j, TypeError),
+        ([60], TypeError),
+    ],
+    ids=lambda value: getattr(value, "__name__", repr(value)[:12]),
+)
+@pytest.mark.parametrize("form", ["queryset", "decorator"])
+def test_a_timeout_that_is_none_is_named(form: str, timeout: Any, error: type[Exception]) -> None:
+    queryset: Any = Industry.objects.all() if form == "queryset" else None
+    with pytest.raises(error, match=r"^timeout must be"):
+        cached_queryset(queryset, timeout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"cache": "none"}, ValueError), ({"key": 1}, TypeError), ({"tags": "a"}, TypeError)],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value.__name__,
+)
+def test_the_decorator_names_a_bad_argument_before_it_has_a_function(
+    arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=f"^{next(iter(arguments))}"):
+        cached_queryset(**arguments)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [{1}, bytearray(), threading.Lock(), (number for number in ()), ([1],), Industry(name="new")],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("how", ["by position", "by name", "among others", "in invalidate"])
+def test_an_argument_that_cannot_be_hashed_or_pickled_is_named(how: str, argument: Any) -> None:
+    @cached_queryset
+    def rows(name: Any = None, *others: Any) -> Any:
+        return Industry.objects.all()
+
+    call: Any = rows
+    wrong = "others" if how == "among others" else "name"
+    calls: dict[str, Callable[[], Any]] = {
+        "by position": lambda: call(argument),
+        "by name": lambda: call(name=argument),
+        "among others": lambda: call("a", "b", argument),
+        "in invalidate": lambda: call.invalidate(argument),
+    }
+    with pytest.raises(TypeError, match=rf"argument '{wrong}' of .*rows\(\)"):
+        calls[how]()
+
+
+def test_an_evaluated_queryset_may_be_wrapped_by_its_all() -> None:
+    evaluated = Industry.objects.all()
+    assert len(evaluated) == 1
+    with pytest.raises(ValueError, match=r"^queryset has been evaluated already"):
+        cached_queryset(evaluated)
+    assert len(cached_queryset(evaluated.all())) == 1
+
+
+STORED: dict[str, Any] = {
+    "nothing": b"",
+    "a pickle": pickle.dumps({"a": 1}),
+    "half of an entry": b"qb1\n[[",
+}
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_what_is_no_entry_is_a_miss_and_logged_once(
+    stored: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache: Any = caches["default"]
+    names()
+    [key] = [key.rpartition(":1:")[2] for key in cache._cache if "qb:e:" in key]
+    with caplog.at_level(logging.WARNING, logger="django_querybudget"):
+        for _ in range(3):
+            cache.set(key, STORED[stored])
+            assert names() == ["i"]
+    [record] = caplog.records
+    assert key in record.getMessage()
+    assert "taken for a miss" in record.getMessage()
+    cache_stats(reset=True)
+    assert names() == ["i"]
+    assert cache_stats().hits == 1  # it was stored anew
+
+
+def test_a_pickle_under_our_key_in_redis_runs_nothing(settings: Any) -> None:
+    """Where the host's own reads unpickle, ours do not."""
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis"}}
+    names()
+    cache: Any = caches["redis"]
+    client = cache.client.get_client()
+    keys = client.keys("*qb:*")
+    assert any(b"qb:e:" in key for key in keys)
+    assert any(b"qb:t:" in key for key in keys)
+    for key in keys:
+        client.set(key, pickle.dumps(Bomb()))
+    assert names() == names() == ["i"]
+    Industry.objects.update(name="j")
+    assert names() == names() == ["j"]
+    assert HARM == []
+    assert cache_stats().errors == 0
+    pickle.loads(pickle.dumps(Bomb()))  # noqa: S301  # that it would have been heard of
+    assert HARM == ["harm"]
+
+
+def test_async_code_gets_the_same_refusals() -> None:
+    async def read() -> None:
+        cached_queryset(Industry.objects.all(), "60")  # type: ignore[call-overload]
+
+    with pytest.raises(TypeError, match=r"^timeout must be"):
+        asyncio.run(read())
