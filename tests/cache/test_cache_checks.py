@@ -9,6 +9,8 @@ from django.apps import apps
 from django.core import checks
 from django.test import override_settings
 
+from django_querybudget.conf import CacheSettings, Setting
+
 
 def ids(cache: Any, *, deploy: bool = False) -> list[str]:
     with override_settings(QUERYBUDGET={"CACHE": cache}):
@@ -36,11 +38,35 @@ def ids(cache: Any, *, deploy: bool = False) -> list[str]:
         ({"REPLICAS": {"other": "default"}}, ["querybudget.E001"]),
         ({"IGNORED_TABLES": "a"}, ["querybudget.E001"]),
         ({"MARK_TIMEOUT": -1}, ["querybudget.E001"]),
+        ({"MARK_TIMEOUT": "30"}, ["querybudget.E001"]),
         ({"IN_FLIGHT_MARKS": 1}, ["querybudget.E001"]),
+        ({"TIMEOUT": True}, ["querybudget.E001"]),
+        ({"TIMEOUT": -1}, ["querybudget.E001"]),
+        ({"TIMEOUT": float("nan")}, ["querybudget.E001"]),
+        ({"TIMEOUT": float("inf")}, ["querybudget.E001"]),
+        ({"IGNORED_TABLES": ["a_table"]}, []),
+        ({"IGNORED_TABLES": [""]}, ["querybudget.E001"]),
+        ({"FUNCTIONS": "own"}, ["querybudget.E001"]),
+        ({"FUNCTIONS": [1]}, ["querybudget.E001"]),
+        ({"DECODED_BYTES": -1}, ["querybudget.E001"]),
+        ({"DECODED_BYTES": 1.5}, ["querybudget.E001"]),
+        ({"CLOCK_SKEW": None}, ["querybudget.E001"]),
+        ({"CLOCK_SKEW": -0.1}, ["querybudget.E001"]),
+        ({"REPLICAS": {"other": {"primary": "default", "lag": "5"}}}, ["querybudget.E001"]),
+        ({"REPLICAS": {"other": {"primary": "default", "lag": -5}}}, ["querybudget.E001"]),
+        ({"REPLICAS": {"none": {"primary": "default", "lag": 5}}}, ["querybudget.E023"]),
+        ([], ["querybudget.E001"]),
     ],
 )
-def test_each_setting_is_checked(cache: dict[str, Any], expected: list[str]) -> None:
+def test_each_setting_is_checked(cache: Any, expected: list[str]) -> None:
     assert ids(cache) == expected
+
+
+def test_no_setting_has_been_left_out_of_the_test_above() -> None:
+    cases = [mark.args[1] for mark in test_each_setting_is_checked.pytestmark]  # type: ignore[attr-defined]
+    wrong = {key for value, expected in cases[0] if expected for key in value}
+    declared = {name for name, value in vars(CacheSettings).items() if isinstance(value, Setting)}
+    assert wrong - {"TYPO"} == declared
 
 
 def test_a_cache_that_processes_do_not_share_is_a_warning_for_deployment() -> None:
