@@ -691,6 +691,25 @@ def raw_returning(using: str) -> None:
     assert [tuple(row) for row in rows] == [(1,)]
 
 
+@kind("mysql")
+def raw_delete_returning(using: str) -> None:
+    """MariaDB has no UPDATE that returns rows."""
+    rows = execute(using, "DELETE FROM relations_chapter WHERE book_id = 2 RETURNING id")
+    assert rows
+
+
+@kind("mysql")
+def raw_insert_returning_of_a_cte(using: str) -> None:
+    """Nor a CTE before the write: it stands behind it."""
+    rows = execute(
+        using,
+        "INSERT INTO relations_author (name, score) "
+        "WITH mine AS (SELECT title FROM jobs_job WHERE id = 1) SELECT title, 1 FROM mine "
+        "RETURNING id",
+    )
+    assert len(rows) == 1
+
+
 @kind("sqlite", "postgresql")
 def raw_cte_before_the_write(using: str) -> None:
     execute(
