@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from .transactions import TELLING, Mode, mode_of, settle_dropped, state_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("django_querybudget")
 
 __all__ = ["grouped_invalidation", "install", "invalidate", "invalidate_all"]
 
@@ -44,12 +47,19 @@ class Writes:
             if fill is not None and text is not None:
                 fill.reading(text, connection)
             return
-        write = effect(form, params, many, tags.database_name(connection.alias))
         if fill is not None:
             fill.spoil("the read wrote")
-        found = write.tags
-        if write.old_scopes is not None:
-            found |= scopes.written(write.old_scopes, connection, mode, text or "", params)
+        database = tags.database_name(connection.alias)
+        try:
+            write = effect(form, params, many, database)
+            found = write.tags
+            if write.old_scopes is not None:
+                found |= scopes.written(write.old_scopes, connection, mode, text or "", params)
+        except Exception:
+            # A parameter of the host's own class may raise anything. What is written then is not
+            # known, and the statement goes on.
+            logger.exception("A write could not be read: everything in %r is renewed.", database)
+            found = frozenset({tags.everything(database)})
         state.writing(connection, mode, found)
 
     def after(

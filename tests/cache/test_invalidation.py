@@ -127,3 +127,24 @@ def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
         env={"DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
     assert done.stdout == "True 1\n"
+
+
+class Unreadable(int):
+    """A number of the host's own that the driver can send and nobody can spell."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not for you")
+
+
+def test_a_write_that_cannot_be_read_renews_everything(
+    row: Industry, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert names() == names()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'UPDATE "jobs_industry" SET "name" = %s WHERE "jobs_industry"."id" = %s',
+            ["renamed", Unreadable(row.pk)],
+        )
+    assert names() == ["renamed"]
+    [record] = caplog.records
+    assert "not for you" in str(record.exc_info)
