@@ -113,8 +113,10 @@ class _Decoded:
 _decoded = _Decoded()
 
 
-def decoded(key: str, stored: bytes) -> Entry:
+def decoded(key: str, stored: object) -> Entry:
     """Return the entry that ``stored`` is, decoded now or before. Raises :class:`Corrupt`."""
+    if not isinstance(stored, bytes):
+        raise Corrupt(f"of type {type(stored).__name__}")
     entry = _decoded.take(key, stored)
     if entry is None:
         entry = unpack(stored)

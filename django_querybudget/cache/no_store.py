@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from .store import Store
 
@@ -17,9 +18,7 @@ class NoStore(Store):
     SQLite refuses the COMMIT, and the ROLLBACK that follows takes the host's row along.
     """
 
-    def read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]] | None:
+    def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None
 
     def ensure(self, missing: Collection[str]) -> dict[str, str]:

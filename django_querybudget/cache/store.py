@@ -82,12 +82,11 @@ class Store:
 
     # What is asked of a store
 
-    def read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]] | None:
-        """Return the entry under ``key`` and the values of the tags that have one, at once.
+    def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
+        """Return what stands under ``key`` and the values of the tags that have one, at once.
 
-        None where the cache cannot be asked or be trusted.
+        Others may have put anything there: :func:`.entries.decoded` tells. None where the cache
+        cannot be asked or be trusted.
         """
         if not self._recovered():
             return None
@@ -117,14 +116,12 @@ class Store:
 
     # How Django's caches do it
 
-    def _read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
         keys = {tag_key(tag): tag for tag in wanted}
         found = self.cache.get_many([*keys, key] if key else list(keys))
         entry = found.pop(key, None) if key else None
         values = {keys[name]: value for name, value in found.items() if isinstance(value, str)}
-        return (entry if isinstance(entry, bytes) else None), values
+        return entry, values
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
         for tag in missing:

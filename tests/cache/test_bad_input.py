@@ -119,6 +119,9 @@ STORED: dict[str, Any] = {
     "nothing": b"",
     "a pickle": pickle.dumps({"a": 1}),
     "half of an entry": b"qb1\n[[",
+    "a text": "qb1",
+    "a number": 7,
+    "an object": {"a": 1},
 }
 
 
