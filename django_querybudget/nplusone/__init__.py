@@ -77,7 +77,7 @@ class _Findings:
     def findings(self) -> list[Finding]:
         parts = [self._draft(loop) for loop in self.loops]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
-        found: dict[Hashable, Finding] = {}
+        calls: dict[Hashable, list[Finding]] = {}
         for loop, (root, part, own) in zip(self.loops, parts, strict=True):
             finding = _finding(loop, part, own if root is None else fixes[root])
             key: Hashable = id(loop)
@@ -85,8 +85,8 @@ class _Findings:
                 # delete() with its cascades, get_or_create(), a save() to two tables: one call.
                 way = call_path(loop.records[0][9] or [])
                 key = (finding.origin, way, finding.operation, finding.relation, finding.alias)
-            found[key] = _joined(found[key], finding) if key in found else finding
-        return list(found.values())
+            calls.setdefault(key, []).append(finding)
+        return [_joined(findings) for findings in calls.values()]
 
     def _draft(self, loop: Loop) -> tuple[Root | None, Part | None, Fix | None]:
         load, count = loop.load, len(loop.records)
@@ -133,15 +133,19 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
     )
 
 
-def _joined(one: Finding, other: Finding) -> Finding:
-    """Return the finding of two loops that are of one call."""
-    count = one.count + other.count
-    if one.fix is None:
-        return replace(one, count=count)
-    saves = one.saves + other.count
-    if one.operation != "get_or_create":  # Else what is written at once is asked for by nothing.
-        saves -= 1
-    return replace(one, count=count, saves=saves, fix=replace(one.fix, saves=saves))
+def _joined(findings: list[Finding]) -> Finding:
+    """Return the one finding of the loops that are of one call."""
+    first, *others = findings
+    if not others:
+        return first
+    count = sum(each.count for each in findings)
+    if first.fix is None:
+        return replace(first, count=count)
+    # What is left: what each loop ran for one row. bulk_create() asks for no row, and delete() of
+    # a queryset fetches the rows first where there is more to delete than theirs.
+    left = len(findings) + (first.operation == "delete")
+    saves = count - (1 if first.operation == "get_or_create" else left)
+    return replace(first, count=count, saves=saves, fix=replace(first.fix, saves=saves))
 
 
 def _cause(load: Load) -> Cause:

@@ -325,10 +325,14 @@ def delete_loop(run: Run) -> None:
         "Publisher.objects.filter(pk__in=[each.pk for each in publisher_list]).delete()",
         operation="delete",
     ),
+    after=4,
 )
 def delete_loop_with_cascades(run: Run) -> None:
     names = [f"short-lived {number}" for number in range(3)]
     publishers = Publisher.objects.bulk_create([Publisher(name=name) for name in names])
+    if run.fixed:
+        Publisher.objects.filter(pk__in=[each.pk for each in publishers]).delete()
+        return
     for publisher in publishers:
         publisher.delete()  # N+1
 
