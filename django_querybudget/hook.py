@@ -147,7 +147,7 @@ def observe(
     for watcher in watchers:
         try:
             watcher.before(sql, params, many, connection)
-        except Exception:
+        except Exception:  # Ours, not the host's: its query runs as if nobody watched.
             logger.exception(_WATCHER_FAILED, watcher.before)
     error: BaseException | None = None
     started = perf_counter()
@@ -161,12 +161,12 @@ def observe(
         for watcher in watchers:
             try:
                 watcher.after(sql, params, many, connection, error)
-            except Exception:
+            except Exception:  # As above; the query's own error goes on its way.
                 logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:
             try:
                 record(sql, params, many, connection, started, duration, error)
-            except Exception:
+            except Exception:  # As above.
                 logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None

@@ -91,6 +91,7 @@ def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None
     if value is None or isinstance(value, bool):
         return value
     policy = imported_callable(value)
+    # B004 wants callable(), which does not say whether an object's own __call__ is async.
     if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
         # Its answer would be a coroutine, which is true: the headers would go to everybody.
         raise TypeError("it is async, and it is called without await")
