@@ -136,7 +136,7 @@ def memcached_location() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """The URL of a running Redis, and of this worker's database in it."""
+    """The URL of this worker's running Redis."""
     if not os.environ.get("REDIS_URL"):
         settings.REDIS.start()
     return settings.SUITE_REDIS_URL

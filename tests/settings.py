@@ -16,7 +16,10 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.nplusone"]
 TEMPLATES = [{**TEMPLATES[0], "DIRS": [Path(__file__).parent / "templates"]}]
 
 RUN = Run.current()
-POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN)
+# Each worker of xdist has a Redis to itself: scripts and users belong to the server, not to one of
+# its databases. A server that REDIS_URL names is for one worker (-n 0).
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+POSTGRESQL, MARIADB, REDIS = PostgreSQL(RUN), MariaDB(RUN), Redis(RUN, number=_worker)
 MEMCACHED = Memcached(RUN)
 
 _given = DATABASES["default"] if os.environ.get("DATABASE_URL") else {"ENGINE": ""}
@@ -47,9 +50,7 @@ if "mariadb" in DATABASES:
 
     pymysql.install_as_MySQLdb()
 
-# Each worker of xdist has a database of Redis' sixteen to itself.
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url(database=_worker % 16)
+SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url()
 CACHES["redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": SUITE_REDIS_URL}
 
 INSTALLED_APPS += ["tests.cache.relations"]
