@@ -1,8 +1,8 @@
 """What caching costs and saves on Redis and PostgreSQL: this library, its peers, and no cache.
 
-Run: ``python benchmarks/caching.py [--rounds N]``. It starts a Redis and a PostgreSQL of its own
-(the extra ``test``), or uses those that ``REDIS_URL`` and ``DATABASE_URL`` name. Peers that are not
-installed are left out by name.
+Run: ``python benchmarks/caching.py [--rounds N] [--case "save()"]``. It starts a Redis and a
+PostgreSQL of its own (the extra ``test``), or uses those that ``REDIS_URL`` and ``DATABASE_URL``
+name. Peers that are not installed are left out by name.
 
 Each library runs in a process of its own, since they patch what the others use; the processes
 take turns, a short block each in every round. A figure is the median over the rounds, in
@@ -18,7 +18,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -223,7 +223,8 @@ def main() -> None:
     """Start the servers and the libraries' processes, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--library")
+    parser.add_argument("--case", choices=CASES, action="append", help="all, if none is named")
+    parser.add_argument("--library", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.library == "fill":
         fill()
@@ -239,12 +240,12 @@ def main() -> None:
     if not os.environ.get("DATABASE_URL"):
         PostgreSQL(run).start()
     try:
-        compare(options.rounds)
+        compare(options.rounds, options.case or CASES)
     finally:
         run.clean_up()
 
 
-def compare(rounds: int) -> None:
+def compare(rounds: int, wanted: Sequence[str]) -> None:
     """Let the libraries take turns, and print what they took."""
     command = [sys.executable, __file__, "--library"]
     subprocess.run([*command, "fill"], check=True)
@@ -258,7 +259,7 @@ def compare(rounds: int) -> None:
         )
     figures: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for _ in range(rounds):
-        for case in CASES:
+        for case in wanted:
             for library, process in processes.items():
                 assert process.stdin is not None
                 assert process.stdout is not None
@@ -270,7 +271,7 @@ def compare(rounds: int) -> None:
     for process in processes.values():
         process.communicate()
     print(f"{'µs (round trips to Redis)':28}" + "".join(f"{name:>26}" for name in processes))
-    for case in CASES:
+    for case in wanted:
         row = f"{case:28}"
         for library in processes:
             times, trips = zip(*figures[case, library], strict=True)
