@@ -44,6 +44,20 @@ def fill(alias: str) -> None:
     _reset_sequences(alias)
 
 
+def empty(alias: str) -> None:
+    """Take all rows away that :func:`fill` made, and those that came since."""
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    tables = [quote(model._meta.db_table) for model in _models() if model is not ContentType]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+            return
+        with connection.constraint_checks_disabled():
+            for table in tables:
+                cursor.execute(f"DELETE FROM {table}")  # names are the models'
+
+
 def _rows(alias: str) -> Iterable[list[models.Model]]:
     yield [
         CustomUser(
