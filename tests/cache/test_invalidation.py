@@ -74,6 +74,40 @@ def test_many_are_sent_as_one() -> None:
     assert cache_stats().invalidations == 1
 
 
+def test_a_group_within_a_group_is_part_of_it() -> None:
+    names()
+    with grouped_invalidation():
+        with grouped_invalidation():
+            invalidate(Industry, using="default")
+        write_unseen("new")
+        assert cache_stats().invalidations == 0
+        assert names() == ["old"]
+    assert cache_stats().invalidations == 1
+    assert names() == ["new"]
+
+
+def test_a_group_that_raises_has_invalidated_what_came_before() -> None:
+    names()
+    with pytest.raises(ZeroDivisionError), grouped_invalidation():
+        write_unseen("new")
+        invalidate(Industry, using="default")
+        raise ZeroDivisionError
+    assert names() == ["new"]
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["committed", "rolled back"])
+def test_a_group_inside_atomic_waits_for_its_end(keep: bool) -> None:
+    names()
+    with transaction.atomic():
+        with grouped_invalidation():
+            invalidate(Industry, Job, using="default")
+        assert cache_stats().invalidations == 0
+        transaction.set_rollback(not keep)
+    write_unseen("new")
+    assert names() == ["new"]
+    assert cache_stats().invalidations == 1
+
+
 def test_inside_atomic_it_waits_for_the_commit() -> None:
     names()
     with transaction.atomic():
