@@ -88,10 +88,15 @@ def test_a_group_within_a_group_is_part_of_it() -> None:
 
 def test_a_group_that_raises_has_invalidated_what_came_before() -> None:
     names()
-    with pytest.raises(ZeroDivisionError), grouped_invalidation():
-        write_unseen("new")
+    write_unseen("new")
+
+    @grouped_invalidation()
+    def invalidate_and_raise() -> None:
         invalidate(Industry, using="default")
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        invalidate_and_raise()
     assert names() == ["new"]
 
 
