@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import caches
+from django.db import connections
+from django.db.models import Func, Max, QuerySet, TextField
+from django.db.models.functions import MD5, Now, Random
+from django.test.utils import CaptureQueriesContext
 
+from django_querybudget.cache import cache_stats, cached_queryset
 from django_querybudget.cache.functions import tell_time, unknown_functions
 from django_querybudget.cache.reads import refused
+from jobs.models import Industry
 
 
 @pytest.mark.parametrize(
@@ -58,3 +66,47 @@ def test_the_projects_own_functions_can_be_declared(settings: Any) -> None:
 def test_a_parameter_can_tell_the_time() -> None:
     assert tell_time(["a", " NOW "])
     assert not tell_time(["a", 1, None, "nowhere"])
+
+
+Rows = QuerySet[Industry]
+DEPENDENT: dict[str, Callable[[Rows], Any]] = {
+    "now": lambda rows: list(rows.annotate(at=Now())),
+    "now in a condition": lambda rows: rows.annotate(at=Now()).filter(at__isnull=False).count(),
+    "now in an aggregate": lambda rows: rows.aggregate(at=Max(Now())),
+    "random": lambda rows: list(rows.annotate(at=Random()).values_list("at")),
+    "random order": lambda rows: list(rows.order_by("?")),
+    "standard SQL": lambda rows: list(rows.extra(select={"at": "CURRENT_TIMESTAMP"})),
+    "its own": lambda rows: rows.annotate(at=_its_own(rows)).first(),
+}
+
+
+def _its_own(rows: Rows) -> Func:
+    names = {"sqlite": "changes", "postgresql": "clock_timestamp", "mysql": "UUID"}
+    return Func(function=names[connections[rows.db].vendor], output_field=TextField())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_each_database_is_asked_what_depends_on_more(vendor_alias: str, name: str) -> None:
+    caches["default"].clear()
+    cache_stats(reset=True)
+    Industry.objects.using(vendor_alias).create(name="a")
+    for _ in range(2):
+        with CaptureQueriesContext(connections[vendor_alias]) as queries:
+            DEPENDENT[name](cached_queryset(Industry.objects.using(vendor_alias)))
+        assert len(queries) == 1
+    stats = cache_stats()
+    assert (sum(stats.bypasses.values()), stats.stores, stats.hits) == (2, 0, 0)
+    assert all(reason.startswith("function ") for reason in stats.bypasses)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_database_is_asked_once_what_depends_on_its_arguments(vendor_alias: str) -> None:
+    caches["default"].clear()
+    cache_stats(reset=True)
+    Industry.objects.using(vendor_alias).create(name="a")
+    for expected in (1, 0):
+        with CaptureQueriesContext(connections[vendor_alias]) as queries:
+            rows = cached_queryset(Industry.objects.using(vendor_alias).annotate(h=MD5("name")))
+            assert [row.h for row in rows] == ["0cc175b9c0f1b6a831c399e269772661"]
+        assert len(queries) == expected
