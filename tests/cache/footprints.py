@@ -2,8 +2,10 @@
 
 A *footprint* is the set of things that a step reads and the set of those it may change. Two steps
 of two processes depend on one another if one may change what the other touches; otherwise no one
-can tell which of them came first. Whatever is not known to be harmless touches everything, so a
-mistake here costs time before it costs truth; ``test_reduction`` compares with all orders.
+can tell which of them came first. Of two writers' marks and renewals of one tag no one can, either
+(``test_tokens`` and ``test_store`` prove it): they *join*. Whatever is not known to be harmless
+touches everything, so a mistake here costs time before it costs truth; ``test_reduction`` compares
+with all orders.
 
 The things are
 
@@ -26,17 +28,24 @@ EVERYTHING = "redis:*"
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a step reads, and what it may change."""
+    """What a step reads, what it may change, and what it changes together with others."""
 
     reads: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
+    joins: frozenset[str] = frozenset()
 
     def __or__(self, other: Footprint) -> Footprint:
-        return Footprint(self.reads | other.reads, self.changes | other.changes)
+        return Footprint(
+            self.reads | other.reads, self.changes | other.changes, self.joins | other.joins
+        )
 
     def depends_on(self, other: Footprint) -> bool:
         """Whether the order of the two can make a difference."""
-        return _meet(self.changes, other.reads | other.changes) or _meet(self.reads, other.changes)
+        return (
+            _meet(self.changes, other.reads | other.changes | other.joins)
+            or _meet(self.reads, other.changes | other.joins)
+            or _meet(self.joins, other.reads | other.changes)
+        )
 
 
 def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
@@ -98,7 +107,11 @@ def _of_command(name: bytes, arguments: list[bytes]) -> Footprint:
     if name == b"SET":
         return changes(_key(arguments[0]))
     if name in {b"EVAL", b"EVALSHA"}:
-        return changes(*map(_key, arguments[2 : 2 + int(arguments[1])]))
+        last = 2 + int(arguments[1])
+        keys = frozenset(map(_key, arguments[2:last]))
+        if arguments[last : last + 1] in ([b"mark"], [b"renew"]):
+            return Footprint(joins=keys)
+        return Footprint(changes=keys)
     return changes(EVERYTHING)
 
 

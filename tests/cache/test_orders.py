@@ -77,7 +77,6 @@ def test_race_with_in_flight_marks_turned_off(
         ("save", "update_in_atomic"),
         ("update_in_atomic", "update_in_atomic"),
         ("update_in_atomic", "roll_back"),
-        ("write_in_commit_hook", "save"),
     ],
 )
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)

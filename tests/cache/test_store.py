@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections, transaction
+from hypothesis import strategies as st
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset, store
 from django_querybudget.cache.redis import RedisStore
-from django_querybudget.cache.store import Store, store_for
+from django_querybudget.cache.store import Store, store_for, tag_key
 from django_querybudget.cache.tags import every_database, everything
+from django_querybudget.cache.tokens import TagValue
 from jobs.models import Industry
 from tests.servers import Redis, Run
 
@@ -46,7 +50,7 @@ def spell(key: str, prefix: str, version: int) -> str:
     return f"{prefix}/{version}/{key}"
 
 
-TABLE = "x:t:a"
+TABLE, SCRIPTED = "x:t:a", "x:t:b"
 
 
 class CacheRouter:
@@ -238,6 +242,35 @@ def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
     assert raw == b"qb1\n"
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(raw)  # noqa: S301  # that it is none is what is tested
+
+
+@hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from([-3, 60, 90]), max_size=4),
+    st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.sampled_from([30, 70])), max_size=6),
+)
+def test_the_script_changes_a_tag_as_a_tag_value_is_changed(
+    redis_url: str, before: dict[str, int], changes: list[tuple[str, int | None]]
+) -> None:
+    """``before``: the seconds that marks still hold. ``changes``: marks for seconds; renewals."""
+    tested = store_for("redis")
+    now = int(time.time() * 1000)
+    model = TagValue("old", tuple((name, now + 1000 * left) for name, left in before.items()))
+    cache: Any = caches["redis"]
+    primary = cache.client.get_client()
+    primary.set(cache.client.make_key(tag_key(SCRIPTED)), str(model))
+    for writer, seconds in changes:
+        if seconds is None:
+            tested._renew([SCRIPTED], writer)
+            model = model.renewed(writer, now, "fresh")
+        else:
+            tested._mark([SCRIPTED], writer, seconds)
+            model = model.marked(writer, now, now + 1000 * seconds, "fresh")
+    found = TagValue.parse(value(tested, SCRIPTED) or "")
+    assert (found.token == "old") is (model.token == "old")
+    assert [name for name, _ in found.marks] == [name for name, _ in model.marks]
+    for (_, deadline), (_, expected) in zip(found.marks, model.marks, strict=True):
+        assert 0 <= deadline - expected < 20_000
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from django_querybudget.cache.tokens import TagValue, new_token, token_time
 
@@ -44,3 +46,30 @@ def test_marking_again_moves_the_deadline() -> None:
 def test_a_lost_writer_may_have_committed_so_no_entry_survives_it() -> None:
     value = TagValue("t", (("dead", NOW - 1),)).marked("a", NOW, NOW + 5, "fresh")
     assert value == TagValue("fresh", (("a", NOW + 5),))
+
+
+Change = int | None  # until when the writer marks; None: it renews
+changes = st.none() | st.integers(NOW + 1, NOW + 9)
+marks = st.fixed_dictionaries(
+    {},
+    # The two writers' own hold, if there are any; of the others, some may be lost.
+    optional={name: st.integers(NOW + 1, NOW + 9) for name in "ab"}
+    | {name: st.integers(NOW - 3, NOW + 9) for name in "cd"},
+)
+
+
+def changed(value: TagValue, writer: str, change: Change) -> TagValue:
+    if change is None:
+        return value.renewed(writer, NOW, "fresh")
+    return value.marked(writer, NOW, change, "fresh")
+
+
+@given(marks, changes, changes)
+def test_of_two_writers_changes_no_one_can_tell_which_came_first(
+    before: dict[str, int], first: Change, second: Change
+) -> None:
+    value = TagValue("t", tuple(before.items()))
+    one = changed(changed(value, "a", first), "b", second)
+    other = changed(changed(value, "b", second), "a", first)
+    assert one.token == other.token
+    assert sorted(one.marks) == sorted(other.marks)
