@@ -109,6 +109,8 @@ class Load:
     """Whether the relation was prefetched, thus bypassed."""
     fields: tuple[str, ...] = ()
     """``update_fields`` of a ``save()``."""
+    row: str = ""
+    """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     peers: int | None = None
     """How many rows were loaded together with the instance, where its fetch mode tracks them."""
     built: RawOrigin | None = None

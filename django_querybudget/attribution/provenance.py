@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence, Source
 
-__all__ = ["find_provenance", "steps_along"]
+__all__ = ["find_provenance", "name_in", "steps_along"]
 
 # How far back records, rows, frames and relations are searched.
 _MOST_RECORDS = 2000
@@ -60,6 +60,26 @@ def find_provenance(
     if found is None or not path:
         return found
     return found._replace(path=(*found.path, *path))
+
+
+def name_in(frame: FrameType | None, instance: Model) -> str:
+    """Return what the function of ``frame`` calls ``instance``; nothing if it has no name for it.
+
+    A frame that is not the project's is none that a suggestion could be written in.
+    """
+    if frame is None or not is_project(frame.f_code):
+        return ""
+    names = {name: value for name, value in frame.f_locals.items() if name.isidentifier()}
+    for name, value in names.items():
+        if value is instance:
+            return name
+    for name, value in names.items():
+        # By type(): isinstance() of a lazy object would evaluate it.
+        if issubclass(type(value), Model):
+            path = _way(value, instance, _MOST_RELATIONS)
+            if path is not None:
+                return ".".join((name, *(step.accessor for step in path)))
+    return ""
 
 
 def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:

@@ -18,7 +18,7 @@ from django_querybudget.fingerprints import StatementKind, statement_kind
 
 from .frames import MOST_FRAMES, OrmFrames
 from .loads import Load, LoadKind, Provenance, Step
-from .provenance import find_provenance, steps_along
+from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
     conditions,
@@ -196,8 +196,10 @@ class _Reading(OrmFrames):
         relation = None if found is None else found[1]
         step: Step | None = None if relation is None else step_of(relation)
         provenance = None
+        row = ""
         if instance is not None:
             provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+            row = name_in(self.outermost.f_back, instance)
         prefetched = step is not None and step.accessor in getattr(
             instance, "_prefetched_objects_cache", {}
         )
@@ -213,6 +215,7 @@ class _Reading(OrmFrames):
             last=last_filter(queryset),
             aggregate=plain_aggregate(self.arguments) if self.operation == "aggregate" else None,
             prefetched=prefetched,
+            row=row,
             provenance=provenance,
         )
 

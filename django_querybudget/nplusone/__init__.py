@@ -18,7 +18,7 @@ from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
-from .calls import find_call
+from .calls import Call, find_call, find_queryset
 from .detection import Loop, find_loops, varies
 from .expressions import grouped_fix, lookup_fix, write_fix
 from .findings import Cause, Finding, Fix
@@ -103,14 +103,22 @@ class _Findings:
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        asks = load.kind is LoadKind.TO_MANY and load.operation in _ASKING
-        call = find_call(loop.records[-1][8], load.operation) if asks else None
-        part = draft.add(load, count, root.path, call)
+        part = draft.add(load, count, root.path, _call(loop, load))
         if part is None or load.prefetched:
             return None, part, None
         self.drafts[own] = draft
         draft.built = draft.built or load.built
         return own, part, None
+
+
+def _call(loop: Loop, load: Load) -> Call | None:
+    """Return the expression that runs a related query, if the source has it."""
+    if load.kind is not LoadKind.TO_MANY or load.step is None:
+        return None
+    origin = loop.records[-1][8]
+    if load.operation in _ASKING:
+        return find_call(origin, load.operation)
+    return find_queryset(origin, load.step.accessor)
 
 
 def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:

@@ -17,6 +17,7 @@ __all__ = [
     "annotation",
     "conditions_in_python",
     "end_of",
+    "first_of",
     "grouped_fix",
     "keywords",
     "lookup_fix",
@@ -197,6 +198,15 @@ def end_of(rows: str, load: Load) -> str | None:
         choose = "min" if load.operation == "first" else "max"
         return f"{choose}({rows}, key=lambda each: each.pk, default=None)"
     return f"next(reversed({rows}), None)" if load.operation == "last" else None
+
+
+def first_of(load: Load) -> str | None:
+    """Return what makes a queryset the one row that its ``first()`` returns, as code."""
+    if load.chain is None or "[" in load.chain or load.model is None:
+        return None
+    by_key = not load.chain and not load.model._meta.ordering
+    order = '.order_by("pk")' if by_key else ""
+    return f"{load.chain}{order}[:1]"
 
 
 def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:

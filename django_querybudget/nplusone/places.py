@@ -108,7 +108,7 @@ def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
         and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
     ]
     if loops:
-        return loops[-1:]  # The innermost: ast.walk goes outside in.
+        return loops
     return [
         node
         for node in ast.iter_child_nodes(_statement_at(scope, line))

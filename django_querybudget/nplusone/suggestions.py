@@ -13,7 +13,15 @@ from django_querybudget.attribution.relations import quoted, relation_of, step_o
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Call, without
-from .expressions import annotation, conditions_in_python, end_of, keywords, manager_of, put_named
+from .expressions import (
+    annotation,
+    conditions_in_python,
+    end_of,
+    first_of,
+    keywords,
+    manager_of,
+    put_named,
+)
 from .roots import Root
 
 __all__ = ["Draft", "Part"]
@@ -62,7 +70,8 @@ class Draft:
         """
         part = None if self.root.is_combined else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
-            part = replace(part, replaces=call.text)
+            use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
+            part = replace(part, use=use, replaces=call.text)
         if part is not None and not load.prefetched:  # That is saved at the line itself.
             self.saves += part.saves
         return part
@@ -124,8 +133,8 @@ class Draft:
                 saves=count - 1,
                 use=end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load),
             )
-        if load.operation in ("all", "iterator"):
-            return self._prefetch_chosen(load, count, whole)
+        if load.operation in ("all", "iterator", "first"):
+            return self._prefetch_chosen(load, count, whole, call)
         return None
 
     def _annotate(
@@ -149,7 +158,7 @@ class Draft:
             return None
         owner = None if call is None or load.step is None else call.owner(load.step.accessor)
         if owner is None:
-            return str(self.root.model._meta.model_name)
+            return f"<{self.root.model._meta.model_name}>"
         return without(owner, [step.accessor for step in path])
 
     def _annotate_nested(
@@ -177,14 +186,17 @@ class Draft:
             joined = joined.get(step.lookup) if isinstance(joined, dict) else None
         return isinstance(joined, dict)
 
-    def _prefetch_chosen(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
+    def _prefetch_chosen(
+        self, load: Load, count: int, whole: tuple[Step, ...], call: Call | None
+    ) -> Part | None:
         written = keywords(load.filters)
-        if written is None or (not load.chain and not written) or load.model is None:
+        chain = load.chain if load.operation != "first" else first_of(load)
+        if written is None or (not chain and not written) or load.model is None:
             return None
-        if load.chain is None:
+        if chain is None:
             return None
-        filtered = f".filter({written})" if written else ".all()" if load.chain[0] == "[" else ""
-        rows = f"{manager_of(load.model)}{filtered}{load.chain}"
+        filtered = f".filter({written})" if written else ".all()" if chain[0] == "[" else ""
+        rows = f"{manager_of(load.model)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
         name = put_named(
             self.prefetched,
@@ -192,7 +204,10 @@ class Draft:
             lambda name: f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})",
             load.owner or self.root.model,
         )
-        return Part(saves=count - 1, use=f"{_variable(load)}.{name}")
+        use = f"{_variable(load, call)}.{name}"
+        return Part(
+            saves=count - 1, use=f"next(iter({use}), None)" if load.operation == "first" else use
+        )
 
     def _prefetch(self, path: tuple[Step, ...]) -> None:
         _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
@@ -284,9 +299,9 @@ def _below(name: str, lookup: str) -> bool:
     return name == lookup or name.startswith(f"{lookup}__")
 
 
-def _variable(load: Load, call: Call | None = None) -> str:
-    """Return how the line names the row that has the relation."""
+def _variable(load: Load, call: Call | None) -> str:
+    """Return how the line names the row that has the relation; in brackets if it does not."""
     owner = None if call is None or load.step is None else call.owner(load.step.accessor)
     if owner is not None:
         return ast.unparse(owner)
-    return str(load.owner._meta.model_name) if load.owner is not None else "row"
+    return load.row or f"<{'row' if load.owner is None else load.owner._meta.model_name}>"

@@ -82,10 +82,22 @@ def first_by_index(run: Run) -> None:
         assert (book.chosen_reviews if run.fixed else book.reviews.all())[0]  # N+1
 
 
-@case(related("Book.reviews", None, operation="first"))
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.prefetch_related(Prefetch("reviews", queryset=Review.objects.order_by('
+        '"-stars")[:1], to_attr="chosen_reviews"))',
+        "next(iter(book.chosen_reviews), None)",
+        operation="first",
+    ),
+    after=2,
+)
 def first_of_another_order(run: Run) -> None:
-    for book in run(Book.objects.all()):
-        assert book.reviews.order_by("-stars").first()  # N+1
+    for book in run(Book.objects.all()):  # root
+        if run.fixed:
+            assert next(iter(book.chosen_reviews), None)
+        else:
+            assert book.reviews.order_by("-stars").first()  # N+1
 
 
 @case(lookup("Review", "Review.objects.filter(book_id__in=book_ids, stars__lt=3)"))

@@ -3,10 +3,19 @@
 from . import (
     cases_adversary,
     cases_async,
+    cases_names,
     cases_queries,
     cases_relations,
     cases_silent,
     cases_views,
 )
 
-MODULES = (cases_relations, cases_queries, cases_views, cases_async, cases_silent, cases_adversary)
+MODULES = (
+    cases_relations,
+    cases_queries,
+    cases_views,
+    cases_async,
+    cases_silent,
+    cases_adversary,
+    cases_names,
+)

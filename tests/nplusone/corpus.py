@@ -41,6 +41,7 @@ class Expected:
     fix: str | None = None
     use: str | None = None
     operation: str | None = None
+    replaces: str | None = None
 
 
 @dataclass

@@ -47,7 +47,7 @@ def _shown(findings: tuple[Finding, ...]) -> str:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    assert len(MODULES) == 6
+    assert len(MODULES) == 7
     assert len(CASES) >= 60
     assert len(SILENT) >= 20
 
@@ -69,9 +69,10 @@ def test_the_cause_is_found(case: Case) -> None:
     ]
     expected = [(each.relation, each.cause, each.fix, each.use) for each in case.expected]
     assert sorted(found, key=repr) == sorted(expected, key=repr), _shown(findings)
-    operations = {each.relation: each.operation for each in findings}
+    said = {each.relation: each for each in findings}
     for each in case.expected:
-        assert each.operation in (None, operations[each.relation])
+        assert each.operation in (None, said[each.relation].operation)
+        assert each.replaces in (None, said[each.relation].replaces)
 
 
 @pytest.mark.usefixtures("_library")
