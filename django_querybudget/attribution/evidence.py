@@ -41,12 +41,18 @@ class Source:
     owner: type[Model] | None = None
     prefetch_to: str | None = None
     parent_query: Any = None
+    has_own_place: bool = False
+    """Whether it is a prefetch's whose queryset the project wrote: ``Prefetch(queryset=...)``."""
+    lookups: tuple[Any, ...] = ()
+    """What it prefetches."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
         self.model: type[Model] = queryset.model  # A RawQuery has none.
+        if queryset._prefetch_related_lookups:
+            self.lookups = queryset._prefetch_related_lookups
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:
@@ -64,7 +70,13 @@ class Source:
             if frame is None:
                 return
             if frame.f_code is _PREFETCH:
-                self.prefetch_to = frame.f_locals.get("prefetch_to")
+                names = frame.f_locals
+                self.prefetch_to = names.get("prefetch_to")
+                lookup = names.get("lookup")
+                self.has_own_place = (
+                    getattr(lookup, "queryset", None) is not None
+                    and getattr(lookup, "prefetch_to", None) == self.prefetch_to
+                )
                 caller = frame.f_back
                 parent = caller.f_locals.get("self") if caller is not None else None
                 self.parent_query = getattr(parent, "query", None)

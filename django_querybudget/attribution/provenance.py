@@ -176,7 +176,7 @@ def _paths(
     own = source.model
     root = source
     prefix: tuple[Step, ...] = ()
-    if source.prefetch_to is not None:
+    if source.prefetch_to is not None and not source.has_own_place:
         parent = next(
             (each for each in evidence.sources.values() if each.query is source.parent_query), None
         )

@@ -185,7 +185,13 @@ def _fix(draft: Draft) -> Fix | None:
     built = None if draft.built is None else Origin.of(draft.built)
     if built is None and evaluated is not None:
         built = find_built((evaluated, *draft.root.calls), draft.root.model)
-    return Fix(code=code, place=built or evaluated, built=built is not None, saves=draft.saves)
+    return Fix(
+        code=code,
+        place=built or evaluated,
+        built=built is not None,
+        saves=draft.saves,
+        replaces=draft.eager.replaced,
+    )
 
 
 def _own_fix(loop: Loop, load: Load, count: int) -> tuple[Part | None, Fix | None]:

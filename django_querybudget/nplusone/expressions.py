@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from inspect import getattr_static
+from typing import Any
 
 from django.db.models import Model
+from django.db.models.manager import BaseManager
 
 from django_querybudget.attribution import Filter, Load, Step
 from django_querybudget.attribution.relations import is_plain, quoted
@@ -15,6 +17,7 @@ from .calls import Call
 
 __all__ = [
     "annotation",
+    "can_group",
     "conditions_in_python",
     "end_of",
     "first_of",
@@ -35,18 +38,23 @@ def manager_of(model: type[Model]) -> str:
     return f"{model.__name__}.{'objects' if manager is None else manager.name}"
 
 
-def put_named(lines: list[str], name: str, write: Callable[[str], str], model: type[Model]) -> str:
+def put_named(
+    lines: list[str],
+    name: str,
+    write: Callable[[str], str],
+    model: type[Model],
+    taken: Collection[str] = (),
+) -> str:
     """Add ``write(name)`` to ``lines`` and return the name.
 
-    Two expressions never share one, and none takes an attribute's of ``model``: both would be an
-    error.
+    Two expressions never share one, and none takes an attribute's of ``model`` or one that is
+    ``taken``: an error, or another value where it was.
     """
     number, chosen = 1, name
     while (line := write(chosen)) not in lines:
         target = f"to_attr={quoted(chosen)}"
-        if getattr_static(model, chosen, None) is None and not any(
-            each.startswith(f"{chosen}=") or target in each for each in lines
-        ):
+        free = chosen not in taken and getattr_static(model, chosen, None) is None
+        if free and not any(each.startswith(f"{chosen}=") or target in each for each in lines):
             lines.append(line)
             break
         number += 1
@@ -75,11 +83,11 @@ def conditions_in_python(filters: tuple[Filter, ...] | None, name: str) -> str |
     return " and ".join(conditions)
 
 
-def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[str, str] | None:
+def annotation(load: Load, path: tuple[Step, ...], *, groups: bool) -> tuple[str, str] | None:
     """Return the annotation's name and code that answers a related query for all rows at once.
 
-    ``model`` is theirs. A ``Count()`` groups, and Django drops ``Meta.ordering`` where it groups:
-    the rows of a model that has one are counted by a subquery, and stay in their order.
+    ``groups`` is whether their queryset can be grouped by row, which a ``Count()`` does: else the
+    count is a subquery's.
     """
     if load.step is None or set(load.refinements) - {"order_by"}:
         return None
@@ -94,7 +102,7 @@ def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[
             return None
         suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
         name = f"{before}{accessor}{suffix}_count"
-        if model._meta.ordering:
+        if not groups:
             rows = _rows(load, outer)
             return None if rows is None else (name, _counted(rows, load.step.field))
         only = f", filter=Q({condition})" if condition else ""
@@ -111,6 +119,26 @@ def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[
     value = f"value={function}({quoted(column)})"
     code = f'Subquery({rows}.order_by().values({by}).annotate({value}).values("value"))'
     return f"{before}{accessor}_{function.lower()}_{column}", code
+
+
+def can_group(model: type[Model], query: Any = None) -> bool:
+    """Whether a ``Count()`` beside what ``query`` has leaves all of it as it is.
+
+    It groups, and Django drops ``Meta.ordering`` where it groups; it joins, which multiplies what
+    another aggregate counts and is cut down by a filter of the same relation; and no row can be
+    locked in a group. Without a query it is the default manager's.
+    """
+    if model._meta.ordering:
+        return False
+    if query is None:
+        return type(model._default_manager).get_queryset is BaseManager.get_queryset
+    joins = (getattr(each, "join_field", None) for each in query.alias_map.values())
+    return not (
+        query.annotations
+        or query.distinct
+        or query.select_for_update
+        or any(join is not None and getattr(join, "one_to_many", True) for join in joins)
+    )
 
 
 def _rows(load: Load, outer: str) -> str | None:

@@ -63,5 +63,9 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
 def _fix_lines(fix: Fix) -> Iterator[str]:
     place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
     saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
-    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}):"
+    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}){_instead(fix)}:"
     yield f"        {fix.code}"
+
+
+def _instead(fix: Fix) -> str:
+    return f", in place of prefetch_related({', '.join(fix.replaces)})" if fix.replaces else ""

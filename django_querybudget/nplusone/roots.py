@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Model
 
@@ -43,6 +44,11 @@ class Root:
     def is_combined(self) -> bool:
         """Whether it is a ``union()`` or the like, which takes no more methods."""
         return self.source is not None and bool(getattr(self.source.query, "combinator", None))
+
+    @property
+    def lookups(self) -> tuple[Any, ...]:
+        """What it prefetches already."""
+        return () if self.source is None else self.source.lookups
 
     @property
     def place(self) -> Origin | None:

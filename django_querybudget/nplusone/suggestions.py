@@ -15,6 +15,7 @@ from django_querybudget.stacks import RawOrigin
 from .calls import Call, without
 from .expressions import (
     annotation,
+    can_group,
     conditions_in_python,
     end_of,
     first_of,
@@ -22,6 +23,7 @@ from .expressions import (
     manager_of,
     put_named,
 )
+from .lookups import Lookups, Nested
 from .roots import Root
 
 __all__ = ["Draft", "Part"]
@@ -37,29 +39,19 @@ class Part:
 
 
 @dataclass
-class Nested:
-    """The queryset of a :class:`~django.db.models.Prefetch`."""
-
-    manager: str
-    lookup: str
-    """The way to it for ``select_related()``; empty behind a relation of many rows."""
-    annotated: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Draft:
     """A queryset's line, while it is being put together."""
 
     root: Root
-    selected: list[str] = field(default_factory=list)
-    prefetched: list[str] = field(default_factory=list)
     annotated: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
-    nested: dict[str, Nested] = field(default_factory=dict)
-    """The querysets of prefetched models that are annotated, by lookup."""
     saves: int = 0
     built: RawOrigin | None = None
     """The line that builds it, if that is known for certain."""
+    eager: Lookups = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.eager = Lookups(self.root.lookups)
 
     def add(
         self, load: Load, count: int, path: tuple[Step, ...], call: Call | None = None
@@ -86,9 +78,9 @@ class Draft:
         whole = (*path, load.step)
         if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
             if all(step.joins for step in whole) and not self.root.is_raw:
-                _put(self.selected, "__".join(step.lookup for step in whole))
+                self.eager.join(whole)
                 return Part(saves=count)
-            self._prefetch(whole)
+            self.eager.prefetch(whole)
             return Part(saves=count - 1)
         if load.prefetched:
             return self._bypassed(load, load.step, count, call)
@@ -128,7 +120,7 @@ class Draft:
         if load.operation in ("count", "exists", "aggregate"):
             return self._annotate(load, count, path, call)
         if load.filters == () and not load.refinements:
-            self._prefetch(whole)
+            self.eager.prefetch(whole)
             return Part(
                 saves=count - 1,
                 use=end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load),
@@ -142,9 +134,11 @@ class Draft:
     ) -> Part | None:
         row = self._row(load, path, call)
         if row is not None:
-            if (found := annotation(load, path, self.root.model)) is None:
+            query = None if self.root.source is None else self.root.source.query
+            groups = can_group(self.root.model, query)
+            if (found := annotation(load, path, groups=groups)) is None:
                 return None
-            name = _put_annotation(self.annotated, found, self.root.model)
+            name = self._put_annotation(self.annotated, found, self.root.model)
             return Part(saves=count, use=f"{row}.{name}")
         return self._annotate_nested(load, count, path, call)
 
@@ -166,17 +160,28 @@ class Draft:
     ) -> Part | None:
         if not path or load.owner is None or self._is_joined_already(path):
             return None
-        if (found := annotation(load, (), load.owner)) is None:
+        if (found := annotation(load, (), groups=can_group(load.owner))) is None:
             return None
         key = "__".join(step.accessor for step in path)
         joins = all(step.joins for step in path)
-        extra = 1 if joins and key not in self.nested else 0  # A prefetch where a join would do.
-        nested = self.nested.get(key)
+        nested = self.eager.nested.get(key)
+        # A prefetch where a join would do, unless one is there already.
+        extra = 1 if joins and nested is None and key not in self.root.lookups else 0
         if nested is None:
+            if not self.eager.can_nest(key):
+                return None
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            nested = self.nested[key] = Nested(manager_of(load.owner), lookup)
-        name = _put_annotation(nested.annotated, found, load.owner)
+            nested = self.eager.nested[key] = Nested(manager_of(load.owner), lookup)
+        name = self._put_annotation(nested.annotated, found, load.owner)
         return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
+
+    def _put_annotation(self, lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
+        return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model, self._taken())
+
+    def _taken(self) -> set[str]:
+        """Return the names that the queryset has given to values of its own."""
+        query = None if self.root.source is None else self.root.source.query
+        return self.eager.attributes | set(getattr(query, "annotations", ()))
 
     def _is_joined_already(self, path: tuple[Step, ...]) -> bool:
         """Whether the queryset joins it: what is joined is not prefetched, thus not annotated."""
@@ -199,65 +204,25 @@ class Draft:
         rows = f"{manager_of(load.model)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
         name = put_named(
-            self.prefetched,
+            self.eager.prefetched,
             f"chosen_{whole[-1].accessor}",
             lambda name: f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})",
             load.owner or self.root.model,
+            self._taken(),
         )
         use = f"{_variable(load, call)}.{name}"
         return Part(
             saves=count - 1, use=f"next(iter({use}), None)" if load.operation == "first" else use
         )
 
-    def _prefetch(self, path: tuple[Step, ...]) -> None:
-        _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
-
     def code(self) -> str | None:
         """Return the expression; None if it would change nothing."""
-        code = ""
-        selected = self._selected()
-        if selected:
-            code += f".select_related({', '.join(map(quoted, selected))})"
-        prefetched = self._prefetches()
-        if prefetched:
-            code += f".prefetch_related({', '.join(prefetched)})"
+        code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
             code += self._loaded_fields()
         return f"{self._start()}{code}" if code else None
-
-    def _selected(self) -> list[str]:
-        """Return the longest lookups to join, without those that are prefetched."""
-        behind = [each.lookup for each in self.nested.values() if each.lookup]
-        left = [name for name in self.selected if not any(_below(name, each) for each in behind)]
-        left += [each.rpartition("__")[0] for each in behind if "__" in each]
-        return _longest(left)
-
-    def _prefetches(self) -> list[str]:
-        nested = [
-            f"Prefetch({quoted(key)}, queryset={self._nested_queryset(each)})"
-            for key, each in sorted(self.nested.items(), key=lambda item: item[0].count("__"))
-        ]
-        plain = [
-            each
-            for each in self.prefetched
-            if each.strip('"') not in self.nested
-            and not any(
-                other.startswith(f"{each.removesuffix(chr(34))}__") for other in self.prefetched
-            )
-        ]
-        return [*nested, *plain]
-
-    def _nested_queryset(self, nested: Nested) -> str:
-        start = f"{nested.lookup}__"
-        joined = [
-            name.removeprefix(start)
-            for name in self.selected
-            if nested.lookup and name.startswith(start)
-        ]
-        code = f".select_related({', '.join(map(quoted, _longest(joined)))})" if joined else ""
-        return f"{nested.manager}{code}.annotate({', '.join(nested.annotated)})"
 
     def _start(self) -> str:
         source = self.root.source
@@ -283,20 +248,6 @@ class Draft:
 def _put(names: list[str], name: str) -> None:
     if name not in names:
         names.append(name)
-
-
-def _put_annotation(lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
-    return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model)
-
-
-def _longest(names: list[str]) -> list[str]:
-    """Return the lookups that are no part of another one, each once."""
-    chosen = [name for name in names if not any(other.startswith(f"{name}__") for other in names)]
-    return list(dict.fromkeys(chosen))
-
-
-def _below(name: str, lookup: str) -> bool:
-    return name == lookup or name.startswith(f"{lookup}__")
 
 
 def _variable(load: Load, call: Call | None) -> str:

@@ -3,6 +3,7 @@
 from . import (
     cases_adversary,
     cases_async,
+    cases_beside,
     cases_names,
     cases_queries,
     cases_relations,
@@ -18,4 +19,5 @@ MODULES = (
     cases_silent,
     cases_adversary,
     cases_names,
+    cases_beside,
 )

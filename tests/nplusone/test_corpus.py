@@ -47,7 +47,7 @@ def _shown(findings: tuple[Finding, ...]) -> str:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    assert len(MODULES) == 7
+    assert len(MODULES) == 8
     assert len(CASES) >= 60
     assert len(SILENT) >= 20
 
@@ -73,6 +73,8 @@ def test_the_cause_is_found(case: Case) -> None:
     for each in case.expected:
         assert each.operation in (None, said[each.relation].operation)
         assert each.replaces in (None, said[each.relation].replaces)
+        fix = said[each.relation].fix
+        assert each.instead_of == (() if fix is None else fix.replaces)
 
 
 @pytest.mark.usefixtures("_library")
