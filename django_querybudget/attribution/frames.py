@@ -31,6 +31,7 @@ _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
 _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
+_SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
 _GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # Beyond these the stack of a query is not the ORM's.
 MOST_FRAMES = 60
@@ -57,6 +58,7 @@ class OrmFrames:
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
+        self.serializes = False
         self.outermost = frame
         self._walk(frame)
 
@@ -75,6 +77,8 @@ class OrmFrames:
         code = frame.f_code
         if code is _PREFETCH:
             self.prefetches = True
+        elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):
+            self.serializes = True
         elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (
             code.co_name == "__get__" and code.co_filename.endswith(_GENERIC_FILE)
         ):

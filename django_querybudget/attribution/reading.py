@@ -209,7 +209,8 @@ class _Reading(OrmFrames):
             owner=None if found is None else found[0],
             step=step,
             operation=self.operation or "all",
-            refinements=tuple(refinements(queryset, self.operation)),
+            # serialize() reads a prefetch where there is one, and else only the keys, in an order.
+            refinements=() if self.serializes else tuple(refinements(queryset, self.operation)),
             chain=chain_of(queryset),
             filters=related_filters(queryset, relation),
             last=last_filter(queryset),
