@@ -17,6 +17,9 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 
+from django_querybudget.stacks import THREAD_HANDLER
+
+from .batches import is_of_batches
 from .loads import LoadKind
 
 if TYPE_CHECKING:
@@ -36,6 +39,21 @@ _GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # Beyond these the stack of a query is not the ORM's.
 MOST_FRAMES = 60
 
+_WRITES = {
+    "add",
+    "bulk_create",
+    "bulk_update",
+    "clear",
+    "create",
+    "delete",
+    "get_or_create",
+    "remove",
+    "save",
+    "save_base",
+    "set",
+    "update",
+    "update_or_create",
+}
 _INTERNAL_METHODS = {"__iter__", "__len__", "__bool__", "__getitem__", "__contains__", "__repr__"}
 
 
@@ -54,7 +72,9 @@ class OrmFrames:
         self.raw_model: type[Model] | None = None
         self.manager: Any = None
         self.instance: Model | None = None
-        self.saver: tuple[str, Model, tuple[str, ...]] | None = None
+        self.writer: tuple[str, Any, dict[str, Any]] | None = None
+        """The outermost method that writes, what it was called on, and its arguments."""
+        self.batched = False
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
@@ -69,8 +89,10 @@ class OrmFrames:
         for _ in range(MOST_FRAMES):
             if current is None or current.f_code is stop:
                 break
-            self._look_at(current)
             self.outermost = current
+            if current.f_code is THREAD_HANDLER:  # The coroutine that waits is further out.
+                break
+            self._look_at(current)
             current = current.f_back
 
     def _look_at(self, frame: FrameType) -> None:
@@ -93,9 +115,9 @@ class OrmFrames:
                 self._note_queryset(frame, code.co_name, found)
             elif issubclass(kind, BaseManager):
                 self._note_manager(code.co_name, found)
-            elif issubclass(kind, Model) and code.co_name in ("save", "save_base", "delete"):
-                fields = frame.f_locals.get("update_fields") or ()
-                self.saver = (code.co_name, found, tuple(fields))
+            if code.co_name in _WRITES and issubclass(kind, QuerySet | BaseManager | Model):
+                self.writer = (code.co_name, found, dict(frame.f_locals))
+            self.batched = self.batched or is_of_batches(frame)
 
     def _note_manager(self, name: str, manager: Any) -> None:
         if getattr(manager, "instance", None) is not None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Model
 from django.db.models.constants import LOOKUP_SEP
 
-from django_querybudget.stacks import is_project
+from django_querybudget.stacks import is_project, outward
 
 from .loads import Provenance, Step, place_key
 from .relations import conditions, step_of, target_of
@@ -63,11 +63,8 @@ def find_provenance(
 
 
 def name_in(frame: FrameType | None, instance: Model) -> str:
-    """Return what the function of ``frame`` calls ``instance``; nothing if it has no name for it.
-
-    A frame that is not the project's is none that a suggestion could be written in.
-    """
-    if frame is None or not is_project(frame.f_code):
+    """Return what the function of ``frame`` calls ``instance``; nothing if it has no name."""
+    if frame is None:
         return ""
     names = {name: value for name, value in frame.f_locals.items() if name.isidentifier()}
     for name, value in names.items():
@@ -84,18 +81,15 @@ def name_in(frame: FrameType | None, instance: Model) -> str:
 
 def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:
     """Return what the project has at hand, and the way from there to ``instance``."""
-    for _ in range(_MOST_FRAMES):
-        if frame is None:
-            break
-        if is_project(frame.f_code):
-            values = list(frame.f_locals.values())
+    for each in islice(outward(frame), _MOST_FRAMES):
+        if is_project(each.f_code):
+            values = list(each.f_locals.values())
             for value in values:
                 # By type(): isinstance() of a lazy object would evaluate it.
                 if value is not instance and issubclass(type(value), Model):
                     path = _way(value, instance, _MOST_RELATIONS)
                     if path is not None:
                         return value, path
-        frame = frame.f_back
     return instance, ()
 
 

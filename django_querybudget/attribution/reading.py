@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
@@ -15,9 +16,10 @@ from django.db.models.query import (
 )
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
+from django_querybudget.stacks import is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames
-from .loads import Load, LoadKind, Provenance, Step
+from .loads import Load, LoadKind, Provenance, Scope, Step
 from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
@@ -28,6 +30,7 @@ from .relations import (
     step_of,
     target_of,
 )
+from .writes import writing_load
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -39,13 +42,12 @@ __all__ = ["read_load"]
 logger = logging.getLogger("django_querybudget")
 
 _ITERATE = ModelIterable.__iter__.__code__
+_ITERATORS = {QuerySet._iterator.__code__, QuerySet.aiterator.__code__}  # type: ignore[attr-defined]
 _POPULATE = RelatedPopulator.populate.__code__
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
-
-_BATCHES = {"bulk_create", "bulk_update", "in_bulk", "iterator", "aiterator"}
-_CREATES = {"create", "get_or_create", "update_or_create"}
+_MOST_SCOPES = 8
 
 
 def read_load(
@@ -63,28 +65,34 @@ class _Reading(OrmFrames):
     """What these frames come to."""
 
     def load(self) -> Load:
-        if self.methods & _BATCHES:
+        if self.batched:
             return Load(kind=LoadKind.BATCH, operation=self.operation)
         if self.descriptor is not None:
             return self._descriptor_load(*self.descriptor)
-        return self._prefetch_load() if self.prefetches else self._other_load()
+        if self.prefetches:
+            return self._prefetch_load()
+        load = self._other_load()
+        return load if load.step is not None else replace(load, scopes=tuple(self._scopes()))
+
+    def _project(self) -> Iterator[FrameType]:
+        frames = islice(outward(self.outermost), MOST_FRAMES)
+        return (frame for frame in frames if is_project(frame.f_code))
+
+    def _scopes(self) -> Iterator[Scope]:
+        for frame in islice(self._project(), _MOST_SCOPES):
+            names = {name for name, value in frame.f_locals.items() if _is_row(value)}
+            yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
 
     def _other_load(self) -> Load:
         writes = statement_kind(self.record[0]) is StatementKind.WRITE
-        if self.saver is not None:
-            name, instance, fields = self.saver
-            operation = self.operation if self.operation in _CREATES else name.removesuffix("_base")
-            if name != "delete" and operation not in _CREATES and "INSERT" in self.record[0][:16]:
-                operation = "create"
-            return Load(
-                kind=LoadKind.WRITE, model=type(instance), operation=operation, fields=fields
-            )
+        if self.writer is not None:
+            return writing_load(*self.writer)
         if self.queryset is None:
             kind = LoadKind.WRITE if writes else LoadKind.RAW
             operation = "raw" if self.raw_model is not None else "execute"
             return Load(kind=kind, model=self.raw_model, operation=operation)
-        if writes or self.methods & _CREATES:
-            return self._write_load(self.queryset)
+        if writes:
+            return Load(kind=LoadKind.WRITE, model=self.queryset.model, operation=self.operation)
         return self._queryset_load(self.queryset)
 
     def _owner_in_sight(
@@ -161,25 +169,15 @@ class _Reading(OrmFrames):
         return None
 
     def _prefetch_load(self) -> Load:
-        if self.methods & {"_iterator", "_fetch_all"} and self._in_one_queryset():
+        if self._in_one_queryset():
             return Load(kind=LoadKind.BATCH, operation="prefetch_related")
         return Load(kind=LoadKind.PREFETCH, operation="prefetch_related_objects")
 
     def _in_one_queryset(self) -> bool:
         """Whether a queryset prefetches for its own rows: chunks, or levels of one prefetch."""
-        frame: FrameType | None = self.outermost
-        for each in _outward(frame):
-            if each.f_code.co_name == "_iterator" and isinstance(
-                each.f_locals.get("self"), QuerySet
-            ):
-                return True
-        return False
-
-    def _write_load(self, queryset: QuerySet[Any]) -> Load:
-        operation = next(iter(self.methods & _CREATES), self.operation)
-        if operation == "delete" and self.record[0].count("%s") > 1 and " IN (" in self.record[0]:
-            return Load(kind=LoadKind.BATCH, operation=operation)
-        return Load(kind=LoadKind.WRITE, model=queryset.model, operation=operation)
+        return any(
+            each.f_code in _ITERATORS for each in islice(outward(self.outermost), MOST_FRAMES)
+        )
 
     def _queryset_load(self, queryset: QuerySet[Any]) -> Load:
         instance = queryset._hints.get("instance")  # type: ignore[attr-defined]
@@ -199,7 +197,7 @@ class _Reading(OrmFrames):
         row = ""
         if instance is not None:
             provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
-            row = name_in(self.outermost.f_back, instance)
+            row = name_in(next(self._project(), None), instance)
         prefetched = step is not None and step.accessor in getattr(
             instance, "_prefetched_objects_cache", {}
         )
@@ -221,17 +219,15 @@ class _Reading(OrmFrames):
         )
 
 
+def _is_row(value: Any) -> bool:
+    # By type(): isinstance() of a lazy object evaluates it.
+    kind = type(value)
+    return issubclass(kind, Model | dict) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+
+
 def _tracked(instance: Model) -> dict[str, Any]:
     """Return what an instance's fetch mode knows; nothing before Django 6.1."""
     state: Any = instance._state
     mode = getattr(state, "fetch_mode", None)
     peers = len(getattr(state, "peers", ()))
     return {"peers": peers or None, "built": getattr(mode, "origin", None)}
-
-
-def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    for _ in range(MOST_FRAMES):
-        if frame is None:
-            return
-        yield frame
-        frame = frame.f_back

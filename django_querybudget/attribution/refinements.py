@@ -13,8 +13,11 @@ __all__ = ["chain_of", "plain_aggregate", "refinements", "relation_of_manager"]
 
 
 def relation_of_manager(manager: Any) -> tuple[type[Model], Any] | None:
-    """Return the relation of a related manager that counts on its through table."""
+    """Return the relation that a related manager is for."""
     owner = type(manager.instance)
+    reverse = getattr(getattr(manager, "field", None), "remote_field", None)
+    if reverse is not None and reverse.field.many_to_one:  # A foreign key's other end.
+        return owner, reverse
     name = getattr(manager, "prefetch_cache_name", None)
     for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
         if name is not None and name in (relation.name, step_of(relation).accessor):
@@ -38,18 +41,25 @@ def refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
         yield "defer" if query.deferred_loading[1] else "only"
     if isinstance(query.select_related, dict) and query.select_related:
         yield "select_related"
+    if queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
+        yield "prefetch_related"
 
 
 def chain_of(queryset: QuerySet[Any]) -> str | None:
     """Return the refinements as code to put after ``filter()``; None if they are no plain code."""
     query: Any = queryset.query
-    if set(refinements(queryset, "")) - {"order_by", "slice"}:
+    if set(refinements(queryset, "")) - {"order_by", "slice", "prefetch_related"}:
         return None
     code = ""
+    lookups = queryset._prefetch_related_lookups  # type: ignore[attr-defined]
+    if lookups:
+        if not all(isinstance(each, str) for each in lookups):
+            return None
+        code = f".prefetch_related({', '.join(map(quoted, lookups))})"
     if query.order_by:
         if not all(isinstance(name, str) for name in query.order_by):
             return None
-        code = f".order_by({', '.join(map(quoted, query.order_by))})"
+        code += f".order_by({', '.join(map(quoted, query.order_by))})"
     if query.is_sliced:
         low = query.low_mark or ""
         code += f"[{low}:{'' if query.high_mark is None else query.high_mark}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from inspect import getattr_static
 from typing import Any
 
@@ -12,8 +12,10 @@ from django.db.models.manager import BaseManager
 
 from django_querybudget.attribution import Filter, Load, Step
 from django_querybudget.attribution.relations import is_plain, quoted
+from django_querybudget.records import RawRecord
 
 from .calls import Call
+from .parameters import split_varying
 
 __all__ = [
     "annotation",
@@ -26,7 +28,6 @@ __all__ = [
     "lookup_fix",
     "manager_of",
     "put_named",
-    "write_fix",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
@@ -155,15 +156,18 @@ def _counted(rows: str, by: str) -> str:
     return f"Coalesce(Subquery({number}), 0)"
 
 
-def lookup_fix(load: Load) -> str | None:
+def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
     """Return the one query that answers what a loop of look-ups asks one by one."""
     if load.model is None:
         return None
     if not load.filters:
         return _grouped(load)
-    model, (first, *more) = load.model, load.filters
+    split = split_varying(records, load.filters)
+    if split is None:
+        return None
+    model, (first, more) = load.model, split
     name = first.lookup.removesuffix("__exact")
-    if "__" in name or name.endswith("__in"):
+    if "__" in name:
         return None
     field = next((each for each in model._meta.concrete_fields if each.attname == name), None)
     if field is None:
@@ -173,7 +177,7 @@ def lookup_fix(load: Load) -> str | None:
         return f"{manager_of(model)}.in_bulk({values})"
     if load.operation == "get" and not more and field.unique:
         return f"{manager_of(model)}.in_bulk({values}, field_name={quoted(name)})"
-    rest = keywords(tuple(more))
+    rest = keywords(more)
     if rest is None:
         return None
     rows = f"{manager_of(model)}.filter({name}__in={values}{f', {rest}' if rest else ''})"
@@ -235,32 +239,3 @@ def first_of(load: Load) -> str | None:
     by_key = not load.chain and not load.model._meta.ordering
     order = '.order_by("pk")' if by_key else ""
     return f"{load.chain}{order}[:1]"
-
-
-def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
-    """Return the bulk method that writes what a loop writes one by one."""
-    if load.model is None:
-        return None
-    model = manager_of(load.model)
-    rows = f"{load.model._meta.model_name}_list"
-    inherits = any(link is not None for link in load.model._meta.parents.values())
-    if inherits and load.operation not in ("delete", "save"):
-        return None  # Rows of two tables: bulk_create() refuses them.
-    if load.operation == "create":
-        return f"{model}.bulk_create({rows})"
-    if load.operation == "get_or_create":
-        # Where nothing is unique there is no conflict, and each row would be made again.
-        unique = _has_unique_fields(load.model)
-        return f"{model}.bulk_create({rows}, ignore_conflicts=True)" if unique else None
-    if load.operation == "delete":
-        return f"{model}.filter(pk__in=[each.pk for each in {rows}]).delete()"
-    if load.operation == "save":
-        names = load.fields or columns
-        return f"{model}.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
-    return None
-
-
-def _has_unique_fields(model: type[Model]) -> bool:
-    options = model._meta
-    fields = any(field.unique and not field.primary_key for field in options.concrete_fields)
-    return fields or bool(options.unique_together) or bool(options.total_unique_constraints)

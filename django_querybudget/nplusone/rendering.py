@@ -25,7 +25,7 @@ _ADVICE = {
     Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
     Cause.LOOKUP: "Ask once, before the loop, for all the values: IN (…).",
-    Cause.WRITE: "Write all rows with one statement.",
+    Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
 }
 
 
@@ -64,7 +64,7 @@ def _fix_lines(fix: Fix) -> Iterator[str]:
     place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
     saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
     yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}){_instead(fix)}:"
-    yield f"        {fix.code}"
+    yield from (f"        {line}" for line in fix.code.split("\n"))
 
 
 def _instead(fix: Fix) -> str:

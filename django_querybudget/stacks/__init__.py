@@ -20,7 +20,7 @@ Async code
 from __future__ import annotations
 
 from .origins import Origin, RawOrigin, position
-from .tasks import current_task
+from .tasks import THREAD_HANDLER, current_task
 from .walking import (
     Trail,
     call_path,
@@ -30,11 +30,13 @@ from .walking import (
     locate,
     locate_text,
     origins_along,
+    outward,
     shortcuts,
     trail,
 )
 
 __all__ = [
+    "THREAD_HANDLER",
     "Origin",
     "RawOrigin",
     "Trail",
@@ -46,6 +48,7 @@ __all__ = [
     "locate",
     "locate_text",
     "origins_along",
+    "outward",
     "position",
     "shortcuts",
     "trail",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ __all__ = [
     "locate",
     "locate_text",
     "origins_along",
+    "outward",
     "shortcuts",
     "trail",
 ]
@@ -174,6 +176,15 @@ def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, Fram
             shortcuts.clear()
         shortcuts[sql] = depth, inner.f_code, project.f_code
     return origin, project
+
+
+def outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them."""
+    while frame is not None:
+        if frame.f_code is THREAD_HANDLER:
+            yield from reversed(waiting_chain(frame))
+        yield frame
+        frame = frame.f_back
 
 
 _STEPS = range(MOST_FRAMES_OF_PATH)

@@ -3,12 +3,14 @@
 from . import (
     cases_adversary,
     cases_async,
+    cases_batches,
     cases_beside,
     cases_names,
     cases_queries,
     cases_relations,
     cases_silent,
     cases_views,
+    cases_writes,
 )
 
 MODULES = (
@@ -20,4 +22,6 @@ MODULES = (
     cases_adversary,
     cases_names,
     cases_beside,
+    cases_writes,
+    cases_batches,
 )

@@ -73,6 +73,11 @@ class Run:
             queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **_NAMES})  # noqa: S307
         return queryset
 
+    def write(self, **names: Any) -> None:
+        """Execute the suggested statements, with ``names`` for the blanks that they have."""
+        (fix,) = self.fixes
+        exec(fix.code, {**_NAMES, **names})  # noqa: S102
+
 
 @dataclass(frozen=True)
 class Case:

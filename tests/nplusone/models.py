@@ -95,3 +95,33 @@ class Watched(models.Model):
 class Setting(models.Model):
     key = models.CharField(max_length=80, unique=True)
     value = models.CharField(max_length=80)
+
+
+class Category(models.Model):
+    """A tree whose branches go with their stem."""
+
+    name = models.CharField(max_length=80)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="children")
+
+
+class Slugged(models.Model):
+    """Does more in ``save()`` than the statement."""
+
+    name = models.CharField(max_length=80, unique=True)
+    slug = models.CharField(max_length=80)
+    changed = models.DateTimeField(auto_now=True)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.slug = self.name.lower()
+        super().save(*args, **kwargs)
+
+
+class Stamped(models.Model):
+    """Notes when it was saved; is found by two fields together."""
+
+    shelf = models.CharField(max_length=20)
+    number = models.PositiveIntegerField()
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped"),)
