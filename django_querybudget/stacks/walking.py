@@ -14,7 +14,7 @@ import django
 from django.template.base import Node
 
 from .origins import Origin, RawOrigin, position
-from .tasks import THREAD_HANDLER, waiting_chain
+from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
 
 __all__ = [
     "Trail",
@@ -136,7 +136,7 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
                     if field is not None:
                         serializer = (type(frame.f_locals["self"]), field.field_name)
             elif code is THREAD_HANDLER:
-                awaiting = _innermost(waiting_chain(frame))
+                awaiting = _innermost(waiting_chain(frame)) or _innermost(gathering_chain(frame))
                 if awaiting is not None:
                     return (*awaiting, template_node, serializer), frame
         frame = frame.f_back
