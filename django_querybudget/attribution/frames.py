@@ -20,6 +20,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django_querybudget.stacks import THREAD_HANDLER
 
 from .batches import is_of_batches
+from .instances import attributes_of
 from .loads import LoadKind
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class OrmFrames:
             self.batched = self.batched or is_of_batches(frame)
 
     def _note_manager(self, name: str, manager: Any) -> None:
-        if getattr(manager, "instance", None) is not None:
+        if attributes_of(manager).get("instance") is not None:
             self.manager = manager
             if not name.startswith("_") and name != "manager_method":
                 self.operation = name

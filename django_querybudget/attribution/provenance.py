@@ -26,6 +26,7 @@ from django.db.models.constants import LOOKUP_SEP
 
 from django_querybudget.stacks import is_project, outward
 
+from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
 from .relations import conditions, step_of, target_of
 
@@ -71,8 +72,7 @@ def name_in(frame: FrameType | None, instance: Model) -> str:
         if value is instance:
             return name
     for name, value in names.items():
-        # By type(): isinstance() of a lazy object would evaluate it.
-        if issubclass(type(value), Model):
+        if is_of(value, Model):
             path = _way(value, instance, _MOST_RELATIONS)
             if path is not None:
                 return ".".join((name, *(step.accessor for step in path)))
@@ -85,8 +85,7 @@ def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step
         if is_project(each.f_code):
             values = list(each.f_locals.values())
             for value in values:
-                # By type(): isinstance() of a lazy object would evaluate it.
-                if value is not instance and issubclass(type(value), Model):
+                if value is not instance and is_of(value, Model):
                     path = _way(value, instance, _MOST_RELATIONS)
                     if path is not None:
                         return value, path
@@ -95,8 +94,8 @@ def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step
 
 def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
     """Return the relations, all of them loaded, from one instance to the other."""
-    for name, value in tuple(_related(holder).items()):
-        if value is instance or (most > 1 and issubclass(type(value), Model)):
+    for name, value in tuple(related_of(holder).items()):
+        if value is instance or (most > 1 and is_of(value, Model)):
             step = _step_to(type(holder), name)
             if step is None or _goes_back(holder, name, value):
                 continue
@@ -106,19 +105,13 @@ def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
     return None
 
 
-def _related(instance: Model) -> dict[str, Any]:
-    state = instance.__dict__.get("_state")
-    cache: dict[str, Any] = {} if state is None else state.__dict__.get("fields_cache", {})
-    return cache
-
-
 def _goes_back(holder: Model, name: str, value: Any) -> bool:
     """Whether a one-to-one or a related manager put it there: it was what led to ``holder``."""
-    field = holder._meta.get_field(name)
+    field = type(holder)._meta.get_field(name)
     remote: Any = field.remote_field
-    if remote is None or not isinstance(value, Model):
+    if remote is None or not is_of(value, Model):
         return False
-    cached = _related(value).get(getattr(remote, "cache_name", name))
+    cached = related_of(value).get(getattr(remote, "cache_name", name))
     return cached is holder and not field.concrete
 
 
@@ -132,10 +125,11 @@ def _query_of(
     best: dict[tuple[Any, ...], Provenance] = {}
     best_score = _POSSIBLE
     unsure = False
+    database = state_of(instance).db
     for raw in islice(reversed(records), 1, _MOST_RECORDS):
         sql, alias, origin = raw[0], raw[3], raw[8]
         source = evidence.sources.get(sql)
-        if source is None or origin is None or alias != instance._state.db or source.is_refresh:
+        if source is None or origin is None or alias != database or source.is_refresh:
             continue
         for root, path in _paths(evidence, source, type(instance)):
             score = _score(source, raw, instance, path if root is source else None)
@@ -236,7 +230,7 @@ def _same_fields(source: Source, path: tuple[Step, ...], instance: Model) -> boo
         for field in own.concrete_fields
         if field is not own.pk and (field.name in names or field.attname in names) is bool(deferred)
     }
-    return instance.get_deferred_fields() <= left_out
+    return deferred_of(instance) <= left_out
 
 
 def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ...] | None) -> int:
@@ -258,18 +252,16 @@ def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
     target = target_of(wanted[0])
     if getattr(wanted[0], "lookup_name", "") != "exact" or target is None:
         return _POSSIBLE
-    model = target.model._meta.concrete_model
-    if model is not instance._meta.concrete_model and model not in instance._meta.all_parents:
+    model, options = target.model._meta.concrete_model, type(instance)._meta
+    if model is not options.concrete_model and model not in options.all_parents:
         return _POSSIBLE  # A join's column: many-to-many.
-    if target.attname not in instance.__dict__:
+    held = attributes_of(instance)
+    if target.attname not in held:
         return _POSSIBLE  # Deferred.
-    value = instance.__dict__[target.attname]
-    # Spelled by the driver: compared as text, a UUID's without its hyphens.
-    matches = str(value).replace("-", "") == str(params[0]).replace("-", "")
-    return _BY_KEY if matches else _RULED_OUT
+    return _BY_KEY if same_key(held[target.attname], params[0]) else _RULED_OUT
 
 
 def _follow(row: Any, path: tuple[Step, ...]) -> Any:
     for step in path:
-        row = _related(row).get(step.accessor) if issubclass(type(row), Model) else None
+        row = related_of(row).get(step.accessor) if is_of(row, Model) else None
     return row

@@ -19,6 +19,7 @@ from django_querybudget.fingerprints import StatementKind, statement_kind
 from django_querybudget.stacks import is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames
+from .instances import attributes_of, is_of, key_of, same_key, state_of
 from .loads import Load, LoadKind, Provenance, Scope, Step
 from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
@@ -102,7 +103,7 @@ class _Reading(OrmFrames):
 
         It is most likely a name of the function that runs the query.
         """
-        caller = self.outermost.f_back
+        caller = next(self._project(), None)
         if found is None or caller is None:
             return None
         owner, relation = found
@@ -111,8 +112,7 @@ class _Reading(OrmFrames):
             if target is not None and target.name == relation.object_id_field_name:
                 key = getattr(condition, "rhs", None)
                 for value in caller.f_locals.values():
-                    # By type(): isinstance() of a lazy object evaluates it.
-                    if issubclass(type(value), owner) and str(value.pk) == str(key):
+                    if is_of(value, owner) and same_key(key_of(value), key):
                         return cast("Model", value)
         return None
 
@@ -188,7 +188,7 @@ class _Reading(OrmFrames):
         if found is None and manager is not None:
             found = relation_of_manager(manager)
         if instance is None:
-            instance = getattr(manager, "instance", None)
+            instance = attributes_of(manager).get("instance")
         if instance is None:
             instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
@@ -198,8 +198,9 @@ class _Reading(OrmFrames):
         if instance is not None:
             provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
             row = name_in(next(self._project(), None), instance)
-        prefetched = step is not None and step.accessor in getattr(
-            instance, "_prefetched_objects_cache", {}
+        cache = {} if instance is None else attributes_of(instance)
+        prefetched = step is not None and step.accessor in cache.get(
+            "_prefetched_objects_cache", {}
         )
         return Load(
             kind=LoadKind.LOOKUP if step is None else LoadKind.TO_MANY,
@@ -220,14 +221,12 @@ class _Reading(OrmFrames):
 
 
 def _is_row(value: Any) -> bool:
-    # By type(): isinstance() of a lazy object evaluates it.
-    kind = type(value)
-    return issubclass(kind, Model | dict) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+    return is_of(value, (Model, dict)) or (is_of(value, tuple) and hasattr(type(value), "_fields"))
 
 
 def _tracked(instance: Model) -> dict[str, Any]:
     """Return what an instance's fetch mode knows; nothing before Django 6.1."""
-    state: Any = instance._state
+    state = state_of(instance)
     mode = getattr(state, "fetch_mode", None)
     peers = len(getattr(state, "peers", ()))
     return {"peers": peers or None, "built": getattr(mode, "origin", None)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from .instances import attributes_of
 from .relations import quoted, step_of
 
 __all__ = ["chain_of", "plain_aggregate", "refinements", "relation_of_manager"]
@@ -14,11 +15,12 @@ __all__ = ["chain_of", "plain_aggregate", "refinements", "relation_of_manager"]
 
 def relation_of_manager(manager: Any) -> tuple[type[Model], Any] | None:
     """Return the relation that a related manager is for."""
-    owner = type(manager.instance)
-    reverse = getattr(getattr(manager, "field", None), "remote_field", None)
+    held = attributes_of(manager)
+    owner = type(held["instance"])
+    reverse = getattr(held.get("field"), "remote_field", None)
     if reverse is not None and reverse.field.many_to_one:  # A foreign key's other end.
         return owner, reverse
-    name = getattr(manager, "prefetch_cache_name", None)
+    name = held.get("prefetch_cache_name")
     for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
         if name is not None and name in (relation.name, step_of(relation).accessor):
             return owner, relation
@@ -74,6 +76,6 @@ def plain_aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
     alias, expression = pairs[0]
     sources = expression.get_source_expressions()
     name = getattr(sources[0], "name", None) if sources else None
-    if not name or any(sources[1:]) or expression.distinct:
+    if not name or any(sources[1:]) or getattr(expression, "distinct", False):
         return None
     return alias, type(expression).__name__, str(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from .instances import attributes_of, state_of
 from .loads import Load, LoadKind, Step
 from .refinements import relation_of_manager
 from .relations import related_filters, step_of
@@ -22,7 +23,7 @@ def writing_load(name: str, target: Any, arguments: dict[str, Any]) -> Load:
     operation = "save" if name == "save_base" else name
     kind = type(target)
     if issubclass(kind, Model):
-        adding = operation == "save" and object.__getattribute__(target, "_state").adding
+        adding = operation == "save" and state_of(target).adding
         return Load(
             kind=LoadKind.WRITE,
             model=kind,
@@ -38,11 +39,12 @@ def writing_load(name: str, target: Any, arguments: dict[str, Any]) -> Load:
             filters=related_filters(target, None),
             **_named(operation, arguments),
         )
-    found = None if getattr(target, "instance", None) is None else relation_of_manager(target)
+    held = attributes_of(target)
+    found = None if held.get("instance") is None else relation_of_manager(target)
     step: Step | None = None if found is None else step_of(found[1])
     return Load(
         kind=LoadKind.WRITE,
-        model=target.model,
+        model=held["model"],
         owner=None if found is None else found[0],
         step=step,
         operation=operation,

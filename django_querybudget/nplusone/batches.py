@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 from django_querybudget.records import RawRecord
 
 __all__ = ["hashable", "is_batched", "is_inserted_in_batches", "is_paging", "is_ranged"]
 
+_PLAIN: tuple[type, ...] = (str, int, float, bytes, date, time, timedelta, Decimal, UUID)
+_DRIVERS_MODULES = {"builtins", "ipaddress", "psycopg.types.json", "psycopg2.extras"}
 _LIMITS = re.compile(r"\b(LIMIT|OFFSET)\s+(\d+|%s)", re.IGNORECASE)
 _AFTER_KEY = re.compile(r'"\s*[<>]=?\s*(\?|\()', re.IGNORECASE)
 _PLACES = re.compile(r'(?:((?:["`]\w+["`]\.)?["`]\w+["`])\s*([<>=]+)\s*)?%s')
@@ -138,8 +143,12 @@ def _only(
 
 
 def hashable(params: Any) -> Hashable:
-    """Return what stands for parameters in a set."""
-    try:
-        return repr(params)
-    except Exception:  # noqa: BLE001 - the project's own class: no reason to fail here
-        return tuple(map(id, params)) if isinstance(params, tuple) else id(params)
+    """Return what stands for parameters in a set; an object of the project's for itself."""
+    if type(params) in (tuple, list):
+        return tuple(map(hashable, params))
+    if type(params) is dict:
+        return tuple((key, hashable(value)) for key, value in params.items())
+    for plain in _PLAIN:
+        if issubclass(type(params), plain):  # A member of an enumeration, a safe string.
+            return plain.__repr__(params)
+    return repr(params) if type(params).__module__ in _DRIVERS_MODULES else id(params)

@@ -12,12 +12,13 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from inspect import getattr_static
 from types import ModuleType
 from typing import Any
 
 from django.db.models import Model
-from django.db.models.manager import BaseManager
 
+from django_querybudget.attribution.instances import attributes_of, is_of
 from django_querybudget.stacks import Origin
 
 from .calls import functions_of, parsed
@@ -66,7 +67,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def _module(filename: str) -> ModuleType | None:
     for module in tuple(sys.modules.values()):
-        if getattr(module, "__file__", None) == filename:
+        if attributes_of(module).get("__file__") == filename:
             return module
     return None
 
@@ -139,10 +140,10 @@ def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
             owner = _resolve(node.value, module)
             if (
-                isinstance(owner, type)
+                is_of(owner, type)
                 and issubclass(owner, Model)
                 and owner._meta.concrete_model is model._meta.concrete_model
-                and isinstance(getattr(owner, node.attr, None), BaseManager)
+                and node.attr in owner._meta.managers_map
             ):
                 yield node.lineno
 
@@ -163,8 +164,9 @@ def _starts_in_called(
 
 def _resolve(node: ast.expr, module: ModuleType) -> Any:
     if isinstance(node, ast.Name):
-        return getattr(module, node.id, None)
+        return attributes_of(module).get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _resolve(node.value, module)
-        return None if owner is None else getattr(owner, node.attr, None)
+        # Of a module or a class: of anything else an attribute may be the project's code.
+        return getattr_static(owner, node.attr, None) if is_of(owner, (ModuleType, type)) else None
     return None

@@ -87,7 +87,7 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
                 origin=provenance.origin,
                 source=source,
             )
-        if above in walked:
+        if any(above is each for each in walked):
             return None  # Up or down a tree, one level a query: no number of joins is enough.
         walked.append(above)
         load, path = above, (above.step, *path)

@@ -12,7 +12,7 @@ from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.attribution.relations import quoted, relation_of, step_of
 from django_querybudget.stacks import RawOrigin
 
-from .calls import Call, without
+from .calls import Call, find_queryset, without
 from .expressions import (
     annotation,
     can_group,
@@ -229,7 +229,11 @@ class Draft:
         if source is not None and source.prefetch_to is None and source.owner is not None:
             found = relation_of(source.query, source.owner)
             if found is not None:
-                return f"{found[0]._meta.model_name}.{step_of(found[1]).accessor}"
+                accessor = step_of(found[1]).accessor
+                call = find_queryset(self.root.origin, accessor)
+                row = None if call is None else call.owner(accessor)
+                name = f"<{found[0]._meta.model_name}>" if row is None else ast.unparse(row)
+                return f"{name}.{accessor}"
         return f"{manager_of(self.root.model)}{'.raw(...)' if self.root.is_raw else ''}"
 
     def _loaded_fields(self) -> str:
