@@ -23,7 +23,8 @@ def writing_load(name: str, target: Any, arguments: dict[str, Any]) -> Load:
     operation = "save" if name == "save_base" else name
     kind = type(target)
     if issubclass(kind, Model):
-        adding = operation == "save" and state_of(target).adding
+        updates = arguments.get("force_update") or arguments.get("update_fields")
+        adding = operation == "save" and state_of(target).adding and not updates
         return Load(
             kind=LoadKind.WRITE,
             model=kind,

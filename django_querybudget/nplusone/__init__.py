@@ -23,6 +23,7 @@ from .findings import Cause, Finding, Fix
 from .parameters import varies
 from .places import find_built
 from .roots import Root, find_root
+from .row_loops import loop_around
 from .suggestions import Draft, Part
 from .writes import write_fix
 
@@ -57,7 +58,7 @@ def find_nplusone(
     loops = [
         loop
         for loop in find_loops(log, conf.NPLUSONE_THRESHOLD if threshold is None else threshold)
-        if not (loop.origin is not None and ignored_at(loop.origin))
+        if not any(map(ignored_at, loop.lines))
         and not allowed(patterns, _labels(loop.load), loop.origin)
     ]
     return tuple(_Findings(log, loops).findings())
@@ -92,7 +93,9 @@ class _Findings:
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        part = draft.add(load, count, root.path, _call(loop, load))
+        place = loop.records[-1][8]
+        in_python = place is not None and place[2] is None and place[3] is None
+        part = draft.add(load, count, root.path, _call(loop, load), in_python=in_python)
         if part is None or load.prefetched:
             return None, part
         self.drafts[own] = draft
@@ -209,5 +212,6 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     saves = sum(len(each.records) for each in loops) - left
     if code is None or saves <= 0:
         return None
-    fix = Fix(code=code, place=loop.origin, built=True, saves=saves)
+    place = loop_around(load.scopes) or loop.origin
+    fix = Fix(code=code, place=place, built=True, saves=saves)
     return Part(saves=saves, use=use, replaces=replaces), fix

@@ -14,12 +14,12 @@ from django_querybudget.stacks import Origin
 from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged
 from .row_loops import is_over_rows
 
-__all__ = ["Loop", "find_loops"]
+__all__ = ["FRAMEWORK_TABLES", "Loop", "find_loops"]
 
 _ONE_ROW = re.compile(r'^UPDATE\b.*\bWHERE\s+[\w."`]+\s*=\s*%s$', re.IGNORECASE | re.DOTALL)
 
 # Framework tables that Django itself looks up one by one, and caches.
-_FRAMEWORK_TABLES = frozenset(
+FRAMEWORK_TABLES = frozenset(
     {"django_content_type", "django_session", "django_site", "auth_permission"}
 )
 # Ranges that are only summed up are one GROUP BY.
@@ -39,6 +39,13 @@ class Loop:
     records: tuple[RawRecord, ...]
     load: Load | None
     """What the stack said; None for a log that was recorded without."""
+
+    @property
+    def lines(self) -> list[Origin]:
+        """The project's line, and the template's if one was nearer."""
+        raw = self.records[0][8]
+        template = None if raw is None else Origin.of((None, 0, raw[2], None))
+        return [each for each in (self.origin, template) if each is not None]
 
 
 def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
@@ -152,7 +159,7 @@ def _is_one_row(records: list[RawRecord], load: Load) -> bool:
 
 
 def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
-    if not _FRAMEWORK_TABLES & identifiers(shape):
+    if not FRAMEWORK_TABLES & identifiers(shape):
         return False
     return load is None or load.kind is LoadKind.LOOKUP or bool(load.filters)
 

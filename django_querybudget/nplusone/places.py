@@ -37,7 +37,11 @@ def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
     for origin in origins:
         found, handed = _near(origin, model)
         if len(found) == 1:
-            return Origin(filename=origin.filename, line=found.pop(), function=origin.function)
+            line = found.pop()
+            scope = _innermost(origin.filename, line)
+            same = scope is _innermost(origin.filename, origin.line)
+            function = origin.function if same else getattr(scope, "name", "<module>")
+            return Origin(filename=origin.filename, line=line, function=function)
         if found or not handed:
             return None
     return None
@@ -53,7 +57,22 @@ def _near(origin: Origin, model: type[Model]) -> tuple[set[int], bool]:
     found = {line for value in values for line in _starts(value, module, model)}
     if not found:
         found = {line for value in values for line in _starts_in_called(value, tree, module, model)}
+    if not found:
+        given = _given_by_class(tree, scope)
+        found = {line for value in given for line in _starts(value, module, model)}
     return found, bool(_parameters(scope) & {name for each in values for name in _names(each)})
+
+
+def _given_by_class(tree: ast.Module, method: ast.AST) -> Iterator[ast.AST]:
+    """Yield what the class of a method gives as its queryset, as generic views have it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and method in node.body:
+            for each in node.body:
+                match each:
+                    case ast.FunctionDef(name="get_queryset"):
+                        yield each
+                    case ast.Assign(targets=[ast.Name(id="queryset")], value=value):
+                        yield value
 
 
 def _parameters(scope: ast.AST) -> set[str]:

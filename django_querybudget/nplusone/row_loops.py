@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 
 from django_querybudget.attribution import Scope
+from django_querybudget.stacks import Origin
 
 from .calls import Span, functions_of, parsed, span_of
 
-__all__ = ["is_over_rows"]
+__all__ = ["is_over_rows", "loop_around"]
 
 
 def is_over_rows(scopes: tuple[Scope, ...]) -> bool:
@@ -26,6 +27,18 @@ def is_over_rows(scopes: tuple[Scope, ...]) -> bool:
         if loop is not None:
             return not isinstance(loop, ast.While) and _binds_row(loop, scope.rows)
     return False
+
+
+def loop_around(scopes: tuple[Scope, ...]) -> Origin | None:
+    """Return the line in a loop that led to a query; None if there is no loop to be seen.
+
+    It is that of the query itself, or, where a helper runs it, a receiver, a property, the call's.
+    """
+    for scope in scopes:
+        span = span_of(scope.code, scope.instruction)
+        if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
+            return Origin.of((scope.code, scope.instruction, None, None))
+    return None
 
 
 def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset[str]) -> bool:

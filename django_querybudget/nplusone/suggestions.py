@@ -50,16 +50,27 @@ class Draft:
     """The line that builds it, if that is known for certain."""
     eager: Lookups = field(init=False)
 
+    _in_python: bool = field(init=False, default=True)
+    """Whether the line of the loop that is being added is code."""
+
     def __post_init__(self) -> None:
         self.eager = Lookups(self.root.lookups)
 
     def add(
-        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None = None
+        self,
+        load: Load,
+        count: int,
+        path: tuple[Step, ...],
+        call: Call | None,
+        *,
+        in_python: bool,
     ) -> Part | None:
         """Add what saves ``count`` queries of ``load``; None if no line would.
 
-        ``call`` is the expression that runs them, if the source has it.
+        ``call`` is the expression that runs them, if the source has it. What is not ``in_python``,
+        a template or a serializer's source, reads attributes and can be told nothing else.
         """
+        self._in_python = in_python
         part = None if self.root.is_combined else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
             use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
@@ -105,7 +116,8 @@ class Draft:
             "first": end_of(kept, load) or f"next(iter({kept}), None)",
             "all": kept,
         }
-        if load.operation not in uses or (load.refinements and load.operation != "count"):
+        refined = load.refinements and load.operation != "count"
+        if load.operation not in uses or refined or not self._in_python:
             return None
         return Part(saves=count, use=uses[load.operation])
 
@@ -120,11 +132,10 @@ class Draft:
         if load.operation in ("count", "exists", "aggregate"):
             return self._annotate(load, count, path, call)
         if load.filters == () and not load.refinements:
-            self.eager.prefetch(whole)
-            return Part(
-                saves=count - 1,
-                use=end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load),
-            )
+            use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
+            if use is None or self._in_python:
+                self.eager.prefetch(whole)
+                return Part(saves=count - 1, use=use)
         if load.operation in ("all", "iterator", "first"):
             return self._prefetch_chosen(load, count, whole, call)
         return None
@@ -211,9 +222,9 @@ class Draft:
             self._taken(),
         )
         use = f"{_variable(load, call)}.{name}"
-        return Part(
-            saves=count - 1, use=f"next(iter({use}), None)" if load.operation == "first" else use
-        )
+        if load.operation == "first":
+            use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
+        return Part(saves=count - 1, use=use)
 
     def code(self) -> str | None:
         """Return the expression; None if it would change nothing."""

@@ -16,7 +16,7 @@ from django_querybudget.attribution.relations import quoted
 
 from .batches import hashable
 from .calls import Call
-from .detection import Loop
+from .detection import FRAMEWORK_TABLES, Loop
 from .expressions import keywords, manager_of
 from .parameters import split_varying
 
@@ -38,7 +38,7 @@ def write_fix(loops: Sequence[Loop], call: Call | None) -> Written:
     bulk methods.
     """
     load = loops[0].load
-    if load is None or load.model is None:
+    if load is None or load.model is None or load.model._meta.db_table in FRAMEWORK_TABLES:
         return None
     if load.step is not None and load.owner is not None:
         related = _RELATED.get(load.operation)

@@ -5,6 +5,7 @@ from . import (
     cases_async,
     cases_batches,
     cases_beside,
+    cases_framework,
     cases_names,
     cases_queries,
     cases_relations,
@@ -24,4 +25,5 @@ MODULES = (
     cases_beside,
     cases_writes,
     cases_batches,
+    cases_framework,
 )
