@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.lookups import Lookup
 
 from django_querybudget.stacks import is_project, outward
 
@@ -246,19 +247,28 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
     params = raw[1]
     wanted = list(conditions(source.query)) if hasattr(source.query, "where") else []
-    # One condition and one parameter: only then is it certain which parameter is its own.
-    if len(wanted) != 1 or params is None or len(params) != 1:
+    # One parameter for each condition: only then is it certain which one is whose.
+    if params is None or len(params) != len(wanted):
         return _POSSIBLE
-    target = target_of(wanted[0])
-    if getattr(wanted[0], "lookup_name", "") != "exact" or target is None:
-        return _POSSIBLE
+    matches = [_has(instance, each, param) for each, param in zip(wanted, params, strict=True)]
+    if False in matches:
+        return _RULED_OUT
+    return _BY_KEY if matches == [True] else _POSSIBLE
+
+
+def _has(instance: Model, condition: Lookup[Any] | None, param: Any) -> bool | None:
+    """Whether an instance has the key that a condition asks for; None if that cannot be said."""
+    target = target_of(condition)
+    if getattr(condition, "lookup_name", "") != "exact" or target is None:
+        return None
     model, options = target.model._meta.concrete_model, type(instance)._meta
     if model is not options.concrete_model and model not in options.all_parents:
-        return _POSSIBLE  # A join's column: many-to-many.
+        return None  # A join's column: many-to-many.
     held = attributes_of(instance)
-    if target.attname not in held:
-        return _POSSIBLE  # Deferred.
-    return _BY_KEY if same_key(held[target.attname], params[0]) else _RULED_OUT
+    # What is no key may have been given another value since.
+    if target.attname not in held or not (target.unique or target.is_relation):
+        return None
+    return same_key(held[target.attname], param)
 
 
 def _follow(row: Any, path: tuple[Step, ...]) -> Any:

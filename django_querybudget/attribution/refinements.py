@@ -43,6 +43,8 @@ def refinements(queryset: QuerySet[Any], operation: str) -> Iterator[str]:
         yield "defer" if query.deferred_loading[1] else "only"
     if isinstance(query.select_related, dict) and query.select_related:
         yield "select_related"
+    if query.select_for_update:
+        yield "select_for_update"
     if queryset._prefetch_related_lookups:  # type: ignore[attr-defined]
         yield "prefetch_related"
 
@@ -70,10 +72,11 @@ def chain_of(queryset: QuerySet[Any]) -> str | None:
 
 def plain_aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
     args, kwargs = arguments.get("args", ()), arguments.get("kwargs", {})
-    pairs = [*kwargs.items(), *((each.default_alias, each) for each in args)]
-    if len(pairs) != 1:
+    # aggregate() itself puts those without a name among those with one.
+    named = {**{each.default_alias: each for each in args}, **kwargs}
+    if len(named) != 1:
         return None
-    alias, expression = pairs[0]
+    ((alias, expression),) = named.items()
     sources = expression.get_source_expressions()
     name = getattr(sources[0], "name", None) if sources else None
     if not name or any(sources[1:]) or getattr(expression, "distinct", False):

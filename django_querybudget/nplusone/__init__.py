@@ -157,7 +157,7 @@ def _cause(load: Load) -> Cause:
     if load.kind is LoadKind.TO_MANY:
         if load.prefetched:
             return Cause.BYPASSED_PREFETCH
-        if load.operation not in ("all", "iterator") or load.filters or load.refinements:
+        if load.operation not in ("all", "iterator") or load.filters != () or load.refinements:
             return Cause.RELATED_QUERY
     return _CAUSES[load.kind]
 

@@ -173,14 +173,17 @@ def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
     if field is None:
         return None
     values = f"{name}s" if not name.endswith("s") else f"{name}es"
+    start = manager_of(model)
+    if "select_for_update" in load.refinements:
+        start = f"{start}.select_for_update()"
     if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
-        return f"{manager_of(model)}.in_bulk({values})"
+        return f"{start}.in_bulk({values})"
     if load.operation == "get" and not more and field.unique:
-        return f"{manager_of(model)}.in_bulk({values}, field_name={quoted(name)})"
+        return f"{start}.in_bulk({values}, field_name={quoted(name)})"
     rest = keywords(more)
     if rest is None:
         return None
-    rows = f"{manager_of(model)}.filter({name}__in={values}{f', {rest}' if rest else ''})"
+    rows = f"{start}.filter({name}__in={values}{f', {rest}' if rest else ''})"
     if load.operation == "count":
         return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
     if load.operation == "exists":

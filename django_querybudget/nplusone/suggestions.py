@@ -88,7 +88,7 @@ class Draft:
             return None
         whole = (*path, load.step)
         if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
-            if all(step.joins for step in whole) and not self.root.is_raw:
+            if all(step.joins for step in whole) and self._can_join():
                 self.eager.join(whole)
                 return Part(saves=count)
             self.eager.prefetch(whole)
@@ -96,6 +96,11 @@ class Draft:
         if load.prefetched:
             return self._bypassed(load, load.step, count, call)
         return self._related(load, count, path, whole, call)
+
+    def _can_join(self) -> bool:
+        """Whether the queryset is Django's, and locks no rows: it would lock those it joins."""
+        query = None if self.root.source is None else self.root.source.query
+        return not self.root.is_raw and not getattr(query, "select_for_update", False)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         raw = self.root.source is None or self.root.is_raw
@@ -162,6 +167,8 @@ class Draft:
         if self.root.is_raw or not all(step.joins for step in path):
             return None
         owner = None if call is None or load.step is None else call.owner(load.step.accessor)
+        if owner is None and load.row and self._in_python:
+            owner = ast.parse(load.row, mode="eval").body
         if owner is None:
             return f"<{self.root.model._meta.model_name}>"
         return without(owner, [step.accessor for step in path])

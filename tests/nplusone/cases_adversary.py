@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Avg, Max, Q
 
 from .corpus import Run, case, lookup, related, relation, write
 from .models import Author, Book, Review, Shop
@@ -196,3 +196,60 @@ class _Hidden:
 
 
 _HIDDEN = _Hidden()
+
+
+@case(related("Author.books", None))
+def conditions_that_are_no_keyword_arguments(run: Run) -> None:
+    for author in run(Author.objects.all()):
+        assert list(author.books.filter(Q(status="new") | Q(status="sold")))  # N+1
+
+
+@case(relation("Book.author", 'Book.objects.prefetch_related("author")'), after=2)
+def rows_that_are_locked(run: Run) -> None:
+    # Joined, the author would be locked too; and PostgreSQL locks no row that may be missing.
+    for book in run(Book.objects.select_for_update()):  # root
+        assert book.author.name  # N+1
+
+
+@case(lookup("Author", "Author.objects.select_for_update().in_bulk(ids)", operation="get"))
+def rows_that_are_locked_one_by_one(run: Run) -> None:
+    for key in list(Author.objects.values_list("pk", flat=True)):
+        assert Author.objects.select_for_update().get(pk=key)  # N+1
+
+
+_HAS = (
+    'Author.objects.prefetch_related("books").annotate('
+    'has_books=Exists(Book.objects.filter(author=OuterRef("pk"))))'
+)
+
+
+@case(
+    related("Author.books", _HAS, "writer.has_books"),
+    relation("Author.books", _HAS),
+    after=2,
+)
+def a_variable_that_is_asked_and_then_read(run: Run) -> None:
+    for writer in run(Author.objects.all()):  # root
+        books = writer.books.all()
+        if writer.has_books if run.fixed else books.exists():  # N+1
+            assert [book.title for book in books]  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        "Book.objects.annotate(reviews_avg_stars=Subquery(Review.objects.filter("
+        'book=OuterRef("pk")).order_by().values("book").annotate(value=Avg("stars"))'
+        '.values("value")))',
+        "b.reviews_avg_stars",
+        operation="aggregate",
+        replaces="b.reviews.aggregate(Avg('stars'))['stars__avg']",
+    ),
+    after=1,
+)
+def an_aggregate_without_a_name(run: Run) -> None:
+    for b in run(Book.objects.all()):  # root
+        if run.fixed:
+            assert b.reviews_avg_stars == 2
+        else:
+            assert b.reviews.aggregate(Avg("stars"))["stars__avg"] == 2  # N+1
