@@ -91,7 +91,23 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             return None  # Up or down a tree, one level a query: no number of joins is enough.
         walked.append(above)
         load, path = above, (above.step, *path)
-    return None if load.owner is None else Root(model=load.owner, path=path)
+    return _root_of_model(evidence, load.owner, path)
+
+
+def _root_of_model(
+    evidence: Evidence, model: type[Model] | None, path: tuple[Step, ...]
+) -> Root | None:
+    """Return the model's queryset, wherever it is; None if loops alone load rows of it."""
+    if model is None:
+        return None
+    in_loops = {key[0] for key in evidence.loads}
+    asked = any(
+        sql not in in_loops
+        and source.model._meta.concrete_model is model._meta.concrete_model
+        and not source.is_refresh
+        for sql, source in evidence.sources.items()
+    )
+    return Root(model=model, path=path) if asked else None
 
 
 def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
