@@ -17,7 +17,7 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 
-from django_querybudget.stacks import THREAD_HANDLER
+from django_querybudget.stacks import THREAD_HANDLER, is_library
 
 from .batches import is_of_batches
 from .instances import attributes_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
 
-__all__ = ["MOST_FRAMES", "OrmFrames"]
+__all__ = ["MOST_FRAMES", "OrmFrames", "passes_on"]
 
 _FORWARD = ForwardManyToOneDescriptor.__get__.__code__
 _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
@@ -36,6 +36,11 @@ _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
+_ORM = (
+    *(os.path.join(_DJANGO, name, "") for name in ("db", "dispatch", "utils")),
+    os.path.join(_DJANGO, "shortcuts.py"),
+)
+_CHECKS = {"clean_fields", "full_clean", "validate_constraints", "validate_unique"}
 _GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # Beyond these the stack of a query is not the ORM's.
 MOST_FRAMES = 60
@@ -58,6 +63,13 @@ _WRITES = {
 _INTERNAL_METHODS = {"__iter__", "__len__", "__bool__", "__getitem__", "__contains__", "__repr__"}
 
 
+def passes_on(code: CodeType) -> bool:
+    """Whether a frame of ``code`` does no more than to hand on what its caller asks the ORM for."""
+    if code.co_filename.startswith(_DJANGO):
+        return code.co_filename.startswith(_ORM) and code.co_name not in _CHECKS
+    return not is_library(code)
+
+
 class OrmFrames:
     """One walk from the hook to the project's line, and what it met."""
 
@@ -76,6 +88,8 @@ class OrmFrames:
         self.writer: tuple[str, Any, dict[str, Any]] | None = None
         """The outermost method that writes, what it was called on, and its arguments."""
         self.batched = False
+        self.is_direct = True
+        """Whether the project's line asks the ORM itself, not a form, a validator or a package."""
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
@@ -93,6 +107,7 @@ class OrmFrames:
             self.outermost = current
             if current.f_code is THREAD_HANDLER:  # The coroutine that waits is further out.
                 break
+            self.is_direct = self.is_direct and passes_on(current.f_code)
             self._look_at(current)
             current = current.f_back
 

@@ -135,7 +135,10 @@ class Load:
     row: str = ""
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()
-    """The functions that led to it, the nearest first, where no relation did."""
+    """The functions that led to it, the nearest first."""
+    is_direct: bool = True
+    """Whether the project's line asks the ORM itself: what a form or a package asks is not to be
+    asked otherwise there."""
     peers: int | None = None
     """How many rows were loaded together with the instance, where its fetch mode tracks them."""
     built: RawOrigin | None = None

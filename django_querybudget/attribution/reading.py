@@ -18,7 +18,7 @@ from django.db.models.query import (
 from django_querybudget.fingerprints import StatementKind, statement_kind
 from django_querybudget.stacks import is_project, outward
 
-from .frames import MOST_FRAMES, OrmFrames
+from .frames import MOST_FRAMES, OrmFrames, passes_on
 from .instances import attributes_of, is_of, key_of, same_key, state_of
 from .loads import Load, LoadKind, Provenance, Scope, Step
 from .provenance import find_provenance, name_in, steps_along
@@ -73,16 +73,27 @@ class _Reading(OrmFrames):
         if self.prefetches:
             return self._prefetch_load()
         load = self._other_load()
-        return load if load.step is not None else replace(load, scopes=tuple(self._scopes()))
+        return replace(load, is_direct=self.is_direct, scopes=tuple(self._scopes()))
 
     def _project(self) -> Iterator[FrameType]:
         frames = islice(outward(self.outermost), MOST_FRAMES)
         return (frame for frame in frames if is_project(frame.f_code))
 
     def _scopes(self) -> Iterator[Scope]:
-        for frame in islice(self._project(), _MOST_SCOPES):
-            names = {name for name, value in frame.f_locals.items() if _is_row(value)}
-            yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
+        """Yield the functions that led here, as far as no form, template or package loops between.
+
+        The nearest one is where the query was sent from, in any case.
+        """
+        number = 0
+        for frame in islice(outward(self.outermost), MOST_FRAMES):
+            if is_project(frame.f_code):
+                names = {name for name, value in frame.f_locals.items() if _is_row(value)}
+                yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
+                number += 1
+                if number == _MOST_SCOPES or not self.is_direct:
+                    return
+            elif number and not passes_on(frame.f_code):
+                return
 
     def _other_load(self) -> Load:
         writes = statement_kind(self.record[0]) is StatementKind.WRITE

@@ -195,7 +195,7 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
     loop = loops[0]
     load = loop.load
-    if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE):
+    if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
         return None
     call = find_call(loop.records[-1][8], load.operation)
     code: str | None

@@ -36,6 +36,12 @@ _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
 def manager_of(model: type[Model]) -> str:
     """Return the model's manager as code: whatever the project calls it."""
     manager = model._meta.default_manager
+    made_by: Any = (
+        model._meta.auto_created
+    )  # A many-to-many relation's table has no name to import.
+    for field in made_by._meta.many_to_many if made_by else ():
+        if field.remote_field.through is model:
+            return f"{made_by.__name__}.{field.name}.through.objects"
     return f"{model.__name__}.{'objects' if manager is None else manager.name}"
 
 

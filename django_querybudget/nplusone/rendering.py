@@ -21,7 +21,10 @@ _VERBS = {
     Cause.UNUSED_EAGER_LOAD: "load {relation}, which nobody reads",
 }
 _ADVICE = {
-    Cause.RELATION: "No one queryset can load it: read it level by level, or keep the path.",
+    Cause.RELATION: (
+        "No queryset is known that could load it: use select_related() or prefetch_related() where "
+        "the rows come from; read a tree level by level."
+    ),
     Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
     Cause.LOOKUP: "Ask once, before the loop, for all the values: IN (…).",

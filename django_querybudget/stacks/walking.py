@@ -20,6 +20,7 @@ __all__ = [
     "Trail",
     "call_path",
     "find_origin",
+    "is_library",
     "is_project",
     "locate",
     "locate_text",
@@ -80,6 +81,12 @@ def is_project(code: CodeType) -> bool:
     """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
     kind = _kind_of_file.get(code.co_filename)
     return (_classify(code.co_filename) if kind is None else kind) == _PROJECT
+
+
+def is_library(code: CodeType) -> bool:
+    """Whether ``code`` is an installed package's, other than Django and this library."""
+    kind = _kind_of_file.get(code.co_filename)
+    return (_classify(code.co_filename) if kind is None else kind) in (_LIBRARY, _SERIALIZERS)
 
 
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:

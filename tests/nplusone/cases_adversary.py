@@ -253,3 +253,14 @@ def an_aggregate_without_a_name(run: Run) -> None:
             assert b.reviews_avg_stars == 2
         else:
             assert b.reviews.aggregate(Avg("stars"))["stars__avg"] == 2  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"), blamed="N+1: helper")
+def look_up_in_a_helper(run: Run) -> None:
+    # The helper has no loop: what is asked at once is asked before the one that calls it.
+    for key in list(Author.objects.values_list("pk", flat=True)):
+        assert _author(key)  # root
+
+
+def _author(key: int) -> Author:
+    return Author.objects.get(pk=key)  # N+1: helper

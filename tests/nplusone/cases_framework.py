@@ -16,6 +16,7 @@ from django.template import RequestContext, Template
 from django.template.loader import render_to_string
 from django.test import RequestFactory
 from django.views.generic import ListView
+from rest_framework import serializers
 
 from .corpus import Run, bypassed, case, lookup, related, relation, write
 from .models import Author, Book, Comment, Publisher, Review, Tag, Watched
@@ -217,3 +218,42 @@ def content_types_of_models(run: Run) -> None:
 def content_types_of_rows(run: Run) -> None:
     for comment in Comment.objects.select_related("content_type"):
         assert comment.content_type.model == "book"
+
+
+@case(lookup("Author", None), lookup("Book", None), blamed="none")
+def validation_of_each_row(run: Run) -> None:
+    # Validators ask: there is no line of the project's that could ask otherwise.
+    for book in Book.objects.all():
+        book.full_clean()
+
+
+class NewBookSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+    class Meta:
+        model = Book
+        fields = ("isbn", "title", "author")
+
+
+@case(
+    lookup("Book", None),
+    lookup("Author", None),
+    write("Book", None, operation="create"),
+    blamed="none",
+)
+def list_serializer_that_writes(run: Run) -> None:
+    # In a loop of another thing, which is not to be blamed for the one in the package.
+    for _ in range(1):
+        keys = Author.objects.values_list("pk", flat=True)
+        rows = [{"isbn": f"new {key}", "title": "New", "author": key} for key in keys]
+        serializer = NewBookSerializer(data=rows, many=True)
+        assert serializer.is_valid(), serializer.errors
+        serializer.save()
+
+
+_PAIRS = 'Book.tags.through.objects.select_related("book", "tag")'
+
+
+@case(relation("Book_tags.book", _PAIRS), relation("Book_tags.tag", _PAIRS), blamed="none")
+def rows_of_a_many_to_many_table(run: Run) -> None:
+    for pair in Book.tags.through.objects.all():
+        assert pair.book.title
+        assert pair.tag.name
