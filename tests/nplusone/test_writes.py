@@ -12,7 +12,7 @@ from django_querybudget.nplusone import find_nplusone
 from django_querybudget.nplusone.rendering import render_findings
 
 from .data import fill
-from .models import Book, Tag
+from .models import Book, Setting, Tag
 
 pytestmark = pytest.mark.django_db
 
@@ -54,3 +54,15 @@ def test_receivers_of_a_many_to_many_relation_are_not_left_out() -> None:
     # With a receiver add() asks first what is there.
     assert (finding.relation, finding.operation, finding.count) == ("Book.tags", "add", 12)
     assert finding.fix is None
+
+
+def test_mysql_names_no_unique_fields() -> None:
+    with capture_queries() as log:
+        for number in range(4):
+            Setting.objects.update_or_create(key=f"key-{number}", defaults={"value": "new"})
+    log.raw[:] = [(*raw[:4], "mysql", *raw[5:]) for raw in log.raw]
+    (finding,) = find_nplusone(log)
+    assert finding.fix is not None
+    assert finding.fix.code == (
+        'Setting.objects.bulk_create(setting_list, update_conflicts=True, update_fields=["value"])'
+    )
