@@ -9,6 +9,7 @@ into one line for each queryset.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 
 from django_querybudget.attribution import Load, LoadKind
 from django_querybudget.conf import conf
@@ -89,7 +90,7 @@ class _Findings:
         root = find_root(self.log.evidence, load)
         if root is None:
             return None, None
-        own = Root(model=root.model, path=(), key=root.key, origin=root.origin, source=root.source)
+        own = replace(root, path=())
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)

@@ -37,6 +37,11 @@ class Lookups:
         """Ask for a relation by ``select_related()``."""
         _put(self.selected, "__".join(step.lookup for step in path))
 
+    def has(self, path: tuple[Step, ...]) -> bool:
+        """Whether a relation is prefetched already, by what is there or what was asked for."""
+        name = "__".join(step.accessor for step in path)
+        return name in self.present or quoted(name) in self.prefetched
+
     def prefetch(self, path: tuple[Step, ...]) -> None:
         """Ask for a relation by ``prefetch_related()``."""
         _put(self.prefetched, quoted("__".join(step.accessor for step in path)))

@@ -34,6 +34,8 @@ class Root:
     """The query's; None if it is only known which model it must be of."""
     origin: RawOrigin | None = None
     source: Source | None = field(default=None, compare=False)
+    runs: int = field(default=1, compare=False)
+    """How often it was evaluated: each time costs the queries of its prefetches again."""
 
     @property
     def is_raw(self) -> bool:
@@ -80,12 +82,16 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
+            key = place_key(provenance.sql, provenance.origin)
+            same = evidence.texts.get(provenance.sql, ())
+            runs = sum(raw[8] is not None and place_key(raw[0], raw[8]) == key for raw in same)
             return Root(
                 model=source.model,
                 path=path,
-                key=place_key(provenance.sql, provenance.origin),
+                key=key,
                 origin=provenance.origin,
                 source=source,
+                runs=max(runs, 1),
             )
         if any(above is each for each in walked):
             return None  # Up or down a tree, one level a query: no number of joins is enough.

@@ -91,8 +91,7 @@ class Draft:
             if all(step.joins for step in whole) and self._can_join():
                 self.eager.join(whole)
                 return Part(saves=count)
-            self.eager.prefetch(whole)
-            return Part(saves=count - 1)
+            return self._prefetch(count, whole)
         if load.prefetched:
             return self._bypassed(load, load.step, count, call)
         return self._related(load, count, path, whole, call)
@@ -101,6 +100,17 @@ class Draft:
         """Whether the queryset is Django's, and locks no rows: it would lock those it joins."""
         query = None if self.root.source is None else self.root.source.query
         return not self.root.is_raw and not getattr(query, "select_for_update", False)
+
+    def _prefetch(self, count: int, path: tuple[Step, ...], use: str | None = None) -> Part | None:
+        """Ask for a prefetch; None if it costs as many queries as it saves.
+
+        It does where the queryset itself is evaluated in a loop.
+        """
+        cost = 0 if self.eager.has(path) else self.root.runs
+        if cost >= count:
+            return None
+        self.eager.prefetch(path)
+        return Part(saves=count - cost, use=use)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         raw = self.root.source is None or self.root.is_raw
@@ -139,8 +149,7 @@ class Draft:
         if load.filters == () and not load.refinements:
             use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
             if use is None or self._in_python:
-                self.eager.prefetch(whole)
-                return Part(saves=count - 1, use=use)
+                return self._prefetch(count, whole, use)
         if load.operation in ("all", "iterator", "first"):
             return self._prefetch_chosen(load, count, whole, call)
         return None
@@ -184,7 +193,9 @@ class Draft:
         joins = all(step.joins for step in path)
         nested = self.eager.nested.get(key)
         # A prefetch where a join would do, unless one is there already.
-        extra = 1 if joins and nested is None and key not in self.root.lookups else 0
+        extra = self.root.runs if joins and nested is None and key not in self.root.lookups else 0
+        if extra >= count:
+            return None
         if nested is None:
             if not self.eager.can_nest(key):
                 return None
@@ -221,6 +232,9 @@ class Draft:
         filtered = f".filter({written})" if written else ".all()" if chain[0] == "[" else ""
         rows = f"{manager_of(load.model)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
+        if self.root.runs >= count:
+            return None
+        before = len(self.eager.prefetched)
         name = put_named(
             self.eager.prefetched,
             f"chosen_{whole[-1].accessor}",
@@ -231,7 +245,8 @@ class Draft:
         use = f"{_variable(load, call)}.{name}"
         if load.operation == "first":
             use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
-        return Part(saves=count - 1, use=use)
+        cost = self.root.runs if len(self.eager.prefetched) > before else 0
+        return Part(saves=count - cost, use=use)
 
     def code(self) -> str | None:
         """Return the expression; None if it would change nothing."""

@@ -6,7 +6,7 @@ from django.db import connection
 from django.db.models import Avg, Max, Q
 
 from .corpus import Run, case, lookup, related, relation, write
-from .models import Author, Book, Review, Shop
+from .models import Author, Book, Publisher, Review, Shop
 
 
 @case(
@@ -264,3 +264,36 @@ def look_up_in_a_helper(run: Run) -> None:
 
 def _author(key: int) -> Author:
     return Author.objects.get(pk=key)  # N+1: helper
+
+
+_NEW_AUTHORS = (
+    'Publisher.objects.prefetch_related(Prefetch("authors", queryset=Author.objects.filter('
+    'name__startswith="a"), to_attr="chosen_authors"))'
+)
+
+
+@case(
+    related("Publisher.authors", _NEW_AUTHORS, "p.chosen_authors"),
+    relation("Author.books", None),
+    blamed="N+1",
+)
+def loops_below_a_filtered_one(run: Run) -> None:
+    # Prefetched below each publisher's authors, the books would be as many queries as they are.
+    for p in run(Publisher.objects.all()):
+        for author in p.authors.filter(name__startswith="a"):  # N+1
+            assert [book.title for book in author.books.all()]  # N+1
+
+
+_AUTHORS_BOOKS = 'Author.objects.prefetch_related("books")'
+
+
+@case(
+    relation("Author.books", _AUTHORS_BOOKS),
+    relation("Author.books", _AUTHORS_BOOKS),
+    after=2,
+)
+def one_relation_read_by_two_lines(run: Run) -> None:
+    # One prefetch for both.
+    for author in run(Author.objects.all()):  # root
+        assert [book.title for book in author.books.all()]  # N+1
+        assert [book.isbn for book in author.books.all()]  # N+1
