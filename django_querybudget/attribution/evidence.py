@@ -20,7 +20,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django_querybudget.fingerprints import fingerprint
 from django_querybudget.stacks import call_path
 
-from .loads import Load, LoopKey, place_key
+from .loads import Load, LoopKey, PlaceKey, place_key
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -107,7 +107,7 @@ class Evidence:
         self._counts: dict[LoopKey, int] = {}
         self._counted: set[str] = set()
         self._latest: dict[str, RawRecord] = {}
-        self._firsts: dict[tuple[int, int, str], list[str]] = {}
+        self._firsts: dict[PlaceKey, list[str]] = {}
         self._shapes: set[Any] = set()
 
     def note_first(self, raw: RawRecord, frame: FrameType) -> None:
@@ -116,7 +116,7 @@ class Evidence:
         origin = raw[8]
         if origin is not None:
             # Lists of another length each time are texts of their own: a place repeats, no text.
-            start = id(origin[0]), origin[1], raw[0][:_START_OF_TEXT]
+            start = place_key(raw[0][:_START_OF_TEXT], origin)
             texts = self._firsts.setdefault(start, [])
             if len(texts) < _MOST_TEXTS:
                 texts.append(raw[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import connection
 from django.utils.timezone import now
 
 from .corpus import Run, case, write
@@ -55,9 +56,12 @@ def delete_of_some_related_rows(run: Run) -> None:
         book.reviews.filter(stars=1).delete()  # N+1
 
 
+# MySQL and MariaDB take any unique field, and the name of none.
+_BY = ", unique_fields=[{}]" if connection.vendor != "mysql" else ""
+_KEY, _SHELF = '"key"', '"shelf", "number"'
 _UPSERT = (
-    'Setting.objects.bulk_create(setting_list, update_conflicts=True, update_fields=["value"], '
-    'unique_fields=["key"])'
+    'Setting.objects.bulk_create(setting_list, update_conflicts=True, update_fields=["value"]'
+    f"{_BY.format(_KEY)})"
 )
 
 
@@ -91,7 +95,7 @@ def update_or_create_by_what_is_not_unique(run: Run) -> None:
     write(
         "Stamped",
         "Stamped.objects.bulk_create(stamped_list, update_conflicts=True, "
-        'update_fields=["changed"], unique_fields=["shelf", "number"])',
+        f'update_fields=["changed"]{_BY.format(_SHELF)})',
         operation="update_or_create",
     ),
     after=1,

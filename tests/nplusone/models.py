@@ -125,7 +125,9 @@ class Stamped(models.Model):
     changed = models.DateTimeField(auto_now=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped"),)
+        constraints = (
+            models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped_once"),
+        )
 
 
 class Guarded(Author):

@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped")
+                    models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped_once")
                 ],
             },
         ),
