@@ -12,10 +12,16 @@ from uuid import UUID
 
 from django.db.models import Model
 
-__all__ = ["attributes_of", "deferred_of", "is_of", "key_of", "related_of", "same_key", "state_of"]
-
-
-_KEYS = (int, str, UUID)
+__all__ = [
+    "attributes_of",
+    "deferred_of",
+    "is_of",
+    "key_of",
+    "related_of",
+    "same_key",
+    "state_of",
+    "text_of",
+]
 
 
 def is_of(value: object, kind: type | tuple[type, ...]) -> bool:
@@ -52,9 +58,20 @@ def deferred_of(instance: Model) -> set[str]:
 
 def same_key(own: Any, given: Any) -> bool:
     """Whether two keys are one; the driver may have spelled one of them: a UUID without hyphens."""
-    if not (is_of(own, _KEYS) and is_of(given, _KEYS)):
-        return False
-    return str(own).replace("-", "") == str(given).replace("-", "")
+    one, other = text_of(own), text_of(given)
+    return one is not None and other is not None and one.replace("-", "") == other.replace("-", "")
+
+
+def text_of(value: object) -> str | None:
+    """Return a number, a text or a UUID as text; None for anything else.
+
+    A number that psycopg is given is of a type of its own, which says how large it is.
+    """
+    if is_of(value, int):
+        return int.__repr__(value)
+    if is_of(value, str):
+        return str.__str__(value)
+    return UUID.__str__(value) if is_of(value, UUID) else None
 
 
 def key_of(instance: Model) -> Any:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from django_querybudget.attribution import Filter
+from django_querybudget.attribution.instances import text_of
 from django_querybudget.records import RawRecord
 
 from .batches import hashable
@@ -65,4 +66,4 @@ def varies(records: Sequence[RawRecord], filters: tuple[Filter, ...] | None) -> 
 
 def _text(value: Any) -> str | None:
     plain = value.value if issubclass(type(value), Enum) else value
-    return str(plain) if type(plain) in (int, str) else None
+    return text_of(plain)

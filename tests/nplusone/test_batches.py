@@ -11,7 +11,7 @@ from django.utils.safestring import mark_safe
 
 from django_querybudget.attribution import Filter
 from django_querybudget.nplusone.batches import hashable, is_batched, is_inserted_in_batches
-from django_querybudget.nplusone.parameters import split_varying
+from django_querybudget.nplusone.parameters import split_varying, varies
 from django_querybudget.records import RawRecord
 
 
@@ -78,6 +78,19 @@ def test_a_parameter_is_compared_by_what_a_driver_makes_of_it() -> None:
     assert hashable((own, [own])) == hashable((own, [own]))
     assert hashable(own) != hashable(Own())
     assert len({hashable({"a": 1}), hashable({"a": 1}), hashable(None)}) == 2
+
+
+class Int4(int):
+    """What psycopg is given for a number."""
+
+    def __repr__(self) -> str:
+        return f"Int4({int(self)})"
+
+
+def test_a_number_of_the_drivers_type_is_the_number() -> None:
+    records = [_raw("SELECT 1", (key, Int4(3), "new")) for key in range(4)]
+    assert not varies(records, (Filter("stars", 3), Filter("status", "new")))
+    assert varies(records, (Filter("stars", 2),))
 
 
 @pytest.mark.parametrize(
