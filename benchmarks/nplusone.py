@@ -52,7 +52,8 @@ def set_up(tool: str) -> None:
     import django
     from django.conf import settings
 
-    apps = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"]
+    django_apps = [f"django.contrib.{name}" for name in ("contenttypes", "auth", "sessions")]
+    apps = [*django_apps, "rest_framework"]
     settings.configure(
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         INSTALLED_APPS=[*apps, "tests.nplusone", *filter(None, [TOOLS[tool]])],

@@ -9,7 +9,7 @@ replaced, and nothing is read before a shape repeats.
 from __future__ import annotations
 
 from .evidence import Evidence, Source
-from .loads import Filter, Load, LoadKind, LoopKey, PlaceKey, Provenance, Step, place_key
+from .loads import Filter, Load, LoadKind, LoopKey, PlaceKey, Provenance, Scope, Step, place_key
 
 __all__ = [
     "Evidence",
@@ -19,6 +19,7 @@ __all__ = [
     "LoopKey",
     "PlaceKey",
     "Provenance",
+    "Scope",
     "Source",
     "Step",
     "place_key",

@@ -2,9 +2,9 @@
 
 What it costs
     Every query: its trail, the last few calls of the project as they were met. A text's first: one
-    look at the frame that iterates the queryset. A text's repeats, from the threshold on: one
-    comparison with the trail of the loop that is known already. The one that makes a loop of it:
-    the stack is read, once.
+    look at the frame that iterates the queryset, and at the other texts of its place. A text's
+    repeats, from the threshold on: one comparison with the trail of the loop that is known already.
+    The one that makes a loop of it: the stack is read, once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from django.db.models import Model
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 from django.db.models.sql.compiler import SQLCompiler
 
+from django_querybudget.fingerprints import fingerprint
 from django_querybudget.stacks import call_path
 
-from .loads import Load, LoopKey, place_key
+from .loads import Load, LoopKey, PlaceKey, place_key
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -33,6 +34,10 @@ _PREFETCH = prefetch_related_objects.__code__
 # From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
 _MOST_FRAMES_TO_ITERABLE = 12
 _MOST_FRAMES_TO_PREFETCH = 8
+# Enough to tell most queries of one line apart, by what they select from.
+_START_OF_TEXT = 40
+# How many texts of one place are compared by shape.
+_MOST_TEXTS = 8
 
 
 class Source:
@@ -41,12 +46,18 @@ class Source:
     owner: type[Model] | None = None
     prefetch_to: str | None = None
     parent_query: Any = None
+    has_own_place: bool = False
+    """Whether it is a prefetch's whose queryset the project wrote: ``Prefetch(queryset=...)``."""
+    lookups: tuple[Any, ...] = ()
+    """What it prefetches."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
         self.query = queryset.query
         self.model: type[Model] = queryset.model  # A RawQuery has none.
+        if queryset._prefetch_related_lookups:
+            self.lookups = queryset._prefetch_related_lookups
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:
@@ -64,7 +75,13 @@ class Source:
             if frame is None:
                 return
             if frame.f_code is _PREFETCH:
-                self.prefetch_to = frame.f_locals.get("prefetch_to")
+                names = frame.f_locals
+                self.prefetch_to = names.get("prefetch_to")
+                lookup = names.get("lookup")
+                self.has_own_place = (
+                    getattr(lookup, "queryset", None) is not None
+                    and getattr(lookup, "prefetch_to", None) == self.prefetch_to
+                )
                 caller = frame.f_back
                 parent = caller.f_locals.get("self") if caller is not None else None
                 self.parent_query = getattr(parent, "query", None)
@@ -90,9 +107,40 @@ class Evidence:
         self._counts: dict[LoopKey, int] = {}
         self._counted: set[str] = set()
         self._latest: dict[str, RawRecord] = {}
+        self._firsts: dict[PlaceKey, list[str]] = {}
+        self._shapes: set[Any] = set()
 
     def note_first(self, raw: RawRecord, frame: FrameType) -> None:
         """Take note of a text's first record, sent from ``frame``."""
+        self._note_source(raw, frame)
+        origin = raw[8]
+        if origin is not None:
+            # Lists of another length each time are texts of their own: a place repeats, no text.
+            start = place_key(raw[0][:_START_OF_TEXT], origin)
+            texts = self._firsts.setdefault(start, [])
+            if len(texts) < _MOST_TEXTS:
+                texts.append(raw[0])
+                if len(texts) > 1:
+                    self._note_shape(raw, texts, frame)
+
+    def _note_shape(self, raw: RawRecord, texts: list[str], frame: FrameType) -> None:
+        """Read the stack if the shape repeats in ``texts``, which are of one place.
+
+        One too early: the next may be one of these, which then have not come often enough.
+        """
+        shape = fingerprint(raw[0])
+        same = [each for each in texts if fingerprint(each) == shape]
+        key = self.key_of(raw)
+        if key is None or sum(len(self.texts[each]) for each in same) < self.threshold - 1:
+            return
+        place = shape, *key[1:]
+        if len(same) > 1 and place not in self._shapes:
+            from .reading import read_load  # noqa: PLC0415 - as below
+
+            self._shapes.add(place)
+            self.loads[key] = read_load(self, raw, self.records, frame)
+
+    def _note_source(self, raw: RawRecord, frame: FrameType) -> None:
         outer: FrameType | None = frame.f_back
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:

@@ -17,6 +17,10 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 
+from django_querybudget.stacks import THREAD_HANDLER, is_library
+
+from .batches import is_of_batches
+from .instances import attributes_of
 from .loads import LoadKind
 
 if TYPE_CHECKING:
@@ -24,18 +28,46 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
 
-__all__ = ["MOST_FRAMES", "OrmFrames"]
+__all__ = ["MOST_FRAMES", "OrmFrames", "passes_on"]
 
 _FORWARD = ForwardManyToOneDescriptor.__get__.__code__
 _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
 _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
+_SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
+_ORM = (
+    *(os.path.join(_DJANGO, name, "") for name in ("db", "dispatch", "utils")),
+    os.path.join(_DJANGO, "shortcuts.py"),
+)
+_CHECKS = {"clean_fields", "full_clean", "validate_constraints", "validate_unique"}
 _GENERIC_FILE = os.path.join("contenttypes", "fields.py")
 # Beyond these the stack of a query is not the ORM's.
 MOST_FRAMES = 60
 
+_WRITES = {
+    "add",
+    "bulk_create",
+    "bulk_update",
+    "clear",
+    "create",
+    "delete",
+    "get_or_create",
+    "remove",
+    "save",
+    "save_base",
+    "set",
+    "update",
+    "update_or_create",
+}
 _INTERNAL_METHODS = {"__iter__", "__len__", "__bool__", "__getitem__", "__contains__", "__repr__"}
+
+
+def passes_on(code: CodeType) -> bool:
+    """Whether a frame of ``code`` does no more than to hand on what its caller asks the ORM for."""
+    if code.co_filename.startswith(_DJANGO):
+        return code.co_filename.startswith(_ORM) and code.co_name not in _CHECKS
+    return not is_library(code)
 
 
 class OrmFrames:
@@ -53,10 +85,15 @@ class OrmFrames:
         self.raw_model: type[Model] | None = None
         self.manager: Any = None
         self.instance: Model | None = None
-        self.saver: tuple[str, Model, tuple[str, ...]] | None = None
+        self.writer: tuple[str, Any, dict[str, Any]] | None = None
+        """The outermost method that writes, what it was called on, and its arguments."""
+        self.batched = False
+        self.is_direct = True
+        """Whether the project's line asks the ORM itself, not a form, a validator or a package."""
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
+        self.serializes = False
         self.outermost = frame
         self._walk(frame)
 
@@ -67,14 +104,19 @@ class OrmFrames:
         for _ in range(MOST_FRAMES):
             if current is None or current.f_code is stop:
                 break
-            self._look_at(current)
             self.outermost = current
+            if current.f_code is THREAD_HANDLER:  # The coroutine that waits is further out.
+                break
+            self.is_direct = self.is_direct and passes_on(current.f_code)
+            self._look_at(current)
             current = current.f_back
 
     def _look_at(self, frame: FrameType) -> None:
         code = frame.f_code
         if code is _PREFETCH:
             self.prefetches = True
+        elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):
+            self.serializes = True
         elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (
             code.co_name == "__get__" and code.co_filename.endswith(_GENERIC_FILE)
         ):
@@ -89,12 +131,12 @@ class OrmFrames:
                 self._note_queryset(frame, code.co_name, found)
             elif issubclass(kind, BaseManager):
                 self._note_manager(code.co_name, found)
-            elif issubclass(kind, Model) and code.co_name in ("save", "save_base", "delete"):
-                fields = frame.f_locals.get("update_fields") or ()
-                self.saver = (code.co_name, found, tuple(fields))
+            if code.co_name in _WRITES and issubclass(kind, QuerySet | BaseManager | Model):
+                self.writer = (code.co_name, found, dict(frame.f_locals))
+            self.batched = self.batched or is_of_batches(frame)
 
     def _note_manager(self, name: str, manager: Any) -> None:
-        if getattr(manager, "instance", None) is not None:
+        if attributes_of(manager).get("instance") is not None:
             self.manager = manager
             if not name.startswith("_") and name != "manager_method":
                 self.operation = name

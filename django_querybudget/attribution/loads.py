@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from types import CodeType
 from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
 from django_querybudget.stacks import RawOrigin, position
 
-__all__ = ["Filter", "Load", "LoadKind", "LoopKey", "PlaceKey", "Provenance", "Step", "place_key"]
+__all__ = [
+    "Filter",
+    "Load",
+    "LoadKind",
+    "LoopKey",
+    "PlaceKey",
+    "Provenance",
+    "Scope",
+    "Step",
+    "place_key",
+]
 
 PlaceKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None]
 """SQL text and the place it ran at."""
@@ -69,6 +80,16 @@ class Filter(NamedTuple):
     value: Any
 
 
+class Scope(NamedTuple):
+    """A function of the project that led to a query."""
+
+    code: CodeType
+    instruction: int
+    """Where in it, in bytes (``f_lasti``)."""
+    rows: frozenset[str]
+    """Its variables that hold one row: an instance, or what ``values()`` makes of one."""
+
+
 class Provenance(NamedTuple):
     """The query that an instance came from."""
 
@@ -108,7 +129,16 @@ class Load:
     prefetched: bool = False
     """Whether the relation was prefetched, thus bypassed."""
     fields: tuple[str, ...] = ()
-    """``update_fields`` of a ``save()``."""
+    """The fields that a writing call names: ``update_fields``, ``defaults``."""
+    keys: tuple[str, ...] = ()
+    """The fields that a write finds its row by: those of ``get_or_create()``; an instance's key."""
+    row: str = ""
+    """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
+    scopes: tuple[Scope, ...] = ()
+    """The functions that led to it, the nearest first."""
+    is_direct: bool = True
+    """Whether the project's line asks the ORM itself: what a form or a package asks is not to be
+    asked otherwise there."""
     peers: int | None = None
     """How many rows were loaded together with the instance, where its fetch mode tracks them."""
     built: RawOrigin | None = None

@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Model
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.lookups import Lookup
 
-from django_querybudget.stacks import is_project
+from django_querybudget.stacks import is_project, outward
 
+from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
 from .relations import conditions, step_of, target_of
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence, Source
 
-__all__ = ["find_provenance", "steps_along"]
+__all__ = ["find_provenance", "name_in", "steps_along"]
 
 # How far back records, rows, frames and relations are searched.
 _MOST_RECORDS = 2000
@@ -62,27 +64,39 @@ def find_provenance(
     return found._replace(path=(*found.path, *path))
 
 
+def name_in(frame: FrameType | None, instance: Model) -> str:
+    """Return what the function of ``frame`` calls ``instance``; nothing if it has no name."""
+    if frame is None:
+        return ""
+    names = {name: value for name, value in frame.f_locals.items() if name.isidentifier()}
+    for name, value in names.items():
+        if value is instance:
+            return name
+    for name, value in names.items():
+        if is_of(value, Model):
+            path = _way(value, instance, _MOST_RELATIONS)
+            if path is not None:
+                return ".".join((name, *(step.accessor for step in path)))
+    return ""
+
+
 def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:
     """Return what the project has at hand, and the way from there to ``instance``."""
-    for _ in range(_MOST_FRAMES):
-        if frame is None:
-            break
-        if is_project(frame.f_code):
-            values = list(frame.f_locals.values())
+    for each in islice(outward(frame), _MOST_FRAMES):
+        if is_project(each.f_code):
+            values = list(each.f_locals.values())
             for value in values:
-                # By type(): isinstance() of a lazy object would evaluate it.
-                if value is not instance and issubclass(type(value), Model):
+                if value is not instance and is_of(value, Model):
                     path = _way(value, instance, _MOST_RELATIONS)
                     if path is not None:
                         return value, path
-        frame = frame.f_back
     return instance, ()
 
 
 def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
     """Return the relations, all of them loaded, from one instance to the other."""
-    for name, value in tuple(_related(holder).items()):
-        if value is instance or (most > 1 and issubclass(type(value), Model)):
+    for name, value in tuple(related_of(holder).items()):
+        if value is instance or (most > 1 and is_of(value, Model)):
             step = _step_to(type(holder), name)
             if step is None or _goes_back(holder, name, value):
                 continue
@@ -92,19 +106,13 @@ def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
     return None
 
 
-def _related(instance: Model) -> dict[str, Any]:
-    state = instance.__dict__.get("_state")
-    cache: dict[str, Any] = {} if state is None else state.__dict__.get("fields_cache", {})
-    return cache
-
-
 def _goes_back(holder: Model, name: str, value: Any) -> bool:
     """Whether a one-to-one or a related manager put it there: it was what led to ``holder``."""
-    field = holder._meta.get_field(name)
+    field = type(holder)._meta.get_field(name)
     remote: Any = field.remote_field
-    if remote is None or not isinstance(value, Model):
+    if remote is None or not is_of(value, Model):
         return False
-    cached = _related(value).get(getattr(remote, "cache_name", name))
+    cached = related_of(value).get(getattr(remote, "cache_name", name))
     return cached is holder and not field.concrete
 
 
@@ -118,10 +126,11 @@ def _query_of(
     best: dict[tuple[Any, ...], Provenance] = {}
     best_score = _POSSIBLE
     unsure = False
+    database = state_of(instance).db
     for raw in islice(reversed(records), 1, _MOST_RECORDS):
         sql, alias, origin = raw[0], raw[3], raw[8]
         source = evidence.sources.get(sql)
-        if source is None or origin is None or alias != instance._state.db or source.is_refresh:
+        if source is None or origin is None or alias != database or source.is_refresh:
             continue
         for root, path in _paths(evidence, source, type(instance)):
             score = _score(source, raw, instance, path if root is source else None)
@@ -156,7 +165,7 @@ def _paths(
     own = source.model
     root = source
     prefix: tuple[Step, ...] = ()
-    if source.prefetch_to is not None:
+    if source.prefetch_to is not None and not source.has_own_place:
         parent = next(
             (each for each in evidence.sources.values() if each.query is source.parent_query), None
         )
@@ -222,7 +231,7 @@ def _same_fields(source: Source, path: tuple[Step, ...], instance: Model) -> boo
         for field in own.concrete_fields
         if field is not own.pk and (field.name in names or field.attname in names) is bool(deferred)
     }
-    return instance.get_deferred_fields() <= left_out
+    return deferred_of(instance) <= left_out
 
 
 def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ...] | None) -> int:
@@ -238,24 +247,31 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
     params = raw[1]
     wanted = list(conditions(source.query)) if hasattr(source.query, "where") else []
-    # One condition and one parameter: only then is it certain which parameter is its own.
-    if len(wanted) != 1 or params is None or len(params) != 1:
+    # One parameter for each condition: only then is it certain which one is whose.
+    if params is None or len(params) != len(wanted):
         return _POSSIBLE
-    target = target_of(wanted[0])
-    if getattr(wanted[0], "lookup_name", "") != "exact" or target is None:
-        return _POSSIBLE
-    model = target.model._meta.concrete_model
-    if model is not instance._meta.concrete_model and model not in instance._meta.all_parents:
-        return _POSSIBLE  # A join's column: many-to-many.
-    if target.attname not in instance.__dict__:
-        return _POSSIBLE  # Deferred.
-    value = instance.__dict__[target.attname]
-    # Spelled by the driver: compared as text, a UUID's without its hyphens.
-    matches = str(value).replace("-", "") == str(params[0]).replace("-", "")
-    return _BY_KEY if matches else _RULED_OUT
+    matches = [_has(instance, each, param) for each, param in zip(wanted, params, strict=True)]
+    if False in matches:
+        return _RULED_OUT
+    return _BY_KEY if matches == [True] else _POSSIBLE
+
+
+def _has(instance: Model, condition: Lookup[Any] | None, param: Any) -> bool | None:
+    """Whether an instance has the key that a condition asks for; None if that cannot be said."""
+    target = target_of(condition)
+    if getattr(condition, "lookup_name", "") != "exact" or target is None:
+        return None
+    model, options = target.model._meta.concrete_model, type(instance)._meta
+    if model is not options.concrete_model and model not in options.all_parents:
+        return None  # A join's column: many-to-many.
+    held = attributes_of(instance)
+    # What is no key may have been given another value since.
+    if target.attname not in held or not (target.unique or target.is_relation):
+        return None
+    return same_key(held[target.attname], param)
 
 
 def _follow(row: Any, path: tuple[Step, ...]) -> Any:
     for step in path:
-        row = _related(row).get(step.accessor) if issubclass(type(row), Model) else None
+        row = related_of(row).get(step.accessor) if is_of(row, Model) else None
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
@@ -15,10 +16,12 @@ from django.db.models.query import (
 )
 
 from django_querybudget.fingerprints import StatementKind, statement_kind
+from django_querybudget.stacks import is_project, outward
 
-from .frames import MOST_FRAMES, OrmFrames
-from .loads import Load, LoadKind, Provenance, Step
-from .provenance import find_provenance, steps_along
+from .frames import MOST_FRAMES, OrmFrames, passes_on
+from .instances import attributes_of, is_of, key_of, same_key, state_of
+from .loads import Load, LoadKind, Provenance, Scope, Step
+from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
     conditions,
@@ -28,6 +31,7 @@ from .relations import (
     step_of,
     target_of,
 )
+from .writes import writing_load
 
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
@@ -39,13 +43,12 @@ __all__ = ["read_load"]
 logger = logging.getLogger("django_querybudget")
 
 _ITERATE = ModelIterable.__iter__.__code__
+_ITERATORS = {QuerySet._iterator.__code__, QuerySet.aiterator.__code__}  # type: ignore[attr-defined]
 _POPULATE = RelatedPopulator.populate.__code__
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
-
-_BATCHES = {"bulk_create", "bulk_update", "in_bulk", "iterator", "aiterator"}
-_CREATES = {"create", "get_or_create", "update_or_create"}
+_MOST_SCOPES = 8
 
 
 def read_load(
@@ -63,28 +66,45 @@ class _Reading(OrmFrames):
     """What these frames come to."""
 
     def load(self) -> Load:
-        if self.methods & _BATCHES:
+        if self.batched:
             return Load(kind=LoadKind.BATCH, operation=self.operation)
         if self.descriptor is not None:
             return self._descriptor_load(*self.descriptor)
-        return self._prefetch_load() if self.prefetches else self._other_load()
+        if self.prefetches:
+            return self._prefetch_load()
+        load = self._other_load()
+        return replace(load, is_direct=self.is_direct, scopes=tuple(self._scopes()))
+
+    def _project(self) -> Iterator[FrameType]:
+        frames = islice(outward(self.outermost), MOST_FRAMES)
+        return (frame for frame in frames if is_project(frame.f_code))
+
+    def _scopes(self) -> Iterator[Scope]:
+        """Yield the functions that led here, as far as no form, template or package loops between.
+
+        The nearest one is where the query was sent from, in any case.
+        """
+        number = 0
+        for frame in islice(outward(self.outermost), MOST_FRAMES):
+            if is_project(frame.f_code):
+                names = {name for name, value in frame.f_locals.items() if _is_row(value)}
+                yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
+                number += 1
+                if number == _MOST_SCOPES or not self.is_direct:
+                    return
+            elif number and not passes_on(frame.f_code):
+                return
 
     def _other_load(self) -> Load:
         writes = statement_kind(self.record[0]) is StatementKind.WRITE
-        if self.saver is not None:
-            name, instance, fields = self.saver
-            operation = self.operation if self.operation in _CREATES else name.removesuffix("_base")
-            if name != "delete" and operation not in _CREATES and "INSERT" in self.record[0][:16]:
-                operation = "create"
-            return Load(
-                kind=LoadKind.WRITE, model=type(instance), operation=operation, fields=fields
-            )
+        if self.writer is not None:
+            return writing_load(*self.writer)
         if self.queryset is None:
             kind = LoadKind.WRITE if writes else LoadKind.RAW
             operation = "raw" if self.raw_model is not None else "execute"
             return Load(kind=kind, model=self.raw_model, operation=operation)
-        if writes or self.methods & _CREATES:
-            return self._write_load(self.queryset)
+        if writes:
+            return Load(kind=LoadKind.WRITE, model=self.queryset.model, operation=self.operation)
         return self._queryset_load(self.queryset)
 
     def _owner_in_sight(
@@ -94,7 +114,7 @@ class _Reading(OrmFrames):
 
         It is most likely a name of the function that runs the query.
         """
-        caller = self.outermost.f_back
+        caller = next(self._project(), None)
         if found is None or caller is None:
             return None
         owner, relation = found
@@ -103,8 +123,7 @@ class _Reading(OrmFrames):
             if target is not None and target.name == relation.object_id_field_name:
                 key = getattr(condition, "rhs", None)
                 for value in caller.f_locals.values():
-                    # By type(): isinstance() of a lazy object evaluates it.
-                    if issubclass(type(value), owner) and str(value.pk) == str(key):
+                    if is_of(value, owner) and same_key(key_of(value), key):
                         return cast("Model", value)
         return None
 
@@ -161,25 +180,15 @@ class _Reading(OrmFrames):
         return None
 
     def _prefetch_load(self) -> Load:
-        if self.methods & {"_iterator", "_fetch_all"} and self._in_one_queryset():
+        if self._in_one_queryset():
             return Load(kind=LoadKind.BATCH, operation="prefetch_related")
         return Load(kind=LoadKind.PREFETCH, operation="prefetch_related_objects")
 
     def _in_one_queryset(self) -> bool:
         """Whether a queryset prefetches for its own rows: chunks, or levels of one prefetch."""
-        frame: FrameType | None = self.outermost
-        for each in _outward(frame):
-            if each.f_code.co_name == "_iterator" and isinstance(
-                each.f_locals.get("self"), QuerySet
-            ):
-                return True
-        return False
-
-    def _write_load(self, queryset: QuerySet[Any]) -> Load:
-        operation = next(iter(self.methods & _CREATES), self.operation)
-        if operation == "delete" and self.record[0].count("%s") > 1 and " IN (" in self.record[0]:
-            return Load(kind=LoadKind.BATCH, operation=operation)
-        return Load(kind=LoadKind.WRITE, model=queryset.model, operation=operation)
+        return any(
+            each.f_code in _ITERATORS for each in islice(outward(self.outermost), MOST_FRAMES)
+        )
 
     def _queryset_load(self, queryset: QuerySet[Any]) -> Load:
         instance = queryset._hints.get("instance")  # type: ignore[attr-defined]
@@ -190,16 +199,19 @@ class _Reading(OrmFrames):
         if found is None and manager is not None:
             found = relation_of_manager(manager)
         if instance is None:
-            instance = getattr(manager, "instance", None)
+            instance = attributes_of(manager).get("instance")
         if instance is None:
             instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
         step: Step | None = None if relation is None else step_of(relation)
         provenance = None
+        row = ""
         if instance is not None:
             provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
-        prefetched = step is not None and step.accessor in getattr(
-            instance, "_prefetched_objects_cache", {}
+            row = name_in(next(self._project(), None), instance)
+        cache = {} if instance is None else attributes_of(instance)
+        prefetched = step is not None and step.accessor in cache.get(
+            "_prefetched_objects_cache", {}
         )
         return Load(
             kind=LoadKind.LOOKUP if step is None else LoadKind.TO_MANY,
@@ -207,27 +219,25 @@ class _Reading(OrmFrames):
             owner=None if found is None else found[0],
             step=step,
             operation=self.operation or "all",
-            refinements=tuple(refinements(queryset, self.operation)),
+            # serialize() reads a prefetch where there is one, and else only the keys, in an order.
+            refinements=() if self.serializes else tuple(refinements(queryset, self.operation)),
             chain=chain_of(queryset),
             filters=related_filters(queryset, relation),
             last=last_filter(queryset),
             aggregate=plain_aggregate(self.arguments) if self.operation == "aggregate" else None,
             prefetched=prefetched,
+            row=row,
             provenance=provenance,
         )
 
 
+def _is_row(value: Any) -> bool:
+    return is_of(value, (Model, dict)) or (is_of(value, tuple) and hasattr(type(value), "_fields"))
+
+
 def _tracked(instance: Model) -> dict[str, Any]:
     """Return what an instance's fetch mode knows; nothing before Django 6.1."""
-    state: Any = instance._state
+    state = state_of(instance)
     mode = getattr(state, "fetch_mode", None)
     peers = len(getattr(state, "peers", ()))
     return {"peers": peers or None, "built": getattr(mode, "origin", None)}
-
-
-def _outward(frame: FrameType | None) -> Iterator[FrameType]:
-    for _ in range(MOST_FRAMES):
-        if frame is None:
-            return
-        yield frame
-        frame = frame.f_back

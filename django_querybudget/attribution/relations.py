@@ -13,6 +13,7 @@ from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
 from django.db.models.sql.where import WhereNode
 
+from .instances import is_of
 from .loads import Filter, Step
 
 __all__ = [
@@ -159,9 +160,9 @@ def _written(queryset: QuerySet[Any], condition: Any, target: Any) -> Filter | N
     if target is None or condition.lhs.alias != queryset.model._meta.db_table:
         return None
     value = condition.rhs
-    if isinstance(value, Enum):
+    if is_of(value, Enum):
         value = value.value
-    if hasattr(value, "resolve_expression"):
+    if hasattr(type(value), "resolve_expression"):
         return None
     name = target.attname
     return Filter(
@@ -171,7 +172,7 @@ def _written(queryset: QuerySet[Any], condition: Any, target: Any) -> Filter | N
 
 def is_plain(value: Any) -> bool:
     """Whether ``repr(value)`` is code that means the value."""
-    if isinstance(value, list | tuple):
+    if is_of(value, (list, tuple)):
         return all(map(is_plain, value))
     return value is None or type(value) in (bool, int, float, str)
 

@@ -8,7 +8,6 @@ into one line for each queryset.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
@@ -18,18 +17,18 @@ from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
-from .calls import find_call
-from .detection import Loop, find_loops, varies
-from .expressions import grouped_fix, lookup_fix, write_fix
+from .calls import Call, find_call, find_queryset
+from .detection import Loop, find_loops
+from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
+from .parameters import varies
 from .places import find_built
 from .roots import Root, find_root
+from .row_loops import loop_around
 from .suggestions import Draft, Part
+from .writes import write_fix
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
-
-_SET = re.compile(r"^UPDATE\s+\S+\s+SET\s+(.*?)\s+WHERE\b", re.IGNORECASE | re.DOTALL)
-_COLUMN = re.compile(r'["`](\w+)["`]\s*=')
 
 _CAUSES = {
     LoadKind.TO_ONE: Cause.RELATION,
@@ -60,7 +59,7 @@ def find_nplusone(
     loops = [
         loop
         for loop in find_loops(log, conf.NPLUSONE_THRESHOLD if threshold is None else threshold)
-        if not (loop.origin is not None and ignored_at(loop.origin))
+        if not any(map(ignored_at, loop.lines))
         and not allowed(patterns, _labels(loop.load), loop.origin)
     ]
     return tuple(_Findings(log, loops).findings())
@@ -71,49 +70,71 @@ class _Findings:
 
     def __init__(self, log: QueryLog, loops: list[Loop]) -> None:
         self.log = log
-        self.loops = loops
+        self.calls = _calls(loops)
         self.drafts: dict[Root, Draft] = {}
 
     def findings(self) -> list[Finding]:
-        parts = [self._draft(loop) for loop in self.loops]
+        parts = [self._draft(loops[0]) for loops in self.calls]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
-        calls: dict[Hashable, list[Finding]] = {}
-        for loop, (root, part, own) in zip(self.loops, parts, strict=True):
-            finding = _finding(loop, part, own if root is None else fixes[root])
-            key: Hashable = id(loop)
-            if finding.cause is Cause.WRITE:
-                # delete() with its cascades, get_or_create(), a save() to two tables: one call.
-                way = call_path(loop.records[0][9] or [])
-                key = (finding.origin, way, finding.operation, finding.relation, finding.alias)
-            calls.setdefault(key, []).append(finding)
-        return [_joined(findings) for findings in calls.values()]
+        return [
+            _finding(loops, *(_own_fix(loops) or (part, None if root is None else fixes[root])))
+            for loops, (root, part) in zip(self.calls, parts, strict=True)
+        ]
 
-    def _draft(self, loop: Loop) -> tuple[Root | None, Part | None, Fix | None]:
+    def _draft(self, loop: Loop) -> tuple[Root | None, Part | None]:
         load, count = loop.load, len(loop.records)
-        if load is None:
-            return None, None, None
-        if load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
-            return None, *_own_fix(loop, load, count)
-        if load.kind is LoadKind.TO_MANY and varies(loop):
-            return None, None, None
+        if load is None or load.kind in (LoadKind.LOOKUP, LoadKind.WRITE, LoadKind.PREFETCH):
+            return None, None
+        if load.kind is LoadKind.TO_MANY and varies(loop.records, load.filters):
+            return None, None
         root = find_root(self.log.evidence, load)
-        if root is None or load.kind is LoadKind.PREFETCH:
-            return None, None, None
-        own = Root(model=root.model, path=(), key=root.key, origin=root.origin, source=root.source)
+        if root is None:
+            return None, None
+        own = replace(root, path=())
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        asks = load.kind is LoadKind.TO_MANY and load.operation in _ASKING
-        call = find_call(loop.records[-1][8], load.operation) if asks else None
-        part = draft.add(load, count, root.path, call)
+        place = loop.records[-1][8]
+        in_python = place is not None and place[2] is None and place[3] is None
+        part = draft.add(load, count, root.path, _call(loop, load), in_python=in_python)
         if part is None or load.prefetched:
-            return None, part, None
+            return None, part
         self.drafts[own] = draft
         draft.built = draft.built or load.built
-        return own, part, None
+        return own, part
 
 
-def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
+def _calls(loops: list[Loop]) -> list[list[Loop]]:
+    """Return the loops, those together that one call writes by.
+
+    delete() with its cascades, get_or_create(), a save() to two tables: several statements a row.
+    """
+    calls: dict[Hashable, list[Loop]] = {}
+    writes: dict[Hashable, Hashable] = {}
+    for loop in sorted(loops, key=lambda each: each.load is None):
+        key: Hashable = id(loop)
+        place = loop.origin, call_path(loop.records[0][9] or []), loop.alias
+        if loop.load is None:  # Its texts differ too often, in lists of values: which call's?
+            key = writes.get(place, key)
+        elif loop.load.kind is LoadKind.WRITE:
+            key = writes[place] = *place, loop.load.operation, *_labels(loop.load)
+        calls.setdefault(key, []).append(loop)
+    number = {id(loop): position for position, loop in enumerate(loops)}
+    return sorted(calls.values(), key=lambda each: number[id(each[0])])
+
+
+def _call(loop: Loop, load: Load) -> Call | None:
+    """Return the expression that runs a related query, if the source has it."""
+    if load.kind is not LoadKind.TO_MANY or load.step is None:
+        return None
+    origin = loop.records[-1][8]
+    if load.operation in _ASKING:
+        return find_call(origin, load.operation)
+    return find_queryset(origin, load.step.accessor)
+
+
+def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
+    loop = loops[0]
     load = loop.load
     cause = Cause.LOOKUP if load is None else _cause(load)
     saves = part.saves if part is not None else fix.saves if fix is not None else 0
@@ -122,7 +143,7 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
         relation=next(iter(_labels(load, short=True)), ""),
         operation=load.operation if load is not None else "",
         origin=loop.origin,
-        count=len(loop.records),
+        count=sum(len(each.records) for each in loops),
         saves=saves,
         fix=fix,
         use=None if part is None else part.use,
@@ -133,26 +154,11 @@ def _finding(loop: Loop, part: Part | None, fix: Fix | None) -> Finding:
     )
 
 
-def _joined(findings: list[Finding]) -> Finding:
-    """Return the one finding of the loops that are of one call."""
-    first, *others = findings
-    if not others:
-        return first
-    count = sum(each.count for each in findings)
-    if first.fix is None:
-        return replace(first, count=count)
-    # What is left: what each loop ran for one row. bulk_create() asks for no row, and delete() of
-    # a queryset fetches the rows first where there is more to delete than theirs.
-    left = len(findings) + (first.operation == "delete")
-    saves = count - (1 if first.operation == "get_or_create" else left)
-    return replace(first, count=count, saves=saves, fix=replace(first.fix, saves=saves))
-
-
 def _cause(load: Load) -> Cause:
     if load.kind is LoadKind.TO_MANY:
         if load.prefetched:
             return Cause.BYPASSED_PREFETCH
-        if load.operation not in ("all", "iterator") or load.filters or load.refinements:
+        if load.operation not in ("all", "iterator") or load.filters != () or load.refinements:
             return Cause.RELATED_QUERY
     return _CAUSES[load.kind]
 
@@ -177,30 +183,36 @@ def _fix(draft: Draft) -> Fix | None:
     built = None if draft.built is None else Origin.of(draft.built)
     if built is None and evaluated is not None:
         built = find_built((evaluated, *draft.root.calls), draft.root.model)
-    return Fix(code=code, place=built or evaluated, built=built is not None, saves=draft.saves)
+    return Fix(
+        code=code,
+        place=built or evaluated,
+        built=built is not None,
+        saves=draft.saves,
+        replaces=draft.eager.replaced,
+    )
 
 
-def _own_fix(loop: Loop, load: Load, count: int) -> tuple[Part | None, Fix | None]:
+def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
-    use = replaces = None
-    code = write_fix(load, _columns(loop)) if load.kind is LoadKind.WRITE else lookup_fix(load)
-    if load.operation == "count" and (code is None or not load.filters):
-        call = find_call(loop.records[-1][8], "count")
-        grouped = None if call is None else grouped_fix(load, call)
-        if call is not None and grouped is not None:
-            code, use = grouped
-            replaces = call.text
-    if code is None:
-        return None, None
-    fix = Fix(code=code, place=loop.origin, built=True, saves=count - 1)
-    return Part(saves=fix.saves, use=use, replaces=replaces), fix
-
-
-def _columns(loop: Loop) -> tuple[str, ...]:
-    """Return the fields that an UPDATE sets."""
+    loop = loops[0]
     load = loop.load
-    match = _SET.match(loop.records[0][0])
-    if match is None or load is None or load.model is None:
-        return ()
-    columns = _COLUMN.findall(match[1])
-    return tuple(field.name for field in load.model._meta.fields if field.column in columns)
+    if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
+        return None
+    call = find_call(loop.records[-1][8], load.operation)
+    code: str | None
+    left, use, replaces = 1, None, None
+    if load.kind is LoadKind.WRITE:
+        code, left = write_fix(loops, call) or (None, 1)
+    else:
+        code = lookup_fix(load, loop.records)
+        if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
+            grouped = None if call is None else grouped_fix(load, call)
+            if call is not None and grouped is not None:
+                code, use = grouped
+                replaces = call.text
+    saves = sum(len(each.records) for each in loops) - left
+    if code is None or saves <= 0:
+        return None
+    place = loop_around(load.scopes) or loop.origin
+    fix = Fix(code=code, place=place, built=True, saves=saves)
+    return Part(saves=saves, use=use, replaces=replaces), fix

@@ -15,11 +15,14 @@ _IGNORE = re.compile(r"#\s*querybudget:\s*ignore\[\s*[^\s\]][^\]]*\]")
 
 
 def ignored_at(origin: Origin) -> bool:
-    """Whether the line, or a comment just above it, says ``# querybudget: ignore[reason]``."""
+    """Whether the line, or a comment just above it, says ``# querybudget: ignore[reason]``.
+
+    In a template: ``{# querybudget: ignore[reason] #}``.
+    """
     if _IGNORE.search(linecache.getline(origin.filename, origin.line)):
         return True
     above = linecache.getline(origin.filename, origin.line - 1).strip()
-    return above.startswith("#") and _IGNORE.search(above) is not None
+    return above.startswith(("#", "{#")) and _IGNORE.search(above) is not None
 
 
 def allowed(patterns: Iterable[str], labels: Iterable[str], origin: Origin | None) -> bool:

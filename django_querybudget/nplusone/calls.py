@@ -14,10 +14,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from types import CodeType
+from typing import TypeAlias
 
 from django_querybudget.stacks import RawOrigin
 
-__all__ = ["Call", "find_call", "functions_of", "parsed", "without"]
+__all__ = [
+    "Call",
+    "Span",
+    "find_call",
+    "find_queryset",
+    "functions_of",
+    "parsed",
+    "span_of",
+    "without",
+]
+
+Span: TypeAlias = tuple[int, int, int, int]
+"""Line, last line, column and last column, in bytes of UTF-8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +42,10 @@ class Call:
     ``aggregate()``."""
     receiver: ast.expr
     """What its last method is called on: ``book.author.reviews.filter(stars=3)``."""
+    is_statement: bool = False
+    """Whether nothing reads what it returns."""
+    binds: str | None = None
+    """What ``async for`` binds, if that is what evaluates it: a list is no iterable for that."""
 
     def owner(self, accessor: str) -> ast.expr | None:
         """Return what the attribute ``accessor`` is read from: ``book.author``."""
@@ -40,6 +57,8 @@ class Call:
                 node = node.value
             elif isinstance(node, ast.Call):
                 node = node.func
+            elif isinstance(node, ast.Subscript):
+                node = node.value
             else:
                 return None
 
@@ -58,12 +77,12 @@ def find_call(origin: RawOrigin | None, method: str) -> Call | None:
     if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
         return None  # A template's or a serializer's: no expression of Python names the row.
     code, instruction = origin[0], origin[1]
-    span = _span(code, instruction)
+    span = span_of(code, instruction)
     return None if span is None else _call_at(code.co_filename, span, method)
 
 
 @lru_cache(maxsize=256)
-def _call_at(filename: str, span: tuple[int, int, int, int], method: str) -> Call | None:
+def _call_at(filename: str, span: Span, method: str) -> Call | None:
     tree = parsed(filename)
     for outer, node in () if tree is None else _at(tree, span):
         call = node.value if isinstance(node, ast.Await) else node
@@ -73,8 +92,74 @@ def _call_at(filename: str, span: tuple[int, int, int, int], method: str) -> Cal
             and call.func.attr in (method, f"a{method}")
         ):
             whole = outer if method == "aggregate" and _is_item(outer, node) else node
-            return Call(text=ast.unparse(whole), receiver=call.func.value)
+            return Call(
+                text=ast.unparse(whole),
+                receiver=call.func.value,
+                is_statement=isinstance(outer, ast.Expr),
+            )
     return None
+
+
+def find_queryset(origin: RawOrigin | None, accessor: str) -> Call | None:
+    """Return the related queryset that ``origin`` evaluates: ``book.tags.filter(name="x")[:2]``.
+
+    None where the line has more than one that begins with ``accessor``, or none: a variable then.
+    """
+    if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
+        return None
+    code, instruction = origin[0], origin[1]
+    span = span_of(code, instruction)
+    return None if span is None else _queryset_at(code.co_filename, span, accessor)
+
+
+@lru_cache(maxsize=256)
+def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
+    tree = parsed(filename)
+    whole = None if tree is None else next((node for _, node in _at(tree, span)), None)
+    loop = None if tree is None or whole is not None else _loop_at(tree, span)
+    if loop is not None:
+        whole = loop.iter
+    found = [] if whole is None else list(_chains(whole, accessor))
+    if len(found) != 1:
+        return None
+    text = ast.unparse(found[0])
+    if not isinstance(loop, ast.AsyncFor) or whole is not found[0]:
+        return Call(text=text, receiver=found[0])
+    binds = ast.unparse(loop.target)
+    return Call(text=f"async for {binds} in {text}", receiver=found[0], binds=binds)
+
+
+def _loop_at(tree: ast.Module, span: Span) -> ast.For | ast.AsyncFor | None:
+    """Return the statement at ``span``: a loop that begins may say it is all of itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.AsyncFor) and span == (
+            node.lineno,
+            node.end_lineno,
+            node.col_offset,
+            node.end_col_offset,
+        ):
+            return node
+    return None
+
+
+def _chains(node: ast.AST, accessor: str) -> Iterator[ast.expr]:
+    """Yield the chains of methods and slices that begin with an attribute ``accessor``."""
+    outermost: ast.expr | None = None
+    each: ast.AST | None = node
+    while each is not None:
+        deeper: ast.AST | None = None
+        match each:
+            case ast.Call(func=ast.Attribute() as deeper):
+                outermost = outermost or each
+            case ast.Subscript(value=deeper, slice=ast.Slice()):
+                outermost = outermost or each
+            case ast.Attribute(value=deeper, attr=name):
+                if name == accessor:
+                    yield outermost or each
+                    return
+        each = deeper
+    for child in ast.iter_child_nodes(node):
+        yield from _chains(child, accessor)
 
 
 def _is_item(outer: ast.AST, node: ast.AST) -> bool:
@@ -85,8 +170,8 @@ def _is_item(outer: ast.AST, node: ast.AST) -> bool:
     )
 
 
-def _span(code: CodeType, instruction: int) -> tuple[int, int, int, int] | None:
-    """Return line, last line, column and last column of an instruction, in bytes of UTF-8."""
+def span_of(code: CodeType, instruction: int) -> Span | None:
+    """Return where an instruction stands in the source; None if the code has not kept it."""
     found = next(islice(code.co_positions(), instruction // 2, None), None)
     if found is None or any(each is None for each in found):
         return None
@@ -94,7 +179,7 @@ def _span(code: CodeType, instruction: int) -> tuple[int, int, int, int] | None:
     return line, last_line, column, last_column  # type: ignore[return-value]
 
 
-def _at(tree: ast.Module, span: tuple[int, int, int, int]) -> Iterator[tuple[ast.AST, ast.expr]]:
+def _at(tree: ast.Module, span: Span) -> Iterator[tuple[ast.AST, ast.expr]]:
     """Yield the expressions at ``span``, outermost first, each with the node around it."""
     for outer in ast.walk(tree):
         for node in ast.iter_child_nodes(outer):

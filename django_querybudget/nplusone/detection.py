@@ -5,26 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
 
 from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
 from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
 from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.stacks import Origin
 
-from .batches import hashable, is_batched, is_paging, is_ranged
+from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged
+from .row_loops import is_over_rows
 
-__all__ = ["Loop", "find_loops", "varies"]
+__all__ = ["FRAMEWORK_TABLES", "Loop", "find_loops"]
 
 _ONE_ROW = re.compile(r'^UPDATE\b.*\bWHERE\s+[\w."`]+\s*=\s*%s$', re.IGNORECASE | re.DOTALL)
 
 # Framework tables that Django itself looks up one by one, and caches.
-_FRAMEWORK_TABLES = frozenset(
+FRAMEWORK_TABLES = frozenset(
     {"django_content_type", "django_session", "django_site", "auth_permission"}
 )
 # Ranges that are only summed up are one GROUP BY.
 _SUMMARIES = ("count", "aggregate", "exists")
+# What is given rows by the list: one of each row's own, or one that is cut by hand.
+_BULK_METHODS = ("bulk_create", "bulk_update", "in_bulk")
 _RELATIONS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
 
 
@@ -38,6 +39,13 @@ class Loop:
     records: tuple[RawRecord, ...]
     load: Load | None
     """What the stack said; None for a log that was recorded without."""
+
+    @property
+    def lines(self) -> list[Origin]:
+        """The project's line, and the template's if one was nearer."""
+        raw = self.records[0][8]
+        template = None if raw is None else Origin.of((None, 0, raw[2], None))
+        return [each for each in (self.origin, template) if each is not None]
 
 
 def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
@@ -115,12 +123,28 @@ def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> boo
         return False
     if load is not None and _is_one_row(records, load):
         return False
-    if load is not None and load.kind in (LoadKind.LOOKUP, LoadKind.WRITE):
-        key = None if load.model is None else load.model._meta.pk.column
-        if is_batched(records) or (load.operation not in _SUMMARIES and is_ranged(records, key)):
-            return False
+    if _is_in_pieces(records, load):
+        return False
     # Else the same again is a retry, a poll: duplicates are counted as such.
-    return (load is not None and load.kind in _RELATIONS) or _different(records) >= threshold
+    if load is not None and (load.kind in _RELATIONS or _is_insert(records[0])):
+        return True
+    return _different(records) >= threshold
+
+
+def _is_in_pieces(records: list[RawRecord], load: Load | None) -> bool:
+    """Whether one list of values, rows or keys is read or written piece by piece.
+
+    A piece may differ in length, and thus in text, too often for its stack to have been read.
+    """
+    if load is None:
+        return is_batched(records) or is_inserted_in_batches(records)
+    if load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE, LoadKind.RAW):
+        return False
+    key = None if load.model is None else load.model._meta.pk.column
+    if load.operation not in _SUMMARIES and is_ranged(records, key):
+        return True
+    pieces = load.operation in _BULK_METHODS or is_batched(records)
+    return (pieces or is_inserted_in_batches(records)) and not is_over_rows(load.scopes)
 
 
 def _is_one_row(records: list[RawRecord], load: Load) -> bool:
@@ -134,27 +158,15 @@ def _is_one_row(records: list[RawRecord], load: Load) -> bool:
     return len({hashable(raw[1][-1:]) for raw in records if raw[1]}) == 1
 
 
-def varies(loop: Loop) -> bool:
-    """Whether a filter's value is not the same in every run: no one annotation answers that."""
-    filters = () if loop.load is None else loop.load.filters or ()
-    values = {
-        str(value)
-        for name, value in filters
-        if "__" not in name and type(value) in (int, str)  # Others the driver spells its own way.
-    }
-    given = [set(map(_text, raw[1])) for raw in loop.records if values and raw[1]]
-    return any(not values <= each for each in given)
-
-
-def _text(value: Any) -> str | None:
-    plain = value.value if issubclass(type(value), Enum) else value
-    return str(plain) if type(plain) in (int, str) else None
-
-
 def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
-    if not _FRAMEWORK_TABLES & identifiers(shape):
+    if not FRAMEWORK_TABLES & identifiers(shape):
         return False
     return load is None or load.kind is LoadKind.LOOKUP or bool(load.filters)
+
+
+def _is_insert(raw: RawRecord) -> bool:
+    """Whether it adds a row, another one each time however alike they are."""
+    return raw[0][:6].upper() == "INSERT"
 
 
 def _different(records: list[RawRecord]) -> int:

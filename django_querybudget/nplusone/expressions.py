@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from inspect import getattr_static
+from typing import Any
 
 from django.db.models import Model
+from django.db.models.manager import BaseManager
 
 from django_querybudget.attribution import Filter, Load, Step
 from django_querybudget.attribution.relations import is_plain, quoted
+from django_querybudget.records import RawRecord
 
 from .calls import Call
+from .parameters import split_varying
 
 __all__ = [
     "annotation",
+    "can_group",
     "conditions_in_python",
     "end_of",
+    "first_of",
     "grouped_fix",
     "keywords",
     "lookup_fix",
     "manager_of",
     "put_named",
-    "write_fix",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
@@ -31,21 +36,32 @@ _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
 def manager_of(model: type[Model]) -> str:
     """Return the model's manager as code: whatever the project calls it."""
     manager = model._meta.default_manager
+    made_by: Any = (
+        model._meta.auto_created
+    )  # A many-to-many relation's table has no name to import.
+    for field in made_by._meta.many_to_many if made_by else ():
+        if field.remote_field.through is model:
+            return f"{made_by.__name__}.{field.name}.through.objects"
     return f"{model.__name__}.{'objects' if manager is None else manager.name}"
 
 
-def put_named(lines: list[str], name: str, write: Callable[[str], str], model: type[Model]) -> str:
+def put_named(
+    lines: list[str],
+    name: str,
+    write: Callable[[str], str],
+    model: type[Model],
+    taken: Collection[str] = (),
+) -> str:
     """Add ``write(name)`` to ``lines`` and return the name.
 
-    Two expressions never share one, and none takes an attribute's of ``model``: both would be an
-    error.
+    Two expressions never share one, and none takes an attribute's of ``model`` or one that is
+    ``taken``: an error, or another value where it was.
     """
     number, chosen = 1, name
     while (line := write(chosen)) not in lines:
         target = f"to_attr={quoted(chosen)}"
-        if getattr_static(model, chosen, None) is None and not any(
-            each.startswith(f"{chosen}=") or target in each for each in lines
-        ):
+        free = chosen not in taken and getattr_static(model, chosen, None) is None
+        if free and not any(each.startswith(f"{chosen}=") or target in each for each in lines):
             lines.append(line)
             break
         number += 1
@@ -74,11 +90,11 @@ def conditions_in_python(filters: tuple[Filter, ...] | None, name: str) -> str |
     return " and ".join(conditions)
 
 
-def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[str, str] | None:
+def annotation(load: Load, path: tuple[Step, ...], *, groups: bool) -> tuple[str, str] | None:
     """Return the annotation's name and code that answers a related query for all rows at once.
 
-    ``model`` is theirs. A ``Count()`` groups, and Django drops ``Meta.ordering`` where it groups:
-    the rows of a model that has one are counted by a subquery, and stay in their order.
+    ``groups`` is whether their queryset can be grouped by row, which a ``Count()`` does: else the
+    count is a subquery's.
     """
     if load.step is None or set(load.refinements) - {"order_by"}:
         return None
@@ -93,7 +109,7 @@ def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[
             return None
         suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
         name = f"{before}{accessor}{suffix}_count"
-        if model._meta.ordering:
+        if not groups:
             rows = _rows(load, outer)
             return None if rows is None else (name, _counted(rows, load.step.field))
         only = f", filter=Q({condition})" if condition else ""
@@ -112,6 +128,26 @@ def annotation(load: Load, path: tuple[Step, ...], model: type[Model]) -> tuple[
     return f"{before}{accessor}_{function.lower()}_{column}", code
 
 
+def can_group(model: type[Model], query: Any = None) -> bool:
+    """Whether a ``Count()`` beside what ``query`` has leaves all of it as it is.
+
+    It groups, and Django drops ``Meta.ordering`` where it groups; it joins, which multiplies what
+    another aggregate counts and is cut down by a filter of the same relation; and no row can be
+    locked in a group. Without a query it is the default manager's.
+    """
+    if model._meta.ordering:
+        return False
+    if query is None:
+        return type(model._default_manager).get_queryset is BaseManager.get_queryset
+    joins = (getattr(each, "join_field", None) for each in query.alias_map.values())
+    return not (
+        query.annotations
+        or query.distinct
+        or query.select_for_update
+        or any(join is not None and getattr(join, "one_to_many", True) for join in joins)
+    )
+
+
 def _rows(load: Load, outer: str) -> str | None:
     """Return the related rows of an outer query's row, as code."""
     condition = keywords(load.filters)
@@ -126,28 +162,34 @@ def _counted(rows: str, by: str) -> str:
     return f"Coalesce(Subquery({number}), 0)"
 
 
-def lookup_fix(load: Load) -> str | None:
+def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
     """Return the one query that answers what a loop of look-ups asks one by one."""
     if load.model is None:
         return None
     if not load.filters:
         return _grouped(load)
-    model, (first, *more) = load.model, load.filters
+    split = split_varying(records, load.filters)
+    if split is None:
+        return None
+    model, (first, more) = load.model, split
     name = first.lookup.removesuffix("__exact")
-    if "__" in name or name.endswith("__in"):
+    if "__" in name:
         return None
     field = next((each for each in model._meta.concrete_fields if each.attname == name), None)
     if field is None:
         return None
     values = f"{name}s" if not name.endswith("s") else f"{name}es"
+    start = manager_of(model)
+    if "select_for_update" in load.refinements:
+        start = f"{start}.select_for_update()"
     if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
-        return f"{manager_of(model)}.in_bulk({values})"
+        return f"{start}.in_bulk({values})"
     if load.operation == "get" and not more and field.unique:
-        return f"{manager_of(model)}.in_bulk({values}, field_name={quoted(name)})"
-    rest = keywords(tuple(more))
+        return f"{start}.in_bulk({values}, field_name={quoted(name)})"
+    rest = keywords(more)
     if rest is None:
         return None
-    rows = f"{manager_of(model)}.filter({name}__in={values}{f', {rest}' if rest else ''})"
+    rows = f"{start}.filter({name}__in={values}{f', {rest}' if rest else ''})"
     if load.operation == "count":
         return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
     if load.operation == "exists":
@@ -199,30 +241,10 @@ def end_of(rows: str, load: Load) -> str | None:
     return f"next(reversed({rows}), None)" if load.operation == "last" else None
 
 
-def write_fix(load: Load, columns: tuple[str, ...]) -> str | None:
-    """Return the bulk method that writes what a loop writes one by one."""
-    if load.model is None:
+def first_of(load: Load) -> str | None:
+    """Return what makes a queryset the one row that its ``first()`` returns, as code."""
+    if load.chain is None or "[" in load.chain or load.model is None:
         return None
-    model = manager_of(load.model)
-    rows = f"{load.model._meta.model_name}_list"
-    inherits = any(link is not None for link in load.model._meta.parents.values())
-    if inherits and load.operation not in ("delete", "save"):
-        return None  # Rows of two tables: bulk_create() refuses them.
-    if load.operation == "create":
-        return f"{model}.bulk_create({rows})"
-    if load.operation == "get_or_create":
-        # Where nothing is unique there is no conflict, and each row would be made again.
-        unique = _has_unique_fields(load.model)
-        return f"{model}.bulk_create({rows}, ignore_conflicts=True)" if unique else None
-    if load.operation == "delete":
-        return f"{model}.filter(pk__in=[each.pk for each in {rows}]).delete()"
-    if load.operation == "save":
-        names = load.fields or columns
-        return f"{model}.bulk_update({rows}, [{', '.join(map(quoted, names))}])"
-    return None
-
-
-def _has_unique_fields(model: type[Model]) -> bool:
-    options = model._meta
-    fields = any(field.unique and not field.primary_key for field in options.concrete_fields)
-    return fields or bool(options.unique_together) or bool(options.total_unique_constraints)
+    by_key = not load.chain and not load.model._meta.ordering
+    order = '.order_by("pk")' if by_key else ""
+    return f"{load.chain}{order}[:1]"

@@ -12,12 +12,13 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from inspect import getattr_static
 from types import ModuleType
 from typing import Any
 
 from django.db.models import Model
-from django.db.models.manager import BaseManager
 
+from django_querybudget.attribution.instances import attributes_of, is_of
 from django_querybudget.stacks import Origin
 
 from .calls import functions_of, parsed
@@ -36,7 +37,11 @@ def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
     for origin in origins:
         found, handed = _near(origin, model)
         if len(found) == 1:
-            return Origin(filename=origin.filename, line=found.pop(), function=origin.function)
+            line = found.pop()
+            scope = _innermost(origin.filename, line)
+            same = scope is _innermost(origin.filename, origin.line)
+            function = origin.function if same else getattr(scope, "name", "<module>")
+            return Origin(filename=origin.filename, line=line, function=function)
         if found or not handed:
             return None
     return None
@@ -52,7 +57,22 @@ def _near(origin: Origin, model: type[Model]) -> tuple[set[int], bool]:
     found = {line for value in values for line in _starts(value, module, model)}
     if not found:
         found = {line for value in values for line in _starts_in_called(value, tree, module, model)}
+    if not found:
+        given = _given_by_class(tree, scope)
+        found = {line for value in given for line in _starts(value, module, model)}
     return found, bool(_parameters(scope) & {name for each in values for name in _names(each)})
+
+
+def _given_by_class(tree: ast.Module, method: ast.AST) -> Iterator[ast.AST]:
+    """Yield what the class of a method gives as its queryset, as generic views have it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and method in node.body:
+            for each in node.body:
+                match each:
+                    case ast.FunctionDef(name="get_queryset"):
+                        yield each
+                    case ast.Assign(targets=[ast.Name(id="queryset")], value=value):
+                        yield value
 
 
 def _parameters(scope: ast.AST) -> set[str]:
@@ -66,7 +86,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 def _module(filename: str) -> ModuleType | None:
     for module in tuple(sys.modules.values()):
-        if getattr(module, "__file__", None) == filename:
+        if attributes_of(module).get("__file__") == filename:
             return module
     return None
 
@@ -108,7 +128,7 @@ def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
         and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
     ]
     if loops:
-        return loops[-1:]  # The innermost: ast.walk goes outside in.
+        return loops
     return [
         node
         for node in ast.iter_child_nodes(_statement_at(scope, line))
@@ -139,10 +159,10 @@ def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
             owner = _resolve(node.value, module)
             if (
-                isinstance(owner, type)
+                is_of(owner, type)
                 and issubclass(owner, Model)
                 and owner._meta.concrete_model is model._meta.concrete_model
-                and isinstance(getattr(owner, node.attr, None), BaseManager)
+                and node.attr in owner._meta.managers_map
             ):
                 yield node.lineno
 
@@ -163,8 +183,9 @@ def _starts_in_called(
 
 def _resolve(node: ast.expr, module: ModuleType) -> Any:
     if isinstance(node, ast.Name):
-        return getattr(module, node.id, None)
+        return attributes_of(module).get(node.id)
     if isinstance(node, ast.Attribute):
         owner = _resolve(node.value, module)
-        return None if owner is None else getattr(owner, node.attr, None)
+        # Of a module or a class: of anything else an attribute may be the project's code.
+        return getattr_static(owner, node.attr, None) if is_of(owner, (ModuleType, type)) else None
     return None

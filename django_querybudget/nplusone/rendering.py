@@ -21,11 +21,14 @@ _VERBS = {
     Cause.UNUSED_EAGER_LOAD: "load {relation}, which nobody reads",
 }
 _ADVICE = {
-    Cause.RELATION: "No one queryset can load it: read it level by level, or keep the path.",
+    Cause.RELATION: (
+        "No queryset is known that could load it: use select_related() or prefetch_related() where "
+        "the rows come from; read a tree level by level."
+    ),
     Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
     Cause.LOOKUP: "Ask once, before the loop, for all the values: IN (…).",
-    Cause.WRITE: "Write all rows with one statement.",
+    Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
 }
 
 
@@ -63,5 +66,9 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
 def _fix_lines(fix: Fix) -> Iterator[str]:
     place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
     saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
-    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}):"
-    yield f"        {fix.code}"
+    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}){_instead(fix)}:"
+    yield from (f"        {line}" for line in fix.code.split("\n"))
+
+
+def _instead(fix: Fix) -> str:
+    return f", in place of prefetch_related({', '.join(fix.replaces)})" if fix.replaces else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Model
 
@@ -33,6 +34,8 @@ class Root:
     """The query's; None if it is only known which model it must be of."""
     origin: RawOrigin | None = None
     source: Source | None = field(default=None, compare=False)
+    runs: int = field(default=1, compare=False)
+    """How often it was evaluated: each time costs the queries of its prefetches again."""
 
     @property
     def is_raw(self) -> bool:
@@ -43,6 +46,11 @@ class Root:
     def is_combined(self) -> bool:
         """Whether it is a ``union()`` or the like, which takes no more methods."""
         return self.source is not None and bool(getattr(self.source.query, "combinator", None))
+
+    @property
+    def lookups(self) -> tuple[Any, ...]:
+        """What it prefetches already."""
+        return () if self.source is None else self.source.lookups
 
     @property
     def place(self) -> Origin | None:
@@ -74,18 +82,38 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
+            key = place_key(provenance.sql, provenance.origin)
+            same = evidence.texts.get(provenance.sql, ())
+            runs = sum(raw[8] is not None and place_key(raw[0], raw[8]) == key for raw in same)
             return Root(
                 model=source.model,
                 path=path,
-                key=place_key(provenance.sql, provenance.origin),
+                key=key,
                 origin=provenance.origin,
                 source=source,
+                runs=max(runs, 1),
             )
-        if above in walked:
+        if any(above is each for each in walked):
             return None  # Up or down a tree, one level a query: no number of joins is enough.
         walked.append(above)
         load, path = above, (above.step, *path)
-    return None if load.owner is None else Root(model=load.owner, path=path)
+    return _root_of_model(evidence, load.owner, path)
+
+
+def _root_of_model(
+    evidence: Evidence, model: type[Model] | None, path: tuple[Step, ...]
+) -> Root | None:
+    """Return the model's queryset, wherever it is; None if loops alone load rows of it."""
+    if model is None:
+        return None
+    in_loops = {key[0] for key in evidence.loads}
+    asked = any(
+        sql not in in_loops
+        and source.model._meta.concrete_model is model._meta.concrete_model
+        and not source.is_refresh
+        for sql, source in evidence.sources.items()
+    )
+    return Root(model=model, path=path) if asked else None
 
 
 def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:

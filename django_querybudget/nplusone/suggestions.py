@@ -12,8 +12,18 @@ from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.attribution.relations import quoted, relation_of, step_of
 from django_querybudget.stacks import RawOrigin
 
-from .calls import Call, without
-from .expressions import annotation, conditions_in_python, end_of, keywords, manager_of, put_named
+from .calls import Call, find_queryset, without
+from .expressions import (
+    annotation,
+    can_group,
+    conditions_in_python,
+    end_of,
+    first_of,
+    keywords,
+    manager_of,
+    put_named,
+)
+from .lookups import Lookups, Nested
 from .roots import Root
 
 __all__ = ["Draft", "Part"]
@@ -29,40 +39,42 @@ class Part:
 
 
 @dataclass
-class Nested:
-    """The queryset of a :class:`~django.db.models.Prefetch`."""
-
-    manager: str
-    lookup: str
-    """The way to it for ``select_related()``; empty behind a relation of many rows."""
-    annotated: list[str] = field(default_factory=list)
-
-
-@dataclass
 class Draft:
     """A queryset's line, while it is being put together."""
 
     root: Root
-    selected: list[str] = field(default_factory=list)
-    prefetched: list[str] = field(default_factory=list)
     annotated: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
-    nested: dict[str, Nested] = field(default_factory=dict)
-    """The querysets of prefetched models that are annotated, by lookup."""
     saves: int = 0
     built: RawOrigin | None = None
     """The line that builds it, if that is known for certain."""
+    eager: Lookups = field(init=False)
+
+    _in_python: bool = field(init=False, default=True)
+    """Whether the line of the loop that is being added is code."""
+
+    def __post_init__(self) -> None:
+        self.eager = Lookups(self.root.lookups)
 
     def add(
-        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None = None
+        self,
+        load: Load,
+        count: int,
+        path: tuple[Step, ...],
+        call: Call | None,
+        *,
+        in_python: bool,
     ) -> Part | None:
         """Add what saves ``count`` queries of ``load``; None if no line would.
 
-        ``call`` is the expression that runs them, if the source has it.
+        ``call`` is the expression that runs them, if the source has it. What is not ``in_python``,
+        a template or a serializer's source, reads attributes and can be told nothing else.
         """
+        self._in_python = in_python
         part = None if self.root.is_combined else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
-            part = replace(part, replaces=call.text)
+            use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
+            part = replace(part, use=use, replaces=call.text)
         if part is not None and not load.prefetched:  # That is saved at the line itself.
             self.saves += part.saves
         return part
@@ -76,14 +88,29 @@ class Draft:
             return None
         whole = (*path, load.step)
         if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
-            if all(step.joins for step in whole) and not self.root.is_raw:
-                _put(self.selected, "__".join(step.lookup for step in whole))
+            if all(step.joins for step in whole) and self._can_join():
+                self.eager.join(whole)
                 return Part(saves=count)
-            self._prefetch(whole)
-            return Part(saves=count - 1)
+            return self._prefetch(count, whole)
         if load.prefetched:
             return self._bypassed(load, load.step, count, call)
         return self._related(load, count, path, whole, call)
+
+    def _can_join(self) -> bool:
+        """Whether the queryset is Django's, and locks no rows: it would lock those it joins."""
+        query = None if self.root.source is None else self.root.source.query
+        return not self.root.is_raw and not getattr(query, "select_for_update", False)
+
+    def _prefetch(self, count: int, path: tuple[Step, ...], use: str | None = None) -> Part | None:
+        """Ask for a prefetch; None if it costs as many queries as it saves.
+
+        It does where the queryset itself is evaluated in a loop.
+        """
+        cost = 0 if self.eager.has(path) else self.root.runs
+        if cost >= count:
+            return None
+        self.eager.prefetch(path)
+        return Part(saves=count - cost, use=use)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         raw = self.root.source is None or self.root.is_raw
@@ -104,7 +131,8 @@ class Draft:
             "first": end_of(kept, load) or f"next(iter({kept}), None)",
             "all": kept,
         }
-        if load.operation not in uses or (load.refinements and load.operation != "count"):
+        refined = load.refinements and load.operation != "count"
+        if load.operation not in uses or refined or not self._in_python:
             return None
         return Part(saves=count, use=uses[load.operation])
 
@@ -119,13 +147,11 @@ class Draft:
         if load.operation in ("count", "exists", "aggregate"):
             return self._annotate(load, count, path, call)
         if load.filters == () and not load.refinements:
-            self._prefetch(whole)
-            return Part(
-                saves=count - 1,
-                use=end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load),
-            )
-        if load.operation in ("all", "iterator"):
-            return self._prefetch_chosen(load, count, whole)
+            use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
+            if use is None or self._in_python:
+                return self._prefetch(count, whole, use)
+        if load.operation in ("all", "iterator", "first"):
+            return self._prefetch_chosen(load, count, whole, call)
         return None
 
     def _annotate(
@@ -133,9 +159,11 @@ class Draft:
     ) -> Part | None:
         row = self._row(load, path, call)
         if row is not None:
-            if (found := annotation(load, path, self.root.model)) is None:
+            query = None if self.root.source is None else self.root.source.query
+            groups = can_group(self.root.model, query)
+            if (found := annotation(load, path, groups=groups)) is None:
                 return None
-            name = _put_annotation(self.annotated, found, self.root.model)
+            name = self._put_annotation(self.annotated, found, self.root.model)
             return Part(saves=count, use=f"{row}.{name}")
         return self._annotate_nested(load, count, path, call)
 
@@ -148,8 +176,10 @@ class Draft:
         if self.root.is_raw or not all(step.joins for step in path):
             return None
         owner = None if call is None or load.step is None else call.owner(load.step.accessor)
+        if owner is None and load.row and self._in_python:
+            owner = ast.parse(load.row, mode="eval").body
         if owner is None:
-            return str(self.root.model._meta.model_name)
+            return f"<{self.root.model._meta.model_name}>"
         return without(owner, [step.accessor for step in path])
 
     def _annotate_nested(
@@ -157,17 +187,30 @@ class Draft:
     ) -> Part | None:
         if not path or load.owner is None or self._is_joined_already(path):
             return None
-        if (found := annotation(load, (), load.owner)) is None:
+        if (found := annotation(load, (), groups=can_group(load.owner))) is None:
             return None
         key = "__".join(step.accessor for step in path)
         joins = all(step.joins for step in path)
-        extra = 1 if joins and key not in self.nested else 0  # A prefetch where a join would do.
-        nested = self.nested.get(key)
+        nested = self.eager.nested.get(key)
+        # A prefetch where a join would do, unless one is there already.
+        extra = self.root.runs if joins and nested is None and key not in self.root.lookups else 0
+        if extra >= count:
+            return None
         if nested is None:
+            if not self.eager.can_nest(key):
+                return None
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            nested = self.nested[key] = Nested(manager_of(load.owner), lookup)
-        name = _put_annotation(nested.annotated, found, load.owner)
+            nested = self.eager.nested[key] = Nested(manager_of(load.owner), lookup)
+        name = self._put_annotation(nested.annotated, found, load.owner)
         return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
+
+    def _put_annotation(self, lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
+        return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model, self._taken())
+
+    def _taken(self) -> set[str]:
+        """Return the names that the queryset has given to values of its own."""
+        query = None if self.root.source is None else self.root.source.query
+        return self.eager.attributes | set(getattr(query, "annotations", ()))
 
     def _is_joined_already(self, path: tuple[Step, ...]) -> bool:
         """Whether the queryset joins it: what is joined is not prefetched, thus not annotated."""
@@ -177,79 +220,53 @@ class Draft:
             joined = joined.get(step.lookup) if isinstance(joined, dict) else None
         return isinstance(joined, dict)
 
-    def _prefetch_chosen(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
+    def _prefetch_chosen(
+        self, load: Load, count: int, whole: tuple[Step, ...], call: Call | None
+    ) -> Part | None:
         written = keywords(load.filters)
-        if written is None or (not load.chain and not written) or load.model is None:
+        chain = load.chain if load.operation != "first" else first_of(load)
+        if written is None or (not chain and not written) or load.model is None:
             return None
-        if load.chain is None:
+        if chain is None:
             return None
-        filtered = f".filter({written})" if written else ".all()" if load.chain[0] == "[" else ""
-        rows = f"{manager_of(load.model)}{filtered}{load.chain}"
+        filtered = f".filter({written})" if written else ".all()" if chain[0] == "[" else ""
+        rows = f"{manager_of(load.model)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
+        if self.root.runs >= count:
+            return None
+        before = len(self.eager.prefetched)
         name = put_named(
-            self.prefetched,
+            self.eager.prefetched,
             f"chosen_{whole[-1].accessor}",
             lambda name: f"Prefetch({lookup}, queryset={rows}, to_attr={quoted(name)})",
             load.owner or self.root.model,
+            self._taken(),
         )
-        return Part(saves=count - 1, use=f"{_variable(load)}.{name}")
-
-    def _prefetch(self, path: tuple[Step, ...]) -> None:
-        _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
+        use = f"{_variable(load, call)}.{name}"
+        if load.operation == "first":
+            use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
+        cost = self.root.runs if len(self.eager.prefetched) > before else 0
+        return Part(saves=count - cost, use=use)
 
     def code(self) -> str | None:
         """Return the expression; None if it would change nothing."""
-        code = ""
-        selected = self._selected()
-        if selected:
-            code += f".select_related({', '.join(map(quoted, selected))})"
-        prefetched = self._prefetches()
-        if prefetched:
-            code += f".prefetch_related({', '.join(prefetched)})"
+        code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
             code += self._loaded_fields()
         return f"{self._start()}{code}" if code else None
 
-    def _selected(self) -> list[str]:
-        """Return the longest lookups to join, without those that are prefetched."""
-        behind = [each.lookup for each in self.nested.values() if each.lookup]
-        left = [name for name in self.selected if not any(_below(name, each) for each in behind)]
-        left += [each.rpartition("__")[0] for each in behind if "__" in each]
-        return _longest(left)
-
-    def _prefetches(self) -> list[str]:
-        nested = [
-            f"Prefetch({quoted(key)}, queryset={self._nested_queryset(each)})"
-            for key, each in sorted(self.nested.items(), key=lambda item: item[0].count("__"))
-        ]
-        plain = [
-            each
-            for each in self.prefetched
-            if each.strip('"') not in self.nested
-            and not any(
-                other.startswith(f"{each.removesuffix(chr(34))}__") for other in self.prefetched
-            )
-        ]
-        return [*nested, *plain]
-
-    def _nested_queryset(self, nested: Nested) -> str:
-        start = f"{nested.lookup}__"
-        joined = [
-            name.removeprefix(start)
-            for name in self.selected
-            if nested.lookup and name.startswith(start)
-        ]
-        code = f".select_related({', '.join(map(quoted, _longest(joined)))})" if joined else ""
-        return f"{nested.manager}{code}.annotate({', '.join(nested.annotated)})"
-
     def _start(self) -> str:
         source = self.root.source
         if source is not None and source.prefetch_to is None and source.owner is not None:
             found = relation_of(source.query, source.owner)
             if found is not None:
-                return f"{found[0]._meta.model_name}.{step_of(found[1]).accessor}"
+                accessor = step_of(found[1]).accessor
+                call = find_queryset(self.root.origin, accessor)
+                row = None if call is None else call.owner(accessor)
+                name = f"<{found[0]._meta.model_name}>" if row is None else ast.unparse(row)
+                return f"{name}.{accessor}"
         return f"{manager_of(self.root.model)}{'.raw(...)' if self.root.is_raw else ''}"
 
     def _loaded_fields(self) -> str:
@@ -270,23 +287,9 @@ def _put(names: list[str], name: str) -> None:
         names.append(name)
 
 
-def _put_annotation(lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
-    return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model)
-
-
-def _longest(names: list[str]) -> list[str]:
-    """Return the lookups that are no part of another one, each once."""
-    chosen = [name for name in names if not any(other.startswith(f"{name}__") for other in names)]
-    return list(dict.fromkeys(chosen))
-
-
-def _below(name: str, lookup: str) -> bool:
-    return name == lookup or name.startswith(f"{lookup}__")
-
-
-def _variable(load: Load, call: Call | None = None) -> str:
-    """Return how the line names the row that has the relation."""
+def _variable(load: Load, call: Call | None) -> str:
+    """Return how the line names the row that has the relation; in brackets if it does not."""
     owner = None if call is None or load.step is None else call.owner(load.step.accessor)
     if owner is not None:
         return ast.unparse(owner)
-    return str(load.owner._meta.model_name) if load.owner is not None else "row"
+    return load.row or f"<{'row' if load.owner is None else load.owner._meta.model_name}>"

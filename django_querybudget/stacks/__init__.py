@@ -20,21 +20,24 @@ Async code
 from __future__ import annotations
 
 from .origins import Origin, RawOrigin, position
-from .tasks import current_task
+from .tasks import THREAD_HANDLER, current_task
 from .walking import (
     Trail,
     call_path,
     find_origin,
     find_serializers,
+    is_library,
     is_project,
     locate,
     locate_text,
     origins_along,
+    outward,
     shortcuts,
     trail,
 )
 
 __all__ = [
+    "THREAD_HANDLER",
     "Origin",
     "RawOrigin",
     "Trail",
@@ -42,10 +45,12 @@ __all__ = [
     "current_task",
     "find_origin",
     "find_serializers",
+    "is_library",
     "is_project",
     "locate",
     "locate_text",
     "origins_along",
+    "outward",
     "position",
     "shortcuts",
     "trail",

@@ -26,7 +26,7 @@ class Origin:
     line: int
     """Line number, from 1."""
     function: str
-    """Qualified name of the function."""
+    """Qualified name of the function; empty for a template that no line of the project renders."""
     template: str | None = None
     """``name:line`` of the template node that was being rendered, if one was nearer."""
     serializer_field: str | None = None
@@ -38,19 +38,25 @@ class Origin:
         except (OSError, ValueError):  # The working directory is gone, or on another drive.
             path = self.filename
         place = f"{self.filename if path.startswith('..') else path}:{self.line}"
+        if self.function:
+            place = f"{place} in {self.function}"
         near = self.template or self.serializer_field
-        return f"{near} ({place} in {self.function})" if near else f"{place} in {self.function}"
+        return f"{near} ({place})" if near else place
 
     @classmethod
     def of(cls, raw: RawOrigin) -> Origin | None:
-        """Return what ``raw`` stands for; None if there was no frame to blame."""
+        """Return what ``raw`` stands for; None if there was nothing to blame."""
         code, instruction, template_node, serializer = raw
-        if code is None:
-            return None
+        node: Any = template_node
         template = None
-        if template_node is not None:
-            node: Any = template_node
+        if node is not None:
             template = f"{node.origin.template_name or node.origin.name}:{node.token.lineno}"
+        if code is None:
+            if node is None:
+                return None
+            # A response that is rendered after its view: Django's own frames, and the template.
+            name, line = str(node.origin.name), node.token.lineno
+            return cls(filename=name, line=line, function="", template=template)
         return cls(
             filename=code.co_filename,
             line=line_of(code, instruction),

@@ -15,7 +15,7 @@ from typing import Any
 
 from asgiref.sync import SyncToAsync
 
-__all__ = ["THREAD_HANDLER", "current_task", "waiting_chain"]
+__all__ = ["THREAD_HANDLER", "current_task", "gathering_chain", "waiting_chain"]
 
 current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_task", default=None)
 """The task that opened the capture: set by it, read on the worker threads it queries from."""
@@ -24,6 +24,8 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 MOST_TASKS_SEARCHED = 256
 
 THREAD_HANDLER = SyncToAsync.thread_handler.__code__
+_GATHERING: Any = getattr(asyncio.tasks, "_GatheringFuture", None)
+_WAITING_FILES = {asyncio.tasks.__file__, asyncio.taskgroups.__file__}
 _AWAIT_THREAD = SyncToAsync.__call__.__code__
 
 
@@ -46,6 +48,34 @@ def waiting_chain(thread_handler: FrameType) -> list[FrameType]:
     return _running_chain(waits_with) or (_chain(own) if own is not None else [])
 
 
+def gathering_chain(thread_handler: FrameType) -> list[FrameType]:
+    """Return the frames of the task that most likely started the one that waits.
+
+    ``gather(*(Book.objects.aget(pk=pk) for pk in keys))`` makes a task of each, in which there is
+    nothing but the ORM. It is the task that opened the capture, or the loop's only other one.
+    """
+    own = current_task.get()
+    if own is not None:
+        return _chain(own) if _gathers(own) else []
+    if thread_handler.f_locals.get("task_context") is None:
+        return []
+    tasks = asyncio.all_tasks(thread_handler.f_locals["loop"])
+    if len(tasks) > MOST_TASKS_SEARCHED:
+        return []
+    gathering = [task for task in tasks if _gathers(task)]
+    return _chain(gathering[0]) if len(gathering) == 1 else []
+
+
+def _gathers(task: asyncio.Task[Any]) -> bool:
+    """Whether ``task`` waits for others: in ``gather()``, ``wait()``, a ``TaskGroup``."""
+    frames, awaited = _walked(task)
+    # `await future` is an iterator that keeps its future to itself.
+    if any(type(each) is _GATHERING for each in (awaited, *gc.get_referents(awaited))):
+        return True
+    codes = (frame.f_code for frame in frames)
+    return any(code.co_filename in _WAITING_FILES and code.co_name != "sleep" for code in codes)
+
+
 def _running_chain(task_context: object) -> list[FrameType]:
     """Return the frames of the coroutine that runs, and is about to wait with ``task_context``."""
     for top in sys._current_frames().values():
@@ -63,6 +93,11 @@ def _running_chain(task_context: object) -> list[FrameType]:
 
 def _chain(task: asyncio.Task[Any]) -> list[FrameType]:
     """Return the frames that ``task`` is suspended in, outermost first."""
+    return _walked(task)[0]
+
+
+def _walked(task: asyncio.Task[Any]) -> tuple[list[FrameType], Any]:
+    """Return the frames that ``task`` is suspended in, and what the innermost of them awaits."""
     frames = []
     awaited: Any = task.get_coro()
     while awaited is not None:
@@ -77,7 +112,7 @@ def _chain(task: asyncio.Task[Any]) -> list[FrameType]:
             )
         else:
             break
-    return frames
+    return frames, awaited
 
 
 def _waits(chain: list[FrameType], task_context: object) -> bool:

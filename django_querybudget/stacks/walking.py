@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
@@ -13,16 +14,18 @@ import django
 from django.template.base import Node
 
 from .origins import Origin, RawOrigin, position
-from .tasks import THREAD_HANDLER, waiting_chain
+from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
 
 __all__ = [
     "Trail",
     "call_path",
     "find_origin",
+    "is_library",
     "is_project",
     "locate",
     "locate_text",
     "origins_along",
+    "outward",
     "shortcuts",
     "trail",
 ]
@@ -80,6 +83,12 @@ def is_project(code: CodeType) -> bool:
     return (_classify(code.co_filename) if kind is None else kind) == _PROJECT
 
 
+def is_library(code: CodeType) -> bool:
+    """Whether ``code`` is an installed package's, other than Django and this library."""
+    kind = _kind_of_file.get(code.co_filename)
+    return (_classify(code.co_filename) if kind is None else kind) in (_LIBRARY, _SERIALIZERS)
+
+
 def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
     for frame in reversed(chain):
         if is_project(frame.f_code):
@@ -134,7 +143,7 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
                     if field is not None:
                         serializer = (type(frame.f_locals["self"]), field.field_name)
             elif code is THREAD_HANDLER:
-                awaiting = _innermost(waiting_chain(frame))
+                awaiting = _innermost(waiting_chain(frame)) or _innermost(gathering_chain(frame))
                 if awaiting is not None:
                     return (*awaiting, template_node, serializer), frame
         frame = frame.f_back
@@ -174,6 +183,15 @@ def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, Fram
             shortcuts.clear()
         shortcuts[sql] = depth, inner.f_code, project.f_code
     return origin, project
+
+
+def outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them."""
+    while frame is not None:
+        if frame.f_code is THREAD_HANDLER:
+            yield from reversed(waiting_chain(frame))
+        yield frame
+        frame = frame.f_back
 
 
 _STEPS = range(MOST_FRAMES_OF_PATH)

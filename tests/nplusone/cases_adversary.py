@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Avg, Max, Q
 
 from .corpus import Run, case, lookup, related, relation, write
-from .models import Author, Book, Review, Shop
+from .models import Author, Book, Publisher, Review, Shop
 
 
 @case(
@@ -82,10 +82,22 @@ def first_by_index(run: Run) -> None:
         assert (book.chosen_reviews if run.fixed else book.reviews.all())[0]  # N+1
 
 
-@case(related("Book.reviews", None, operation="first"))
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.prefetch_related(Prefetch("reviews", queryset=Review.objects.order_by('
+        '"-stars")[:1], to_attr="chosen_reviews"))',
+        "next(iter(book.chosen_reviews), None)",
+        operation="first",
+    ),
+    after=2,
+)
 def first_of_another_order(run: Run) -> None:
-    for book in run(Book.objects.all()):
-        assert book.reviews.order_by("-stars").first()  # N+1
+    for book in run(Book.objects.all()):  # root
+        if run.fixed:
+            assert next(iter(book.chosen_reviews), None)
+        else:
+            assert book.reviews.order_by("-stars").first()  # N+1
 
 
 @case(lookup("Review", "Review.objects.filter(book_id__in=book_ids, stars__lt=3)"))
@@ -184,3 +196,104 @@ class _Hidden:
 
 
 _HIDDEN = _Hidden()
+
+
+@case(related("Author.books", None))
+def conditions_that_are_no_keyword_arguments(run: Run) -> None:
+    for author in run(Author.objects.all()):
+        assert list(author.books.filter(Q(status="new") | Q(status="sold")))  # N+1
+
+
+@case(relation("Book.author", 'Book.objects.prefetch_related("author")'), after=2)
+def rows_that_are_locked(run: Run) -> None:
+    # Joined, the author would be locked too; and PostgreSQL locks no row that may be missing.
+    for book in run(Book.objects.select_for_update()):  # root
+        assert book.author.name  # N+1
+
+
+@case(lookup("Author", "Author.objects.select_for_update().in_bulk(ids)", operation="get"))
+def rows_that_are_locked_one_by_one(run: Run) -> None:
+    for key in list(Author.objects.values_list("pk", flat=True)):
+        assert Author.objects.select_for_update().get(pk=key)  # N+1
+
+
+_HAS = (
+    'Author.objects.prefetch_related("books").annotate('
+    'has_books=Exists(Book.objects.filter(author=OuterRef("pk"))))'
+)
+
+
+@case(
+    related("Author.books", _HAS, "writer.has_books"),
+    relation("Author.books", _HAS),
+    after=2,
+)
+def a_variable_that_is_asked_and_then_read(run: Run) -> None:
+    for writer in run(Author.objects.all()):  # root
+        books = writer.books.all()
+        if writer.has_books if run.fixed else books.exists():  # N+1
+            assert [book.title for book in books]  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        "Book.objects.annotate(reviews_avg_stars=Subquery(Review.objects.filter("
+        'book=OuterRef("pk")).order_by().values("book").annotate(value=Avg("stars"))'
+        '.values("value")))',
+        "b.reviews_avg_stars",
+        operation="aggregate",
+        replaces="b.reviews.aggregate(Avg('stars'))['stars__avg']",
+    ),
+    after=1,
+)
+def an_aggregate_without_a_name(run: Run) -> None:
+    for b in run(Book.objects.all()):  # root
+        if run.fixed:
+            assert b.reviews_avg_stars == 2
+        else:
+            assert b.reviews.aggregate(Avg("stars"))["stars__avg"] == 2  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"), blamed="N+1: helper")
+def look_up_in_a_helper(run: Run) -> None:
+    # The helper has no loop: what is asked at once is asked before the one that calls it.
+    for key in list(Author.objects.values_list("pk", flat=True)):
+        assert _author(key)  # root
+
+
+def _author(key: int) -> Author:
+    return Author.objects.get(pk=key)  # N+1: helper
+
+
+_NEW_AUTHORS = (
+    'Publisher.objects.prefetch_related(Prefetch("authors", queryset=Author.objects.filter('
+    'name__startswith="a"), to_attr="chosen_authors"))'
+)
+
+
+@case(
+    related("Publisher.authors", _NEW_AUTHORS, "p.chosen_authors"),
+    relation("Author.books", None),
+    blamed="N+1",
+)
+def loops_below_a_filtered_one(run: Run) -> None:
+    # Prefetched below each publisher's authors, the books would be as many queries as they are.
+    for p in run(Publisher.objects.all()):
+        for author in p.authors.filter(name__startswith="a"):  # N+1
+            assert [book.title for book in author.books.all()]  # N+1
+
+
+_AUTHORS_BOOKS = 'Author.objects.prefetch_related("books")'
+
+
+@case(
+    relation("Author.books", _AUTHORS_BOOKS),
+    relation("Author.books", _AUTHORS_BOOKS),
+    after=2,
+)
+def one_relation_read_by_two_lines(run: Run) -> None:
+    # One prefetch for both.
+    for author in run(Author.objects.all()):  # root
+        assert [book.title for book in author.books.all()]  # N+1
+        assert [book.isbn for book in author.books.all()]  # N+1

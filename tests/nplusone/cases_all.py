@@ -3,10 +3,27 @@
 from . import (
     cases_adversary,
     cases_async,
+    cases_batches,
+    cases_beside,
+    cases_framework,
+    cases_names,
     cases_queries,
     cases_relations,
     cases_silent,
     cases_views,
+    cases_writes,
 )
 
-MODULES = (cases_relations, cases_queries, cases_views, cases_async, cases_silent, cases_adversary)
+MODULES = (
+    cases_relations,
+    cases_queries,
+    cases_views,
+    cases_async,
+    cases_silent,
+    cases_adversary,
+    cases_names,
+    cases_beside,
+    cases_writes,
+    cases_batches,
+    cases_framework,
+)

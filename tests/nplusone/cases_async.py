@@ -56,6 +56,53 @@ async def _author(key: int) -> Author:
     return await Author.objects.aget(pk=key)
 
 
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def gather_of_queries_alone(run: Run) -> None:
+    # Each task is nothing but the ORM: the line that gathers them is blamed.
+    keys = [book.author_id async for book in Book.objects.all()]
+    assert all(await asyncio.gather(*[Author.objects.aget(pk=key) for key in keys]))  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", distinct=True))',
+        "<book>.reviews_count",
+    ),
+    after=1,
+)
+async def gather_of_counts(run: Run) -> None:
+    books = [book async for book in run(Book.objects.all())]  # root
+    if run.fixed:
+        assert [book.reviews_count for book in books] == [3] * 6
+    else:
+        assert await asyncio.gather(*[book.reviews.acount() for book in books]) == [3] * 6  # N+1
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def task_group_of_queries_alone(run: Run) -> None:
+    keys = [book.author_id async for book in Book.objects.all()]
+    async with asyncio.TaskGroup() as group:  # N+1
+        for key in keys:
+            group.create_task(Author.objects.aget(pk=key))
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def as_completed_of_coroutines(run: Run) -> None:
+    keys = [book.author_id async for book in Book.objects.all()]
+    for done in asyncio.as_completed([_author(key) for key in keys]):
+        assert await done
+
+
+@case()
+async def gather_of_unrelated_queries(run: Run) -> None:
+    assert all(
+        await asyncio.gather(
+            Author.objects.acount(), Book.objects.acount(), Setting.objects.acount()
+        )
+    )
+
+
 @case()
 async def async_helper_from_unrelated_lines(run: Run) -> None:
     assert await _value("key-0")

@@ -6,6 +6,7 @@ import json
 from typing import Any, ClassVar
 
 import ninja
+from django.core.serializers import serialize
 from django.template.loader import render_to_string
 from ninja.testing import TestClient
 from rest_framework import serializers
@@ -32,6 +33,19 @@ def template_below_extends(run: Run) -> None:
 def template_through_include(run: Run) -> None:
     authors = run(Author.objects.all())  # root
     assert "book 1" in render_to_string("corpus/authors.html", {"authors": authors})  # N+1
+
+
+@case(relation("Book.tags", 'Book.objects.prefetch_related("tags")'), after=2)
+def django_serializer(run: Run) -> None:
+    books = run(Book.objects.order_by("pk"))  # root
+    rows = json.loads(serialize("json", books, fields=["title", "tags"]))  # N+1
+    assert len(rows[0]["fields"]["tags"]) == 3
+
+
+@case(relation("Book.tags", 'Book.objects.prefetch_related("tags")'), after=2)
+def django_serializer_of_natural_keys(run: Run) -> None:
+    books = run(Book.objects.order_by("pk"))  # root
+    assert serialize("xml", books, use_natural_foreign_keys=True)  # N+1
 
 
 @case()

@@ -41,6 +41,9 @@ class Expected:
     fix: str | None = None
     use: str | None = None
     operation: str | None = None
+    replaces: str | None = None
+    instead_of: tuple[str, ...] = ()
+    """The lookups whose place the fix's take."""
 
 
 @dataclass
@@ -62,8 +65,18 @@ class Run:
             model = start.partition(".")[0]
             if not tail or (model != queryset.model.__name__ and start.endswith(".objects")):
                 continue
+            if fix.replaces:
+                present = queryset._prefetch_related_lookups
+                queryset = queryset.prefetch_related(None).prefetch_related(
+                    *(each for each in present if f'"{each}"' not in fix.replaces)
+                )
             queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **_NAMES})  # noqa: S307
         return queryset
+
+    def write(self, **names: Any) -> None:
+        """Execute the suggested statements, with ``names`` for the blanks that they have."""
+        (fix,) = self.fixes
+        exec(fix.code, {**_NAMES, **names})  # noqa: S102
 
 
 @dataclass(frozen=True)

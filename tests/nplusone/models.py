@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Any, ClassVar
 
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
@@ -95,3 +96,87 @@ class Watched(models.Model):
 class Setting(models.Model):
     key = models.CharField(max_length=80, unique=True)
     value = models.CharField(max_length=80)
+
+
+class Category(models.Model):
+    """A tree whose branches go with their stem."""
+
+    name = models.CharField(max_length=80)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="children")
+
+
+class Slugged(models.Model):
+    """Does more in ``save()`` than the statement."""
+
+    name = models.CharField(max_length=80, unique=True)
+    slug = models.CharField(max_length=80)
+    changed = models.DateTimeField(auto_now=True)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.slug = self.name.lower()
+        super().save(*args, **kwargs)
+
+
+class Stamped(models.Model):
+    """Notes when it was saved; is found by two fields together."""
+
+    shelf = models.CharField(max_length=20)
+    number = models.PositiveIntegerField()
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("shelf", "number"), name="corpus_stamped_once"),
+        )
+
+
+class Guarded(Author):
+    """Notes, and refuses, whatever is asked of it by the library under test."""
+
+    touched: ClassVar[list[str]] = []
+
+    class Meta:
+        proxy = True
+
+    def __getattribute__(self, name: str) -> Any:
+        _refuse(name)
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        _refuse(name)
+        raise AttributeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        _refuse("__eq__")
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        _refuse("__hash__")
+        return super().__hash__()
+
+    def __bool__(self) -> bool:
+        _refuse("__bool__")
+        return True
+
+    def __len__(self) -> int:
+        _refuse("__len__")
+        return 1
+
+    def __repr__(self) -> str:
+        return f"<{Publisher.objects.get(pk=self.publisher_id).name}>"
+
+    __str__ = __repr__
+
+    @property
+    def raising(self) -> str:
+        raise RuntimeError("not to be asked")
+
+    @property
+    def asking(self) -> str:
+        return Publisher.objects.get(pk=self.publisher_id).name
+
+
+def _refuse(name: str) -> None:
+    if "/django_querybudget/" in sys._getframe(2).f_code.co_filename.replace("\\", "/"):
+        Guarded.touched.append(name)
+        raise RuntimeError(f"{name} is not to be asked")

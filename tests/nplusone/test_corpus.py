@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.records import QueryLog
 
-from .cases_all import MODULES
+from . import cases_all
 from .corpus import CASES, Case, Run, fixes_of
 from .data import fill
 
@@ -46,10 +47,100 @@ def _shown(findings: tuple[Finding, ...]) -> str:
     return "\n".join(map(str, findings))
 
 
-def test_the_corpus_is_large_enough() -> None:
-    assert len(MODULES) == 6
-    assert len(CASES) >= 60
-    assert len(SILENT) >= 20
+KINDS = {
+    "a forward foreign key": "forward_fk",
+    "a reverse foreign key": "reverse_fk",
+    "a one-to-one, forwards": "forward_one_to_one",
+    "a one-to-one, backwards": "reverse_one_to_one",
+    "many-to-many": "many_to_many",
+    "many-to-many, from the other side": "many_to_many_from_the_other_side",
+    "a generic foreign key": "generic_foreign_key",
+    "a generic relation": "generic_relation",
+    "a deferred field": "deferred_field",
+    "only()": "only_leaves_out_a_field",
+    "a multi-table parent": "deferred_field_of_a_parent_table",
+    "a multi-table parent's child": "child_of_a_multi_table_parent",
+    "a proxy model": "proxy_model",
+    "nested three deep": "three_deep",
+    "a property": "in_a_property",
+    "a model's __init__": "deferred_field_read_in_init",
+    "REST framework": "drf_nested_serializer",
+    "REST framework, a method field": "drf_method_field",
+    "ninja": "ninja_response",
+    "a plain serializer": "plain_serializer",
+    "Django's serializers": "django_serializer",
+    "a template": "template_below_extends",
+    "an included template": "template_through_include",
+    "a template tag": "inclusion_tag",
+    "values()": "loop_over_values",
+    "count()": "count_loop",
+    "exists()": "exists_loop",
+    "first()": "first_loop",
+    "filter()": "filter_loop",
+    "aggregate()": "aggregate_loop",
+    "a raw cursor": "raw_cursor_loop",
+    "save()": "save_loop",
+    "create()": "create_loop",
+    "update_or_create()": "update_or_create_loop",
+    "delete() with cascades": "delete_loop_with_cascades",
+    "a many-to-many's add()": "add_to_many_to_many",
+    "async for": "async_for_with_a_sync_read",
+    "acount()": "async_count_loop",
+    "aget()": "aget_loop",
+    "gather()": "gather_of_one_coroutine",
+    "gather() of the ORM's own": "gather_of_queries_alone",
+    "below a prefetch with to_attr": "below_a_prefetch_with_to_attr",
+    "below Prefetch(queryset=)": "below_a_prefetch_with_a_queryset",
+    "prefetch_related_objects()": "prefetch_related_objects_one_by_one",
+    "chunks of an iterator": "iterator_in_chunks",
+    "two loops over one relation": "two_loops_over_one_relation",
+    "a receiver": "receiver_that_looks_up",
+    "a context processor": "context_processor",
+    "a choice field": "model_choice_field",
+    "a view of a class": "list_view_with_a_method",
+    "a page": "page_of_a_paginator",
+}
+SILENT_KINDS = {
+    "select_related()": "select_related_already_there",
+    "prefetch_related()": "prefetch_already_there",
+    "prefetch with to_attr": "prefetch_with_to_attr",
+    "Prefetch(queryset=)": "prefetch_queryset_with_select_related",
+    "prefetch_related_objects()": "prefetch_related_objects_at_once",
+    "a helper that is called from several lines": "helper_called_from_unrelated_lines",
+    "pages": "pages_by_offset",
+    "pages after a key": "pages_after_the_last_key",
+    "retries": "retries_of_one_query",
+    "failed queries": "failed_tries",
+    "savepoints": "savepoints",
+    "batches of bulk_create()": "bulk_create_in_batches",
+    "the last, shorter batch": "bulk_create_whose_last_batch_is_shorter",
+    "batches of bulk_update()": "bulk_update_in_batches",
+    "a list cut by hand": "chunks_cut_by_hand",
+    "raw SQL, a list cut by hand": "raw_pieces",
+    "chunks of an iterator that prefetches": "chunks_of_an_iterator_with_prefetch",
+    "the same, async": "chunks_of_an_async_iterator",
+    "sessions": "sessions_one_by_one",
+    "permissions": "permissions_of_one_user",
+    "content types": "content_types_of_models",
+    "the allowlist": "allowed_by_relation",
+    "a comment at the line": "ignored_at_the_line",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_corpus_has_a_loop_of_each_kind(kind: str) -> None:
+    assert KINDS[kind] in {case.name for case in FINDING}
+
+
+@pytest.mark.parametrize("kind", SILENT_KINDS)
+def test_the_corpus_has_what_is_no_loop_of_each_kind(kind: str) -> None:
+    assert SILENT_KINDS[kind] in {case.name for case in SILENT}
+
+
+def test_every_module_of_cases_is_imported() -> None:
+    files = set(Path(__file__).parent.glob("cases_*.py")) - {Path(cases_all.__file__)}
+    assert {Path(str(module.__file__)) for module in cases_all.MODULES} == files
+    assert {case.filename for case in CASES.values()} == set(map(str, files))
 
 
 @pytest.mark.usefixtures("_library")
@@ -69,9 +160,12 @@ def test_the_cause_is_found(case: Case) -> None:
     ]
     expected = [(each.relation, each.cause, each.fix, each.use) for each in case.expected]
     assert sorted(found, key=repr) == sorted(expected, key=repr), _shown(findings)
-    operations = {each.relation: each.operation for each in findings}
+    said = {each.relation: each for each in findings}
     for each in case.expected:
-        assert each.operation in (None, operations[each.relation])
+        assert each.operation in (None, said[each.relation].operation)
+        assert each.replaces in (None, said[each.relation].replaces)
+        fix = said[each.relation].fix
+        assert each.instead_of == (() if fix is None else fix.replaces)
 
 
 @pytest.mark.usefixtures("_library")

@@ -178,6 +178,35 @@ def test_the_settings_allowlist() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "accepted"),
+    [
+        ("*/nplusone/test_reactions.py", True),
+        ("*/nplusone/*.py", True),
+        ("test_reactions.py", True),
+        ("nplusone/test_reactions.py", True),
+        ("*/nplusone/test_corpus.py", False),
+        ("nplusone/", False),
+        ("reactions.py", False),
+    ],
+)
+def test_the_settings_allowlist_of_files(pattern: str, accepted: bool) -> None:
+    with capture_queries() as log:
+        read_authors()
+    with setting(NPLUSONE_ALLOW=[pattern]):
+        assert (find_nplusone(log) == ()) is accepted
+
+
+def test_a_file_that_is_allowed_raises_nothing(client: Client) -> None:
+    with setting(NPLUSONE="raise", NPLUSONE_ALLOW=["*/nplusone/urls.py"]):
+        assert client.get("/naive").status_code == 200
+    with (
+        setting(NPLUSONE="raise", NPLUSONE_ALLOW=["*/nplusone/models.py"]),
+        pytest.raises(NPlusOneError),
+    ):
+        client.get("/naive")
+
+
+@pytest.mark.parametrize(
     "values",
     [{"NPLUSONE": "shout"}, {"NPLUSONE_THRESHOLD": 1}, {"NPLUSONE_ALLOW": "Book.author"}],
 )

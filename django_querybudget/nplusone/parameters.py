@@ -1,0 +1,69 @@
+"""Which of a query's conditions a loop varies: :func:`split_varying`, :func:`varies`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+from django_querybudget.attribution import Filter
+from django_querybudget.attribution.instances import text_of
+from django_querybudget.records import RawRecord
+
+from .batches import hashable
+
+__all__ = ["split_varying", "varies"]
+
+
+def split_varying(
+    records: Sequence[RawRecord], filters: tuple[Filter, ...] | None
+) -> tuple[Filter, tuple[Filter, ...]] | None:
+    """Return the one condition whose value is not the same in every run, then the others.
+
+    None where several vary, or none.
+    """
+    if not filters:
+        return None
+    places = list(_places(filters))
+    before = len(records[0][1] or ()) - places[-1].stop
+    # Each parameter is some condition's, in their order, after those of what is selected.
+    if before >= 0 and len({_at(raw, 0, before) for raw in records}) == 1:
+        varying = [
+            each
+            for each, place in zip(filters, places, strict=True)
+            if len({_at(raw, before + place.start, before + place.stop) for raw in records}) > 1
+        ]
+    else:
+        varying = [each for each in filters if varies(records, (each,))]
+    if len(varying) != 1:
+        return None
+    return varying[0], tuple(each for each in filters if each is not varying[0])
+
+
+def _at(raw: RawRecord, start: int, stop: int) -> Hashable:
+    params = raw[1]
+    return hashable(tuple(params[start:stop])) if isinstance(params, tuple | list) else None
+
+
+def _places(filters: tuple[Filter, ...]) -> Iterator[range]:
+    """Yield where each condition's parameters are among the query's."""
+    start = 0
+    for lookup, value in filters:
+        many = len(value) if type(value) in (list, tuple, set, frozenset) else 1
+        yield range(start, start := start + (0 if lookup.endswith("__isnull") else many))
+
+
+def varies(records: Sequence[RawRecord], filters: tuple[Filter, ...] | None) -> bool:
+    """Whether a condition's value is not the same in every run: no one annotation answers that."""
+    values = {
+        str(value)
+        for name, value in filters or ()
+        if "__" not in name and type(value) in (int, str)  # Others the driver spells its own way.
+    }
+    given = [set(map(_text, raw[1])) for raw in records if values and raw[1]]
+    return any(not values <= each for each in given)
+
+
+def _text(value: Any) -> str | None:
+    plain = value.value if issubclass(type(value), Enum) else value
+    return text_of(plain)
