@@ -74,11 +74,8 @@ def without(node: ast.expr, attributes: list[str]) -> str | None:
 
 def find_call(origin: RawOrigin | None, method: str) -> Call | None:
     """Return the call of ``method``, or of its async twin, that ``origin`` stood at."""
-    if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
-        return None  # A template's or a serializer's: no expression of Python names the row.
-    code, instruction = origin[0], origin[1]
-    span = span_of(code, instruction)
-    return None if span is None else _call_at(code.co_filename, span, method)
+    place = _expression_at(origin)
+    return None if place is None else _call_at(*place, method)
 
 
 @lru_cache(maxsize=256)
@@ -105,11 +102,17 @@ def find_queryset(origin: RawOrigin | None, accessor: str) -> Call | None:
 
     None where the line has more than one that begins with ``accessor``, or none: a variable then.
     """
+    place = _expression_at(origin)
+    return None if place is None else _queryset_at(*place, accessor)
+
+
+def _expression_at(origin: RawOrigin | None) -> tuple[str, Span] | None:
+    """Return the file of ``origin`` and where in it the expression is that ran the query."""
     if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
-        return None
+        return None  # A template's or a serializer's: no expression of Python names the row.
     code, instruction = origin[0], origin[1]
     span = span_of(code, instruction)
-    return None if span is None else _queryset_at(code.co_filename, span, accessor)
+    return None if span is None else (code.co_filename, span)
 
 
 @lru_cache(maxsize=256)
