@@ -7,6 +7,7 @@ from typing import Any, TypeVar, overload
 
 from django.conf import settings
 from django.db.models import QuerySet
+from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet
 
 from django_querybudget.conf import conf
@@ -82,7 +83,10 @@ def cached_queryset(
             tags=names,
         )
 
-    if queryset is None or (callable(queryset) and not isinstance(queryset, QuerySet | type)):
+    # A related manager can be called, too.
+    if queryset is None or (
+        callable(queryset) and not isinstance(queryset, QuerySet | BaseManager | type)
+    ):
         from .decorator import decorated  # noqa: PLC0415  # the decorator caches querysets
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +103,11 @@ def checked_queryset(queryset: Any) -> QuerySet[Any]:
             "use the ORM, or cache the list that it makes with invalidate() in mind."
         )
     if not isinstance(queryset, QuerySet):
-        hint = ": call .all()" if hasattr(queryset, "get_queryset") else ""
+        hint = ""
+        if hasattr(queryset, "get_queryset"):
+            hint = ": call .all()"
+        elif isinstance(queryset, int | float):
+            hint = f": write timeout={queryset!r}"
         raise TypeError(f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}.")
     if queryset._result_cache is not None:
         raise ValueError(

@@ -199,8 +199,16 @@ class _Bound:
 
 def decorated(function: Callable[..., Any], options: Callable[[], Options]) -> CachedFunction:
     """Return ``function`` cached. Raises :class:`TypeError` for what is no function."""
-    if not callable(function):
+    if isinstance(function, staticmethod | classmethod):
+        kind = type(function).__name__
+        raise TypeError(f"cached_queryset decorates a function: put @{kind} above it, not below.")
+    if not callable(function) or isinstance(function, type):
         raise TypeError(f"cached_queryset decorates a function, not {function!r}.")
+    if not hasattr(function, "__qualname__"):  # two partials of one function would share a key
+        raise TypeError(
+            f"cached_queryset decorates a function, by whose name its answers are kept; "
+            f"{function!r} has none: write a function that calls it."
+        )
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise TypeError(
             f"cached_queryset decorates a plain function that returns a queryset; "

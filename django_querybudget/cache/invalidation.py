@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import connections, models, router
 
 from django_querybudget import hook
@@ -95,13 +96,14 @@ def install() -> None:
 def invalidate(*what: Any, using: str | None = None) -> None:
     """Let nothing be read from the cache that depends on ``what``, for writes Django cannot see.
 
-    ``what``: models, instances, querysets, names of tables, and tags given to
-    ``cached_queryset(tags=…)``. ``using`` is the alias of the database that was written; without
-    it, an instance's and a queryset's own alias, and for the rest every database. Inside
-    ``atomic()`` it happens at the commit, like the invalidation of the writes there.
+    ``what``: models and their labels (``"payment.Payment"``), instances, querysets, names of
+    tables, and tags given to ``cached_queryset(tags=…)``. ``using`` is the alias of the database
+    that was written; without it, an instance's and a queryset's own alias, and for the rest every
+    database. Inside ``atomic()`` it happens at the commit, like the invalidation of the writes
+    there.
 
     Raises :class:`TypeError` for anything else, and where nothing is named:
-    :func:`invalidate_all` is there for everything.
+    :func:`invalidate_all` is there for everything. :class:`ValueError` for an empty text.
     """
     if not what:
         raise TypeError(
@@ -114,7 +116,15 @@ def invalidate(*what: Any, using: str | None = None) -> None:
 
 
 def invalidate_all(using: str | None = None) -> None:
-    """Let nothing be read from the cache that depends on the database ``using``, or on any."""
+    """Let nothing be read from the cache that depends on the database ``using``, or on any.
+
+    Raises :class:`TypeError` where ``using`` is no alias.
+    """
+    if using is not None and not isinstance(using, str):
+        raise TypeError(
+            f"invalidate_all() takes the alias of a database, not {using!r}; "
+            f"invalidate() takes models, instances, querysets, tables and tags."
+        )
     for alias in [using] if using is not None else list(connections):
         _renew(alias, {tags.everything(tags.database_name(alias))})
 
@@ -172,14 +182,24 @@ def _tags_of(one: Any, using: str | None) -> Iterator[tuple[str | None, set[str]
         names = set(known.named_in(sql)) | {one.model._meta.db_table}
         yield from _whole_tables(names, alias)
     elif isinstance(one, str):
+        if not one:
+            raise ValueError("invalidate() was given an empty text, which names nothing.")
         yield using, {tags.user_tag(one)}
-        if one in known.tables:
-            yield from _whole_tables({one}, using)
+        yield from _whole_tables(_tables_called(one), using)
     else:
+        own = " Its own invalidate() takes its arguments." if hasattr(one, "invalidate") else ""
         raise TypeError(
             f"invalidate() takes models, instances, querysets, names of tables and tags, "
-            f"not {one!r} of type {type(one).__name__}."
+            f"not {one!r} of type {type(one).__name__}.{own}"
         )
+
+
+def _tables_called(name: str) -> set[str]:
+    """Return the tables that a text names: by their own name, or by the model's label."""
+    found = {known} if (known := tables().by_lower_name.get(name.lower())) else set()
+    with suppress(LookupError, ValueError):  # a tag, which may hold a point too
+        found |= {each._meta.db_table for each in _with_parents(apps.get_model(name))}
+    return found
 
 
 def _with_parents(model: type[models.Model]) -> list[type[models.Model]]:

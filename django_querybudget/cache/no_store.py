@@ -1,4 +1,4 @@
-"""A cache that must not be used: a database cache in SQLite (``querybudget.W022``)."""
+"""No cache: for one that is not there (``querybudget.E020``), or must not be used (``W022``)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ __all__ = ["NoStore"]
 
 
 class NoStore(Store):
-    """A cache that is asked nothing and told nothing: what it does endangers the host's writes.
+    """A cache that is asked nothing and told nothing.
 
-    Django's database cache sets a key in a transaction of its own, on the connection of its
-    database. After an ``INSERT ... RETURNING`` on that connection whose row is not fetched yet,
-    SQLite refuses the COMMIT, and the ROLLBACK that follows takes the host's row along.
+    It is not in ``CACHES``, or its backend cannot be imported; or what it does endangers the host's
+    writes: a database cache in SQLite. Django's database cache sets a key in a transaction of its
+    own, on the connection of its database. After an ``INSERT ... RETURNING`` on that connection
+    whose row is not fetched yet, SQLite refuses the COMMIT, and the ROLLBACK that follows takes the
+    host's row along.
     """
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:

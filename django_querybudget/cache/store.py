@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.core.cache import caches
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
@@ -251,15 +251,22 @@ _stores: dict[str, tuple[type, Store]] = {}
 
 def store_for(alias: str) -> Store:
     """Return the store on the cache ``alias``: in the way its backend does best."""
-    cache = caches[alias]
-    kind = type(getattr(cache, "client", cache))
     found = _stores.get(alias)
+    try:
+        cache = caches[alias]
+    except InvalidCacheBackendError as error:
+        # The checks say so too, but a server that serves requests runs no checks.
+        if found is None or found[0] is not InvalidCacheBackendError:
+            logger.error("Nothing is cached in %r: %s", alias, error)
+            found = _stores[alias] = (InvalidCacheBackendError, _no_store(alias))
+        return found[1]
+    kind = type(getattr(cache, "client", cache))
     if found is None or found[0] is not kind:
         found = _stores[alias] = (kind, _class_for(cache)(alias))
     return found[1]
 
 
-def _class_for(cache: BaseCache) -> type[Store]:
+def _class_for(cache: BaseCache) -> Callable[[str], Store]:
     client: Any = getattr(cache, "client", None)
     if client is not None and type(client).__module__.startswith("django_redis."):
         from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
@@ -269,10 +276,14 @@ def _class_for(cache: BaseCache) -> type[Store]:
     if isinstance(cache, BaseDatabaseCache):
         alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
         if connections[alias].vendor == "sqlite":
-            from .no_store import NoStore  # noqa: PLC0415  # a store itself
-
-            return NoStore
+            return _no_store
     return Store
+
+
+def _no_store(alias: str) -> Store:
+    from .no_store import NoStore  # noqa: PLC0415  # a store itself
+
+    return NoStore(alias)
 
 
 def readable(value: str) -> bool:

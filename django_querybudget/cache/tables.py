@@ -6,6 +6,7 @@ here asks a database.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import deletion
 from django.db.models.signals import class_prepared
@@ -22,6 +24,8 @@ from django_querybudget.conf import conf
 from django_querybudget.fingerprints import identifiers
 
 __all__ = ["Column", "Table", "Tables", "tables"]
+
+logger = logging.getLogger("django_querybudget")
 
 # Django 6.1's on_delete options that the database carries out.
 _DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
@@ -107,7 +111,15 @@ class Tables:
         name = model._meta.db_table
         columns = dict(self.tables[name].scopes) if name in self.tables else {}
         for scope in scopes:
-            field = model._meta.get_field(scope)
+            try:
+                field = model._meta.get_field(scope)
+            except FieldDoesNotExist:
+                # The check says so too, but a server that serves requests runs no checks.
+                logger.error(
+                    "%s names %r of %s, which is no field of it. Going on without it.",
+                    conf.CACHE.path("SCOPES"), scope, model._meta.label,
+                )  # fmt: skip
+                continue
             if isinstance(field, models.Field) and (column := Column.of(field)):
                 columns[column.name] = column
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None

@@ -29,6 +29,7 @@ from .accepted import (
     replicas,
     seconds,
     seconds_or_none,
+    some_seconds,
     string_lists,
     string_set,
     strings,
@@ -73,7 +74,7 @@ class CacheSettings(Section):
     TIMEOUT = Setting[float | None](
         default=300.0,
         parse=seconds_or_none,
-        accepts="a number of seconds, or None for no limit",
+        accepts="a number of seconds above 0, or None for no limit",
     )
     """How long an entry lives at most, where the call site says nothing; seconds."""
 
@@ -114,8 +115,8 @@ class CacheSettings(Section):
 
     MARK_TIMEOUT = Setting[float](
         default=30.0,
-        parse=seconds,
-        accepts="a number of seconds",
+        parse=some_seconds,
+        accepts="a number of seconds above 0",
     )
     """How long a mark of a process that died keeps its tags out of the cache; seconds."""
 

@@ -110,8 +110,14 @@ def seconds(value: object) -> float:
     return float(value)
 
 
+def some_seconds(value: object) -> float:
+    if not (found := seconds(value)):
+        raise ValueError
+    return found
+
+
 def seconds_or_none(value: object) -> float | None:
-    return None if value is None else seconds(value)
+    return None if value is None else some_seconds(value)
 
 
 def nonempty_string(value: object) -> str:

@@ -8,12 +8,22 @@ import pickle
 import threading
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.db import transaction
 
-from django_querybudget.cache import cache_stats, cached_queryset, entries
+from django_querybudget.cache import (
+    cache_stats,
+    cached_queryset,
+    entries,
+    invalidate,
+    invalidate_all,
+    store,
+)
+from django_querybudget.cache.tables import tables
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -170,3 +180,74 @@ def test_async_code_gets_the_same_refusals() -> None:
 
     with pytest.raises(TypeError, match=r"^timeout must be"):
         asyncio.run(read())
+
+
+def test_what_is_decorated_has_to_be_a_function_with_a_name() -> None:
+    def industries(number: int) -> Any:
+        return Industry.objects.all()[:number]
+
+    for wrong, hint in [
+        (partial(industries, 1), "write a function"),
+        (staticmethod(industries), "put @staticmethod above it"),
+        (classmethod(industries), "put @classmethod above it"),
+        (Industry, "decorates a function"),
+    ]:
+        with pytest.raises(TypeError, match=hint):
+            cached_queryset(timeout=3)(wrong)
+
+
+def test_a_timeout_without_its_name_is_told_from_a_queryset() -> None:
+    with pytest.raises(TypeError, match="queryset must be a QuerySet, not int: write timeout=60"):
+        cached_queryset(60)  # type: ignore[call-overload]
+
+
+def test_a_related_manager_is_no_queryset() -> None:
+    industry: Any = Industry.objects.get()
+    with pytest.raises(TypeError, match=r"RelatedManager: call \.all\(\)"):
+        cached_queryset(industry.jobs)
+
+
+def test_what_cannot_be_invalidated_is_named() -> None:
+    @cached_queryset(timeout=60)
+    def industries() -> Any:
+        return Industry.objects.all()
+
+    with pytest.raises(TypeError, match=r"Its own invalidate\(\) takes its arguments"):
+        invalidate(industries)
+    with pytest.raises(TypeError, match="takes the alias of a database, not <class"):
+        invalidate_all(Industry)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="empty text"):
+        invalidate("")
+
+
+@pytest.mark.parametrize("alias", ["nowhere", "broken"])
+def test_a_cache_that_is_not_there_is_logged_once_and_read_by_nobody(
+    alias: str, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that serves requests runs no checks."""
+    monkeypatch.setattr(store, "_stores", {})
+    settings.CACHES = {**settings.CACHES, "broken": {"BACKEND": "no.such.Backend"}}
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": alias}}
+    for name in ("first", "second"):
+        Industry.objects.update(name=name)
+        assert names() == [name]
+        with transaction.atomic():
+            Industry.objects.create(name="third")
+            assert names() == [name, "third"]
+            transaction.set_rollback(True)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"Nothing is cached in '{alias}'" in caplog.text
+    assert cache_stats().hits == 0
+
+
+def test_a_scope_that_is_no_field_is_logged_and_left_out(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    scopes = {"jobs.Industry": ["nothing"], "jobs.Job": ["client"]}
+    settings.QUERYBUDGET = {"CACHE": {"SCOPES": scopes}}
+    assert names() == ["i"]
+    Industry.objects.update(name="j")
+    assert names() == ["j"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "names 'nothing' of jobs.Industry, which is no field of it" in caplog.text
+    assert set(tables().tables["jobs_job"].scopes) == {"client_id"}

@@ -26,6 +26,8 @@ def ids(cache: Any, *, deploy: bool = False) -> list[str]:
         ({"ALIAS": 1}, ["querybudget.E001"]),
         ({"TIMEOUT": "60"}, ["querybudget.E001"]),
         ({"TIMEOUT": None}, []),
+        ({"TIMEOUT": 0}, ["querybudget.E001"]),
+        ({"MARK_TIMEOUT": 0}, ["querybudget.E001"]),
         ({"TYPO": 1}, ["querybudget.E001"]),
         ({"SCOPES": {"no.Model": ["a"]}}, ["querybudget.E021"]),
         ({"SCOPES": {"payment.Payment": ["none"]}}, ["querybudget.E022"]),

@@ -74,6 +74,28 @@ def test_many_are_sent_as_one() -> None:
     assert cache_stats().invalidations == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["jobs.Industry", "jobs.industry", "jobs_industry", "JOBS_INDUSTRY"]
+)
+def test_a_models_label_or_table_is_the_model(name: str) -> None:
+    names()
+    write_unseen("new")
+    invalidate("jobs.Job")
+    assert names() == ["old"]
+    invalidate(name)
+    assert names() == ["new"]
+
+
+def test_a_tag_may_hold_a_point() -> None:
+    read = lambda: [
+        each.name for each in cached_queryset(Industry.objects.all(), tags=["no.Model"])
+    ]  # noqa: E501,E731
+    read()
+    write_unseen("new")
+    invalidate("no.Model")
+    assert read() == ["new"]
+
+
 def test_a_group_within_a_group_is_part_of_it() -> None:
     names()
     with grouped_invalidation():
