@@ -123,7 +123,9 @@ class Fill:
         if self.reason is None and not needed:
             self.spoil("no query")
         tokens = {tag: self.tokens.get(tag, "") for tag in needed}
-        if self.reason is None and not all(map(readable, tokens.values())):
+        if not all(tokens.values()):
+            self.spoil("the cache kept no token")
+        if not all(map(readable, tokens.values())):
             self.spoil("a writer is in flight")
         if self.reason is None and not all(
             source.state.may_store(tokens.values(), source.mode, self._began, source.lag)

@@ -251,3 +251,13 @@ def test_a_scope_that_is_no_field_is_logged_and_left_out(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "names 'nothing' of jobs.Industry, which is no field of it" in caplog.text
     assert set(tables().tables["jobs_job"].scopes) == {"client_id"}
+
+
+def test_a_cache_that_keeps_nothing_is_named_as_such(settings: Any) -> None:
+    dummy = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    settings.CACHES = {**settings.CACHES, "dummy": dummy}
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "dummy"}}
+    for name in ("first", "second"):
+        Industry.objects.update(name=name)
+        assert names() == [name]
+    assert cache_stats().not_stored == {"the cache kept no token": 2}

@@ -87,13 +87,12 @@ def test_a_models_label_or_table_is_the_model(name: str) -> None:
 
 
 def test_a_tag_may_hold_a_point() -> None:
-    read = lambda: [
-        each.name for each in cached_queryset(Industry.objects.all(), tags=["no.Model"])
-    ]  # noqa: E501,E731
-    read()
+    tagged = cached_queryset(Industry.objects.all(), tags=["no.Model"])
+    assert [each.name for each in tagged] == ["old"]
     write_unseen("new")
+    assert [each.name for each in tagged.all()] == ["old"]
     invalidate("no.Model")
-    assert read() == ["new"]
+    assert [each.name for each in tagged.all()] == ["new"]
 
 
 def test_a_group_within_a_group_is_part_of_it() -> None:
