@@ -22,6 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
+from django.conf import settings
+
+from .aliases import checked_aliases
 from .budgets import Budget
 from .capture import Recording
 from .enforcement import enforce, in_tests
@@ -86,6 +89,9 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             nplusone=nplusone,
             using=using,
         )
+        if settings.configured:
+            # As early as can be; a module that is imported while settings load is checked later.
+            checked_aliases(self.budget.using)
         self.on_exceed = on_exceed
         self._blocks: list[tuple[Recording, str]] = []
 
@@ -145,7 +151,9 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         def open_scope() -> Any:
             request = measured_request.get()
             if request is not None and declared_on_view(request) is self:
-                return nullcontext()  # The middleware looks after it.
+                # The middleware looks after it, and would find that no query is of such a database.
+                checked_aliases(self.budget.using)
+                return nullcontext()
             return self._recording()
 
         def done(scope: Any, error: BaseException | None, result: Any) -> None:

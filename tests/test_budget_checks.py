@@ -61,6 +61,26 @@ class TestBudgets:
             (message,) = check_budgets()
         assert message.id == "querybudget.E011"
         assert "'querys' is no dimension" in message.msg
+        assert message.hint is not None
+        assert "duration, nplusone and using, or None." in message.hint
+
+    @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize(
+        ("using", "words"),
+        [
+            ("replica", "using='replica' is not in DATABASES; the aliases are: default"),
+            ([], "using=[] names no database"),
+        ],
+    )
+    def test_a_budget_of_a_database_that_is_not_there_is_an_error(
+        self, using: Any, words: str
+    ) -> None:
+        """It would count no query, and never fail."""
+        budget = {"max_queries": 3, "using": using}
+        with override_settings(QUERYBUDGET={"BUDGETS": {"plain": budget}}):
+            (message,) = check_budgets()
+        assert message.id == "querybudget.E011"
+        assert words in message.msg
 
 
 api = NinjaAPI(urls_namespace="dead")

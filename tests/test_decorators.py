@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.conf import LazySettings
 from django.db import transaction
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.views import View
 
 from django_querybudget import QueryBudgetExceeded, query_budget
 from django_querybudget.exceptions import QueryBudgetWarning
@@ -281,6 +283,13 @@ def test_on_exceed(caplog: pytest.LogCaptureFixture) -> None:
         (lambda: query_budget(run), TypeError, "write @query_budget"),  # type: ignore[arg-type]
         (query_budget, TypeError, "at least one of"),
         (lambda: query_budget(1, on_exceed="panic"), ValueError, "on_exceed is 'panic'"),
+        (
+            lambda: query_budget(1, using="replica"),
+            ValueError,
+            "'replica' is not in DATABASES.*: def",
+        ),
+        (lambda: query_budget(1, using=[]), ValueError, "names no database"),
+        (lambda: query_budget(1, using=3), TypeError, "got 3"),  # type: ignore[arg-type]
         (lambda: query_budget(1)(3), TypeError, "not 3"),
         (lambda: query_budget(1)(dict), TypeError, "is no class-based view"),
         (
@@ -293,6 +302,18 @@ def test_on_exceed(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_makes_no_sense_is_refused(decorate: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         decorate()
+
+
+def test_an_alias_that_could_not_be_checked_before_fails_the_call(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings may import the module: what DATABASES has is not known then."""
+    with monkeypatch.context() as patch:
+        patch.setattr("django_querybudget.decorators.settings", LazySettings())
+        early = query_budget(0, using="replica")
+    monkeypatch.setattr(Whole, "dispatch", early(View.dispatch))
+    with pytest.raises(ValueError, match="'replica' is not in DATABASES"):
+        client.get("/whole", {"queries": 3})
 
 
 def test_an_exception_while_rendering_comes_first(caplog: pytest.LogCaptureFixture) -> None:

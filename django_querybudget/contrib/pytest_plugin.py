@@ -53,8 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; start the ratchet, if that was asked for."""
     config.addinivalue_line(
         "markers",
-        "query_budget(max_queries, *, duplicates, similar, writes, duration, using): fail the test "
-        "if it executes more; without a number, --querybudget records and checks the test",
+        "query_budget(max_queries, *, duplicates, similar, writes, duration, nplusone, using): "
+        "fail the test if it executes more; without a number, --querybudget records and checks "
+        "the test",
     )
     if _has_settings() and config.option.verbose > 0:
         from django_querybudget.conf import conf  # noqa: PLC0415
@@ -198,9 +199,15 @@ def _has_settings() -> bool:
 
 
 def _budget(marker: pytest.Mark) -> Budget | None:
+    from django_querybudget.aliases import checked_aliases  # noqa: PLC0415
     from django_querybudget.budgets import Budget  # noqa: PLC0415
 
-    return Budget(*marker.args, **marker.kwargs) if marker.args or marker.kwargs else None
+    if not marker.args and not marker.kwargs:
+        return None
+    budget = Budget(*marker.args, **marker.kwargs)
+    if _has_settings():
+        checked_aliases(budget.using)
+    return budget
 
 
 def _measured(

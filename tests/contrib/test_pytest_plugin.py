@@ -257,6 +257,7 @@ class TestMarkerAndFixtures:
             ("-1", "max_queries is -1"),
             ("1.5", "max_queries is 1.5"),
             ("querys=3", "unexpected keyword argument 'querys'"),
+            ("3, using='replica'", "using='replica' is not in DATABASES; the aliases are: default"),
         ],
     )
     def test_a_bad_budget_is_refused_before_a_test_runs(
