@@ -56,6 +56,29 @@ class TestBudgets:
         assert hint in message.hint
 
     @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("GTE jobs:list", "Did you mean 'GET'? A key"),
+            ("post_ jobs:list", ""),
+            ("FOO *", "A key is a view's name, or a method, a blank"),
+        ],
+    )
+    def test_a_method_that_is_none_is_a_warning(self, name: str, hint: str) -> None:
+        with override_settings(QUERYBUDGET={"BUDGETS": {name: 3}}):
+            (message,) = check_budgets()
+        assert message.id == "querybudget.W010"
+        assert f'QUERYBUDGET["BUDGETS"][{name!r}]' in message.msg
+        assert message.hint is not None
+        assert hint in message.hint
+
+    @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize("method", ["get", "PATCH", "PROPFIND"])
+    def test_a_method_that_a_view_may_answer_is_fine(self, method: str) -> None:
+        with override_settings(QUERYBUDGET={"BUDGETS": {f"{method} plain": 3}}):
+            assert check_budgets() == []
+
+    @pytest.mark.urls("tests.budget_urls")
     def test_a_bad_budget_is_an_error(self) -> None:
         with override_settings(QUERYBUDGET={"BUDGETS": {"plain": {"querys": 1}}}):
             (message,) = check_budgets()
