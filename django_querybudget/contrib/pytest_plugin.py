@@ -151,17 +151,27 @@ class RatchetPlugin:
         from django_querybudget.ratchet.runs import Run  # noqa: PLC0415
 
         path = config.rootpath / config.option.querybudget_file
+        written = config.option.querybudget_sarif
         try:
-            self.run: Run = Run(mode=mode, path=path, command="pytest --querybudget={mode}")
+            self.run: Run = Run(
+                mode=mode,
+                path=path,
+                command="pytest --querybudget={mode}",
+                sarif=Path(written) if written else None,
+            )
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None
+        self.sarif_problem = ""
         self.run.start()
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge; the exit status is 1 if something is above its line."""
         self.outcome = self.run.finish(_chosen(session.config), passed=exitstatus == 0)
-        if self.outcome.failed and exitstatus == 0:
+        self.sarif_problem = self.run.write_sarif(
+            self.outcome, session.config.option.querybudget_file
+        )
+        if (self.outcome.failed or self.sarif_problem) and exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
@@ -176,18 +186,15 @@ class RatchetPlugin:
             return
         terminalreporter.section("query budgets")
         terminalreporter.write_line(outcome.text, red=outcome.failed)
-        option = terminalreporter.config.option
+        if self.sarif_problem:
+            terminalreporter.write_line(self.sarif_problem, red=True)
         if outcome.comparison is None:
             return
-        from django_querybudget.ratchet.sarif import sarif  # noqa: PLC0415
         from django_querybudget.ratchet.text import github_annotations  # noqa: PLC0415
 
-        if option.querybudget_github and outcome.failed:
+        if terminalreporter.config.option.querybudget_github and outcome.failed:
             for annotation in github_annotations(outcome.comparison):
                 terminalreporter.write_line(annotation)
-        if option.querybudget_sarif:
-            text = sarif(outcome.comparison, option.querybudget_file)
-            Path(option.querybudget_sarif).write_text(text, encoding="utf-8")
 
 
 def _has_settings() -> bool:

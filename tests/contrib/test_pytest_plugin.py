@@ -153,6 +153,24 @@ class TestRatchet:
         assert status == 4
         assert "there is no such file: pytest --querybudget=record first." in text
 
+    def test_a_sarif_file_that_cannot_be_written_stops_the_run(self, project: Project) -> None:
+        status, text = project.pytest("--querybudget=record", "--querybudget-sarif=no/x.sarif")
+        assert status == 4
+        assert "no/x.sarif cannot be written: No such file or directory. Name a file" in text
+        assert "Traceback" not in text
+        assert not project.lockfile.exists()
+
+    def test_a_sarif_file_that_can_no_longer_be_written_is_told(self, project: Project) -> None:
+        (project.folder / "out").mkdir()
+        project.tests(
+            more="\ndef test_removes():\n    import pathlib\n    pathlib.Path('out').rmdir()\n"
+        )
+        status, text = project.pytest("--querybudget=record", "--querybudget-sarif=out/x.sarif")
+        assert status == 1
+        assert "out/x.sarif cannot be written" in text
+        assert "Traceback" not in text
+        assert project.lockfile.exists()
+
     def test_a_suite_that_measures_nothing_is_told_so(self, project: Project) -> None:
         (project.folder / "host" / "test_views.py").write_text("def test_nothing():\n    pass\n")
         _, text = project.pytest("--querybudget=record")
