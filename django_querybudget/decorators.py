@@ -157,6 +157,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             return self._recording()
 
         def done(scope: Any, error: BaseException | None, result: Any) -> None:
+            __tracebackhide__ = True
             if isinstance(scope, Recording):
                 self._end(scope, name, error, result)
 
@@ -169,6 +170,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self, recording: Recording, name: str, error: BaseException | None, result: Any
     ) -> None:
         """Check now, or when the response is done that the call returned."""
+        __tracebackhide__ = True
         if is_streamed(result):
             self._check_when_streamed(recording, name, result)
         elif getattr(result, "is_rendered", True) is False:
@@ -180,15 +182,18 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self, recording: Recording, name: str, response: StreamingHttpResponse
     ) -> None:
         def done(complete: bool) -> None:
+            __tracebackhide__ = True
             self._check(recording, name, in_flight=not complete or not in_tests())
 
         async def done_async(complete: bool) -> None:
+            __tracebackhide__ = True
             done(complete)
 
         measured_stream(response, recording, done, done_async)
 
     def _check_when_rendered(self, recording: Recording, name: str, response: Any) -> None:
         def render() -> Any:
+            __tracebackhide__ = True
             # Callbacks of render() may pickle the response: leave nothing on it.
             del response.render
             try:

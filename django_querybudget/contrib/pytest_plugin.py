@@ -98,6 +98,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Put a marked test's budget around its function: its fixtures and ``setUp`` do not count."""
+    __tracebackhide__ = True
     marker = item.get_closest_marker(MARKER)
     if item.config.option.querybudget or marker is not None:
         from django_querybudget.warming import warm_django_caches  # noqa: PLC0415

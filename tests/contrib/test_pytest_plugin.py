@@ -262,6 +262,36 @@ class TestMarkerAndFixtures:
         assert "its own" in failed["test_fails_otherwise"]
         assert "host/urls.py:8 in run" in text
 
+    def test_a_failure_shows_the_test_and_nothing_of_the_library(self, project: Project) -> None:
+        settings = project.folder / "host" / "settings.py"
+        settings.write_text(
+            settings.read_text()
+            + 'MIDDLEWARE = ["django_querybudget.middleware.QueryBudgetMiddleware"]\n'
+            + 'QUERYBUDGET = {"BUDGETS": {"second": 1}}\n'
+        )
+        project.tests(more=f"{BUDGETED}\ndef test_of_one(client, db):\n    client.get('/second')\n")
+        status, text = project.pytest("-k", "above or of_one", "--show-capture=no")
+        assert status == 1
+        assert "3 failed" in text, text
+        source = (project.folder / "host" / "test_views.py").read_text().splitlines()
+        (marked,) = (number for number, line in enumerate(source, 1) if "similar=0" in line)
+        assert f"host/test_views.py:{marked}: QueryBudgetExceeded" in text
+        assert (
+            ">   @pytest.mark.query_budget(2, similar=0)\n"
+            "E   django_querybudget.exceptions.QueryBudgetExceeded: host/test_views.py::test_above"
+        ) in text
+        assert "FAILED host/test_views.py::test_above - django_querybudget" in text
+        assert ">       client.get('/second')" in text
+        for name in (
+            "pytest_runtest_call",
+            "def sync_call",
+            "def _enforce",
+            "def done",
+            "def __call",
+        ):
+            assert name not in text
+        assert "django_querybudget/" not in text
+
     def test_a_live_servers_queries_count(self, project: Project) -> None:
         project.tests(more=LIVE)
         status, text = project.pytest("-k", "live or marked")
