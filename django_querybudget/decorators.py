@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from functools import partial
 from sys import _getframe
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -140,13 +141,12 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         if "dispatch" not in vars(cls) and hasattr(dispatch, MARK):
             # The base class' budget is replaced, not added to.
             dispatch = dispatch.__wrapped__
-        cls.dispatch = self._decorate(dispatch)
+        # Not dispatch's own name: that is mostly the framework's.
+        cls.dispatch = self._decorate(dispatch, f"{cls.__module__}.{cls.__qualname__}")
         return cast("type", cls)
 
-    def _decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        name = getattr(function, "__qualname__", repr(function))
-        if module := getattr(function, "__module__", None):
-            name = f"{module}.{name}"
+    def _decorate(self, function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+        name = name or _name_of(function)
 
         def open_scope() -> Any:
             request = measured_request.get()
@@ -215,3 +215,14 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
 
     def _recording(self) -> Recording:
         return Recording(self.budget.using, threshold=self.budget.nplusone)
+
+
+def _name_of(function: Any) -> str:
+    # method_decorator() has each call decorate a partial of the bound method.
+    if isinstance(function, partial) and isinstance(function.func, MethodType):
+        owner = function.func.__self__
+        cls = owner if isinstance(owner, type) else type(owner)
+        return f"{cls.__module__}.{cls.__qualname__}.{function.func.__name__}"
+    name: str = getattr(function, "__qualname__", repr(function))
+    module = getattr(function, "__module__", None)
+    return f"{module}.{name}" if module else name
