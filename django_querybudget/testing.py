@@ -173,7 +173,8 @@ def assert_query_growth(
     is rolled back, so every size starts from the same data. Either may be a coroutine function.
     The counts of each shape are fitted to a line, and a shape that grows by more than
     ``max_slope`` queries per row fails: :class:`~django_querybudget.exceptions.QueryGrowthError`,
-    an ``AssertionError``, names it. Returns what was measured.
+    an ``AssertionError``, names it. Returns what was measured. That ``populate`` makes rows, and
+    that ``measure()`` reads them, is yours to see to: nothing grows where nothing is made.
 
     The code must query through the test's own connections: another thread's (a live server on a
     real database) do not see uncommitted rows. Raises ``ValueError`` for fewer than two sizes.
