@@ -22,6 +22,11 @@ from .views import ninja_operations, urlpatterns
 
 __all__ = ["check_budgets", "check_decorators"]
 
+# HTTP's (RFC 9110, PATCH, QUERY) and WebDAV's (RFC 4918, 3253): a view may answer any of them.
+_HTTP = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "QUERY"}
+_WEBDAV = {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT"}
+_METHODS = _HTTP | _WEBDAV
+
 
 @register("querybudget")
 def check_budgets(**_: Any) -> list[CheckMessage]:
@@ -36,7 +41,16 @@ def check_budgets(**_: Any) -> list[CheckMessage]:
             message = f"{error.name} {error.problem}."
             messages.append(Error(message, hint=error.hint, id="querybudget.E011"))
         key = BudgetKey.of(text)
-        if names and not any(key.matches(key.method, of_view) for of_view in names):
+        if key.method and key.method not in _METHODS:
+            messages.append(
+                Warning(
+                    f'QUERYBUDGET["BUDGETS"][{text!r}] never applies: {key.method!r} is no method.',
+                    hint=f"{_nearest_method(key.method)}A key is a view's name, or a method, a "
+                    'blank and a name: "POST jobs:list".',
+                    id="querybudget.W010",
+                )
+            )
+        elif names and not any(key.matches(key.method, of_view) for of_view in names):
             messages.append(
                 Warning(
                     f'QUERYBUDGET["BUDGETS"][{text!r}] matches no view.',
@@ -109,6 +123,13 @@ def _chain(function: Any) -> Iterator[Any]:
 def _view_names() -> Iterator[tuple[str, ...]]:
     for name, route, _ in urlpatterns():
         yield (name, route) if name else (route,)
+
+
+def _nearest_method(method: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - for a message alone
+
+    near = get_close_matches(method, sorted(_METHODS), n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _nearest(key: BudgetKey, names: list[tuple[str, ...]]) -> str:

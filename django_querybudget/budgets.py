@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
+from .aliases import named_aliases
 from .records import QueryLog
 
 __all__ = ["DIMENSIONS", "Budget", "Violation"]
@@ -32,7 +33,8 @@ class Budget:
 
     A dimension that is None is not limited; at least one has to be. Transaction control counts
     nowhere. Raises ``TypeError`` for a limit of the wrong type and for a budget that limits
-    nothing, ``ValueError`` for a negative limit.
+    nothing, ``ValueError`` for a negative limit and for ``using`` that names no database. Whether
+    ``DATABASES`` has the aliases is checked where the budget is used.
     """
 
     max_queries: int | None = None
@@ -61,10 +63,7 @@ class Budget:
             if limit is not None:
                 _check_limit(name, limit)
         if self.using is not None:
-            aliases = frozenset({self.using} if isinstance(self.using, str) else self.using)
-            if not all(isinstance(alias, str) for alias in aliases):
-                raise TypeError(f"using is {self.using!r}; it accepts aliases of DATABASES.")
-            object.__setattr__(self, "using", aliases)
+            object.__setattr__(self, "using", named_aliases(self.using))
 
     @classmethod
     def of(cls, value: Any) -> Budget:

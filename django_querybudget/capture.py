@@ -10,9 +10,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from django.db import connections
-
 from . import hook
+from .aliases import checked_aliases
 from .attribution import Evidence
 from .conf import conf
 from .recorders import make_recorder
@@ -60,7 +59,7 @@ class Recording:
         if origins and (threshold is not None or causes):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder, self.close = make_recorder(self.log, _checked_aliases(using), origins)
+        self._recorder, self.close = make_recorder(self.log, checked_aliases(using), origins)
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -155,7 +154,7 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
     def __init__(
         self, using: str | Collection[str] | None = None, *, across_threads: bool = False
     ) -> None:
-        _checked_aliases(using)
+        checked_aliases(using)
         self._using = using
         self._recording_class = ProcessRecording if across_threads else Recording
         self._recordings: list[Recording] = []
@@ -203,21 +202,6 @@ def copy_context(function: Callable[P, R]) -> Callable[P, R]:
         return context.copy().run(function, *args, **kwargs)
 
     return run
-
-
-def _checked_aliases(using: str | Collection[str] | None) -> frozenset[str] | None:
-    if using is None:
-        return None
-    aliases = [using] if isinstance(using, str) or not isinstance(using, Collection) else using
-    for alias in aliases:
-        if not isinstance(alias, str):
-            raise TypeError(f"using names databases by alias, a string; got {alias!r}.")
-        if alias not in connections.settings:
-            known = ", ".join(sorted(connections.settings))
-            raise ValueError(f"using={alias!r} is not in DATABASES; the aliases are: {known}.")
-    if not aliases:
-        raise ValueError(f"using={using!r} names no database; leave it out to listen to all.")
-    return frozenset(aliases)
 
 
 def _running_task() -> asyncio.Task[Any] | None:

@@ -3,6 +3,7 @@
 ===================  ============================================================
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
+``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
 ``querybudget.E020``  ``CACHE["ALIAS"]`` is no alias of ``CACHES``.
 ``querybudget.E021``  ``CACHE["SCOPES"]`` names no model.
 ``querybudget.E022``  ``CACHE["SCOPES"]`` names no field by which rows can be told apart.
@@ -18,7 +19,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -28,8 +29,10 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DEFAULT_DB_ALIAS, connections, models, router
+from django.utils.module_loading import import_string
 
 from .conf import conf
+from .middleware import QueryBudgetMiddleware
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
 
@@ -55,18 +58,55 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 def check_middleware_order(**_: Any) -> list[CheckMessage]:
     """Report middleware above ours, whose queries are not in any count."""
     middleware = list(settings.MIDDLEWARE)
-    if MIDDLEWARE not in middleware:
+    ours = next(filter(_is_ours, middleware), None)
+    if ours is None:
         return []
-    above = [name for name in middleware[: middleware.index(MIDDLEWARE)] if name not in _QUERYLESS]
+    above = [name for name in middleware[: middleware.index(ours)] if name not in _QUERYLESS]
     if not above:
         return []
     return [
         Warning(
-            f"Queries of {', '.join(above)} are not counted: it stands above {MIDDLEWARE}.",
-            hint=f"Put {MIDDLEWARE!r} first in MIDDLEWARE.",
+            f"Queries of {', '.join(above)} are not counted: it stands above {ours}.",
+            hint=f"Put {ours!r} first in MIDDLEWARE.",
             id="querybudget.W001",
         )
     ]
+
+
+@register("querybudget")
+def check_middleware_is_there(**_: Any) -> list[CheckMessage]:
+    """Report settings that the middleware alone heeds, where it is not installed."""
+    written = conf.written()
+    if not isinstance(written, Mapping) or not conf.ENABLED:
+        return []
+    # NPLUSONE: "off" is heeded by captures, too.
+    asked = {"BUDGETS": conf.BUDGETS, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
+    dead = [name for name, value in asked.items() if value]
+    dead += ["NPLUSONE"] if conf.NPLUSONE not in (None, "off") else []
+    dead += ["SAMPLE_RATE"] if conf.SAMPLE_RATE not in (0, 1) else []
+    if not dead or any(map(_is_ours, settings.MIDDLEWARE)):
+        return []
+    names = ", ".join(conf.path(name) for name in dead)
+    return [
+        Warning(
+            f"Without {MIDDLEWARE} in MIDDLEWARE this has no effect: {names}.",
+            hint=(
+                f"Put {MIDDLEWARE!r} first in MIDDLEWARE. It need not measure where it is: "
+                'QUERYBUDGET = {"ENABLED": False}.'
+            ),
+            id="querybudget.W002",
+        )
+    ]
+
+
+def _is_ours(name: str) -> bool:
+    if name == MIDDLEWARE:
+        return True
+    try:
+        found = import_string(name)
+    except Exception:  # noqa: BLE001 - a module may raise anything; Django tells it
+        return False
+    return isinstance(found, type) and issubclass(found, QueryBudgetMiddleware)
 
 
 @register("querybudget")

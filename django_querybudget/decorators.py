@@ -17,11 +17,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from functools import partial
 from sys import _getframe
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
+from django.conf import settings
+
+from .aliases import checked_aliases
 from .budgets import Budget
 from .capture import Recording
 from .enforcement import enforce, in_tests
@@ -86,6 +90,9 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             nplusone=nplusone,
             using=using,
         )
+        if settings.configured:
+            # As early as can be; a module that is imported while settings load is checked later.
+            checked_aliases(self.budget.using)
         self.on_exceed = on_exceed
         self._blocks: list[tuple[Recording, str]] = []
 
@@ -134,21 +141,23 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         if "dispatch" not in vars(cls) and hasattr(dispatch, MARK):
             # The base class' budget is replaced, not added to.
             dispatch = dispatch.__wrapped__
-        cls.dispatch = self._decorate(dispatch)
+        # Not dispatch's own name: that is mostly the framework's.
+        cls.dispatch = self._decorate(dispatch, f"{cls.__module__}.{cls.__qualname__}")
         return cast("type", cls)
 
-    def _decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        name = getattr(function, "__qualname__", repr(function))
-        if module := getattr(function, "__module__", None):
-            name = f"{module}.{name}"
+    def _decorate(self, function: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+        name = name or _name_of(function)
 
         def open_scope() -> Any:
             request = measured_request.get()
             if request is not None and declared_on_view(request) is self:
-                return nullcontext()  # The middleware looks after it.
+                # The middleware looks after it, and would find that no query is of such a database.
+                checked_aliases(self.budget.using)
+                return nullcontext()
             return self._recording()
 
         def done(scope: Any, error: BaseException | None, result: Any) -> None:
+            __tracebackhide__ = True
             if isinstance(scope, Recording):
                 self._end(scope, name, error, result)
 
@@ -161,6 +170,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self, recording: Recording, name: str, error: BaseException | None, result: Any
     ) -> None:
         """Check now, or when the response is done that the call returned."""
+        __tracebackhide__ = True
         if is_streamed(result):
             self._check_when_streamed(recording, name, result)
         elif getattr(result, "is_rendered", True) is False:
@@ -172,15 +182,18 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self, recording: Recording, name: str, response: StreamingHttpResponse
     ) -> None:
         def done(complete: bool) -> None:
+            __tracebackhide__ = True
             self._check(recording, name, in_flight=not complete or not in_tests())
 
         async def done_async(complete: bool) -> None:
+            __tracebackhide__ = True
             done(complete)
 
         measured_stream(response, recording, done, done_async)
 
     def _check_when_rendered(self, recording: Recording, name: str, response: Any) -> None:
         def render() -> Any:
+            __tracebackhide__ = True
             # Callbacks of render() may pickle the response: leave nothing on it.
             del response.render
             try:
@@ -202,3 +215,14 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
 
     def _recording(self) -> Recording:
         return Recording(self.budget.using, threshold=self.budget.nplusone)
+
+
+def _name_of(function: Any) -> str:
+    # method_decorator() has each call decorate a partial of the bound method.
+    if isinstance(function, partial) and isinstance(function.func, MethodType):
+        owner = function.func.__self__
+        cls = owner if isinstance(owner, type) else type(owner)
+        return f"{cls.__module__}.{cls.__qualname__}.{function.func.__name__}"
+    name: str = getattr(function, "__qualname__", repr(function))
+    module = getattr(function, "__module__", None)
+    return f"{module}.{name}" if module else name

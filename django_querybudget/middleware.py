@@ -46,6 +46,7 @@ class QueryBudgetMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        __tracebackhide__ = True
         if self.is_async:
             return self._call_async(request)
         get_response = cast("Callable[[HttpRequest], HttpResponseBase]", self.get_response)
@@ -64,6 +65,7 @@ class QueryBudgetMiddleware:
         return response
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
+        __tracebackhide__ = True
         get_response = cast(
             "Callable[[HttpRequest], Awaitable[HttpResponseBase]]", self.get_response
         )
@@ -115,11 +117,13 @@ def _report_at_the_end(
         return _report(recording, request, response, declared), declared
 
     def report(complete: bool) -> None:
+        __tracebackhide__ = True
         about, declared = done()
         tell(about, request, response)
         _enforce(about, declared, complete=complete)
 
     async def report_async(complete: bool) -> None:
+        __tracebackhide__ = True
         about, declared = done()
         await tell_async(about, request, response)
         _enforce(about, declared, complete=complete)
@@ -147,6 +151,7 @@ def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool =
     An error's response is left alone: its exception is not to be replaced by ours. And a client
     that has a whole stream but for its end is better off with that end.
     """
+    __tracebackhide__ = True
     in_flight = not complete or (report.status_code or 0) >= 500
     in_flight = in_flight or (report.streaming and not in_tests())
     if declared is not None:
@@ -207,6 +212,7 @@ class _Stream:
         self._finish(complete=False)
 
     def _finish(self, *, complete: bool) -> None:
+        __tracebackhide__ = True
         done, self._done = self._done, None
         if done is not None:
             done(complete)
@@ -220,6 +226,7 @@ class MeasuredStream(_Stream, Iterator[bytes]):
         self._chunks = iter(chunks)
 
     def __next__(self) -> bytes:
+        __tracebackhide__ = True
         try:
             with self._recording:
                 return next(self._chunks)
@@ -243,6 +250,7 @@ class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
         self._chunks = aiter(chunks)
 
     async def __anext__(self) -> bytes:
+        __tracebackhide__ = True
         try:
             with self._recording:
                 return await anext(self._chunks)

@@ -38,6 +38,7 @@ def wrap_callable(
     """
 
     def sync_call(*args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True
         scope = open_scope()
         try:
             with scope:
@@ -52,6 +53,7 @@ def wrap_callable(
 
     # A coroutine function, not one that returns a coroutine: inspect and asyncio both know it.
     async def async_call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        __tracebackhide__ = True
         return await _await(cast("Any", function(*args, **kwargs)), open_scope(), done)
 
     def generate(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
@@ -71,6 +73,7 @@ def wrap_callable(
 
 
 async def _await(coroutine: Coroutine[Any, Any, Any], scope: S, done: Done[S]) -> Any:
+    __tracebackhide__ = True
     try:
         with scope:
             result = await coroutine
@@ -83,6 +86,7 @@ async def _await(coroutine: Coroutine[Any, Any, Any], scope: S, done: Done[S]) -
 
 def drive(generator: Generator[Any, Any, Any], scope: S, done: Done[S]) -> Generator[Any, Any, Any]:
     """Yield what ``generator`` yields, inside of ``scope`` while it runs; see PEP 380."""
+    __tracebackhide__ = True
     sent: Any = None
     thrown: BaseException | None = None
     try:
@@ -113,6 +117,7 @@ async def drive_async(
     generator: AsyncGenerator[Any, Any], scope: S, done: Done[S]
 ) -> AsyncGenerator[Any, Any]:
     """Yield what ``generator`` yields, inside of ``scope`` while it runs; see PEP 525."""
+    __tracebackhide__ = True
     sent: Any = None
     thrown: BaseException | None = None
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from sys import _getframe
-from types import FrameType, TracebackType
-from typing import Any, TypeVar, overload
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NoReturn, TypeVar, overload
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -141,6 +143,7 @@ def measured(
     """
     recording_class = ProcessRecording if across_threads else Recording
     using = budget.using if budget is not None else None
+    threshold = budget.nplusone if budget is not None else None
 
     def done(recording: Recording, error: BaseException | None, result: Any) -> None:
         __tracebackhide__ = True
@@ -148,9 +151,12 @@ def measured(
         recording.close()
         if error is None:
             tell(recording.log)
-            enforce(QueryReport(name=name, log=recording.log, budget=budget), "raise")
+            try:
+                enforce(QueryReport(name=name, log=recording.log, budget=budget), "raise")
+            except AssertionError as exceeded:
+                _raise_at(function, exceeded)
 
-    return wrap_callable(function, lambda: recording_class(using), done)
+    return wrap_callable(function, lambda: recording_class(using, threshold=threshold), done)
 
 
 def assert_query_growth(
@@ -167,7 +173,8 @@ def assert_query_growth(
     is rolled back, so every size starts from the same data. Either may be a coroutine function.
     The counts of each shape are fitted to a line, and a shape that grows by more than
     ``max_slope`` queries per row fails: :class:`~django_querybudget.exceptions.QueryGrowthError`,
-    an ``AssertionError``, names it. Returns what was measured.
+    an ``AssertionError``, names it. Returns what was measured. That ``populate`` makes rows, and
+    that ``measure()`` reads them, is yours to see to: nothing grows where nothing is made.
 
     The code must query through the test's own connections: another thread's (a live server on a
     real database) do not see uncommitted rows. Raises ``ValueError`` for fewer than two sizes.
@@ -210,6 +217,27 @@ def _measured_at(
             measure()
         recording.close()
     return log
+
+
+def _raise_at(function: Callable[..., Any], error: AssertionError) -> NoReturn:
+    """Raise ``error`` as if at the beginning of ``function``, which has returned.
+
+    Without a frame of the test a failure would show this library's source, and if that is hidden
+    no place at all.
+    """
+    __tracebackhide__ = True
+    code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        raise error
+    tree = ast.parse("raise error")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr):
+            # No columns: those of this text would be marked in the test's.
+            node.col_offset = node.end_col_offset = -1
+    there = compile(tree, code.co_filename, "exec")
+    there = there.replace(co_firstlineno=code.co_firstlineno, co_name=code.co_name)
+    exec(there, {"error": error})  # noqa: S102 - the text is the constant above
+    raise error
 
 
 def _caller(frame: FrameType) -> str:

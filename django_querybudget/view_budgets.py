@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from django.http import HttpRequest
 
+from .aliases import checked_aliases
 from .budgets import DIMENSIONS, Budget
 from .conf import InvalidSetting, conf
 from .views import handlers, view_name_of
@@ -87,12 +88,16 @@ def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | No
     """Yield the budgets of ``BUDGETS``. Raises :class:`InvalidSetting` at one that is none."""
     for text, value in written.items():
         try:
-            yield text, None if value is None else Budget.of(value)
+            budget = None if value is None else Budget.of(value)
+            if budget is not None:
+                checked_aliases(budget.using)
+            yield text, budget
         except (TypeError, ValueError) as error:
             raise InvalidSetting(
                 f'QUERYBUDGET["BUDGETS"][{text!r}]',
                 f"is {value!r} ({str(error).rstrip('.')})",
-                f"It accepts a number of queries, a dict of {', '.join(DIMENSIONS)}, or None.",
+                f"It accepts a number of queries, a dict of {', '.join(DIMENSIONS)}, nplusone and "
+                "using, or None.",
             ) from error
 
 

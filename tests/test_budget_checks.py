@@ -56,11 +56,54 @@ class TestBudgets:
         assert hint in message.hint
 
     @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("GTE jobs:list", "Did you mean 'GET'? A key"),
+            ("post_ jobs:list", ""),
+            ("FOO *", "A key is a view's name, or a method, a blank"),
+        ],
+    )
+    def test_a_method_that_is_none_is_a_warning(self, name: str, hint: str) -> None:
+        with override_settings(QUERYBUDGET={"BUDGETS": {name: 3}}):
+            (message,) = check_budgets()
+        assert message.id == "querybudget.W010"
+        assert f'QUERYBUDGET["BUDGETS"][{name!r}]' in message.msg
+        assert message.hint is not None
+        assert hint in message.hint
+
+    @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize("method", ["get", "PATCH", "PROPFIND"])
+    def test_a_method_that_a_view_may_answer_is_fine(self, method: str) -> None:
+        with override_settings(QUERYBUDGET={"BUDGETS": {f"{method} plain": 3}}):
+            assert check_budgets() == []
+
+    @pytest.mark.urls("tests.budget_urls")
     def test_a_bad_budget_is_an_error(self) -> None:
         with override_settings(QUERYBUDGET={"BUDGETS": {"plain": {"querys": 1}}}):
             (message,) = check_budgets()
         assert message.id == "querybudget.E011"
         assert "'querys' is no dimension" in message.msg
+        assert message.hint is not None
+        assert "duration, nplusone and using, or None." in message.hint
+
+    @pytest.mark.urls("tests.budget_urls")
+    @pytest.mark.parametrize(
+        ("using", "words"),
+        [
+            ("replica", "using='replica' is not in DATABASES; the aliases are: default"),
+            ([], "using=[] names no database"),
+        ],
+    )
+    def test_a_budget_of_a_database_that_is_not_there_is_an_error(
+        self, using: Any, words: str
+    ) -> None:
+        """It would count no query, and never fail."""
+        budget = {"max_queries": 3, "using": using}
+        with override_settings(QUERYBUDGET={"BUDGETS": {"plain": budget}}):
+            (message,) = check_budgets()
+        assert message.id == "querybudget.E011"
+        assert words in message.msg
 
 
 api = NinjaAPI(urls_namespace="dead")

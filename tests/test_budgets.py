@@ -73,7 +73,9 @@ def test_one_shape_on_two_databases_does_not_repeat() -> None:
         ({"duration": -0.1}, ValueError, "duration is -0.1"),
         ({"duration": float("nan")}, ValueError, "duration is nan"),
         ({"duration": "1s"}, TypeError, "duration is '1s'"),
-        ({"max_queries": 1, "using": [3]}, TypeError, r"using is \[3\]"),
+        ({"max_queries": 1, "using": [3]}, TypeError, "by alias, a string; got 3"),
+        ({"max_queries": 1, "using": 3}, TypeError, "by alias, a string; got 3"),
+        ({"max_queries": 1, "using": []}, ValueError, r"using=\[\] names no database"),
         ({}, TypeError, "at least one of: max_queries"),
     ],
 )

@@ -11,10 +11,16 @@ from typing import Any
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.conf import LazySettings
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils.decorators import method_decorator
+from django.views import View
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from django_querybudget import QueryBudgetExceeded, query_budget
 from django_querybudget.exceptions import QueryBudgetWarning
@@ -58,6 +64,45 @@ def test_a_view_above_its_budget_raises_in_tests(client: Client, path: str) -> N
     report = raised.value.report
     assert report is not None
     assert report.log.count == 3
+
+
+@query_budget(2)
+class OfRest(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+
+    def get(self, request: Request) -> Response:
+        run(3)
+        return Response({})
+
+
+@method_decorator(query_budget(2), name="dispatch")
+class ByName(View):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        run(3)
+        return HttpResponse()
+
+
+@pytest.mark.parametrize(
+    ("view", "name"),
+    [
+        (Whole, "tests.budget_urls.Whole"),
+        (ByName, f"{__name__}.ByName.dispatch"),
+        (budget_urls.Handler, "tests.budget_urls.Handler.get"),
+        (OfRest, f"{__name__}.OfRest"),
+    ],
+)
+def test_a_report_names_the_projects_class(view: Any, name: str) -> None:
+    """Not the framework's, whose dispatch it is."""
+    request = RequestFactory().get("/", {"queries": 3})
+
+    def answer() -> None:
+        response = view.as_view()(request)
+        response.render()
+
+    with pytest.raises(QueryBudgetExceeded) as raised:
+        answer()
+    assert str(raised.value).startswith(f"{name}: 3 queries executed, budget is 2")
 
 
 async def call_async(path: str, queries: int) -> int:
@@ -281,6 +326,13 @@ def test_on_exceed(caplog: pytest.LogCaptureFixture) -> None:
         (lambda: query_budget(run), TypeError, "write @query_budget"),  # type: ignore[arg-type]
         (query_budget, TypeError, "at least one of"),
         (lambda: query_budget(1, on_exceed="panic"), ValueError, "on_exceed is 'panic'"),
+        (
+            lambda: query_budget(1, using="replica"),
+            ValueError,
+            "'replica' is not in DATABASES.*: def",
+        ),
+        (lambda: query_budget(1, using=[]), ValueError, "names no database"),
+        (lambda: query_budget(1, using=3), TypeError, "got 3"),  # type: ignore[arg-type]
         (lambda: query_budget(1)(3), TypeError, "not 3"),
         (lambda: query_budget(1)(dict), TypeError, "is no class-based view"),
         (
@@ -293,6 +345,18 @@ def test_on_exceed(caplog: pytest.LogCaptureFixture) -> None:
 def test_what_makes_no_sense_is_refused(decorate: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         decorate()
+
+
+def test_an_alias_that_could_not_be_checked_before_fails_the_call(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings may import the module: what DATABASES has is not known then."""
+    with monkeypatch.context() as patch:
+        patch.setattr("django_querybudget.decorators.settings", LazySettings())
+        early = query_budget(0, using="replica")
+    monkeypatch.setattr(Whole, "dispatch", early(View.dispatch))
+    with pytest.raises(ValueError, match="'replica' is not in DATABASES"):
+        client.get("/whole", {"queries": 3})
 
 
 def test_an_exception_while_rendering_comes_first(caplog: pytest.LogCaptureFixture) -> None:

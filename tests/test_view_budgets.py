@@ -78,7 +78,20 @@ def test_dimensions_by_configuration(settings: Any) -> None:
     assert budget_of("/plain") == Budget(9, duplicates=0)
 
 
-@pytest.mark.parametrize("value", [-1, "3", {"querys": 1}, {}, [3], True])
+@pytest.mark.parametrize(
+    "value",
+    [
+        -1,
+        "3",
+        {"querys": 1},
+        {},
+        [3],
+        True,
+        {"max_queries": 3, "using": "replica"},
+        {"max_queries": 3, "using": []},
+        Budget(3, using="replica"),
+    ],
+)
 def test_a_bad_budget_is_logged_once_and_left_out(
     settings: Any, caplog: pytest.LogCaptureFixture, value: Any
 ) -> None:

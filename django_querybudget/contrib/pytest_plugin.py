@@ -53,8 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; start the ratchet, if that was asked for."""
     config.addinivalue_line(
         "markers",
-        "query_budget(max_queries, *, duplicates, similar, writes, duration, using): fail the test "
-        "if it executes more; without a number, --querybudget records and checks the test",
+        "query_budget(max_queries, *, duplicates, similar, writes, duration, nplusone, using): "
+        "fail the test if it executes more; without a number, --querybudget records and checks "
+        "the test",
     )
     if _has_settings() and config.option.verbose > 0:
         from django_querybudget.conf import conf  # noqa: PLC0415
@@ -97,6 +98,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Put a marked test's budget around its function: its fixtures and ``setUp`` do not count."""
+    __tracebackhide__ = True
     marker = item.get_closest_marker(MARKER)
     if item.config.option.querybudget or marker is not None:
         from django_querybudget.warming import warm_django_caches  # noqa: PLC0415
@@ -150,17 +152,27 @@ class RatchetPlugin:
         from django_querybudget.ratchet.runs import Run  # noqa: PLC0415
 
         path = config.rootpath / config.option.querybudget_file
+        written = config.option.querybudget_sarif
         try:
-            self.run: Run = Run(mode=mode, path=path, command="pytest --querybudget={mode}")
+            self.run: Run = Run(
+                mode=mode,
+                path=path,
+                command="pytest --querybudget={mode}",
+                sarif=Path(written) if written else None,
+            )
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None
+        self.sarif_problem = ""
         self.run.start()
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge; the exit status is 1 if something is above its line."""
         self.outcome = self.run.finish(_chosen(session.config), passed=exitstatus == 0)
-        if self.outcome.failed and exitstatus == 0:
+        self.sarif_problem = self.run.write_sarif(
+            self.outcome, session.config.option.querybudget_file
+        )
+        if (self.outcome.failed or self.sarif_problem) and exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
@@ -175,18 +187,15 @@ class RatchetPlugin:
             return
         terminalreporter.section("query budgets")
         terminalreporter.write_line(outcome.text, red=outcome.failed)
-        option = terminalreporter.config.option
+        if self.sarif_problem:
+            terminalreporter.write_line(self.sarif_problem, red=True)
         if outcome.comparison is None:
             return
-        from django_querybudget.ratchet.sarif import sarif  # noqa: PLC0415
         from django_querybudget.ratchet.text import github_annotations  # noqa: PLC0415
 
-        if option.querybudget_github and outcome.failed:
+        if terminalreporter.config.option.querybudget_github and outcome.failed:
             for annotation in github_annotations(outcome.comparison):
                 terminalreporter.write_line(annotation)
-        if option.querybudget_sarif:
-            text = sarif(outcome.comparison, option.querybudget_file)
-            Path(option.querybudget_sarif).write_text(text, encoding="utf-8")
 
 
 def _has_settings() -> bool:
@@ -198,9 +207,15 @@ def _has_settings() -> bool:
 
 
 def _budget(marker: pytest.Mark) -> Budget | None:
+    from django_querybudget.aliases import checked_aliases  # noqa: PLC0415
     from django_querybudget.budgets import Budget  # noqa: PLC0415
 
-    return Budget(*marker.args, **marker.kwargs) if marker.args or marker.kwargs else None
+    if not marker.args and not marker.kwargs:
+        return None
+    budget = Budget(*marker.args, **marker.kwargs)
+    if _has_settings():
+        checked_aliases(budget.using)
+    return budget
 
 
 def _measured(

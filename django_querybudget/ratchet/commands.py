@@ -14,7 +14,6 @@ from django_querybudget.exceptions import LockFileError
 
 from .django_runner import chosen, run_tests
 from .runs import Run
-from .sarif import sarif
 from .text import github_annotations
 
 __all__ = ["add_arguments", "run"]
@@ -51,7 +50,12 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
         )
     typed = "manage.py querybudget {mode} -- " + " ".join(words)
     try:
-        ratchet = Run(mode=mode, path=Path(options["file"]), command=typed)
+        ratchet = Run(
+            mode=mode,
+            path=Path(options["file"]),
+            command=typed,
+            sarif=Path(options["sarif"]) if options["sarif"] else None,
+        )
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     conf.overrides["VERBOSITY"] = min(max(options["verbosity"] - 1, 0), 2)
@@ -63,14 +67,15 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
         conf.overrides.pop("VERBOSITY", None)
         outcome = ratchet.finish(chosen(words[1:]), passed=status == 0)
     command.stdout.write(outcome.text)
-    if outcome.comparison is not None:
-        if options["github"] and outcome.failed:
-            for annotation in github_annotations(outcome.comparison):
-                command.stdout.write(annotation)
-        if options["sarif"]:
-            text = sarif(outcome.comparison, options["file"])
-            Path(options["sarif"]).write_text(text, encoding="utf-8")
+    if outcome.comparison is not None and options["github"] and outcome.failed:
+        for annotation in github_annotations(outcome.comparison):
+            command.stdout.write(annotation)
+    problem = ratchet.write_sarif(outcome, options["file"])
+    if problem:
+        command.stderr.write(problem)
     if status:
         sys.exit(status)
     if outcome.failed:
         raise CommandError("Views or tests are above their lines.", returncode=1)
+    if problem:
+        sys.exit(1)

@@ -13,6 +13,7 @@ from django_querybudget.exceptions import LockFileError
 from . import collecting, lockfile
 from .comparison import Comparison, compare, recorded, tightened
 from .lockfile import LockFile
+from .sarif import sarif
 from .text import render
 
 __all__ = ["MODES", "Outcome", "Run"]
@@ -36,8 +37,8 @@ class Outcome:
 class Run:
     """A run that records, checks or tightens ``path``.
 
-    Raises :class:`~django_querybudget.exceptions.LockFileError` for a file that cannot be read,
-    before a test is run.
+    Raises :class:`~django_querybudget.exceptions.LockFileError` for a file that cannot be read, or
+    a SARIF file that cannot be written, before a test is run.
     """
 
     mode: str
@@ -46,6 +47,8 @@ class Run:
     """The file."""
     command: str
     """What a person types to run it, with ``{mode}`` in place of the mode."""
+    sarif: Path | None = None
+    """Where the failures are written as SARIF."""
     _file: LockFile = field(init=False)
     _spool: Path = field(init=False)
 
@@ -54,6 +57,8 @@ class Run:
         if self.mode != "record" and not self.path.exists():
             record = self.command.replace("{mode}", "record")
             raise LockFileError(f"{self.path}: there is no such file: {record} first.")
+        if self.sarif is not None:
+            _check_writable(self.sarif)
 
     def start(self) -> None:
         """Collect from now on, in this process and in those it starts."""
@@ -108,3 +113,30 @@ class Run:
             failed=bool(comparison.above) and not raised,
             comparison=comparison,
         )
+
+    def write_sarif(self, outcome: Outcome, path: str) -> str:
+        """Write ``outcome`` as SARIF, if that was asked for; return what went wrong, or nothing.
+
+        ``path`` is the file of the lines as a person names it.
+        """
+        if self.sarif is None or outcome.comparison is None:
+            return ""
+        try:
+            self.sarif.write_text(sarif(outcome.comparison, path), encoding="utf-8")
+        except OSError as error:
+            return f"{self.sarif} cannot be written: {error}"
+        return ""
+
+
+def _check_writable(path: Path) -> None:
+    """Raise :class:`LockFileError` if a file at ``path`` cannot be written; none is left there."""
+    try:
+        existed = path.exists()
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise LockFileError(
+            f"{path} cannot be written: {error.strerror}. Name a file for the SARIF in a folder "
+            "that exists and that may be written to."
+        ) from error
+    if not existed:
+        path.unlink()

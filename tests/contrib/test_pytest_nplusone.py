@@ -83,3 +83,17 @@ def test_a_suite_that_only_logs_passes(project: Project) -> None:
     write(project, "log")
     status, text = project.pytest("-k", "not again")
     assert status == 0, text
+
+
+def test_a_marked_test_is_held_to_its_own_threshold_whatever_the_setting(project: Project) -> None:
+    write(project, "off")
+    tests = project.folder / "host" / "test_views.py"
+    tests.write_text(
+        f"{tests.read_text()}\n@pytest.mark.query_budget(nplusone=2)\ndef test_marked():\n"
+        "    [book.author for book in Book.objects.all()]\n"
+    )
+    status, text = project.pytest("-k", "marked")
+    assert status == 1, text
+    assert "test_marked: N+1 queries" in text
+    assert 'Book.objects.select_related("author")' in text
+    assert ">   @pytest.mark.query_budget(nplusone=2)" in text

@@ -153,6 +153,24 @@ class TestRatchet:
         assert status == 4
         assert "there is no such file: pytest --querybudget=record first." in text
 
+    def test_a_sarif_file_that_cannot_be_written_stops_the_run(self, project: Project) -> None:
+        status, text = project.pytest("--querybudget=record", "--querybudget-sarif=no/x.sarif")
+        assert status == 4
+        assert "no/x.sarif cannot be written: No such file or directory. Name a file" in text
+        assert "Traceback" not in text
+        assert not project.lockfile.exists()
+
+    def test_a_sarif_file_that_can_no_longer_be_written_is_told(self, project: Project) -> None:
+        (project.folder / "out").mkdir()
+        project.tests(
+            more="\ndef test_removes():\n    import pathlib\n    pathlib.Path('out').rmdir()\n"
+        )
+        status, text = project.pytest("--querybudget=record", "--querybudget-sarif=out/x.sarif")
+        assert status == 1
+        assert "out/x.sarif cannot be written" in text
+        assert "Traceback" not in text
+        assert project.lockfile.exists()
+
     def test_a_suite_that_measures_nothing_is_told_so(self, project: Project) -> None:
         (project.folder / "host" / "test_views.py").write_text("def test_nothing():\n    pass\n")
         _, text = project.pytest("--querybudget=record")
@@ -244,6 +262,36 @@ class TestMarkerAndFixtures:
         assert "its own" in failed["test_fails_otherwise"]
         assert "host/urls.py:8 in run" in text
 
+    def test_a_failure_shows_the_test_and_nothing_of_the_library(self, project: Project) -> None:
+        settings = project.folder / "host" / "settings.py"
+        settings.write_text(
+            settings.read_text()
+            + 'MIDDLEWARE = ["django_querybudget.middleware.QueryBudgetMiddleware"]\n'
+            + 'QUERYBUDGET = {"BUDGETS": {"second": 1}}\n'
+        )
+        project.tests(more=f"{BUDGETED}\ndef test_of_one(client, db):\n    client.get('/second')\n")
+        status, text = project.pytest("-k", "above or of_one", "--show-capture=no")
+        assert status == 1
+        assert "3 failed" in text, text
+        source = (project.folder / "host" / "test_views.py").read_text().splitlines()
+        (marked,) = (number for number, line in enumerate(source, 1) if "similar=0" in line)
+        assert f"host/test_views.py:{marked}: QueryBudgetExceeded" in text
+        assert (
+            ">   @pytest.mark.query_budget(2, similar=0)\n"
+            "E   django_querybudget.exceptions.QueryBudgetExceeded: host/test_views.py::test_above"
+        ) in text
+        assert "FAILED host/test_views.py::test_above - django_querybudget" in text
+        assert ">       client.get('/second')" in text
+        for name in (
+            "pytest_runtest_call",
+            "def sync_call",
+            "def _enforce",
+            "def done",
+            "def __call",
+        ):
+            assert name not in text
+        assert "django_querybudget/" not in text
+
     def test_a_live_servers_queries_count(self, project: Project) -> None:
         project.tests(more=LIVE)
         status, text = project.pytest("-k", "live or marked")
@@ -257,6 +305,7 @@ class TestMarkerAndFixtures:
             ("-1", "max_queries is -1"),
             ("1.5", "max_queries is 1.5"),
             ("querys=3", "unexpected keyword argument 'querys'"),
+            ("3, using='replica'", "using='replica' is not in DATABASES; the aliases are: default"),
         ],
     )
     def test_a_bad_budget_is_refused_before_a_test_runs(

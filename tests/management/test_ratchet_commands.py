@@ -74,6 +74,7 @@ def test_a_failing_suite_is_not_recorded(project: Project) -> None:
         (["record"], "manage.py querybudget record -- test [arguments]"),
         (["record", "--", "migrate"], "manage.py querybudget record -- test [arguments]"),
         (["check", "--", "test"], "there is no such file"),
+        (["record", "--sarif", "no/x", "--", "test"], "no/x cannot be written: No such file or"),
     ],
 )
 def test_what_makes_no_sense_is_refused(project: Project, arguments: list[str], words: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .advice import Advice, AdvisorReport, advise
 from .report import render_advice
-from .verify import CannotVerify, Verdict, verify
+from .verify import CannotVerify, Verdict, check_verifiable, verify
 from .workload import Workload
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "advise",
+    "check_verifiable",
     "render_advice",
     "verify",
 ]

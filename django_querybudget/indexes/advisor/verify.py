@@ -73,6 +73,19 @@ def verify(
             ``create_and_rollback`` given.
         django.db.DatabaseError: the database cannot be reached.
     """
+    pretend = _pretend(alias, create_and_rollback=create_and_rollback)
+    return [_verdict(advice, connections[alias], pretend) for advice in advised]
+
+
+def check_verifiable(alias: str, *, create_and_rollback: bool = False) -> None:
+    """Raise what :func:`verify` would, before there is anything to verify; leave no connection."""
+    try:
+        _pretend(alias, create_and_rollback=create_and_rollback)
+    finally:
+        connections[alias].close()
+
+
+def _pretend(alias: str, *, create_and_rollback: bool) -> _Pretend:
     connection = connections[alias]
     if connection.vendor != "postgresql":
         raise CannotVerify(
@@ -80,16 +93,14 @@ def verify(
             f"{connection.vendor!r}."
         )
     if _has_hypopg(connection):
-        pretend = _hypothetical
-    elif create_and_rollback:
-        pretend = _rolled_back
-    else:
-        raise CannotVerify(
-            f"HypoPG is not installed in {alias!r}: 'CREATE EXTENSION hypopg' there, or give "
-            f"--create-and-rollback, which builds each index in a transaction that is rolled "
-            f"back and blocks writes to the table meanwhile."
-        )
-    return [_verdict(advice, connection, pretend) for advice in advised]
+        return _hypothetical
+    if create_and_rollback:
+        return _rolled_back
+    raise CannotVerify(
+        f"HypoPG is not installed in {alias!r}: 'CREATE EXTENSION hypopg' there, or give "
+        f"--create-and-rollback, which builds each index in a transaction that is rolled "
+        f"back and blocks writes to the table meanwhile."
+    )
 
 
 def _has_hypopg(connection: BaseDatabaseWrapper) -> bool:

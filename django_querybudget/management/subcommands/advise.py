@@ -9,7 +9,12 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, load_command_class
 from django.db import DatabaseError, connections
 
-from django_querybudget.indexes.advisor import CannotVerify, render_advice, verify
+from django_querybudget.indexes.advisor import (
+    CannotVerify,
+    check_verifiable,
+    render_advice,
+    verify,
+)
 from django_querybudget.indexes.advisor.test_runner import (
     Advised,
     UnsupportedRunner,
@@ -58,6 +63,12 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
             f"There is no database {options['verify']!r} in DATABASES. It names: {known}.",
             returncode=2,
         )
+    if options["verify"]:
+        # Not after the whole suite, if it is known now.
+        try:
+            check_verifiable(options["verify"], create_and_rollback=options["create_and_rollback"])
+        except (CannotVerify, DatabaseError) as error:
+            raise CommandError(f"Cannot verify: {error}", returncode=2) from error
     advised = Advised()
     try:
         failed = _run_tests(rest[1:], advised)
