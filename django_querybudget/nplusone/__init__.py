@@ -22,7 +22,7 @@ from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
 from .parameters import varies
-from .places import find_built
+from .places import find_built, manager_at
 from .roots import Root, find_root
 from .row_loops import loop_around
 from .suggestions import Draft, Part
@@ -176,13 +176,15 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
 
 
 def _fix(draft: Draft) -> Fix | None:
-    code = draft.code()
+    model, evaluated = draft.root.model, draft.root.place
+    built = None if draft.built is None else Origin.of(draft.built)
+    manager = None if built is None else manager_at(built, model)
+    if built is None and evaluated is not None:
+        found = find_built((evaluated, *draft.root.calls), model)
+        built, manager = (None, None) if found is None else found
+    code = draft.code(manager)
     if code is None:
         return None
-    evaluated = draft.root.place
-    built = None if draft.built is None else Origin.of(draft.built)
-    if built is None and evaluated is not None:
-        built = find_built((evaluated, *draft.root.calls), draft.root.model)
     return Fix(
         code=code,
         place=built or evaluated,

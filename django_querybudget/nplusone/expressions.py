@@ -28,6 +28,7 @@ __all__ = [
     "lookup_fix",
     "manager_of",
     "put_named",
+    "queryset_of",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
@@ -43,6 +44,16 @@ def manager_of(model: type[Model]) -> str:
         if field.remote_field.through is model:
             return f"{made_by.__name__}.{field.name}.through.objects"
     return f"{model.__name__}.{'objects' if manager is None else manager.name}"
+
+
+def queryset_of(model: type[Model], manager: str | None) -> str:
+    """Return the start of a queryset as code, with ``manager`` if the source has told it.
+
+    A model of several has no one start: another manager's rows are others.
+    """
+    if manager is not None:
+        return f"{model.__name__}.{manager}"
+    return f"<{model.__name__} queryset>" if len(model._meta.managers) > 1 else manager_of(model)
 
 
 def put_named(

@@ -22,6 +22,7 @@ from .expressions import (
     keywords,
     manager_of,
     put_named,
+    queryset_of,
 )
 from .lookups import Lookups, Nested
 from .roots import Root
@@ -248,16 +249,19 @@ class Draft:
         cost = self.root.runs if len(self.eager.prefetched) > before else 0
         return Part(saves=count - cost, use=use)
 
-    def code(self) -> str | None:
-        """Return the expression; None if it would change nothing."""
+    def code(self, manager: str | None) -> str | None:
+        """Return the expression; None if it would change nothing.
+
+        ``manager`` is what the queryset starts from, where its source is known.
+        """
         code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
             code += self._loaded_fields()
-        return f"{self._start()}{code}" if code else None
+        return f"{self._start(manager)}{code}" if code else None
 
-    def _start(self) -> str:
+    def _start(self, manager: str | None) -> str:
         source = self.root.source
         if source is not None and source.prefetch_to is None and source.owner is not None:
             found = relation_of(source.query, source.owner)
@@ -267,7 +271,7 @@ class Draft:
                 row = None if call is None else call.owner(accessor)
                 name = f"<{found[0]._meta.model_name}>" if row is None else ast.unparse(row)
                 return f"{name}.{accessor}"
-        return f"{manager_of(self.root.model)}{'.raw(...)' if self.root.is_raw else ''}"
+        return f"{queryset_of(self.root.model, manager)}{'.raw(...)' if self.root.is_raw else ''}"
 
     def _loaded_fields(self) -> str:
         source = self.root.source

@@ -11,11 +11,14 @@ from .models import (
     Author,
     Biography,
     Book,
+    BoxedItem,
     Comment,
+    Item,
     Place,
     Publisher,
     Review,
     Setting,
+    Shelf,
     Shop,
     Tag,
     Watched,
@@ -43,6 +46,9 @@ def fill() -> None:
         Shop.objects.create(name=f"shop {number}", owner=author)
         Watched.objects.create(title=f"watched {number}")
         Setting.objects.create(key=f"key-{number}", value=f"value {number}")
+        shelf = Shelf.objects.create(name=f"shelf {number}")
+        Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf)
+        BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf)
     for model in (Book, Author, Place, Tag):
         ContentType.objects.get_for_model(model)
 
