@@ -132,6 +132,8 @@ class Load:
     """The fields that a writing call names: ``update_fields``, ``defaults``."""
     keys: tuple[str, ...] = ()
     """The fields that a write finds its row by: those of ``get_or_create()``; an instance's key."""
+    manager: str | None = None
+    """The manager that a related one was asked for, if it was: ``items(manager="everything")``."""
     row: str = ""
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()

@@ -49,14 +49,26 @@ class Call:
 
     def owner(self, accessor: str) -> ast.expr | None:
         """Return what the attribute ``accessor`` is read from: ``book.author``."""
-        node = self.receiver
+        found = self._read(accessor)
+        return None if found is None else found[0].value
+
+    def start(self, accessor: str) -> ast.expr | None:
+        """Return the related manager: ``book.reviews``, ``book.reviews(manager="everything")``."""
+        found = self._read(accessor)
+        return None if found is None else found[1] or found[0]
+
+    def _read(self, accessor: str) -> tuple[ast.Attribute, ast.Call | None] | None:
+        """Return where the attribute ``accessor`` is read, and the call of what it is."""
+        node, outer = self.receiver, None
         while True:
+            called = outer
+            outer = None
             if isinstance(node, ast.Attribute):
                 if node.attr == accessor:
-                    return node.value
+                    return node, called
                 node = node.value
             elif isinstance(node, ast.Call):
-                node = node.func
+                node, outer = node.func, node
             elif isinstance(node, ast.Subscript):
                 node = node.value
             else:

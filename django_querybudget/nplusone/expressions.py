@@ -29,6 +29,7 @@ __all__ = [
     "manager_of",
     "put_named",
     "queryset_of",
+    "related_manager",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
@@ -54,6 +55,11 @@ def queryset_of(model: type[Model], manager: str | None) -> str:
     if manager is not None:
         return f"{model.__name__}.{manager}"
     return f"<{model.__name__} queryset>" if len(model._meta.managers) > 1 else manager_of(model)
+
+
+def related_manager(model: type[Model], manager: str | None) -> str:
+    """Return the manager that a relation's queryset is of: the default one, unless it is asked."""
+    return manager_of(model) if manager is None else f"{model.__name__}.{manager}"
 
 
 def put_named(
@@ -165,7 +171,8 @@ def _rows(load: Load, outer: str) -> str | None:
     if condition is None or load.model is None or load.step is None or not load.step.field:
         return None
     rest = f", {condition}" if condition else ""
-    return f"{manager_of(load.model)}.filter({load.step.field}={outer}{rest})"
+    start = related_manager(load.model, load.manager)
+    return f"{start}.filter({load.step.field}={outer}{rest})"
 
 
 def _counted(rows: str, by: str) -> str:

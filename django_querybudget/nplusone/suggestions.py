@@ -9,10 +9,10 @@ from typing import Any
 from django.db.models import Model
 
 from django_querybudget.attribution import Load, LoadKind, Step
-from django_querybudget.attribution.relations import quoted, relation_of, step_of
+from django_querybudget.attribution.relations import quoted
 from django_querybudget.stacks import RawOrigin
 
-from .calls import Call, find_queryset, without
+from .calls import Call, without
 from .expressions import (
     annotation,
     can_group,
@@ -22,10 +22,12 @@ from .expressions import (
     keywords,
     manager_of,
     put_named,
-    queryset_of,
+    related_manager,
 )
 from .lookups import Lookups, Nested
+from .managers import manager_asked
 from .roots import Root
+from .starts import loaded_fields, start_of
 
 __all__ = ["Draft", "Part"]
 
@@ -145,9 +147,13 @@ class Draft:
         whole: tuple[Step, ...],
         call: Call | None,
     ) -> Part | None:
+        manager = manager_asked(load, call)
+        if manager == "":
+            return None
+        load = replace(load, manager=manager)
         if load.operation in ("count", "exists", "aggregate"):
             return self._annotate(load, count, path, call)
-        if load.filters == () and not load.refinements:
+        if load.filters == () and not load.refinements and manager is None:
             use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
             if use is None or self._in_python:
                 return self._prefetch(count, whole, use)
@@ -226,12 +232,12 @@ class Draft:
     ) -> Part | None:
         written = keywords(load.filters)
         chain = load.chain if load.operation != "first" else first_of(load)
-        if written is None or (not chain and not written) or load.model is None:
+        if written is None or chain is None or load.model is None:
             return None
-        if chain is None:
+        if not chain and not written and load.manager is None:
             return None
-        filtered = f".filter({written})" if written else ".all()" if chain[0] == "[" else ""
-        rows = f"{manager_of(load.model)}{filtered}{chain}"
+        filtered = f".filter({written})" if written else ".all()" if chain[:1] in ("", "[") else ""
+        rows = f"{related_manager(load.model, load.manager)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
         if self.root.runs >= count:
             return None
@@ -258,32 +264,8 @@ class Draft:
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
-            code += self._loaded_fields()
-        return f"{self._start(manager)}{code}" if code else None
-
-    def _start(self, manager: str | None) -> str:
-        source = self.root.source
-        if source is not None and source.prefetch_to is None and source.owner is not None:
-            found = relation_of(source.query, source.owner)
-            if found is not None:
-                accessor = step_of(found[1]).accessor
-                call = find_queryset(self.root.origin, accessor)
-                row = None if call is None else call.owner(accessor)
-                name = f"<{found[0]._meta.model_name}>" if row is None else ast.unparse(row)
-                return f"{name}.{accessor}"
-        return f"{queryset_of(self.root.model, manager)}{'.raw(...)' if self.root.is_raw else ''}"
-
-    def _loaded_fields(self) -> str:
-        source = self.root.source
-        query = None if source is None else source.query
-        loading: tuple[Any, bool] = getattr(query, "deferred_loading", (frozenset(), True))
-        names, deferred = set(loading[0]), loading[1]
-        if not deferred:
-            order = [*sorted(names - set(self.fields)), *self.fields]
-            return f".only({', '.join(map(quoted, order))})"
-        left = sorted(names - set(self.fields))
-        again = f".defer({', '.join(map(quoted, left))})" if left else ""
-        return f".defer(None){again}"
+            code += loaded_fields(self.root, self.fields)
+        return f"{start_of(self.root, manager)}{code}" if code else None
 
 
 def _put(names: list[str], name: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from .corpus import Run, case, relation
+from .corpus import Run, case, related, relation
 from .data import ROWS, page_of
-from .models import Item
+from .models import Item, Shelf
 
 
 @case(relation("Item.shelf", 'Item.everything.select_related("shelf")'), after=1)
@@ -44,3 +44,76 @@ _MANAGER = Item.everything
 def manager_that_the_source_does_not_tell(run: Run) -> None:
     items = page_of(run(_MANAGER.order_by("pk")))
     assert len([item.shelf.name for item in items]) == ROWS  # N+1
+
+
+_EVERYTHING = (
+    'Shelf.objects.prefetch_related(Prefetch("items", queryset=Item.everything.all(), '
+    'to_attr="chosen_items"))'
+)
+
+
+@case(
+    relation(
+        "Shelf.items",
+        _EVERYTHING,
+        use="shelf.chosen_items",
+        replaces="shelf.items(manager='everything').all()",
+    ),
+    after=2,
+)
+def related_manager_that_is_asked_for(run: Run) -> None:
+    for shelf in run(Shelf.objects.all()):  # root
+        everything = [
+            item.name
+            for item in (
+                shelf.chosen_items if run.fixed else shelf.items(manager="everything").all()  # N+1
+            )
+        ]
+        assert len(everything) == 2
+
+
+@case(relation("Shelf.items", None))
+def related_manager_in_a_variable(run: Run) -> None:
+    for shelf in Shelf.objects.all():
+        items = shelf.items(manager="everything")
+        assert len(items.all()) == 2  # N+1
+
+
+@case(
+    related(
+        "Shelf.items",
+        'Shelf.objects.annotate(has_items=Exists(Item.everything.filter(shelf=OuterRef("pk"))))',
+        "shelf.has_items",
+    ),
+    after=1,
+)
+def exists_of_a_manager_that_is_asked_for(run: Run) -> None:
+    for shelf in run(Shelf.objects.all()):  # root
+        found = shelf.has_items if run.fixed else shelf.items(manager="everything").exists()  # N+1
+        assert found
+
+
+@case(
+    relation(
+        "Shelf.items",
+        _EVERYTHING,
+        use="shelf.chosen_items",
+        replaces="shelf.items(manager='everything').all()",
+    ),
+    relation("Item.maker", "shelf.items(manager='everything').select_related(\"maker\")"),
+)
+def below_a_manager_that_is_asked_for(run: Run) -> None:
+    for shelf in Shelf.objects.all():
+        for item in shelf.items(manager="everything").all():
+            assert item.maker.name
+
+
+@case(
+    relation("Item.maker", "shelf.items(manager='everything').select_related(\"maker\")"),
+    after=3,
+)
+def rows_of_a_manager_that_is_asked_for(run: Run) -> None:
+    shelf = Shelf.objects.earliest("pk")
+    Item.everything.update(shelf=shelf)
+    for item in run(shelf.items(manager="everything").order_by("pk")):
+        assert item.maker.name  # N+1

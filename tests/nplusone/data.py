@@ -14,6 +14,7 @@ from .models import (
     BoxedItem,
     Comment,
     Item,
+    Maker,
     Place,
     Publisher,
     Review,
@@ -47,8 +48,9 @@ def fill() -> None:
         Watched.objects.create(title=f"watched {number}")
         Setting.objects.create(key=f"key-{number}", value=f"value {number}")
         shelf = Shelf.objects.create(name=f"shelf {number}")
-        Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf)
-        BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf)
+        maker = Maker.objects.create(name=f"maker {number}")
+        Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf, maker=maker)
+        BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf, maker=maker)
     for model in (Book, Author, Place, Tag):
         ContentType.objects.get_for_model(model)
 

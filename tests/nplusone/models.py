@@ -134,6 +134,10 @@ class Shelf(models.Model):
     name = models.CharField(max_length=80)
 
 
+class Maker(models.Model):
+    name = models.CharField(max_length=80)
+
+
 class LiveItems(models.Manager["Item"]):
     """Leaves out some of the rows."""
 
@@ -147,6 +151,7 @@ class Item(models.Model):
     name = models.CharField(max_length=80)
     is_gone = models.BooleanField(default=False)
     shelf = models.ForeignKey(Shelf, models.CASCADE, related_name="items")
+    maker = models.ForeignKey(Maker, models.CASCADE, related_name="items")
 
     live = LiveItems()
     everything = models.Manager["Item"]()
