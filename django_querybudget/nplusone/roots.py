@@ -55,6 +55,11 @@ class Root:
         """What it prefetches already."""
         return () if self.source is None else self.source.lookups
 
+    def prefetch_cost(self, rows: int) -> int:
+        """Return how many queries one more prefetch of ``rows`` runs: one for each chunk."""
+        chunk = None if self.source is None else self.source.chunk_size
+        return self.runs if chunk is None else max(self.runs, -(-rows // chunk))
+
     @property
     def place(self) -> Origin | None:
         """The line that evaluates the queryset."""

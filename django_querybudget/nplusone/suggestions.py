@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Model
 
 from django_querybudget.attribution import Load, LoadKind, Step
+from django_querybudget.attribution.evidence import CHUNK_SIZE
 from django_querybudget.attribution.relations import quoted
 from django_querybudget.stacks import RawOrigin
 
@@ -109,7 +110,7 @@ class Draft:
 
         It does where the queryset itself is evaluated in a loop.
         """
-        cost = 0 if self.eager.has(path) else self.root.runs
+        cost = 0 if self.eager.has(path) else self.root.prefetch_cost(count)
         if cost >= count:
             return None
         self.eager.prefetch(path)
@@ -200,7 +201,8 @@ class Draft:
         joins = all(step.joins for step in path)
         nested = self.eager.nested.get(key)
         # A prefetch where a join would do, unless one is there already.
-        extra = self.root.runs if joins and nested is None and key not in self.root.lookups else 0
+        added = joins and nested is None and key not in self.root.lookups
+        extra = self.root.prefetch_cost(count) if added else 0
         if extra >= count:
             return None
         if nested is None:
@@ -239,7 +241,7 @@ class Draft:
         filtered = f".filter({written})" if written else ".all()" if chain[:1] in ("", "[") else ""
         rows = f"{related_manager(load.model, load.manager)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
-        if self.root.runs >= count:
+        if self.root.prefetch_cost(count) >= count:
             return None
         before = len(self.eager.prefetched)
         name = put_named(
@@ -252,7 +254,8 @@ class Draft:
         use = f"{_variable(load, call)}.{name}"
         if load.operation == "first":
             use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
-        cost = self.root.runs if len(self.eager.prefetched) > before else 0
+        added = len(self.eager.prefetched) > before
+        cost = self.root.prefetch_cost(count) if added else 0
         return Part(saves=count - cost, use=use)
 
     def code(self, manager: str | None) -> str | None:
@@ -265,6 +268,9 @@ class Draft:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
             code += loaded_fields(self.root, self.fields)
+        source = self.root.source
+        if source is not None and source.lacks_chunk_size and self.eager.prefetches:
+            code += f"  # and .iterator(chunk_size={CHUNK_SIZE}): it prefetches chunk by chunk"
         return f"{start_of(self.root, manager)}{code}" if code else None
 
 

@@ -236,6 +236,28 @@ def iterator_in_chunks(run: Run) -> None:
         book.author.name  # N+1
 
 
+_CHUNKED = "  # and .iterator(chunk_size=2000): it prefetches chunk by chunk"
+
+
+@case(relation("Book.tags", f'Book.objects.prefetch_related("tags"){_CHUNKED}'), after=2)
+def iterator_without_a_chunk_size(run: Run) -> None:
+    books = run(Book.objects.order_by("pk"))  # root
+    size = {"chunk_size": 2000} if run.fixed else {}
+    assert [len(book.tags.all()) for book in books.iterator(**size)] == [3, 3, 3, 3, 2, 1]  # N+1
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+def iterator_without_a_chunk_size_that_joins(run: Run) -> None:
+    for book in run(Book.objects.all()).iterator():  # root
+        book.author.name  # N+1
+
+
+@case(relation("Book.tags", 'Book.objects.prefetch_related("tags")'), after=4)
+def iterator_in_chunks_that_prefetches(run: Run) -> None:
+    for book in run(Book.objects.all()).iterator(chunk_size=2):  # root
+        assert book.tags.all()  # N+1
+
+
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
 def slice_of_a_queryset(run: Run) -> None:
     for book in run(Book.objects.order_by("pk"))[:4]:  # root
