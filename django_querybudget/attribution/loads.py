@@ -71,6 +71,9 @@ class Step(NamedTuple):
     """Whether ``select_related()`` can follow it: one row at the other end, in one table."""
     field: str = ""
     """The name of the foreign key at the other end, for a relation of many rows."""
+    copies: bool = False
+    """Whether it is a child's link to its parent's table: Django makes that of the child's fields,
+    anew and without what the child has loaded, and ``select_related()`` leaves it out."""
 
 
 class Filter(NamedTuple):

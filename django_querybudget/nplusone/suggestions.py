@@ -75,7 +75,9 @@ class Draft:
         a template or a serializer's source, reads attributes and can be told nothing else.
         """
         self._in_python = in_python
-        part = None if self.root.is_combined else self._part(load, count, path, call)
+        copied = any(step is not None and step.copies for step in (*path, load.step))
+        refuses = self.root.is_combined or copied
+        part = None if refuses else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
             use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
             part = replace(part, use=use, replaces=call.text)

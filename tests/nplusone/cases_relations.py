@@ -5,7 +5,20 @@ from __future__ import annotations
 from django.db.models import Prefetch, prefetch_related_objects
 
 from .corpus import Run, bypassed, case, deferred, relation
-from .models import Author, Book, Comment, Novel, Place, Publisher, Review, Shop, Tag, Watched
+from .models import (
+    Author,
+    Book,
+    BoxedItem,
+    Comment,
+    Item,
+    Novel,
+    Place,
+    Publisher,
+    Review,
+    Shop,
+    Tag,
+    Watched,
+)
 
 
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
@@ -346,3 +359,27 @@ def prefetch_related_objects_at_once(run: Run) -> None:
     for book in books:
         assert [tag.name for tag in book.tags.all()]
         assert book.author.name
+
+
+@case(relation("Item.maker", None))
+def behind_the_link_to_a_parent(run: Run) -> None:
+    # Django makes the parent of the child's own fields each time: it holds nothing joined.
+    assert [boxed.item_ptr.maker.name for boxed in BoxedItem.everything.all()]  # N+1
+
+
+@case(relation("BoxedItem.item_ptr", None))
+def link_to_a_parent_of_which_fields_are_deferred(run: Run) -> None:
+    for boxed in BoxedItem.everything.only("weight"):
+        assert boxed.item_ptr.name  # N+1
+
+
+@case(relation("BoxedItem.maker", 'BoxedItem.everything.select_related("maker")'), after=1)
+def relation_of_a_parent_read_from_the_child(run: Run) -> None:
+    for boxed in run(BoxedItem.everything.all()):  # root
+        assert boxed.maker.name  # N+1
+
+
+@case(relation("BoxedItem.maker", 'Item.everything.select_related("boxeditem__maker")'), after=1)
+def behind_the_link_to_a_child(run: Run) -> None:
+    for item in run(Item.everything.filter(is_gone=False).select_related("boxeditem")):  # root
+        assert item.boxeditem.maker.name  # N+1
