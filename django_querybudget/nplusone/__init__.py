@@ -18,6 +18,7 @@ from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
 from .calls import Call, find_call, find_queryset
+from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
@@ -200,7 +201,10 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     load = loop.load
     if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
         return None
-    call = find_call(loop.records[-1][8], load.operation)
+    origin = loop.records[-1][8]
+    call = find_call(origin, load.operation)
+    where = loop_around(load.scopes) or origin
+    waits = where is not None and is_in_coroutine(where)
     code: str | None
     left, use, replaces = 1, None, None
     if load.kind is LoadKind.WRITE:
@@ -208,13 +212,15 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     else:
         code = lookup_fix(load, loop.records)
         if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
-            grouped = None if call is None else grouped_fix(load, call)
+            grouped = None if call is None else grouped_fix(load, call, waits=waits)
             if call is not None and grouped is not None:
                 code, use = grouped
                 replaces = call.text
     saves = sum(len(each.records) for each in loops) - left
     if code is None or saves <= 0:
         return None
-    place = loop_around(load.scopes) or loop.origin
-    fix = Fix(code=code, place=place, built=True, saves=saves)
+    place = None if where is None else Origin.of(where)
+    fix = Fix(
+        code=awaited(code) if waits else code, place=place or loop.origin, built=True, saves=saves
+    )
     return Part(saves=saves, use=use, replaces=replaces), fix

@@ -225,9 +225,10 @@ def _grouped(load: Load) -> str | None:
     return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
 
 
-def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
+def grouped_fix(load: Load, call: Call, *, waits: bool) -> tuple[str, str] | None:
     """Return the statement before a loop that counts for each value, and what to read in it.
 
+    ``waits`` is whether that is in a coroutine, where no ``dict()`` may run a query.
     ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
     """
     if load.last is None:
@@ -239,10 +240,10 @@ def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
             keywords=[ast.keyword(arg=str(name), value=value)],
         ) if name in (load.last.lookup, load.last.lookup.removesuffix("_id")):
             grouped = f"{ast.unparse(rows)}.order_by().values_list({quoted(name)})"
-            return (
-                f'counts = dict({grouped}.annotate(Count("pk")))',
-                f"counts.get({ast.unparse(value)}, 0)",
-            )
+            grouped += '.annotate(Count("pk"))'
+            pairs = f"{{key: count async for key, count in {grouped}}}"
+            counts = pairs if waits else f"dict({grouped})"
+            return f"counts = {counts}", f"counts.get({ast.unparse(value)}, 0)"
     return None
 
 
