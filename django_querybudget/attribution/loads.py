@@ -136,7 +136,7 @@ class Load:
     keys: tuple[str, ...] = ()
     """The fields that a write finds its row by: those of ``get_or_create()``; an instance's key."""
     manager: str | None = None
-    """The manager that a related one was asked for, if it was: ``items(manager="everything")``."""
+    """The manager that the source names: that a related one was asked for, or a look-up's."""
     row: str = ""
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()

@@ -23,7 +23,7 @@ from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
 from .parameters import varies
-from .places import find_built, manager_at
+from .places import find_built, manager_at, manager_behind
 from .roots import Root, find_root
 from .row_loops import loop_around
 from .suggestions import Draft, Part
@@ -205,10 +205,13 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     call = find_call(origin, load.operation)
     where = loop_around(load.scopes) or origin
     waits = where is not None and is_in_coroutine(where)
+    if load.model is not None and load.manager is None and loop.origin is not None:
+        receiver = None if call is None else call.receiver
+        load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
     code: str | None
     left, use, replaces = 1, None, None
     if load.kind is LoadKind.WRITE:
-        code, left = write_fix(loops, call) or (None, 1)
+        code, left = write_fix(loops, load, call) or (None, 1)
     else:
         code = lookup_fix(load, loop.records)
         if load.operation == "count" and (code is None or len(load.filters or ()) != 1):

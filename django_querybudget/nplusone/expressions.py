@@ -197,7 +197,7 @@ def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
     if field is None:
         return None
     values = f"{name}s" if not name.endswith("s") else f"{name}es"
-    start = manager_of(model)
+    start = queryset_of(model, load.manager)
     if "select_for_update" in load.refinements:
         start = f"{start}.select_for_update()"
     if load.operation in ("get", "first") and not more and field.unique and field.primary_key:

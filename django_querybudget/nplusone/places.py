@@ -23,7 +23,7 @@ from django_querybudget.stacks import Origin
 
 from .calls import functions_of, parsed
 
-__all__ = ["Built", "find_built", "manager_at"]
+__all__ = ["Built", "find_built", "manager_at", "manager_behind"]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
@@ -68,6 +68,17 @@ def manager_at(origin: Origin, model: type[Model]) -> str | None:
         return None
     starts = _starts(_statement_at(tree, origin.line), module, model)
     return _manager({each for each in starts if each.line == origin.line})
+
+
+def manager_behind(expression: ast.expr | None, origin: Origin, model: type[Model]) -> str | None:
+    """Return the manager that ``expression`` at ``origin`` starts from, itself or by its names."""
+    module = _module(origin.filename)
+    if expression is not None and module is not None:
+        starts = set(_starts(expression, module, model))
+        if starts:
+            return _manager(starts)
+    built = find_built((origin,), model)
+    return None if built is None else built.manager
 
 
 def _manager(starts: set[_Start]) -> str | None:

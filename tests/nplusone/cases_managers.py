@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from .corpus import Run, case, related, relation
+from .corpus import Run, case, lookup, related, relation, write
 from .data import ROWS, page_of
 from .models import Item, Shelf
 
@@ -117,3 +117,45 @@ def rows_of_a_manager_that_is_asked_for(run: Run) -> None:
     Item.everything.update(shelf=shelf)
     for item in run(shelf.items(manager="everything").order_by("pk")):
         assert item.maker.name  # N+1
+
+
+@case(lookup("Item", "Item.everything.in_bulk(ids)", operation="get"))
+def lookup_by_a_manager(run: Run) -> None:
+    for key in list(Item.everything.values_list("pk", flat=True)):
+        assert Item.everything.get(pk=key).name  # N+1
+
+
+@case(lookup("Item", "Item.everything.in_bulk(ids)", operation="get"))
+def lookup_by_a_manager_in_a_variable(run: Run) -> None:
+    items = Item.everything.order_by("name")
+    for key in list(Item.everything.values_list("pk", flat=True)):
+        assert items.get(pk=key).name  # N+1
+
+
+@case(lookup("Item", "<Item queryset>.in_bulk(ids)", operation="get"))
+def lookup_by_a_manager_that_the_source_does_not_tell(run: Run) -> None:
+    for key in list(Item.everything.values_list("pk", flat=True)):
+        assert _MANAGER.get(pk=key).name  # N+1
+
+
+@case(
+    write("Item", 'Item._base_manager.bulk_update(item_list, ["name"])', operation="save"), after=3
+)
+def rows_that_the_default_manager_leaves_out(run: Run) -> None:
+    items = list(Item.everything.all())
+    for item in items:
+        item.name += "!"
+    if run.fixed:
+        run.write(item_list=items)
+    else:
+        for item in items:
+            item.save(update_fields=["name"])  # N+1
+    assert Item.everything.filter(name__endswith="!").count() == 2 * ROWS
+
+
+@case(
+    write("Item", "Item.everything.filter(name__in=names).delete()", operation="delete"),
+)
+def deletes_by_a_manager(run: Run) -> None:
+    for number in range(ROWS):
+        Item.everything.filter(name=f"gone {number}").delete()  # N+1
