@@ -54,8 +54,10 @@ def find_nplusone(
 
     ``threshold`` is how often one line must run one shape; ``QUERYBUDGET["NPLUSONE_THRESHOLD"]`` if
     it is None. It is of no use below the threshold that the log was recorded with. ``allow`` adds
-    to ``QUERYBUDGET["NPLUSONE_ALLOW"]``.
+    to ``QUERYBUDGET["NPLUSONE_ALLOW"]``. Raises ``TypeError`` for anything but a log.
     """
+    if not isinstance(log, QueryLog):
+        raise TypeError(f"find_nplusone() takes the log of capture_queries(), not {log!r}.")
     patterns = (*conf.NPLUSONE_ALLOW, *allow)
     loops = [
         loop
@@ -203,7 +205,8 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         return None
     origin = loop.records[-1][8]
     call = find_call(origin, load.operation)
-    where = loop_around(load.scopes) or origin
+    around = loop_around(load.scopes)
+    where = around or origin
     waits = where is not None and is_in_coroutine(where)
     if load.model is not None and load.manager is None and loop.origin is not None:
         receiver = None if call is None else call.receiver
@@ -224,6 +227,10 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         return None
     place = None if where is None else Origin.of(where)
     fix = Fix(
-        code=awaited(code) if waits else code, place=place or loop.origin, built=True, saves=saves
+        code=awaited(code) if waits else code,
+        place=place or loop.origin,
+        built=True,
+        saves=saves,
+        in_loop=around is not None,
     )
     return Part(saves=saves, use=use, replaces=replaces), fix
