@@ -138,9 +138,10 @@ def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
     if len(found) != 1:
         return None
     text = ast.unparse(found[0])
-    if not isinstance(loop, ast.AsyncFor) or whole is not found[0]:
+    awaiting = None if tree is None else _async_for(tree, found[0])
+    if awaiting is None:
         return Call(text=text, receiver=found[0])
-    binds = ast.unparse(loop.target)
+    binds = ast.unparse(awaiting.target)
     return Call(text=f"async for {binds} in {text}", receiver=found[0], binds=binds)
 
 
@@ -154,6 +155,15 @@ def _loop_at(tree: ast.Module, span: Span) -> ast.For | ast.AsyncFor | None:
             node.end_col_offset,
         ):
             return node
+    return None
+
+
+def _async_for(tree: ast.Module, iterated: ast.expr) -> ast.AsyncFor | ast.comprehension | None:
+    """Return the ``async for`` over an expression, a statement or a comprehension's."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.AsyncFor() | ast.comprehension(is_async=1) if node.iter is iterated:
+                return node
     return None
 
 

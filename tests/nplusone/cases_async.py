@@ -39,6 +39,24 @@ async def aget_loop(run: Run) -> None:
         assert await Author.objects.aget(pk=book.author_id)  # N+1
 
 
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related(Prefetch("books", queryset=Book.objects.filter('
+        'status="new"), to_attr="chosen_books"))',
+        "for book in author.chosen_books",
+        replaces="async for book in author.books.filter(status='new')",
+    ),
+    after=2,
+)
+async def async_comprehension_of_chosen_rows(run: Run) -> None:
+    async for author in run(Author.objects.all()):  # root
+        if run.fixed:
+            assert [book.title for book in author.chosen_books]
+        else:
+            assert [book.title async for book in author.books.filter(status="new")]  # N+1
+
+
 @case(relation("Author.books", 'Author.objects.prefetch_related("books")'), after=2)
 async def async_for_over_a_related_manager(run: Run) -> None:
     async for author in run(Author.objects.all()):  # root
