@@ -22,6 +22,7 @@ __all__ = [
     "can_group",
     "conditions_in_python",
     "end_of",
+    "every_row",
     "first_of",
     "grouped_fix",
     "keywords",
@@ -55,6 +56,12 @@ def queryset_of(model: type[Model], manager: str | None) -> str:
     if manager is not None:
         return f"{model.__name__}.{manager}"
     return f"<{model.__name__} queryset>" if len(model._meta.managers) > 1 else manager_of(model)
+
+
+def every_row(model: type[Model]) -> str:
+    """Return what saves, deletes and follows a foreign key, whichever rows a manager leaves out."""
+    several = len(model._meta.managers) > 1
+    return f"{model.__name__}._base_manager" if several else manager_of(model)
 
 
 def related_manager(model: type[Model], manager: str | None) -> str:

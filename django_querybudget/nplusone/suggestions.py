@@ -19,6 +19,7 @@ from .expressions import (
     can_group,
     conditions_in_python,
     end_of,
+    every_row,
     first_of,
     keywords,
     manager_of,
@@ -211,7 +212,8 @@ class Draft:
             if not self.eager.can_nest(key):
                 return None
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            nested = self.eager.nested[key] = Nested(manager_of(load.owner), lookup)
+            rows = every_row(load.owner) if path[-1].joins else manager_of(load.owner)
+            nested = self.eager.nested[key] = Nested(rows, lookup)
         name = self._put_annotation(nested.annotated, found, load.owner)
         return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
 

@@ -17,7 +17,7 @@ from django_querybudget.attribution.relations import quoted
 from .batches import hashable
 from .calls import Call
 from .detection import FRAMEWORK_TABLES, Loop
-from .expressions import keywords, manager_of, queryset_of
+from .expressions import every_row, keywords, manager_of, queryset_of
 from .parameters import split_varying
 
 __all__ = ["write_fix"]
@@ -50,12 +50,6 @@ def write_fix(loops: Sequence[Loop], load: Load, call: Call | None) -> Written:
 
 def _rows(load: Load) -> str:
     return f"{'' if load.model is None else load.model._meta.model_name}_list"
-
-
-def _every_row(model: type[Model]) -> str:
-    """Return what an instance is saved and deleted by, whichever rows a manager leaves out."""
-    several = len(model._meta.managers) > 1
-    return f"{model.__name__}._base_manager" if several else manager_of(model)
 
 
 def _create(loops: Sequence[Loop], load: Load) -> Written:
@@ -99,7 +93,7 @@ def _save(loops: Sequence[Loop], load: Load) -> Written:
     names = load.fields or tuple(dict.fromkeys(_columns(loops, model)))
     if not names:
         return None
-    code = f"{_every_row(model)}.bulk_update({_rows(load)}, [{', '.join(map(quoted, names))}])"
+    code = f"{every_row(model)}.bulk_update({_rows(load)}, [{', '.join(map(quoted, names))}])"
     now = [name for name in names if getattr(model._meta.get_field(name), "auto_now", False)]
     if now:
         code += f"  # sets no {' and no '.join(now)}: set it first"
@@ -128,7 +122,7 @@ def _delete(loops: Sequence[Loop], load: Load) -> Written:
         if load.filters is None or load.keys != ("pk",) or not _is_djangos(model, "delete"):
             return None
         keys = f"[each.pk for each in {_rows(load)}]"
-        return f"{_every_row(model)}.filter(pk__in={keys}).delete()", left + (left > 1)
+        return f"{every_row(model)}.filter(pk__in={keys}).delete()", left + (left > 1)
     chosen = _chosen(loops[0], load)
     return (
         None if chosen is None else (f"{queryset_of(model, load.manager)}{chosen}.delete()", left)
@@ -239,7 +233,7 @@ def _add(loops: Sequence[Loop], load: Load) -> Written:
     if _is_many_to_many(load):
         return None
     name = load.step.field  # add() is an UPDATE: neither save() nor a receiver is left out.
-    return f"{_every_row(load.model)}.bulk_update({_rows(load)}, [{quoted(name)}])", 1
+    return f"{every_row(load.model)}.bulk_update({_rows(load)}, [{quoted(name)}])", 1
 
 
 def _is_many_to_many(load: Load) -> bool:

@@ -14,6 +14,7 @@ from .models import (
     BoxedItem,
     Comment,
     Item,
+    Label,
     Maker,
     Place,
     Publisher,
@@ -49,7 +50,8 @@ def fill() -> None:
         Setting.objects.create(key=f"key-{number}", value=f"value {number}")
         shelf = Shelf.objects.create(name=f"shelf {number}")
         maker = Maker.objects.create(name=f"maker {number}")
-        Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf, maker=maker)
+        gone = Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf, maker=maker)
+        Label.objects.create(item=gone)
         BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf, maker=maker)
     for model in (Book, Author, Place, Tag):
         ContentType.objects.get_for_model(model)

@@ -157,6 +157,10 @@ class Item(models.Model):
     everything = models.Manager["Item"]()
 
 
+class Label(models.Model):
+    item = models.ForeignKey(Item, models.CASCADE, related_name="labels")
+
+
 class BoxedItem(Item):
     """A child of a multi-table parent that has a relation."""
 
