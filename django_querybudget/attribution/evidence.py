@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -25,12 +25,15 @@ from .loads import Load, LoopKey, PlaceKey, place_key
 if TYPE_CHECKING:
     from django_querybudget.records import RawRecord
 
-__all__ = ["Evidence", "Source"]
+__all__ = ["CHUNK_SIZE", "Evidence", "Source"]
 
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATE_RAW = RawModelIterable.__iter__.__code__
+_ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
 _EXECUTE = SQLCompiler.execute_sql.__code__
 _PREFETCH = prefetch_related_objects.__code__
+# What is suggested where iterator() is given none: Django's own without a prefetch.
+CHUNK_SIZE = 2000
 # From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
 _MOST_FRAMES_TO_ITERABLE = 12
 _MOST_FRAMES_TO_PREFETCH = 8
@@ -50,6 +53,10 @@ class Source:
     """Whether it is a prefetch's whose queryset the project wrote: ``Prefetch(queryset=...)``."""
     lookups: tuple[Any, ...] = ()
     """What it prefetches."""
+    chunk_size: int | None = None
+    """How many rows ``iterator()`` takes at a time, if that evaluates it."""
+    lacks_chunk_size = False
+    """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -58,6 +65,11 @@ class Source:
         self.model: type[Model] = queryset.model  # A RawQuery has none.
         if queryset._prefetch_related_lookups:
             self.lookups = queryset._prefetch_related_lookups
+        caller = iterable.f_back
+        if caller is not None and caller.f_code is _ITERATOR:
+            given = caller.f_locals.get("chunk_size")
+            self.lacks_chunk_size = given is None
+            self.chunk_size = given or CHUNK_SIZE
         if queryset._hints:
             instance = queryset._hints.get("instance")
             if instance is not None:

@@ -71,6 +71,9 @@ class Step(NamedTuple):
     """Whether ``select_related()`` can follow it: one row at the other end, in one table."""
     field: str = ""
     """The name of the foreign key at the other end, for a relation of many rows."""
+    copies: bool = False
+    """Whether it is a child's link to its parent's table: Django makes that of the child's fields,
+    anew and without what the child has loaded, and ``select_related()`` leaves it out."""
 
 
 class Filter(NamedTuple):
@@ -132,6 +135,8 @@ class Load:
     """The fields that a writing call names: ``update_fields``, ``defaults``."""
     keys: tuple[str, ...] = ()
     """The fields that a write finds its row by: those of ``get_or_create()``; an instance's key."""
+    manager: str | None = None
+    """The manager that the source names: that a related one was asked for, or a look-up's."""
     row: str = ""
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()

@@ -33,7 +33,9 @@ def step_of(field: Any) -> Step:
         accessor = field.get_accessor_name()
         return Step(field.name, accessor, field.one_to_one, field.field.name)
     if field.many_to_one or field.one_to_one:
-        return Step(field.name, field.name, field.related_model is not None)
+        copies = bool(getattr(field.remote_field, "parent_link", False))
+        joins = field.related_model is not None and not copies
+        return Step(field.name, field.name, joins, copies=copies)
     return Step(field.name, field.name, False, _other_end(field))
 
 

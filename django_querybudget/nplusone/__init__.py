@@ -18,11 +18,12 @@ from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
 from .calls import Call, find_call, find_queryset
+from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
 from .parameters import varies
-from .places import find_built
+from .places import find_built, manager_at, manager_behind
 from .roots import Root, find_root
 from .row_loops import loop_around
 from .suggestions import Draft, Part
@@ -53,8 +54,10 @@ def find_nplusone(
 
     ``threshold`` is how often one line must run one shape; ``QUERYBUDGET["NPLUSONE_THRESHOLD"]`` if
     it is None. It is of no use below the threshold that the log was recorded with. ``allow`` adds
-    to ``QUERYBUDGET["NPLUSONE_ALLOW"]``.
+    to ``QUERYBUDGET["NPLUSONE_ALLOW"]``. Raises ``TypeError`` for anything but a log.
     """
+    if not isinstance(log, QueryLog):
+        raise TypeError(f"find_nplusone() takes the log of capture_queries(), not {log!r}.")
     patterns = (*conf.NPLUSONE_ALLOW, *allow)
     loops = [
         loop
@@ -176,13 +179,15 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
 
 
 def _fix(draft: Draft) -> Fix | None:
-    code = draft.code()
+    model, evaluated = draft.root.model, draft.root.place
+    built = None if draft.built is None else Origin.of(draft.built)
+    manager = None if built is None else manager_at(built, model)
+    if built is None and evaluated is not None:
+        found = find_built((evaluated, *draft.root.calls), model)
+        built, manager = (None, None) if found is None else found
+    code = draft.code(manager)
     if code is None:
         return None
-    evaluated = draft.root.place
-    built = None if draft.built is None else Origin.of(draft.built)
-    if built is None and evaluated is not None:
-        built = find_built((evaluated, *draft.root.calls), draft.root.model)
     return Fix(
         code=code,
         place=built or evaluated,
@@ -198,21 +203,34 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     load = loop.load
     if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
         return None
-    call = find_call(loop.records[-1][8], load.operation)
+    origin = loop.records[-1][8]
+    call = find_call(origin, load.operation)
+    around = loop_around(load.scopes)
+    where = around or origin
+    waits = where is not None and is_in_coroutine(where)
+    if load.model is not None and load.manager is None and loop.origin is not None:
+        receiver = None if call is None else call.receiver
+        load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
     code: str | None
     left, use, replaces = 1, None, None
     if load.kind is LoadKind.WRITE:
-        code, left = write_fix(loops, call) or (None, 1)
+        code, left = write_fix(loops, load, call) or (None, 1)
     else:
         code = lookup_fix(load, loop.records)
         if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
-            grouped = None if call is None else grouped_fix(load, call)
+            grouped = None if call is None else grouped_fix(load, call, waits=waits)
             if call is not None and grouped is not None:
                 code, use = grouped
                 replaces = call.text
     saves = sum(len(each.records) for each in loops) - left
     if code is None or saves <= 0:
         return None
-    place = loop_around(load.scopes) or loop.origin
-    fix = Fix(code=code, place=place, built=True, saves=saves)
+    place = None if where is None else Origin.of(where)
+    fix = Fix(
+        code=awaited(code) if waits else code,
+        place=place or loop.origin,
+        built=True,
+        saves=saves,
+        in_loop=around is not None,
+    )
     return Part(saves=saves, use=use, replaces=replaces), fix

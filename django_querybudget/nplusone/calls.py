@@ -49,14 +49,26 @@ class Call:
 
     def owner(self, accessor: str) -> ast.expr | None:
         """Return what the attribute ``accessor`` is read from: ``book.author``."""
-        node = self.receiver
+        found = self._read(accessor)
+        return None if found is None else found[0].value
+
+    def start(self, accessor: str) -> ast.expr | None:
+        """Return the related manager: ``book.reviews``, ``book.reviews(manager="everything")``."""
+        found = self._read(accessor)
+        return None if found is None else found[1] or found[0]
+
+    def _read(self, accessor: str) -> tuple[ast.Attribute, ast.Call | None] | None:
+        """Return where the attribute ``accessor`` is read, and the call of what it is."""
+        node, outer = self.receiver, None
         while True:
+            called = outer
+            outer = None
             if isinstance(node, ast.Attribute):
                 if node.attr == accessor:
-                    return node.value
+                    return node, called
                 node = node.value
             elif isinstance(node, ast.Call):
-                node = node.func
+                node, outer = node.func, node
             elif isinstance(node, ast.Subscript):
                 node = node.value
             else:
@@ -126,9 +138,10 @@ def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
     if len(found) != 1:
         return None
     text = ast.unparse(found[0])
-    if not isinstance(loop, ast.AsyncFor) or whole is not found[0]:
+    awaiting = None if tree is None else _async_for(tree, found[0])
+    if awaiting is None:
         return Call(text=text, receiver=found[0])
-    binds = ast.unparse(loop.target)
+    binds = ast.unparse(awaiting.target)
     return Call(text=f"async for {binds} in {text}", receiver=found[0], binds=binds)
 
 
@@ -142,6 +155,15 @@ def _loop_at(tree: ast.Module, span: Span) -> ast.For | ast.AsyncFor | None:
             node.end_col_offset,
         ):
             return node
+    return None
+
+
+def _async_for(tree: ast.Module, iterated: ast.expr) -> ast.AsyncFor | ast.comprehension | None:
+    """Return the ``async for`` over an expression, a statement or a comprehension's."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.AsyncFor() | ast.comprehension(is_async=1) if node.iter is iterated:
+                return node
     return None
 
 

@@ -25,7 +25,7 @@ from django.db.models.fields import related_descriptors
 from django_querybudget.attribution.relations import quoted
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
-from .expressions import manager_of
+from .expressions import queryset_of
 from .findings import Cause, Finding, Fix
 from .places import find_built
 
@@ -109,9 +109,10 @@ class EagerLoads:
         ]
         names = ", ".join(quoted("__".join(path)) for path in sorted(longest))
         built = find_built(load.places, load.root)
+        start = queryset_of(load.root, None if built is None else built.manager)
         return Fix(
-            code=f"{manager_of(load.root)}.select_related({names or None})",
-            place=built or load.origin,
+            code=f"{start}.select_related({names or None})",
+            place=load.origin if built is None else built.origin,
             built=built is not None,
             saves=0,
         )

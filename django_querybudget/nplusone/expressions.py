@@ -22,12 +22,15 @@ __all__ = [
     "can_group",
     "conditions_in_python",
     "end_of",
+    "every_row",
     "first_of",
     "grouped_fix",
     "keywords",
     "lookup_fix",
     "manager_of",
     "put_named",
+    "queryset_of",
+    "related_manager",
 ]
 
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
@@ -43,6 +46,27 @@ def manager_of(model: type[Model]) -> str:
         if field.remote_field.through is model:
             return f"{made_by.__name__}.{field.name}.through.objects"
     return f"{model.__name__}.{'objects' if manager is None else manager.name}"
+
+
+def queryset_of(model: type[Model], manager: str | None) -> str:
+    """Return the start of a queryset as code, with ``manager`` if the source has told it.
+
+    A model of several has no one start: another manager's rows are others.
+    """
+    if manager is not None:
+        return f"{model.__name__}.{manager}"
+    return f"<{model.__name__} queryset>" if len(model._meta.managers) > 1 else manager_of(model)
+
+
+def every_row(model: type[Model]) -> str:
+    """Return what saves, deletes and follows a foreign key, whichever rows a manager leaves out."""
+    several = len(model._meta.managers) > 1
+    return f"{model.__name__}._base_manager" if several else manager_of(model)
+
+
+def related_manager(model: type[Model], manager: str | None) -> str:
+    """Return the manager that a relation's queryset is of: the default one, unless it is asked."""
+    return manager_of(model) if manager is None else f"{model.__name__}.{manager}"
 
 
 def put_named(
@@ -154,7 +178,8 @@ def _rows(load: Load, outer: str) -> str | None:
     if condition is None or load.model is None or load.step is None or not load.step.field:
         return None
     rest = f", {condition}" if condition else ""
-    return f"{manager_of(load.model)}.filter({load.step.field}={outer}{rest})"
+    start = related_manager(load.model, load.manager)
+    return f"{start}.filter({load.step.field}={outer}{rest})"
 
 
 def _counted(rows: str, by: str) -> str:
@@ -179,7 +204,7 @@ def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
     if field is None:
         return None
     values = f"{name}s" if not name.endswith("s") else f"{name}es"
-    start = manager_of(model)
+    start = queryset_of(model, load.manager)
     if "select_for_update" in load.refinements:
         start = f"{start}.select_for_update()"
     if load.operation in ("get", "first") and not more and field.unique and field.primary_key:
@@ -207,9 +232,10 @@ def _grouped(load: Load) -> str | None:
     return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
 
 
-def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
+def grouped_fix(load: Load, call: Call, *, waits: bool) -> tuple[str, str] | None:
     """Return the statement before a loop that counts for each value, and what to read in it.
 
+    ``waits`` is whether that is in a coroutine, where no ``dict()`` may run a query.
     ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
     """
     if load.last is None:
@@ -221,10 +247,10 @@ def grouped_fix(load: Load, call: Call) -> tuple[str, str] | None:
             keywords=[ast.keyword(arg=str(name), value=value)],
         ) if name in (load.last.lookup, load.last.lookup.removesuffix("_id")):
             grouped = f"{ast.unparse(rows)}.order_by().values_list({quoted(name)})"
-            return (
-                f'counts = dict({grouped}.annotate(Count("pk")))',
-                f"counts.get({ast.unparse(value)}, 0)",
-            )
+            grouped += '.annotate(Count("pk"))'
+            pairs = f"{{key: count async for key, count in {grouped}}}"
+            counts = pairs if waits else f"dict({grouped})"
+            return f"counts = {counts}", f"counts.get({ast.unparse(value)}, 0)"
     return None
 
 

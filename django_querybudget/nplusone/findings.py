@@ -35,6 +35,8 @@ class Fix:
     """Whether ``place`` is where it is built; if not, it is where it is evaluated."""
     saves: int
     """How many queries fewer the measured scope would have executed."""
+    in_loop: bool = False
+    """Whether ``place`` is in the loop that ``code`` is written before, or instead of."""
     replaces: tuple[str, ...] = ()
     """Lookups of the ``prefetch_related()`` that stands there, to be taken out of it: those of
     ``code`` take their place."""

@@ -59,6 +59,11 @@ class Lookups:
         )
 
     @property
+    def prefetches(self) -> bool:
+        """Whether anything is to be prefetched."""
+        return bool(self.prefetched or self.nested)
+
+    @property
     def attributes(self) -> set[str]:
         """The attributes that prefetches are put into already: each ``to_attr``."""
         names = (getattr(each, "to_attr", None) for each in self.present)

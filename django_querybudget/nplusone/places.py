@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from inspect import getattr_static
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Model
 
@@ -23,12 +23,25 @@ from django_querybudget.stacks import Origin
 
 from .calls import functions_of, parsed
 
-__all__ = ["find_built"]
+__all__ = ["Built", "find_built", "manager_at", "manager_behind"]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
 
-def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
+class Built(NamedTuple):
+    """Where a queryset starts, and from what."""
+
+    origin: Origin
+    manager: str | None
+    """The manager's name; None where the line names more than one, or another model's."""
+
+
+class _Start(NamedTuple):
+    line: int
+    manager: str | None
+
+
+def find_built(origins: Iterable[Origin], model: type[Model]) -> Built | None:
     """Return the one line that starts a queryset of ``model``, or None.
 
     ``origins`` are the line that evaluates it and the calls that led there, the nearest first. A
@@ -36,30 +49,58 @@ def find_built(origins: Iterable[Origin], model: type[Model]) -> Origin | None:
     """
     for origin in origins:
         found, handed = _near(origin, model)
-        if len(found) == 1:
-            line = found.pop()
+        if len({each.line for each in found}) == 1:
+            line = next(iter(found)).line
             scope = _innermost(origin.filename, line)
             same = scope is _innermost(origin.filename, origin.line)
             function = origin.function if same else getattr(scope, "name", "<module>")
-            return Origin(filename=origin.filename, line=line, function=function)
+            built = Origin(filename=origin.filename, line=line, function=function)
+            return Built(built, _manager(found))
         if found or not handed:
             return None
     return None
 
 
-def _near(origin: Origin, model: type[Model]) -> tuple[set[int], bool]:
-    """Return the lines near ``origin`` that start one, and whether it may be an argument."""
+def manager_at(origin: Origin, model: type[Model]) -> str | None:
+    """Return the manager that the line ``origin`` starts a queryset of ``model`` from."""
+    tree, module = parsed(origin.filename), _module(origin.filename)
+    if tree is None or module is None:
+        return None
+    starts = _starts(_statement_at(tree, origin.line), module, model)
+    return _manager({each for each in starts if each.line == origin.line})
+
+
+def manager_behind(expression: ast.expr | None, origin: Origin, model: type[Model]) -> str | None:
+    """Return the manager that ``expression`` at ``origin`` starts from, itself or by its names."""
+    module = _module(origin.filename)
+    if expression is not None and module is not None:
+        starts = set(_starts(expression, module, model))
+        if starts:
+            return _manager(starts)
+    built = find_built((origin,), model)
+    return None if built is None else built.manager
+
+
+def _manager(starts: set[_Start]) -> str | None:
+    managers = {each.manager for each in starts}
+    return managers.pop() if len(managers) == 1 else None
+
+
+def _near(origin: Origin, model: type[Model]) -> tuple[set[_Start], bool]:
+    """Return what starts one near ``origin``, and whether it may be an argument."""
     tree, module = parsed(origin.filename), _module(origin.filename)
     scope = _innermost(origin.filename, origin.line)
     if tree is None or module is None or scope is None:
         return set(), False
     values = _values_behind(scope, origin.line)
-    found = {line for value in values for line in _starts(value, module, model)}
+    found = {start for value in values for start in _starts(value, module, model)}
     if not found:
-        found = {line for value in values for line in _starts_in_called(value, tree, module, model)}
+        found = {
+            start for value in values for start in _starts_in_called(value, tree, module, model)
+        }
     if not found:
         given = _given_by_class(tree, scope)
-        found = {line for value in given for line in _starts(value, module, model)}
+        found = {start for value in given for start in _starts(value, module, model)}
     return found, bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
@@ -153,8 +194,8 @@ def _binds(assignment: ast.AST, name: str) -> bool:
     )
 
 
-def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[int]:
-    """Yield the lines of ``Model.manager`` in ``scope``."""
+def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[_Start]:
+    """Yield each ``Model.manager`` in ``scope``."""
     for node in ast.walk(scope):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
             owner = _resolve(node.value, module)
@@ -164,12 +205,12 @@ def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[
                 and owner._meta.concrete_model is model._meta.concrete_model
                 and node.attr in owner._meta.managers_map
             ):
-                yield node.lineno
+                yield _Start(node.lineno, node.attr if owner is model else None)
 
 
 def _starts_in_called(
     scope: ast.AST, tree: ast.Module, module: ModuleType, model: type[Model]
-) -> Iterator[int]:
+) -> Iterator[_Start]:
     """Yield the same of functions of this module that ``scope`` calls by name."""
     called = {
         node.func.id

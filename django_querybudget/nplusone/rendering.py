@@ -42,7 +42,7 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
         for finding in found:
             lines += _finding_lines(finding)
         if fix is not None:
-            lines += _fix_lines(fix)
+            lines += _fix_lines(fix, found[0].cause)
     return lines
 
 
@@ -63,11 +63,17 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
         yield f"        {_ADVICE[finding.cause]}"
 
 
-def _fix_lines(fix: Fix) -> Iterator[str]:
-    place = "" if fix.place is None else f", {'at' if fix.built else 'evaluated at'} {fix.place}"
+def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
+    place = "" if fix.place is None else f", {_where(fix, cause)} {fix.place}"
     saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
     yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}){_instead(fix)}:"
     yield from (f"        {line}" for line in fix.code.split("\n"))
+
+
+def _where(fix: Fix, cause: Cause) -> str:
+    if fix.in_loop:
+        return "instead of the loop at" if cause is Cause.WRITE else "before the loop at"
+    return "at" if fix.built else "evaluated at"
 
 
 def _instead(fix: Fix) -> str:

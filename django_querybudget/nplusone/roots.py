@@ -19,6 +19,9 @@ from django_querybudget.attribution import (
 )
 from django_querybudget.stacks import Origin, RawOrigin, origins_along
 
+from .calls import find_queryset
+from .managers import manager_asked
+
 __all__ = ["Root", "find_root"]
 
 _WALKED = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC)
@@ -52,6 +55,11 @@ class Root:
         """What it prefetches already."""
         return () if self.source is None else self.source.lookups
 
+    def prefetch_cost(self, rows: int) -> int:
+        """Return how many queries one more prefetch of ``rows`` runs: one for each chunk."""
+        chunk = None if self.source is None else self.source.chunk_size
+        return self.runs if chunk is None else max(self.runs, -(-rows // chunk))
+
     @property
     def place(self) -> Origin | None:
         """The line that evaluates the queryset."""
@@ -78,7 +86,7 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
     while (provenance := load.provenance) is not None:
         path = (*provenance.path, *path)
         above = _loop_above(evidence, provenance)
-        if above is None or above.step is None or not _is_walked(above):
+        if above is None or above.step is None or not _is_walked(above, provenance):
             source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
@@ -125,12 +133,17 @@ def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
     return found[0] if len(found) == 1 else None
 
 
-def _is_walked(load: Load) -> bool:
+def _is_walked(load: Load, provenance: Provenance) -> bool:
     """Whether the loop is a relation that the fix of its own queryset will load."""
+    accessor = "" if load.step is None else load.step.accessor
     return (
         load.kind in _WALKED
         and load.step is not None
         and not load.refinements
         and load.filters == ()
         and load.operation in ("get", "all")
+        and (
+            load.kind is not LoadKind.TO_MANY
+            or manager_asked(load, find_queryset(provenance.origin, accessor)) is None
+        )
     )

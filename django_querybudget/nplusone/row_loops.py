@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 
 from django_querybudget.attribution import Scope
-from django_querybudget.stacks import Origin
+from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of
 
@@ -29,15 +29,15 @@ def is_over_rows(scopes: tuple[Scope, ...]) -> bool:
     return False
 
 
-def loop_around(scopes: tuple[Scope, ...]) -> Origin | None:
-    """Return the line in a loop that led to a query; None if there is no loop to be seen.
+def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
+    """Return the place in a loop that led to a query; None if there is no loop to be seen.
 
     It is that of the query itself, or, where a helper runs it, a receiver, a property, the call's.
     """
     for scope in scopes:
         span = span_of(scope.code, scope.instruction)
         if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
-            return Origin.of((scope.code, scope.instruction, None, None))
+            return scope.code, scope.instruction, None, None
     return None
 
 

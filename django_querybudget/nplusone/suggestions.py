@@ -9,22 +9,27 @@ from typing import Any
 from django.db.models import Model
 
 from django_querybudget.attribution import Load, LoadKind, Step
-from django_querybudget.attribution.relations import quoted, relation_of, step_of
+from django_querybudget.attribution.evidence import CHUNK_SIZE
+from django_querybudget.attribution.relations import quoted
 from django_querybudget.stacks import RawOrigin
 
-from .calls import Call, find_queryset, without
+from .calls import Call, without
 from .expressions import (
     annotation,
     can_group,
     conditions_in_python,
     end_of,
+    every_row,
     first_of,
     keywords,
     manager_of,
     put_named,
+    related_manager,
 )
 from .lookups import Lookups, Nested
+from .managers import manager_asked
 from .roots import Root
+from .starts import loaded_fields, start_of
 
 __all__ = ["Draft", "Part"]
 
@@ -71,7 +76,9 @@ class Draft:
         a template or a serializer's source, reads attributes and can be told nothing else.
         """
         self._in_python = in_python
-        part = None if self.root.is_combined else self._part(load, count, path, call)
+        copied = any(step is not None and step.copies for step in (*path, load.step))
+        refuses = self.root.is_combined or copied
+        part = None if refuses else self._part(load, count, path, call)
         if part is not None and part.use is not None and call is not None:
             use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
             part = replace(part, use=use, replaces=call.text)
@@ -106,7 +113,7 @@ class Draft:
 
         It does where the queryset itself is evaluated in a loop.
         """
-        cost = 0 if self.eager.has(path) else self.root.runs
+        cost = 0 if self.eager.has(path) else self.root.prefetch_cost(count)
         if cost >= count:
             return None
         self.eager.prefetch(path)
@@ -144,9 +151,13 @@ class Draft:
         whole: tuple[Step, ...],
         call: Call | None,
     ) -> Part | None:
+        manager = manager_asked(load, call)
+        if manager == "":
+            return None
+        load = replace(load, manager=manager)
         if load.operation in ("count", "exists", "aggregate"):
             return self._annotate(load, count, path, call)
-        if load.filters == () and not load.refinements:
+        if load.filters == () and not load.refinements and manager is None:
             use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
             if use is None or self._in_python:
                 return self._prefetch(count, whole, use)
@@ -193,14 +204,16 @@ class Draft:
         joins = all(step.joins for step in path)
         nested = self.eager.nested.get(key)
         # A prefetch where a join would do, unless one is there already.
-        extra = self.root.runs if joins and nested is None and key not in self.root.lookups else 0
+        added = joins and nested is None and key not in self.root.lookups
+        extra = self.root.prefetch_cost(count) if added else 0
         if extra >= count:
             return None
         if nested is None:
             if not self.eager.can_nest(key):
                 return None
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            nested = self.eager.nested[key] = Nested(manager_of(load.owner), lookup)
+            rows = every_row(load.owner) if path[-1].joins else manager_of(load.owner)
+            nested = self.eager.nested[key] = Nested(rows, lookup)
         name = self._put_annotation(nested.annotated, found, load.owner)
         return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
 
@@ -225,14 +238,14 @@ class Draft:
     ) -> Part | None:
         written = keywords(load.filters)
         chain = load.chain if load.operation != "first" else first_of(load)
-        if written is None or (not chain and not written) or load.model is None:
+        if written is None or chain is None or load.model is None:
             return None
-        if chain is None:
+        if not chain and not written and load.manager is None:
             return None
-        filtered = f".filter({written})" if written else ".all()" if chain[0] == "[" else ""
-        rows = f"{manager_of(load.model)}{filtered}{chain}"
+        filtered = f".filter({written})" if written else ".all()" if chain[:1] in ("", "[") else ""
+        rows = f"{related_manager(load.model, load.manager)}{filtered}{chain}"
         lookup = quoted("__".join(step.accessor for step in whole))
-        if self.root.runs >= count:
+        if self.root.prefetch_cost(count) >= count:
             return None
         before = len(self.eager.prefetched)
         name = put_named(
@@ -245,41 +258,24 @@ class Draft:
         use = f"{_variable(load, call)}.{name}"
         if load.operation == "first":
             use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
-        cost = self.root.runs if len(self.eager.prefetched) > before else 0
+        added = len(self.eager.prefetched) > before
+        cost = self.root.prefetch_cost(count) if added else 0
         return Part(saves=count - cost, use=use)
 
-    def code(self) -> str | None:
-        """Return the expression; None if it would change nothing."""
+    def code(self, manager: str | None) -> str | None:
+        """Return the expression; None if it would change nothing.
+
+        ``manager`` is what the queryset starts from, where its source is known.
+        """
         code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
         if self.fields:
-            code += self._loaded_fields()
-        return f"{self._start()}{code}" if code else None
-
-    def _start(self) -> str:
+            code += loaded_fields(self.root, self.fields)
         source = self.root.source
-        if source is not None and source.prefetch_to is None and source.owner is not None:
-            found = relation_of(source.query, source.owner)
-            if found is not None:
-                accessor = step_of(found[1]).accessor
-                call = find_queryset(self.root.origin, accessor)
-                row = None if call is None else call.owner(accessor)
-                name = f"<{found[0]._meta.model_name}>" if row is None else ast.unparse(row)
-                return f"{name}.{accessor}"
-        return f"{manager_of(self.root.model)}{'.raw(...)' if self.root.is_raw else ''}"
-
-    def _loaded_fields(self) -> str:
-        source = self.root.source
-        query = None if source is None else source.query
-        loading: tuple[Any, bool] = getattr(query, "deferred_loading", (frozenset(), True))
-        names, deferred = set(loading[0]), loading[1]
-        if not deferred:
-            order = [*sorted(names - set(self.fields)), *self.fields]
-            return f".only({', '.join(map(quoted, order))})"
-        left = sorted(names - set(self.fields))
-        again = f".defer({', '.join(map(quoted, left))})" if left else ""
-        return f".defer(None){again}"
+        if source is not None and source.lacks_chunk_size and self.eager.prefetches:
+            code += f"  # and .iterator(chunk_size={CHUNK_SIZE}): it prefetches chunk by chunk"
+        return f"{start_of(self.root, manager)}{code}" if code else None
 
 
 def _put(names: list[str], name: str) -> None:

@@ -17,7 +17,7 @@ from django_querybudget.attribution.relations import quoted
 from .batches import hashable
 from .calls import Call
 from .detection import FRAMEWORK_TABLES, Loop
-from .expressions import keywords, manager_of
+from .expressions import every_row, keywords, manager_of, queryset_of
 from .parameters import split_varying
 
 __all__ = ["write_fix"]
@@ -31,14 +31,13 @@ _COLUMN = re.compile(r'["`](\w+)["`]\s*=')
 _KEYS_AT_A_TIME = 100
 
 
-def write_fix(loops: Sequence[Loop], call: Call | None) -> Written:
+def write_fix(loops: Sequence[Loop], load: Load, call: Call | None) -> Written:
     """Return what to write for the loops of one call, and the number of queries that are left.
 
     None where nothing does the same: a ``save()`` or a receiver of the project's is skipped by the
     bulk methods.
     """
-    load = loops[0].load
-    if load is None or load.model is None or load.model._meta.db_table in FRAMEWORK_TABLES:
+    if load.model is None or load.model._meta.db_table in FRAMEWORK_TABLES:
         return None
     if load.step is not None and load.owner is not None:
         related = _RELATED.get(load.operation)
@@ -94,7 +93,7 @@ def _save(loops: Sequence[Loop], load: Load) -> Written:
     names = load.fields or tuple(dict.fromkeys(_columns(loops, model)))
     if not names:
         return None
-    code = f"{manager_of(model)}.bulk_update({_rows(load)}, [{', '.join(map(quoted, names))}])"
+    code = f"{every_row(model)}.bulk_update({_rows(load)}, [{', '.join(map(quoted, names))}])"
     now = [name for name in names if getattr(model._meta.get_field(name), "auto_now", False)]
     if now:
         code += f"  # sets no {' and no '.join(now)}: set it first"
@@ -123,9 +122,11 @@ def _delete(loops: Sequence[Loop], load: Load) -> Written:
         if load.filters is None or load.keys != ("pk",) or not _is_djangos(model, "delete"):
             return None
         keys = f"[each.pk for each in {_rows(load)}]"
-        return f"{manager_of(model)}.filter(pk__in={keys}).delete()", left + (left > 1)
+        return f"{every_row(model)}.filter(pk__in={keys}).delete()", left + (left > 1)
     chosen = _chosen(loops[0], load)
-    return None if chosen is None else (f"{manager_of(model)}{chosen}.delete()", left)
+    return (
+        None if chosen is None else (f"{queryset_of(model, load.manager)}{chosen}.delete()", left)
+    )
 
 
 def _chosen(loop: Loop, load: Load) -> str | None:
@@ -156,7 +157,7 @@ def _get_or_create(load: Load, call: Call | None) -> Written:
     name = load.keys[0]
     field: Any = model._meta.get_field(name)
     by = "" if field.primary_key else f", field_name={quoted(name)}"
-    return f"{rows}\n{manager_of(model)}.in_bulk({_plural(name)}{by})", 2
+    return f"{rows}\n{queryset_of(model, load.manager)}.in_bulk({_plural(name)}{by})", 2
 
 
 def _update_or_create(loops: Sequence[Loop], load: Load) -> Written:
@@ -197,7 +198,8 @@ def _bulk_update(loops: Sequence[Loop], load: Load) -> Written:
     if load.model is None:
         return None
     names = ", ".join(map(quoted, load.fields))
-    return f"{manager_of(load.model)}.bulk_update({_rows(load)}, [{names}])", len(loops)
+    start = queryset_of(load.model, load.manager)
+    return f"{start}.bulk_update({_rows(load)}, [{names}])", len(loops)
 
 
 def _through(load: Load) -> tuple[str, str, str] | None:
@@ -231,7 +233,7 @@ def _add(loops: Sequence[Loop], load: Load) -> Written:
     if _is_many_to_many(load):
         return None
     name = load.step.field  # add() is an UPDATE: neither save() nor a receiver is left out.
-    return f"{manager_of(load.model)}.bulk_update({_rows(load)}, [{quoted(name)}])", 1
+    return f"{every_row(load.model)}.bulk_update({_rows(load)}, [{quoted(name)}])", 1
 
 
 def _is_many_to_many(load: Load) -> bool:

@@ -6,6 +6,7 @@ from . import (
     cases_batches,
     cases_beside,
     cases_framework,
+    cases_managers,
     cases_names,
     cases_queries,
     cases_relations,
@@ -26,4 +27,5 @@ MODULES = (
     cases_writes,
     cases_batches,
     cases_framework,
+    cases_managers,
 )

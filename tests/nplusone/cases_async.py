@@ -6,8 +6,8 @@ import asyncio
 
 from asgiref.sync import sync_to_async
 
-from .corpus import Run, case, lookup, related, relation
-from .models import Author, Book, Setting
+from .corpus import Run, case, lookup, related, relation, write
+from .models import Author, Book, Setting, Tag
 
 
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
@@ -33,10 +33,28 @@ async def async_count_loop(run: Run) -> None:
         assert (book.reviews_count if run.fixed else await book.reviews.acount()) == 3  # N+1
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
 async def aget_loop(run: Run) -> None:
     async for book in Book.objects.all():
         assert await Author.objects.aget(pk=book.author_id)  # N+1
+
+
+@case(
+    related(
+        "Author.books",
+        'Author.objects.prefetch_related(Prefetch("books", queryset=Book.objects.filter('
+        'status="new"), to_attr="chosen_books"))',
+        "for book in author.chosen_books",
+        replaces="async for book in author.books.filter(status='new')",
+    ),
+    after=2,
+)
+async def async_comprehension_of_chosen_rows(run: Run) -> None:
+    async for author in run(Author.objects.all()):  # root
+        if run.fixed:
+            assert [book.title for book in author.chosen_books]
+        else:
+            assert [book.title async for book in author.books.filter(status="new")]  # N+1
 
 
 @case(relation("Author.books", 'Author.objects.prefetch_related("books")'), after=2)
@@ -46,7 +64,7 @@ async def async_for_over_a_related_manager(run: Run) -> None:
             assert book.title
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
 async def gather_of_one_coroutine(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
     assert all(await asyncio.gather(*(_author(key) for key in keys)))
@@ -56,7 +74,7 @@ async def _author(key: int) -> Author:
     return await Author.objects.aget(pk=key)
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
 async def gather_of_queries_alone(run: Run) -> None:
     # Each task is nothing but the ORM: the line that gathers them is blamed.
     keys = [book.author_id async for book in Book.objects.all()]
@@ -79,7 +97,7 @@ async def gather_of_counts(run: Run) -> None:
         assert await asyncio.gather(*[book.reviews.acount() for book in books]) == [3] * 6  # N+1
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
 async def task_group_of_queries_alone(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
     async with asyncio.TaskGroup() as group:  # N+1
@@ -87,7 +105,7 @@ async def task_group_of_queries_alone(run: Run) -> None:
             group.create_task(Author.objects.aget(pk=key))
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
 async def as_completed_of_coroutines(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
     for done in asyncio.as_completed([_author(key) for key in keys]):
@@ -120,3 +138,93 @@ async def async_single_reads(run: Run) -> None:
     book = await Book.objects.select_related("author").aget(isbn="isbn-1")
     assert book.author.name
     assert await Author.objects.acount()
+
+
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+async def helper_on_a_thread(run: Run) -> None:
+    # Its loop is no coroutine's.
+    assert await sync_to_async(_names)([book.author_id async for book in Book.objects.all()])
+
+
+def _names(keys: list[int]) -> list[str]:
+    return [Author.objects.get(pk=key).name for key in keys]  # N+1
+
+
+@case(
+    lookup(
+        "Book",
+        'counts = {key: count async for key, count in rows.order_by().values_list("status")'
+        '.annotate(Count("pk"))}',
+        use="counts.get(status, 0)",
+        replaces="await rows.filter(status=status).acount()",
+    ),
+    after=1,
+)
+async def acount_of_each_value(run: Run) -> None:
+    rows = Book.objects.filter(author_id__gt=0)
+    counts = (await run.awrite(rows=rows))["counts"] if run.fixed else {}
+    for status in ("new", "sold", "lent", "lost"):
+        found = (
+            counts.get(status, 0) if run.fixed else await rows.filter(status=status).acount()  # N+1
+        )
+        assert found == (6 if status == "new" else 0)
+
+
+@case(write("Tag", "await Tag.objects.abulk_create(tag_list)", operation="create"), after=1)
+async def acreate_loop(run: Run) -> None:
+    names = [f"new {number}" for number in range(6)]
+    if run.fixed:
+        await run.awrite(tag_list=[Tag(name=name) for name in names])
+    else:
+        for name in names:
+            await Tag.objects.acreate(name=name)  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        'await Setting.objects.abulk_update(setting_list, ["value"])',
+        operation="save",
+    ),
+    after=2,
+)
+async def asave_loop(run: Run) -> None:
+    settings = [setting async for setting in Setting.objects.all()]
+    for setting in settings:
+        setting.value += "!"
+    if run.fixed:
+        await run.awrite(setting_list=settings)
+    else:
+        for setting in settings:
+            await setting.asave(update_fields=["value"])  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        "await Setting.objects.filter(pk__in=[each.pk for each in setting_list]).adelete()",
+        operation="delete",
+    ),
+    after=3,
+)
+async def adelete_loop(run: Run) -> None:
+    settings = [setting async for setting in Setting.objects.all()]
+    if run.fixed:
+        await run.awrite(setting_list=settings)
+    else:
+        for setting in settings:
+            await setting.adelete()  # N+1
+    assert not await Setting.objects.aexists()
+
+
+@case(
+    write(
+        "Book.tags",
+        "await Book.tags.through.objects.abulk_create(tags_list, ignore_conflicts=True)",
+        operation="add",
+    ),
+)
+async def aadd_loop(run: Run) -> None:
+    tag = await Tag.objects.acreate(name="new")
+    async for book in Book.objects.all():
+        await book.tags.aadd(tag)  # N+1

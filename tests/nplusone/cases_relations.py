@@ -5,7 +5,20 @@ from __future__ import annotations
 from django.db.models import Prefetch, prefetch_related_objects
 
 from .corpus import Run, bypassed, case, deferred, relation
-from .models import Author, Book, Comment, Novel, Place, Publisher, Review, Shop, Tag, Watched
+from .models import (
+    Author,
+    Book,
+    BoxedItem,
+    Comment,
+    Item,
+    Novel,
+    Place,
+    Publisher,
+    Review,
+    Shop,
+    Tag,
+    Watched,
+)
 
 
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
@@ -236,6 +249,28 @@ def iterator_in_chunks(run: Run) -> None:
         book.author.name  # N+1
 
 
+_CHUNKED = "  # and .iterator(chunk_size=2000): it prefetches chunk by chunk"
+
+
+@case(relation("Book.tags", f'Book.objects.prefetch_related("tags"){_CHUNKED}'), after=2)
+def iterator_without_a_chunk_size(run: Run) -> None:
+    books = run(Book.objects.order_by("pk"))  # root
+    size = {"chunk_size": 2000} if run.fixed else {}
+    assert [len(book.tags.all()) for book in books.iterator(**size)] == [3, 3, 3, 3, 2, 1]  # N+1
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+def iterator_without_a_chunk_size_that_joins(run: Run) -> None:
+    for book in run(Book.objects.all()).iterator():  # root
+        book.author.name  # N+1
+
+
+@case(relation("Book.tags", 'Book.objects.prefetch_related("tags")'), after=4)
+def iterator_in_chunks_that_prefetches(run: Run) -> None:
+    for book in run(Book.objects.all()).iterator(chunk_size=2):  # root
+        assert book.tags.all()  # N+1
+
+
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
 def slice_of_a_queryset(run: Run) -> None:
     for book in run(Book.objects.order_by("pk"))[:4]:  # root
@@ -324,3 +359,27 @@ def prefetch_related_objects_at_once(run: Run) -> None:
     for book in books:
         assert [tag.name for tag in book.tags.all()]
         assert book.author.name
+
+
+@case(relation("Item.maker", None))
+def behind_the_link_to_a_parent(run: Run) -> None:
+    # Django makes the parent of the child's own fields each time: it holds nothing joined.
+    assert [boxed.item_ptr.maker.name for boxed in BoxedItem.everything.all()]  # N+1
+
+
+@case(relation("BoxedItem.item_ptr", None))
+def link_to_a_parent_of_which_fields_are_deferred(run: Run) -> None:
+    for boxed in BoxedItem.everything.only("weight"):
+        assert boxed.item_ptr.name  # N+1
+
+
+@case(relation("BoxedItem.maker", 'BoxedItem.everything.select_related("maker")'), after=1)
+def relation_of_a_parent_read_from_the_child(run: Run) -> None:
+    for boxed in run(BoxedItem.everything.all()):  # root
+        assert boxed.maker.name  # N+1
+
+
+@case(relation("BoxedItem.maker", 'Item.everything.select_related("boxeditem__maker")'), after=1)
+def behind_the_link_to_a_child(run: Run) -> None:
+    for item in run(Item.everything.filter(is_gone=False).select_related("boxeditem")):  # root
+        assert item.boxeditem.maker.name  # N+1

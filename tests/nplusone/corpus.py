@@ -9,6 +9,7 @@ line itself. Lines that must be blamed end in ``# N+1``, the line where the quer
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable
@@ -77,6 +78,14 @@ class Run:
         """Execute the suggested statements, with ``names`` for the blanks that they have."""
         (fix,) = self.fixes
         exec(fix.code, {**_NAMES, **names})  # noqa: S102
+
+    async def awrite(self, **names: Any) -> dict[str, Any]:
+        """Execute the suggested statements as a coroutine does; returns what they assigned."""
+        (fix,) = self.fixes
+        code = compile(fix.code, "<fix>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        after: dict[str, Any] = {**_NAMES, **names}
+        await eval(code, after)  # noqa: S307
+        return after
 
 
 @dataclass(frozen=True)

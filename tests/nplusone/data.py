@@ -11,11 +11,16 @@ from .models import (
     Author,
     Biography,
     Book,
+    BoxedItem,
     Comment,
+    Item,
+    Label,
+    Maker,
     Place,
     Publisher,
     Review,
     Setting,
+    Shelf,
     Shop,
     Tag,
     Watched,
@@ -43,6 +48,11 @@ def fill() -> None:
         Shop.objects.create(name=f"shop {number}", owner=author)
         Watched.objects.create(title=f"watched {number}")
         Setting.objects.create(key=f"key-{number}", value=f"value {number}")
+        shelf = Shelf.objects.create(name=f"shelf {number}")
+        maker = Maker.objects.create(name=f"maker {number}")
+        gone = Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf, maker=maker)
+        Label.objects.create(item=gone)
+        BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf, maker=maker)
     for model in (Book, Author, Place, Tag):
         ContentType.objects.get_for_model(model)
 

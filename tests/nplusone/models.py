@@ -130,6 +130,43 @@ class Stamped(models.Model):
         )
 
 
+class Shelf(models.Model):
+    name = models.CharField(max_length=80)
+
+
+class Maker(models.Model):
+    name = models.CharField(max_length=80)
+
+
+class LiveItems(models.Manager["Item"]):
+    """Leaves out some of the rows."""
+
+    def get_queryset(self) -> models.QuerySet[Item]:
+        return super().get_queryset().filter(is_gone=False)
+
+
+class Item(models.Model):
+    """Has two managers, whose rows are not the same: the first is the default one."""
+
+    name = models.CharField(max_length=80)
+    is_gone = models.BooleanField(default=False)
+    shelf = models.ForeignKey(Shelf, models.CASCADE, related_name="items")
+    maker = models.ForeignKey(Maker, models.CASCADE, related_name="items")
+
+    live = LiveItems()
+    everything = models.Manager["Item"]()
+
+
+class Label(models.Model):
+    item = models.ForeignKey(Item, models.CASCADE, related_name="labels")
+
+
+class BoxedItem(Item):
+    """A child of a multi-table parent that has a relation."""
+
+    weight = models.PositiveIntegerField(default=1)
+
+
 class Guarded(Author):
     """Notes, and refuses, whatever is asked of it by the library under test."""
 

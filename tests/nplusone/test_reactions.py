@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from django_querybudget import (
 )
 from django_querybudget.exceptions import NPlusOneWarning
 from django_querybudget.nplusone import find_nplusone
+from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.records import QueryLog
 from django_querybudget.reports import QueryReport
 from django_querybudget.signals import nplusone_found, queries_measured
@@ -248,3 +250,31 @@ def test_lazy_objects_are_left_alone() -> None:
     assert evaluated == []
     assert queryset._result_cache is None  # type: ignore[attr-defined]
     del lazy
+
+
+def rendered(function: Callable[[], object]) -> str:
+    with capture_queries() as log:
+        function()
+    return "\n".join(render_findings(find_nplusone(log)))
+
+
+def look_up() -> None:
+    for key in list(Tag.objects.values_list("pk", flat=True)):
+        Tag.objects.get(pk=key)
+
+
+def save() -> None:
+    for number in range(4):
+        Tag(name=f"new {number}").save()
+
+
+def test_the_text_says_on_which_side_of_the_loop_a_statement_stands() -> None:
+    assert "      Write, before the loop at " in rendered(look_up)
+    assert "      Write, instead of the loop at " in rendered(save)
+    assert "      Write, at " in rendered(read_authors)
+
+
+@pytest.mark.parametrize("given", [None, [], "log"])
+def test_only_a_log_is_searched(given: Any) -> None:
+    with pytest.raises(TypeError, match="takes the log of capture_queries"):
+        find_nplusone(given)

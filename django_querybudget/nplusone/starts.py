@@ -1,0 +1,42 @@
+"""How a queryset's line begins, and what it says of the fields that it loads."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from django_querybudget.attribution.relations import quoted, relation_of, step_of
+
+from .calls import find_queryset
+from .expressions import queryset_of
+from .roots import Root
+
+__all__ = ["loaded_fields", "start_of"]
+
+
+def start_of(root: Root, manager: str | None) -> str:
+    """Return what the methods are to be written after: a manager, or a row's related one."""
+    source = root.source
+    if source is not None and source.prefetch_to is None and source.owner is not None:
+        found = relation_of(source.query, source.owner)
+        if found is not None:
+            accessor = step_of(found[1]).accessor
+            call = find_queryset(root.origin, accessor)
+            start = None if call is None else call.start(accessor)
+            name = f"<{found[0]._meta.model_name}>.{accessor}"
+            return name if start is None else ast.unparse(start)
+    return f"{queryset_of(root.model, manager)}{'.raw(...)' if root.is_raw else ''}"
+
+
+def loaded_fields(root: Root, fields: Sequence[str]) -> str:
+    """Return the call that loads ``fields`` too, beside what the queryset loads already."""
+    query = None if root.source is None else root.source.query
+    loading: tuple[Any, bool] = getattr(query, "deferred_loading", (frozenset(), True))
+    names, deferred = set(loading[0]), loading[1]
+    if not deferred:
+        order = [*sorted(names - set(fields)), *fields]
+        return f".only({', '.join(map(quoted, order))})"
+    left = sorted(names - set(fields))
+    again = f".defer({', '.join(map(quoted, left))})" if left else ""
+    return f".defer(None){again}"
