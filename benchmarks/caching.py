@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -260,7 +261,8 @@ def compare(rounds: int, wanted: Sequence[str]) -> None:
     figures: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for _ in range(rounds):
         for case in wanted:
-            for library, process in processes.items():
+            # In no fixed order: what one leaves behind (vacuum, checkpoints) is the next one's.
+            for library, process in random.sample(list(processes.items()), len(processes)):
                 assert process.stdin is not None
                 assert process.stdout is not None
                 process.stdin.write(f"{case}\n")
