@@ -147,7 +147,7 @@ class Evidence:
             return
         place = shape, *key[1:]
         if len(same) > 1 and place not in self._shapes:
-            from .reading import read_load  # noqa: PLC0415 - as below
+            from .reading import read_load  # noqa: PLC0415 - first needed when a shape repeats
 
             self._shapes.add(place)
             self.loads[key] = read_load(self, raw, self.records, frame)
