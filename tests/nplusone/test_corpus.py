@@ -127,6 +127,11 @@ SILENT_KINDS = {
 }
 
 
+def test_the_corpus_is_large_enough() -> None:
+    assert len(CASES) >= 60
+    assert len(SILENT) >= 20
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_corpus_has_a_loop_of_each_kind(kind: str) -> None:
     assert KINDS[kind] in {case.name for case in FINDING}
