@@ -16,6 +16,7 @@ from django_querybudget.conf import conf
 
 from . import scopes, tags
 from .fills import current_fill
+from .lazy import unwrapped
 from .statements import effect, form_of, sql_text
 from .store import is_busy, store_for
 from .tables import Table, tables
@@ -110,7 +111,7 @@ def invalidate(*what: Any, using: str | None = None) -> None:
             "invalidate() needs a model, an instance, a queryset, a table or a tag; "
             "invalidate_all() invalidates everything."
         )
-    for one in what:
+    for one in map(unwrapped, what):
         for alias, found in _tags_of(one, using):
             _renew(alias, found)
 
