@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.db.models import Prefetch, QuerySet
 
+from . import stats
 from .fills import current_fill
+from .queryset_classes import CannotCache, has_own, own_rows_method, own_state, slots_of
 from .questions import (
-    CannotCache,
     Options,
     question_of,
     rows_question,
     spelled_aggregates,
 )
 from .reading import Form, Question, bypass, read_through
+from .received import Notes, noting
 from .values import freeze_value, thaw_value
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class CachedQuerySetMixin:
     # Set until the queryset is built: what the decorated function would return, and where its
     # answer is kept.
     _querybudget_unbuilt: Unbuilt | None = None
+    # What rows were made of, from when they are fetched until they are stored.
+    _querybudget_received: Notes | None = None
 
     @property
     def query(self: Any) -> Query:
@@ -72,29 +76,10 @@ class CachedQuerySetMixin:
         return clone
 
     def _fetch_all(self: Any) -> None:
-        fetch_all = super()._fetch_all  # type: ignore[misc]
-        if self._result_cache is not None or self._querybudget_options is None:
-            fetch_all()
-            return
-
-        def compute() -> Any:
-            if self._querybudget_unbuilt is not None:
-                _build(self)
-                if (fill := current_fill()) is not None and (reason := _not_to_keep(self)):
-                    fill.spoil(reason)
-            fetch_all()
-            return self._result_cache
-
-        try:
-            unbuilt = self._querybudget_unbuilt
-            question = rows_question(self) if unbuilt is None else unbuilt.question(self)
-        except CannotCache as reason:
-            bypass(str(reason), compute)
-            return
-        rows = read_through(question, compute)
-        if self._result_cache is None:
-            self._result_cache = rows
-            self._prefetch_done = True
+        if self._result_cache is None and self._querybudget_options is not None:
+            _read_rows(self, lambda: super(CachedQuerySetMixin, self)._fetch_all())  # type: ignore[misc]
+        # What the host's own method does to rows that have been fetched.
+        super()._fetch_all()  # type: ignore[misc]
 
     def iterator(self: Any, chunk_size: int | None = None) -> Iterator[Any]:
         """Iterate from the cache; a miss streams from the database.
@@ -107,6 +92,9 @@ class CachedQuerySetMixin:
         rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
             return rows  # type: ignore[no-any-return]
+        for name in ("iterator", "_iterator", "_fetch_all"):
+            if has_own(type(self), name):
+                return bypass(f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
         return _streamed(self, rows, chunk_size or 2000)
 
     async def aiterator(self: Any, chunk_size: int = 2000) -> AsyncIterator[Any]:
@@ -131,6 +119,8 @@ class CachedQuerySetMixin:
             _build(self)
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
+        if has_own(type(self), "aggregate"):
+            return bypass("own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         try:
             asked = spelled_aggregates(self, args, kwargs)
         except CannotCache as reason:
@@ -145,13 +135,49 @@ class CachedQuerySetMixin:
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
 
 
+def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
+    """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
+
+    def as_the_host_does() -> None:
+        if queryset._querybudget_unbuilt is not None:
+            _build(queryset)
+        fetch_all()
+
+    def compute() -> Any:
+        if queryset._querybudget_unbuilt is not None:
+            _build(queryset)
+            if reason := _not_to_keep(queryset):
+                if (fill := current_fill()) is not None:
+                    fill.spoil(reason)
+                fetch_all()
+                return queryset._result_cache
+        with noting(queryset) as queryset._querybudget_received:
+            QuerySet._fetch_all(queryset)  # type: ignore[attr-defined]
+        return queryset._result_cache
+
+    try:
+        unbuilt = queryset._querybudget_unbuilt
+        question = rows_question(queryset) if unbuilt is None else unbuilt.question(queryset)
+    except CannotCache as reason:
+        bypass(str(reason), as_the_host_does)
+        return
+    try:
+        rows = read_through(question, compute)
+    finally:
+        queryset._querybudget_received = None
+    if queryset._result_cache is None:
+        queryset._result_cache = rows
+        queryset._prefetch_done = True
+
+
 def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
     streaming = False
 
     def first_chunk() -> list[Any]:
         nonlocal streaming
         streaming = True
-        chunk = list(islice(rows, size + 1))
+        with noting(queryset) as queryset._querybudget_received:
+            chunk = list(islice(rows, size + 1))
         if len(chunk) > size and (fill := current_fill()) is not None:
             fill.spoil("more than one chunk")
         return chunk
@@ -162,7 +188,11 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
         bypass(str(reason), list)
         yield from rows
         return
-    yield from read_through(question, first_chunk)
+    try:
+        chunk = read_through(question, first_chunk)
+    finally:
+        queryset._querybudget_received = None
+    yield from chunk
     if streaming:
         yield from rows
 
@@ -178,6 +208,7 @@ def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
+        "_querybudget_base": base,
     }
     return type(base.__name__, (CachedQuerySetMixin, base), names)
 
@@ -187,9 +218,22 @@ def cached(queryset: Q, options: Options) -> Q:
     base = type(queryset)
     source: Any = queryset
     clone = source._chain()
-    clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else _cached_class(base)
-    clone._querybudget_options = options
-    return clone  # type: ignore[no-any-return]
+    if issubclass(base, CachedQuerySetMixin):
+        made: Any = clone
+    else:
+        try:
+            subclass = _cached_class(base)
+        except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
+            stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
+            return clone  # type: ignore[no-any-return]
+        # Not by its __class__: the layouts of classes with __slots__ or Generic differ.
+        made = object.__new__(subclass)
+        made.__dict__.update(clone.__dict__)
+        for name in slots_of(base):
+            if hasattr(clone, name):
+                setattr(made, name, getattr(clone, name))
+    made._querybudget_options = options
+    return made  # type: ignore[no-any-return]
 
 
 def unbuilt(
@@ -227,7 +271,7 @@ def _build(queryset: Any) -> None:
 def _not_to_keep(queryset: Any) -> str | None:
     """Return why the rows of a queryset just built must not be kept by its arguments alone."""
     if not is_typical(queryset):
-        return "a queryset that holds instances"
+        return "a queryset that holds instances, or state of its own"
     try:
         rows_question(queryset)
     except CannotCache as reason:
@@ -238,7 +282,9 @@ def _not_to_keep(queryset: Any) -> str | None:
 def is_typical(queryset: Any) -> bool:
     """Whether the queryset holds nothing of its makers' but its query."""
     return not (
-        queryset._known_related_objects
+        own_state(queryset)
+        or own_rows_method(type(queryset), may_run_after=False)
+        or queryset._known_related_objects
         or queryset._hints
         or any(isinstance(lookup, Prefetch) for lookup in queryset._prefetch_related_lookups)
     )
@@ -255,6 +301,8 @@ def _scalar(
         _build(queryset)
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
+    if has_own(type(queryset), kind.partition(" ")[0]):
+        return bypass(f"own method {kind}()", compute)
     try:
         form = Form(kind, freeze_value, _as_it_is, thaw_value)
         question = question_of(queryset, form, found)

@@ -24,6 +24,12 @@ from .compiled import compiled
 from .freeze import freeze_graph
 from .functions import tell_time
 from .keys import Unkeyable, entry_key, spelled
+from .queryset_classes import (
+    CannotCache,
+    check_rows_method,
+    is_model_iterable,
+    spelled_state,
+)
 from .reading import Form, Question
 from .reads import Pins, pins_of, refused, tags_read
 from .thaw import prepared_graph, thaw_graph
@@ -50,10 +56,6 @@ class Options:
     key: str | None
     cache: str
     tags: frozenset[str]
-
-
-class CannotCache(Exception):
-    """The query cannot be cached right; the message is the reason in the statistics."""
 
 
 def _compiled(query: Query, using: str) -> tuple[str, tuple[Any, ...]]:
@@ -96,7 +98,8 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
         raise CannotCache(f"parameter of type {error}") from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
-    shape = f"{form.kind} {alias} {queryset.model._meta.label_lower} {sql}"
+    state = spelled_state(queryset)
+    shape = f"{form.kind} {state} {alias} {queryset.model._meta.label_lower} {sql}"
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
@@ -123,7 +126,8 @@ def rows_question(queryset: Any) -> Question:
 def rows_form(queryset: Any) -> Form:
     """Return the form of the queryset's rows. Raises :class:`CannotCache`."""
     iterable = queryset._iterable_class
-    if iterable is ModelIterable:
+    check_rows_method(type(queryset), may_run_after=True)
+    if is_model_iterable(iterable):
         fetch_mode = getattr(queryset, "_fetch_mode", None)
         if getattr(fetch_mode, "track_peers", False):
             raise CannotCache("fetch mode that tracks peers")
@@ -140,9 +144,11 @@ def rows_form(queryset: Any) -> Form:
             _relate(queryset, instances)
             return instances
 
-        return Form(
-            f"models {prefetches}", lambda rows: freeze_graph(rows, known), prepared_graph, thaw
-        )
+        def freeze(rows: list[Model]) -> Any:
+            return freeze_graph(rows, known, queryset._querybudget_received or {})
+
+        kind = "models" if iterable is ModelIterable else iterable.__qualname__
+        return Form(f"{kind} {prefetches}", freeze, prepared_graph, thaw)
     if queryset._prefetch_related_lookups:
         raise CannotCache("prefetch of values")
     if iterable is FlatValuesListIterable:
@@ -225,6 +231,7 @@ def _spelled_prefetches(lookups: Any, prefix: str = "") -> tuple[str, dict[str, 
         if queryset is not None:
             if queryset._iterable_class is not ModelIterable:
                 raise CannotCache("prefetch of values")
+            check_rows_method(type(queryset), may_run_after=False)
             querysets[path] = queryset
             text += f"={_spelled_queryset(queryset)}"
             inner, more = _spelled_prefetches(queryset._prefetch_related_lookups, path)
@@ -240,6 +247,7 @@ def _spelled_queryset(queryset: Any) -> str:
     try:
         sql, params = _compiled(queryset.query, queryset.db)
         text = f"{queryset.db} {queryset.model._meta.label_lower} {sql} {spelled(params)}"
+        text += spelled_state(queryset)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
     _checked(queryset, sql, params)
