@@ -139,34 +139,15 @@ class _Graph:
             if id(instance) not in self._places:
                 self._take(instance, path, instance._state.fields_cache)
 
-    def _take(  # noqa: PLR0912  # one kind of attribute after another
-        self, instance: Model, path: str, related: Mapping[str, Any]
-    ) -> None:
+    def _take(self, instance: Model, path: str, related: Mapping[str, Any]) -> None:
         if id(instance) in self._places:
             raise Unfreezable("one instance in two rows")
         values = instance.__dict__
-        names: list[str] = []
-        lists: list[str] = []
-        for name, value in values.items():
-            if name in _OWN:
-                continue
-            if isinstance(value, Model):
-                raise Unfreezable(f"an instance as attribute {name!r}")
-            is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
-            (lists if is_list else names).append(name)
+        names, lists = _attributes(instance)
         prefetched = values.get("_prefetched_objects_cache", {})
         model = type(instance)
-        database = instance._state.db
-        received = self._received.get(id(instance))
-        if received is None:
-            if not is_plain(model):
-                raise Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
-            fields = tuple(name for name in names if name in _attnames(model))
-            names = [name for name in names if name not in _attnames(model)]
-            row: Sequence[Any] = [_stored(values[name]) for name in (*fields, *names)]
-        else:
-            fields, names, row = received.fields, list(received.names), received.values
-        key = (model, database, path, fields, tuple(names), tuple(lists), tuple(related),
+        fields, names, row = self._row(instance, names)
+        key = (model, instance._state.db, path, fields, tuple(names), tuple(lists), tuple(related),
                tuple(prefetched))  # fmt: skip
         group = self._groups.get(key)
         if group is None:
@@ -194,6 +175,21 @@ class _Graph:
             if rows is None or not all(isinstance(each, Model) for each in rows):
                 raise Unfreezable(f"prefetched {name!r} without instances")
             self._waiting += [(each, step(path, name)) for each in rows]
+
+    def _row(
+        self, instance: Model, names: Sequence[str]
+    ) -> tuple[tuple[str, ...], Sequence[str], Sequence[Any]]:
+        """Return what the database sent: fields, other names, and the values of both."""
+        received = self._received.get(id(instance))
+        if received is not None:
+            return received.fields, received.names, received.values
+        model = type(instance)
+        if not is_plain(model):
+            raise Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
+        fields = tuple(name for name in names if name in _attnames(model))
+        others = [name for name in names if name not in _attnames(model)]
+        values = instance.__dict__
+        return fields, others, [_stored(values[name]) for name in (*fields, *others)]
 
     def frozen(self, roots: Iterable[Model]) -> dict[str, Any]:
         bases: dict[int, int] = {}
@@ -242,6 +238,20 @@ class _Graph:
                 for name in group.prefetched
             },
         }  # fmt: skip
+
+
+def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the attributes of an instance, and those of them that are lists of instances."""
+    names: list[str] = []
+    lists: list[str] = []
+    for name, value in instance.__dict__.items():
+        if name in _OWN:
+            continue
+        if isinstance(value, Model):
+            raise Unfreezable(f"an instance as attribute {name!r}")
+        is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
+        (lists if is_list else names).append(name)
+    return names, lists
 
 
 def step(path: str, name: str) -> str:

@@ -51,24 +51,27 @@ class CannotCache(Exception):
     """The query cannot be cached right; the message is the reason in the statistics."""
 
 
-def host_class(queryset: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+def host_class(queryset: Any) -> Any:
     """Return the class that the host knows: without what reads through the cache."""
     return getattr(queryset, "_querybudget_base", queryset)
 
 
-@lru_cache(maxsize=1024)
-def has_own(queryset: type[QuerySet[Any]], name: str) -> bool:
-    """Whether the class has a method ``name`` of the host's in place of Django's."""
-    return getattr(host_class(queryset), name) is not getattr(QuerySet, name)
+def has_own(queryset: Any, name: str) -> bool:
+    """Whether the queryset's class has a method ``name`` of the host's in place of Django's."""
+    return getattr(host_class(type(queryset)), name) is not getattr(QuerySet, name)
 
 
-@lru_cache(maxsize=1024)
-def own_rows_method(queryset: type[QuerySet[Any]], *, may_run_after: bool) -> str | None:
-    """Return the host's method that makes the rows of a queryset, None if Django alone does.
+def own_rows_method(queryset: Any, *, may_run_after: bool) -> str | None:
+    """Return the host's method that makes the rows of a queryset class, None if Django alone does.
 
     ``may_run_after`` is whether what is known to run after Django's method will be run.
     """
-    for each in host_class(queryset).__mro__:
+    return _own_rows_method(host_class(queryset), may_run_after)
+
+
+@lru_cache(maxsize=1024)
+def _own_rows_method(queryset: Any, may_run_after: bool) -> str | None:
+    for each in queryset.__mro__:
         if each is QuerySet:
             break
         for name in _ROWS:
@@ -95,14 +98,18 @@ def is_model_iterable(iterable: type) -> bool:
 
 @lru_cache(maxsize=1)
 def _django_state() -> frozenset[str]:
-    names = vars(QuerySet(query=Query(None))).keys()  # type: ignore[arg-type]
+    names = vars(QuerySet(query=Query(None))).keys()
     return frozenset({*names, "_fields", "_querybudget_options", "_querybudget_unbuilt",
                       "_querybudget_received"})  # fmt: skip
 
 
+def slots_of(queryset: Any) -> tuple[str, ...]:
+    """Return the attributes of a queryset class that are not in its ``__dict__``."""
+    return _slots_of(host_class(queryset))
+
+
 @lru_cache(maxsize=1024)
-def slots_of(queryset: type[QuerySet[Any]]) -> tuple[str, ...]:
-    """Return the attributes of a queryset that are not in its ``__dict__``."""
+def _slots_of(queryset: Any) -> tuple[str, ...]:
     found: list[str] = []
     for each in queryset.__mro__:
         slots = vars(each).get("__slots__", ())
@@ -117,10 +124,8 @@ def own_state(queryset: QuerySet[Any]) -> dict[str, Any]:
     """Return what the queryset holds besides what Django puts there."""
     django = _django_state()
     values = vars(queryset)
-    state = (
-        {} if values.keys() <= django else {k: v for k, v in values.items() if k not in django}
-    )
-    for name in slots_of(host_class(type(queryset))):
+    state = {} if values.keys() <= django else {k: v for k, v in values.items() if k not in django}
+    for name in slots_of(type(queryset)):
         if hasattr(queryset, name):
             state[name] = getattr(queryset, name)
     return state

@@ -92,8 +92,8 @@ class CachedQuerySetMixin:
         rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
             return rows  # type: ignore[no-any-return]
-        for name in ("iterator", "_iterator", "_fetch_all"):
-            if has_own(type(self), name):
+        for name in ("iterator", "_iterator"):
+            if has_own(self, name):
                 return bypass(f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
         return _streamed(self, rows, chunk_size or 2000)
 
@@ -119,7 +119,7 @@ class CachedQuerySetMixin:
             _build(self)
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
-        if has_own(type(self), "aggregate"):
+        if has_own(self, "aggregate"):
             return bypass("own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         try:
             asked = spelled_aggregates(self, args, kwargs)
@@ -152,7 +152,7 @@ def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
                 fetch_all()
                 return queryset._result_cache
         with noting(queryset) as queryset._querybudget_received:
-            QuerySet._fetch_all(queryset)  # type: ignore[attr-defined]
+            QuerySet._fetch_all(queryset)
         return queryset._result_cache
 
     try:
@@ -215,8 +215,8 @@ def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
 
 def cached(queryset: Q, options: Options) -> Q:
     """Return a queryset like ``queryset`` that reads through the cache."""
-    base = type(queryset)
     source: Any = queryset
+    base: Any = type(source)
     clone = source._chain()
     if issubclass(base, CachedQuerySetMixin):
         made: Any = clone
@@ -301,7 +301,7 @@ def _scalar(
         _build(queryset)
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
-    if has_own(type(queryset), kind.partition(" ")[0]):
+    if has_own(queryset, kind.partition(" ")[0]):
         return bypass(f"own method {kind}()", compute)
     try:
         form = Form(kind, freeze_value, _as_it_is, thaw_value)

@@ -39,7 +39,7 @@ def noting(queryset: Any) -> Iterator[Notes]:
         yield received
         return
 
-    def noted(asked: Any, **options: Any) -> "_Noting":
+    def noted(asked: Any, **options: Any) -> _Noting:
         return _Noting(asked, received, options)
 
     queryset._iterable_class = noted
@@ -64,15 +64,14 @@ class _Asked:
 class _Noting(ModelIterable):  # type: ignore[type-arg]
     """Yields the instances that Django makes, and notes what it made them of."""
 
-    def __init__(
-        self, queryset: Any, received: Notes, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, queryset: Any, received: Notes, options: Mapping[str, Any]) -> None:
         super().__init__(queryset, **options)
+        self.queryset: Any
         self._received = received
 
     def __iter__(self) -> Iterator[Any]:
         # Methods of these two objects alone are replaced.
-        query = self.queryset.query.clone()
+        query: Any = self.queryset.query.clone()
         compilers: list[Any] = []
         rows: list[Any] = []
 

@@ -14,7 +14,15 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-__all__ = ["Column", "Unfreezable", "copied", "freeze_column", "freeze_value", "thaw_column", "thaw_value"]
+__all__ = [
+    "Column",
+    "Unfreezable",
+    "copied",
+    "freeze_column",
+    "freeze_value",
+    "thaw_column",
+    "thaw_value",
+]
 
 _RAW = frozenset({str, int, float, bool, type(None)})
 
