@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
+from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy, store_for
 from django_querybudget.cache.tables import Table, tables
@@ -111,7 +112,7 @@ def invalidate(*what: Any, using: str | None = None) -> None:
             "invalidate() needs a model, an instance, a queryset, a table or a tag; "
             "invalidate_all() invalidates everything."
         )
-    for one in what:
+    for one in map(unwrapped, what):
         for alias, found in _tags_of(one, using):
             _renew(alias, found)
 
