@@ -1,10 +1,15 @@
-"""Models whose instances are made by code of their own, and those of other packages."""
+"""Models whose instances are made by code of their own, and those of other packages.
+
+No migrations, as in :mod:`tests.cache.relations.models`: a key of a migrated app's has no
+constraint.
+"""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from dirtyfields import DirtyFieldsMixin
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models.signals import post_init
 from model_utils import FieldTracker
@@ -135,6 +140,14 @@ class Cat(Animal):
 
 
 class Shape(PolymorphicModel):
+    polymorphic_ctype = models.ForeignKey(
+        ContentType,
+        models.CASCADE,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_constraint=False,
+    )
     name = models.CharField(max_length=40)
 
 
@@ -154,4 +167,4 @@ class Branch(MPTTModel):
 
 class Poll(models.Model):
     question = models.CharField(max_length=40)
-    history = HistoricalRecords()
+    history = HistoricalRecords(user_db_constraint=False)
