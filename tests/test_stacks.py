@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -347,7 +346,7 @@ def test_an_origin_reads_as_a_place_without_a_working_directory(
 
 PROJECT_FILE = "/srv/shop/views.py"
 LIBRARY_FILE = "/srv/venv/lib/python3.13/site-packages/shop/views.py"
-DJANGO_FILE = os.path.join(os.path.dirname(django.__file__), "db", "models", "made_up.py")
+DJANGO_FILE = str(Path(django.__file__).parent / "db" / "models" / "made_up.py")
 
 
 def nested(files: list[str]) -> Any:
