@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rest_framework import serializers
 
 from django_querybudget import capture_queries
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, locate, tasks, walking
 from jobs.models import Industry, Subcategory
 
