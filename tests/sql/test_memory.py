@@ -13,14 +13,13 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_querybudget.cache import statements
-from django_querybudget.cache.compiled import compiled
-from django_querybudget.cache.reads import refused, tags_read
-from django_querybudget.fingerprints import fingerprint, statement_kind
-from django_querybudget.shapes import shortened
+from django_querybudget.cache.reading.compiled import compiled
+from django_querybudget.cache.reading.dependencies import refused, tags_read
+from django_querybudget.cache.writing import statements
 from django_querybudget.sql import memory
+from django_querybudget.sql.fingerprints import fingerprint, statement_kind
 from django_querybudget.sql.memory import BUDGET, LONGEST, Memo
-from django_querybudget.stacks import shortcuts
+from django_querybudget.sql.shortening import shortened
 from jobs.models import Job
 
 MEBIBYTE = 1024 * 1024
@@ -146,7 +145,6 @@ def read_every_way(text: str) -> None:
     statements.form_of(text)
     refused(text)
     tags_read(text, connection)
-    shortcuts.remember(text, (1, read_every_way.__code__, read_every_way.__code__))
 
 
 LONG: dict[str, tuple[int, Callable[[int], str]]] = {
