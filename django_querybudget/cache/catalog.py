@@ -26,12 +26,13 @@ __all__ = ["Catalog", "catalog_of", "forget"]
 
 logger = logging.getLogger("django_querybudget")
 
-EXPIRES = 3600.0
+EXPIRES = 300.0
 """How long it is believed that nobody else changed the schema, in seconds."""
 
 PAUSE = 60.0
 """How often a name that is not there, or a failure, makes us look again, in seconds."""
 
+_SCHEMA = frozenset({"CREATE", "ALTER", "DROP", "DO", "IMPORT"})
 _CONNECT_TIMEOUT = 3  # seconds
 _STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"  # milliseconds
 
@@ -123,9 +124,10 @@ def catalog_of(
     return found
 
 
-def forget(connection: BaseDatabaseWrapper) -> None:
-    """The schema is about to change: read it again when it is needed next."""
-    _known.pop(_key(connection), None)
+def forget(connection: BaseDatabaseWrapper, statement: str) -> None:
+    """Read the catalog again when it is needed next, if a statement of that kind changes it."""
+    if statement in _SCHEMA:
+        _known.pop(_key(connection), None)
 
 
 def _key(connection: BaseDatabaseWrapper) -> _Key:

@@ -6,6 +6,7 @@ that may be a verb, and :attr:`Statement.opaque` for what may write anywhere.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from .lexer import Kind, Token, readings
 from .memory import Memo
 
-__all__ = ["Reading", "Statement", "read"]
+__all__ = ["Reading", "Statement", "plain_calls", "read"]
 
 _WRITING = frozenset(
-    "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT REFRESH".split()  # noqa: SIM905
+    "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split()  # noqa: SIM905
 )
 # These are functions, too, where a parenthesis follows.
 _FUNCTIONS_TOO = frozenset({"INSERT", "REPLACE", "TRUNCATE"})
@@ -25,18 +26,18 @@ _READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FETCH"})
 _TRANSACTION = frozenset(
     "BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split()  # noqa: SIM905
 )
-# Whatever stands in them, they change no row.
+# Whatever stands in them, they change no row, and call nothing.
 _HARMLESS = frozenset(
     """
     RESET SHOW PRAGMA VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN NOTIFY USE KILL
-    REINDEX CLUSTER DISCARD MOVE OPTIMIZE FLUSH DECLARE GRANT REVOKE ATTACH DETACH HELP CHECK
+    REINDEX CLUSTER DISCARD MOVE OPTIMIZE FLUSH GRANT REVOKE ATTACH DETACH HELP CHECK
     """.split()  # noqa: SIM905  # a list of words reads better as text
 )
 _EXPLAINING = frozenset({"EXPLAIN", "DESCRIBE", "DESC", "ANALYZE", "ANALYSE"})
 _RUNNING = frozenset({"ANALYZE", "ANALYSE"})
 # What another statement may hold that runs it, besides what writes.
 _OPAQUE = frozenset(
-    "CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT".split()  # noqa: SIM905
+    "CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT REFRESH".split()  # noqa: SIM905
 )
 # A parenthesis after a name that follows these holds columns, not arguments.
 _NAMING = frozenset(
@@ -73,6 +74,7 @@ _TIMES = frozenset("DATE TIME DATETIME JULIANDAY UNIXEPOCH UUID TIMESTAMP".split
 TIME_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "allballs"})
 """What a database reads as a time of its own, where it expects a time."""
 
+_LONGEST_WORD = 40  # of what is no statement's first word
 _LONGEST_NAME = 256  # A longer literal names no table.
 _POSTGRESQL_NAME = 63  # What is longer is cut off, in bytes.
 
@@ -116,6 +118,33 @@ class Reading:
 def read(sql: str, vendor: str) -> Reading:
     """Return what ``sql`` says to a database of that ``vendor``."""
     return _readings[sql, vendor]
+
+
+# A text without these has no comment, no literal but numbers, and one statement.
+_NOT_PLAIN = re.compile(r"['$\\;#\[@\ufeff]|--|/\*")
+_PLAIN = re.compile(r'("[^"]*+"|`[^`]*+`)(\s*+\()?|([A-Za-z_\x80-\U0010ffff][\w$]*+)(\s*+\()?')
+_TELLING = _WRITING | _OPAQUE | {"INTO", "UESCAPE"}
+
+
+def plain_calls(sql: str) -> frozenset[str] | None:
+    """Return the functions that a ``SELECT`` as the ORM writes it calls, None for any other text.
+
+    A quicker way to what :func:`read` says of most statements: that they write nothing by
+    themselves.
+    """
+    if sql[:7] != "SELECT " or _NOT_PLAIN.search(sql):
+        return None
+    calls: set[str] = set()
+    for name, name_called, word, called in _PLAIN.findall(sql):
+        if name_called:
+            return None
+        if not name:
+            upper = word.upper()
+            if upper in _TELLING:
+                return None
+            if called and upper not in _KEYWORDS:
+                calls.add(word.lower())
+    return frozenset(calls)
 
 
 def _read(key: tuple[str, str]) -> Reading:
@@ -187,8 +216,14 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
     if vendor == "postgresql" and "UESCAPE" in words:
         opaque = "UESCAPE"
     opaque = opaque or _opaque(first, second, words, verbs, vendor)
-    if first in _HARMLESS or first == "PREPARE" or (first in _EXPLAINING and not _RUNNING & set(words)):
+    if first in _HARMLESS or first in _TRANSACTION:
+        if first != "BEGIN":
+            verbs.clear()
+        calls.clear()
+    elif first in ("PREPARE", "DECLARE") or (first in _EXPLAINING and not _RUNNING & set(words)):
         verbs.clear()
+    elif first in _RUNNING and vendor != "mysql":
+        calls.clear()  # ANALYZE table (column)
     return Statement(
         frozenset(verbs),
         opaque,
@@ -229,9 +264,9 @@ def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: 
         if first == "SET" and second != "STATEMENT":
             return ""
         return next((f"{first} {word}" for word in words[1:] if word in _OPAQUE), "")
-    if first == "PREPARE" or (first == "DO" and vendor == "mysql"):
+    if first in ("PREPARE", "DECLARE") or (first == "DO" and vendor == "mysql"):
         return ""
-    return first or "a statement that begins with no word"
+    return first[:_LONGEST_WORD] or "a statement that begins with no word"
 
 
 def _call(tokens: list[Token], at: int) -> str:
@@ -278,7 +313,7 @@ def _targets(tokens: list[Token]) -> Iterator[str]:
 def _listed(tokens: list[Token], at: int) -> Iterator[str]:
     """Yield the last part of each of the names that are listed from ``at`` on."""
     name = ""
-    for kind, text in tokens[at : at + 64]:
+    for kind, text in (tokens[each] for each in range(at, len(tokens))):
         if kind is Kind.OTHER and text == "," and name:
             yield name
             name = ""
@@ -288,7 +323,7 @@ def _listed(tokens: list[Token], at: int) -> Iterator[str]:
             name = "" if kind is Kind.WORD and text.upper() in ("ONLY", "TABLE") else text.lower()
         else:
             break
-    if name:
+    if name not in ("", "."):
         yield name
 
 

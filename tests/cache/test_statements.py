@@ -139,7 +139,9 @@ def _no_rows(patch: pytest.MonkeyPatch) -> None:
 
 def _first_word_only(patch: pytest.MonkeyPatch) -> None:
     form_of = statements.form_of
-    patch.setattr(invalidation, "form_of", lambda sql: None if sql[:4] == "WITH" else form_of(sql))
+    patch.setattr(
+        invalidation, "form_of", lambda sql, of: None if sql[:4] == "WITH" else form_of(sql, of)
+    )
 
 
 def _no_old_scopes(patch: pytest.MonkeyPatch) -> None:
@@ -188,12 +190,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements._forms.forget()
+    statements.forget_forms()
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements._forms.forget()
+        statements.forget_forms()
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

@@ -142,8 +142,8 @@ def read_every_way(text: str) -> None:
     shape = fingerprint(text)
     shortened(shape)
     statement_kind(text)
-    statements.form_of(text)
-    refused(text)
+    statements.form_of(text, connection)
+    refused(text, connection)
     tags_read(text, connection)
 
 

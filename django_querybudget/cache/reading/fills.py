@@ -82,7 +82,7 @@ class Fill:
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if reason := refused(sql):
+        if reason := refused(sql, connection):
             self.spoil(reason)
         pins, self._pins = self._pins, None
         found = tags_read(sql, connection, pins)

@@ -71,7 +71,7 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
     """Raise :class:`CannotCache` for a query whose answer depends on more than the rows."""
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
-    if reason := refused(sql):
+    if reason := refused(sql, connections[queryset.db]):
         raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")

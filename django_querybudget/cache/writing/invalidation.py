@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections, models, router
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import catalog, stats, tags
 from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy, store_for
@@ -40,7 +40,7 @@ class Writes:
             return
         state = state_of(connection)
         text = sql_text(sql, connection)
-        form = form_of(text)
+        form = form_of(text, connection)
         fill = current_fill()
         if form is None and fill is None and state.has_met(connection):
             return  # most statements of most requests
@@ -53,6 +53,9 @@ class Writes:
         if fill is not None:
             fill.spoil("the read wrote")
         database = tags.database_name(connection.alias)
+        if form.everything:
+            stats.count_everything(form.everything)
+            catalog.forget(connection, form.everything)
         try:
             write = effect(form, params, many, database)
             found = write.tags
