@@ -17,12 +17,12 @@ from django.db.models import Manager, Model, QuerySet
 
 from django_querybudget.conf import conf
 
-from . import tags
+from . import sessions, tags
 from .freeze import Changed
 from .invalidation import row_dependencies
 from .keys import Unkeyable, entry_key, spelled
 from .querysets import cached, is_typical, unbuilt
-from .questions import Options, rows_form
+from .questions import CannotCache, Options, rows_form
 from .reading import Form, Question
 from .store import store_for
 
@@ -167,13 +167,22 @@ class CachedFunction:
                 raise Changed(self._name)
             return form.thaw(prepared[1])
 
+        try:
+            known = sessions.everywhere()
+        except sessions.Unknown as reason:
+            raise CannotCache(str(reason)) from None
         depends = frozenset(tag for each in instances for tag in row_dependencies(each))
         return Question(
-            key=entry_key(key),
+            key=entry_key(
+                key,
+                tags.database_name(template.db),
+                *(f"{alias} {text}" for alias, text in sorted(known.items())),
+            ),
             shape=key,
             expected=depends,
             required=depends,
             aliases=(),
+            sessions=known,
             form=Form(form.kind, freeze, prepare, thaw),
             found=bool,
             timeout=options.timeout,

@@ -14,7 +14,7 @@ from django.db import connections, models, router
 from django_querybudget import hook
 from django_querybudget.conf import conf
 
-from . import scopes, tags
+from . import identity, relations, scopes, sessions, tags
 from .fills import current_fill
 from .statements import effect, form_of, sql_text
 from .store import is_busy, store_for
@@ -91,6 +91,9 @@ _groups: ContextVar[dict[str | None, set[str]] | None] = ContextVar(
 def install() -> None:
     """Watch the writes of this process. Once is enough, twice is harmless."""
     hook.add_watcher(_writes)
+    identity.install()
+    sessions.install()
+    relations.install()
 
 
 def invalidate(*what: Any, using: str | None = None) -> None:

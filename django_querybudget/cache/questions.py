@@ -19,13 +19,14 @@ from django.db.models.query import (
 )
 from django.db.models.utils import create_namedtuple_class
 
-from . import tags
+from . import sessions, tags
 from .compiled import compiled
 from .freeze import freeze_graph
 from .functions import tell_time
 from .keys import Unkeyable, entry_key, spelled
 from .reading import Form, Question
 from .reads import Pins, pins_of, refused, tags_read
+from .relations import refused_relation
 from .thaw import prepared_graph, thaw_graph
 from .values import Column, freeze_column
 
@@ -70,6 +71,8 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("select_for_update")
     if reason := refused(sql):
         raise CannotCache(reason)
+    if reason := refused_relation(sql, connections[queryset.db]):
+        raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")
     if "?" in queryset.query.order_by:
@@ -94,18 +97,23 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
         spelled_params = spelled(params)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
+    try:
+        session = sessions.text_of(connection)
+    except sessions.Unknown as reason:
+        raise CannotCache(str(reason)) from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
     shape = f"{form.kind} {alias} {queryset.model._meta.label_lower} {sql}"
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
-            tags.database_name(alias), shape, spelled_params, options.key or "",
+            tags.database_name(alias), session, shape, spelled_params, options.key or "",
             *sorted(options.tags),
         ),
         shape=shape,
         expected=reads.all,
         aliases=(alias,),
+        sessions={alias: session},
         form=form,
         found=found,
         timeout=options.timeout,

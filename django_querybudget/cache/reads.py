@@ -14,7 +14,7 @@ from django.db.models.sql.where import AND, WhereNode
 
 from django_querybudget.conf import conf
 
-from . import tags
+from . import relations, tags
 from .functions import unknown_functions
 from .tables import Table, Tables, tables
 
@@ -62,6 +62,11 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
     names, unmodelled = _sources(sql, tables())
+    views, read = relations.behind(sql, connection)
+    if views:
+        names |= read
+        unmodelled = True
+        pins = None
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))

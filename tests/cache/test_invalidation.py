@@ -186,7 +186,7 @@ def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
         capture_output=True, text=True, check=True,
         env={"DJANGO_SETTINGS_MODULE": "marketplace.settings", "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
-    assert done.stdout == "True 1\n"
+    assert done.stdout == "True 2\n"
 
 
 class Unreadable(int):
