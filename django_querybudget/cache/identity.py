@@ -47,6 +47,7 @@ __all__ = [
     "is_identified",
     "is_told_by_server",
     "lag_of",
+    "name_if_known",
     "primary_of",
 ]
 
@@ -108,6 +109,12 @@ def database_name(alias: str) -> str:
     connection may be opened, and closed again.
     """
     return _of(primary_of(alias)).name
+
+
+def name_if_known(alias: str) -> str | None:
+    """Return :func:`database_name` where the server was asked already, else None."""
+    known = _known.get(primary_of(alias))
+    return known.name if known is not None and known.final else None
 
 
 def is_identified(alias: str) -> bool:
@@ -253,10 +260,8 @@ def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
         _ask(connection)
-    except Exception as error:  # noqa: BLE001  # the host's connection is open all the same
-        options = settings.DATABASES.get(connection.alias, _NO_OPTIONS)
-        if not _known.get(connection.alias):
-            _not_told(connection.alias, options, error)
+    except Exception as error:  # noqa: BLE001  # asked again when the name is needed
+        logger.debug("Which database %r is was not told: %s", connection.alias, error)
 
 
 def _changed(setting: str, **_: Any) -> None:

@@ -21,7 +21,7 @@ from django_querybudget.fingerprints import identifiers
 from . import sessions
 from .asking import ask
 from .functions import unknown_functions
-from .identity import database_name
+from .identity import database_name, name_if_known
 from .tables import Tables, tables
 from .transactions import Mode, mode_of, state_of
 
@@ -202,8 +202,9 @@ def _behind(
 def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
-        known = _known.get(database_name(connection.alias))
-        if known is None or time.monotonic() - known[1] > AGAIN:
+        name = name_if_known(connection.alias)
+        known = _known.get(name) if name is not None else None
+        if name is not None and (known is None or time.monotonic() - known[1] > AGAIN):
             _ask(connection)
     except Exception as error:  # noqa: BLE001  # the host's connection is open all the same
         logger.debug("The views of %r cannot be asked for: %s", connection.alias, error)
