@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from django_querybudget import fingerprints
-from django_querybudget.fingerprints import StatementKind
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.sql import fingerprints
+from django_querybudget.sql.fingerprints import StatementKind
 
 
 def log_of(*statements: tuple[str, Any], many: bool = False, alias: str = "default") -> QueryLog:

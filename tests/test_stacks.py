@@ -20,7 +20,7 @@ from django.test import override_settings
 from rest_framework import serializers
 
 from django_querybudget import capture_queries
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, find_origin, tasks, walking
 from jobs.models import Industry, Subcategory
 

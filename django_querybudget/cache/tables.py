@@ -21,7 +21,7 @@ from django.db.models import deletion
 from django.db.models.signals import class_prepared
 
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import identifiers
+from django_querybudget.sql.fingerprints import identifiers
 
 __all__ = ["Column", "Table", "Tables", "tables"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
-from django_querybudget.attribution import Load, LoadKind
 from django_querybudget.conf import conf
-from django_querybudget.records import QueryLog
+from django_querybudget.evidence import Load, LoadKind
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import (
+from django_querybudget.evidence import (
     Evidence,
     Load,
     LoadKind,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from django_querybudget.attribution import Scope
+from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of

@@ -1,4 +1,4 @@
-"""django_querybudget.cache.compiled: the SQL that compiling gives, and no key for two questions."""
+"""cache.reading.compiled: the SQL that compiling gives, and no key for two questions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from accounts.models import CustomUser
-from django_querybudget.cache import compiled as module
-from django_querybudget.cache.compiled import compiled
 from django_querybudget.cache.keys import spelled
+from django_querybudget.cache.reading import compiled as module
+from django_querybudget.cache.reading.compiled import compiled
 from jobs.models import Application, Job
 from tests.cache.relations.models import Book, Tag
 

@@ -195,7 +195,7 @@ def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
     program = (
         "import django; django.setup()\n"
         "import sys\n"
-        "from django_querybudget import hook\n"
+        "from django_querybudget.recording import hook\n"
         "print('django_querybudget.cache' in sys.modules, len(hook._watchers))\n"
     )
     done = subprocess.run(
