@@ -9,7 +9,6 @@ How it gets in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,42 +31,18 @@ from .through import Form, Question, bypass, read_through
 if TYPE_CHECKING:
     from django.db.models.sql import Query
 
-__all__ = ["CachedQuerySetMixin", "cached", "is_typical", "unbuilt"]
+__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "is_typical"]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
-
-
-@dataclass(frozen=True, slots=True)
-class Unbuilt:
-    """A queryset that is not built until it is needed."""
-
-    build: Callable[[], QuerySet[Any]]
-    question: Callable[[QuerySet[Any]], Question]
 
 
 class CachedQuerySetMixin:
     """Overrides what reaches the database in a :class:`QuerySet`."""
 
     _querybudget_options: Options | None = None
-    # Set until the queryset is built: what the decorated function would return, and where its
-    # answer is kept.
-    _querybudget_unbuilt: Unbuilt | None = None
-
-    @property
-    def query(self: Any) -> Query:
-        """The query, for which the decorated function is called where it was not yet."""
-        if self._querybudget_unbuilt is not None:
-            _build(self)
-        return super().query  # type: ignore[misc,no-any-return]
-
-    @query.setter
-    def query(self: Any, value: Query) -> None:
-        QuerySet.query.fset(self, value)  # type: ignore[attr-defined]
 
     # mypy: a mixin of QuerySet, of whatever class.
     def _clone(self: Any) -> Any:
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         clone = super()._clone()  # type: ignore[misc]
         clone._querybudget_options = self._querybudget_options
         return clone
@@ -79,16 +54,11 @@ class CachedQuerySetMixin:
             return
 
         def compute() -> Any:
-            if self._querybudget_unbuilt is not None:
-                _build(self)
-                if (fill := current_fill()) is not None and (reason := _not_to_keep(self)):
-                    fill.spoil(reason)
             fetch_all()
             return self._result_cache
 
         try:
-            unbuilt = self._querybudget_unbuilt
-            question = rows_question(self) if unbuilt is None else unbuilt.question(self)
+            question = rows_question(self)
         except CannotCache as reason:
             bypass(str(reason), compute)
             return
@@ -103,8 +73,6 @@ class CachedQuerySetMixin:
         Rows that are more than one chunk (of 2,000 without ``chunk_size``) are not stored: to
         store them, all of them would have to be held at once.
         """
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
             return rows  # type: ignore[no-any-return]
@@ -128,8 +96,6 @@ class CachedQuerySetMixin:
     def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
         aggregate = super().aggregate  # type: ignore[misc]
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
         try:
@@ -141,8 +107,6 @@ class CachedQuerySetMixin:
         )
 
     def __reduce__(self: Any) -> Any:
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
 
 
@@ -169,12 +133,12 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
 
 
 def _unpickled(base: type[QuerySet[Any]]) -> QuerySet[Any]:
-    subclass = _cached_class(base)
+    subclass = cached_class(base)
     return subclass.__new__(subclass)
 
 
 @cache  # a project has so many queryset classes and no more
-def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     names = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
@@ -188,52 +152,9 @@ def cached(queryset: Q, options: Options) -> Q:
     base = type(queryset)
     source: Any = queryset
     clone = source._chain()
-    clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else _cached_class(base)
+    clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else cached_class(base)
     clone._querybudget_options = options
     return clone  # type: ignore[no-any-return]
-
-
-def unbuilt(
-    template: Q,
-    options: Options,
-    build: Callable[[], QuerySet[Any]],
-    question: Callable[[QuerySet[Any]], Question],
-) -> Q:
-    """Return a queryset that looks like ``template`` and is built by ``build`` when it has to be.
-
-    Its rows are those of ``question``.
-    """
-    subclass: Any = _cached_class(type(template))
-    queryset = subclass.__new__(subclass)
-    queryset.__dict__.update(template.__dict__)
-    queryset._querybudget_options = options
-    queryset._querybudget_unbuilt = Unbuilt(build, question)
-    return queryset  # type: ignore[no-any-return]
-
-
-def _build(queryset: Any) -> None:
-    """Make ``queryset`` the one that the decorated function returns, in place."""
-    unbuilt, queryset._querybudget_unbuilt = queryset._querybudget_unbuilt, None
-    rows = queryset._result_cache, queryset._prefetch_done
-    try:
-        built = cached(unbuilt.build(), queryset._querybudget_options)
-    except BaseException:
-        queryset._querybudget_unbuilt = unbuilt
-        raise
-    queryset.__class__ = type(built)
-    queryset.__dict__.update(built.__dict__)
-    queryset._result_cache, queryset._prefetch_done = rows
-
-
-def _not_to_keep(queryset: Any) -> str | None:
-    """Return why the rows of a queryset just built must not be kept by its arguments alone."""
-    if not is_typical(queryset):
-        return "a queryset that holds instances"
-    try:
-        rows_question(queryset)
-    except CannotCache as reason:
-        return str(reason)
-    return None
 
 
 def is_typical(queryset: Any) -> bool:
@@ -252,8 +173,6 @@ def _as_it_is(payload: Any) -> Any:
 def _scalar(
     queryset: Any, kind: str, compute: Callable[[], Any], found: Callable[[Any], bool]
 ) -> Any:
-    if queryset._querybudget_unbuilt is not None and queryset._result_cache is None:
-        _build(queryset)
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
     try:

@@ -1,0 +1,298 @@
+"""One call of a decorated function: where its answers are kept, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.db import router
+from django.db.models import QuerySet
+from django.db.models.query import MAX_GET_RESULTS
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
+from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.values import freeze_value, thaw_value
+from django_querybudget.cache.writing.invalidation import row_dependencies
+
+from .fills import Fill, current_fill
+from .instances import fresh
+from .querysets import cached, is_typical
+from .questions import CannotCache, Options, rows_form, rows_question
+from .surroundings import Surroundings, routes, same_routes, surroundings
+from .through import Form, Question, read_through
+from .unbuilt import NOT_ASKED, unbuilt
+
+if TYPE_CHECKING:
+    from .arguments import Arguments
+    from .functions import CachedFunction, Template
+
+__all__ = ["Call"]
+
+_SHAPES = 256
+_SCALARS = ("count", "exists")
+
+
+class Call:
+    """A call of a decorated function, and a slice of what it returns."""
+
+    def __init__(
+        self,
+        function: CachedFunction,
+        template: Template,
+        arguments: Arguments,
+        build: Callable[[], QuerySet[Any]],
+        around: Surroundings,
+        options: Options,
+        key: str,
+        slices: tuple[tuple[int | None, int | None], ...] = (),
+    ) -> None:
+        self._function = function
+        self._template = template
+        self._arguments = arguments
+        self._build = build
+        self._around = around
+        self._options = options
+        self._key = key
+        self._slices = slices
+
+    # What an unbuilt queryset asks
+
+    def queryset(self) -> QuerySet[Any]:
+        """Return what the function returns for its caller, reading through the cache."""
+        return cached(self._sliced(self._own()), self._options)
+
+    def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
+        """Return an unbuilt queryset of a slice."""
+        slices = (*self._slices, (start, stop))
+        return unbuilt(
+            type(self._template.queryset),
+            Call(self._function, self._template, self._arguments, self._build, self._around,
+                 self._options, self._key, slices),
+        )  # fmt: skip
+
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
+        """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
+
+        ``NOT_ASKED`` where the queryset itself has to answer.
+        """
+        template = self._template
+        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+            return NOT_ASKED
+        if self._now() != self._around:
+            return NOT_ASKED  # the function would see other surroundings than its caller did
+        try:
+            asked = f"{method} {spelled((self._slices, args))} {spelled(kwargs)}"
+        except Unkeyable:
+            return NOT_ASKED
+        read = _Read(self, method, args, kwargs)
+        found = read_through(read.question(entry_key(self._key, asked)), read.compute)
+        if method in ("rows", *_SCALARS):
+            return found
+        if method == "index":
+            return found[0] if found else _no_such_index()
+        if method == "get" and len(found) != 1:
+            if found:
+                return NOT_ASKED  # Django says how many there are
+            model = template.queryset.model
+            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
+        return found[0] if found else None
+
+    # How it is made
+
+    def _now(self) -> Surroundings:
+        template = self._template.queryset
+        return surroundings(template.model, template._db)
+
+    def _own(self) -> QuerySet[Any]:
+        """Return what the function returns, given what its caller gave it."""
+        if self._now() == self._around:
+            return self._build()
+        with self._around.again():
+            return self._build()
+
+    def _sliced(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        for start, stop in self._slices:
+            queryset = queryset[start:stop]
+        return queryset
+
+    def _fresh(self, fill: Fill) -> QuerySet[Any] | None:
+        """Return what the function returns for the arguments' rows as they are now.
+
+        None, with the reason in ``fill``, where that may be another answer than the caller's.
+        """
+        arguments = self._arguments
+        instead: dict[int, Any] = {}
+        for instance in arguments.instances:
+            again = fresh(instance, fill, dependencies(instance))
+            if again is None:
+                fill.spoil("an argument that differs from its row")
+                return None
+            instead[id(instance)] = again
+        try:
+            return self._function.checked(arguments.call(instead))
+        except AttributeError:
+            if not instead:
+                raise
+            fill.spoil("an attribute of an argument that its row does not give")
+            return None
+
+    def _shape_of(self, queryset: QuerySet[Any]) -> tuple[str, Any]:
+        """Return a digest of the queryset's SQL, and what pins its rows.
+
+        Raises :class:`CannotCache` for a queryset that must not be kept by arguments alone.
+        """
+        if not is_typical(queryset):
+            raise CannotCache("a queryset that holds instances")
+        question = rows_question(cached(queryset, self._options))
+        return tags.digest(question.shape), question.pins
+
+    def _note(self, shape: str) -> None:
+        shapes = self._template.shapes
+        if len(shapes) >= _SHAPES:
+            shapes.clear()
+        shapes.add(shape)
+
+    def _check_shape(self, shape: str) -> None:
+        """Raise :class:`Changed` for SQL that this process' code does not make.
+
+        The function is called for that once per shape.
+        """
+        if shape in self._template.shapes:
+            return
+        try:
+            own, _ = self._shape_of(self._own())
+        except Exception as error:  # the fill will meet it again, and raise it
+            raise Changed(self._function.name) from error
+        self._note(own)
+        if own != shape:
+            raise Changed(self._function.name)
+
+
+class _Read:
+    """One read of a call: what is asked, and what is found for it."""
+
+    def __init__(self, call: Call, method: str, args: Any, kwargs: Any) -> None:
+        self._call = call
+        self._method = method
+        self._args = args
+        self._kwargs = kwargs
+        self._queryset: Any = None  # whose rows were read
+        self._shape = ""
+        self._routes: dict[str, str] = {}
+
+    def question(self, key: str) -> Question:
+        call = self._call
+        depends = frozenset(
+            tag for each in call._arguments.instances for tag in dependencies(each)
+        )
+        is_scalar = self._method in _SCALARS
+        return Question(
+            key=key,
+            shape=key,
+            expected=depends,
+            required=depends,
+            aliases=(),
+            form=Form(self._method, self._freeze, self._prepare, self._thaw),
+            found=(lambda number: number > 0) if is_scalar else bool,
+            timeout=call._options.timeout,
+            cache=call._options.cache,
+            user_tags=frozenset(map(tags.user_tag, call._options.tags)),
+        )
+
+    def compute(self) -> Any:
+        """Read from the database."""
+        fill = current_fill()
+        if fill is None or fill.reason:
+            return self._read(self._call._own())
+        built = self._call._fresh(fill)
+        if built is None:
+            return self._read(self._call._own())
+        try:
+            self._shape, pins = self._call._shape_of(built)
+        except CannotCache as reason:
+            fill.spoil(str(reason))
+            return self._read(built)
+        with fill.next_reads(pins):
+            answer = self._read(built)
+        self._routes = routes(fill.needed)
+        return answer
+
+    def _read(self, built: QuerySet[Any]) -> Any:
+        queryset = self._call._sliced(built)
+        if self._method in _SCALARS:
+            return getattr(queryset, self._method)()
+        self._queryset = limited(queryset, self._method, self._args, self._kwargs)
+        self._queryset._fetch_all()
+        return self._queryset._result_cache
+
+    def _freeze(self, answer: Any) -> Any:
+        self._call._note(self._shape)
+        is_scalar = self._method in _SCALARS
+        return {
+            "look": self._call._template.look if is_scalar else _look(self._queryset),
+            "shape": self._shape,
+            "routes": self._routes,
+            "answer": freeze_value(answer)
+            if is_scalar
+            else rows_form(self._queryset).freeze(answer),
+        }
+
+    def _prepare(self, payload: Any) -> Any:
+        template = self._call._template
+        if payload["look"] != template.look:
+            raise Changed(self._call._function.name)
+        content = payload["answer"]
+        if self._method not in _SCALARS:
+            content = rows_form(template.queryset).prepare(content)
+        return template.look, payload["shape"], payload["routes"], content
+
+    def _thaw(self, prepared: Any) -> Any:
+        look, shape, chosen, content = prepared
+        template = self._call._template
+        # It may have been prepared for another function of this name.
+        if look != template.look or not same_routes(chosen):
+            raise Changed(self._call._function.name)
+        self._call._check_shape(shape)
+        if self._method in _SCALARS:
+            return thaw_value(content)
+        return rows_form(template.queryset).thaw(content)
+
+
+def dependencies(instance: Any) -> set[str]:
+    """Return the tags that an instance's row depends on."""
+    alias = instance._state.db or router.db_for_read(type(instance))
+    return row_dependencies(instance) | {tags.everything(tags.database_name(alias))}
+
+
+def limited(queryset: Any, method: str, args: Any, kwargs: Any) -> Any:
+    """Return the queryset whose rows are read for a method, as Django makes it."""
+    if method == "index":
+        return queryset[args[0] : args[0] + 1]
+    if method == "get":
+        return _to_get(queryset, args, kwargs)
+    if method in ("first", "last"):
+        if queryset.ordered:
+            return (queryset if method == "first" else queryset.reverse())[:1]
+        queryset._check_ordering_first_last_queryset_aggregation(method=method)
+        return queryset.order_by("pk" if method == "first" else "-pk")[:1]
+    return queryset
+
+
+def _to_get(queryset: Any, args: Any, kwargs: Any) -> Any:
+    if queryset.query.combinator and (args or kwargs):
+        queryset.get(*args, **kwargs)  # which raises
+    found = queryset._chain() if queryset.query.combinator else queryset.filter(*args, **kwargs)
+    if found.query.can_filter() and not found.query.distinct_fields:
+        found = found.order_by()
+    if not found.query.select_for_update:
+        found.query.set_limits(high=MAX_GET_RESULTS)
+    return found
+
+
+def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:
+    return getattr(queryset, method) is getattr(QuerySet, method)
+
+
+def _no_such_index() -> Any:
+    raise IndexError("list index out of range")
