@@ -1,1 +1,1 @@
-"""SQL as text: its shape, its kind, and short forms to read. Nothing here asks a database."""
+"""SQL as text: what a vendor's grammar says of it. Nothing here knows a model or a connection."""

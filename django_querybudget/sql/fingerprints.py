@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from functools import lru_cache
+
+from .memory import Memo
 
 __all__ = ["StatementKind", "fingerprint", "first_words", "identifiers", "statement_kind"]
 
@@ -80,14 +81,9 @@ def _normalised(token: re.Match[str]) -> str:
     return token["name"] or "?"
 
 
-# Longer texts are inserts of many rows and lists of many keys, a new length each time: remembered,
-# they would be hundreds of megabytes of the process that nobody asks for again.
-LONGEST_REMEMBERED = 8_192
-
-
 def fingerprint(sql: str) -> str:
     """Return the shape of ``sql``: equal for two runs of the same code, readable as SQL."""
-    return _remembered_shape(sql) if len(sql) <= LONGEST_REMEMBERED else _shape(sql)
+    return _shapes[sql]
 
 
 def _shape(sql: str) -> str:
@@ -99,7 +95,7 @@ def _shape(sql: str) -> str:
 
 def statement_kind(sql: str) -> StatementKind:
     """Return what ``sql`` does, by its first words; a ``WITH`` by all of its words."""
-    return _remembered_kind(sql) if len(sql) <= LONGEST_REMEMBERED else _kind(sql)
+    return _statement_kinds[sql]
 
 
 def first_words(sql: str) -> tuple[str, str]:
@@ -118,8 +114,8 @@ def _kind(sql: str) -> StatementKind:
     return _KINDS.get(first, StatementKind.OTHER)
 
 
-_remembered_shape = lru_cache(maxsize=1024)(_shape)
-_remembered_kind = lru_cache(maxsize=1024)(_kind)
+_shapes = Memo(_shape)
+_statement_kinds = Memo(_kind)
 
 
 def identifiers(sql: str) -> frozenset[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from .memory import Memo
 
 __all__ = ["shortened"]
 
@@ -18,13 +19,17 @@ _JOINED = re.compile(r" ON \([^()]*\)", re.IGNORECASE)
 _INSERTED = re.compile(r"(INSERT INTO [^\s(]+ )\([^()]*\)", re.IGNORECASE)
 
 
-@lru_cache(maxsize=512)
 def shortened(fingerprint: str, width: int = WIDTH) -> str:
     """Return ``fingerprint`` without quotes and column lists, of ``width`` characters at most.
 
     ``SELECT "jobs_job"."id", … FROM "jobs_job"`` becomes ``SELECT … FROM jobs_job``. It is for
     reading: two fingerprints may be shortened to the same text.
     """
+    return _texts[fingerprint, width]
+
+
+def _shortened(key: tuple[str, int]) -> str:
+    fingerprint, width = key
     text = _QUOTES.sub(lambda name: name[1] or name[2] or "", fingerprint)
     text = _JOINED.sub(" ON (…)", text)
     text = _INSERTED.sub(r"\1(…)", text)
@@ -33,6 +38,9 @@ def shortened(fingerprint: str, width: int = WIDTH) -> str:
         if columns_end is not None and columns_end - select.end() > _SHORT:
             text = f"{select[0]}…{text[columns_end:]}"
     return text if len(text) <= width else f"{text[: width - 2]} …"
+
+
+_texts = Memo(_shortened)
 
 
 def _top_level_from(text: str, start: int) -> int | None:

@@ -13,6 +13,8 @@ import asgiref
 import django
 from django.template.base import Node
 
+from django_querybudget.sql.memory import Memo
+
 from .origins import Origin, RawOrigin, position
 from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
 
@@ -151,12 +153,10 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
     return (nearest[0], nearest[1], template_node, serializer), None
 
 
-shortcuts: dict[str, tuple[int, CodeType, CodeType]] = {}
+shortcuts: Memo[str, tuple[int, CodeType, CodeType]] = Memo()
 """How deep the project's nearest frame was when a text was last sent, with the codes of the frame
 inside of it and of its own. A jump there, made in C, replaces the walk where both are the same: one
 text comes to the database through one way of Django's, which the inner code stands for."""
-
-_MOST_SHORTCUTS = 2_000
 
 
 def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, FrameType | None]:
@@ -179,9 +179,7 @@ def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, Fram
                 return origin, project  # Only the loop's runner: another task's is elsewhere.
             inner = outer
             depth += 1
-        if len(shortcuts) >= _MOST_SHORTCUTS:
-            shortcuts.clear()
-        shortcuts[sql] = depth, inner.f_code, project.f_code
+        shortcuts.remember(sql, (depth, inner.f_code, project.f_code))
     return origin, project
 
 

@@ -176,12 +176,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements._form.cache_clear()
+    statements._forms.forget()
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements._form.cache_clear()
+        statements._forms.forget()
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

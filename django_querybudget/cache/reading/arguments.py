@@ -42,8 +42,8 @@ class Arguments:
         if not instead:
             return self.function(*self.bound.args, **self.bound.kwargs)
         bound = inspect.BoundArguments(
-            self.bound.signature,  # type: ignore[arg-type]  # typeshed wants an OrderedDict next
-            {name: _replaced(each, instead) for name, each in self.bound.arguments.items()},  # type: ignore[arg-type]
+            self.bound.signature,
+            {name: _replaced(each, instead) for name, each in self.bound.arguments.items()},
         )
         return _with_cells(self.function, instead)(*bound.args, **bound.kwargs)
 
@@ -163,11 +163,12 @@ def _content(cell: types.CellType) -> Any:
 
 def _spelled(value: Any) -> str:
     if isinstance(value, Manager) and not hasattr(value, "instance"):
-        made_with = _spelled_all(value._constructor_args)
+        manager: Any = value
+        args, made_with = manager._constructor_args
         state = {name: each for name, each in vars(value).items() if name not in _MANAGERS_OWN}
         return (
             f"manager {class_name(type(value))} {value.model._meta.label} {value._db!r} "
-            f"{made_with} {spelled(state)}"
+            f"{spelled(list(args))} {spelled(dict(made_with))} {spelled(state)}"
         )
     if isinstance(value, type):
         return f"class {class_name(value)}"
@@ -177,11 +178,6 @@ def _spelled(value: Any) -> str:
 _MANAGERS_OWN = frozenset(
     {"_constructor_args", "creation_counter", "model", "name", "_db", "_hints", "auto_created"}
 )
-
-
-def _spelled_all(arguments: Any) -> str:
-    args, kwargs = arguments
-    return f"{spelled(list(args))}{spelled(dict(kwargs))}"
 
 
 def _spelled_around(value: Any, depth: int = 0) -> str:
@@ -198,10 +194,9 @@ def _spelled_function(function: types.FunctionType, depth: int) -> str:
     if depth > 8:  # it has itself among its variables, say
         raise Unkeyable(f"function {function.__qualname__}, which has too many around it")
     parts = [f"{function.__module__}.{function.__qualname__}", spelled_code(function.__code__)]
-    for default in (function.__defaults__ or (), (function.__kwdefaults__ or {}).items()):
-        parts.append(spelled(tuple(default)))
-    own = {name: each for name, each in vars(function).items() if name != "__wrapped__"}
-    parts.append(spelled(own))
+    parts.append(spelled(function.__defaults__))
+    parts.append(spelled(function.__kwdefaults__))
+    parts.append(spelled({k: v for k, v in vars(function).items() if k != "__wrapped__"}))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = unwrapped(cell.cell_contents)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
 from django.db.models import QuerySet
-from django.db.models.query import MAX_GET_RESULTS
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
@@ -16,16 +16,18 @@ from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.invalidation import row_dependencies
 
 from .fills import Fill, current_fill
-from .instances import fresh
-from .querysets import cached, is_typical
+from .instances import fresh, holds_instances
+from .querysets import cached, capturing, is_typical
 from .questions import CannotCache, Options, rows_form, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
+from .template import look_of
 from .through import Form, Question, read_through
 from .unbuilt import NOT_ASKED, unbuilt
 
 if TYPE_CHECKING:
     from .arguments import Arguments
-    from .functions import CachedFunction, Template
+    from .functions import CachedFunction
+    from .template import Template
 
 __all__ = ["Call"]
 
@@ -71,12 +73,16 @@ class Call:
                  self._options, self._key, slices),
         )  # fmt: skip
 
-    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
+    def answer(  # noqa: PLR0911  # one kind of read after another
+        self, method: str, args: tuple[Any, ...] = (), **kwargs: Any
+    ) -> Any:
         """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
         template = self._template
+        if holds_instances((args, kwargs)):
+            return NOT_ASKED  # by what of them is compared?
         if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
             return NOT_ASKED
         if self._now() != self._around:
@@ -90,10 +96,8 @@ class Call:
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
-            return found[0] if found else _no_such_index()
-        if method == "get" and len(found) != 1:
-            if found:
-                return NOT_ASKED  # Django says how many there are
+            return found[0]  # or an IndexError, as Django's
+        if method == "get" and not found:
             model = template.queryset.model
             raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
         return found[0] if found else None
@@ -101,8 +105,8 @@ class Call:
     # How it is made
 
     def _now(self) -> Surroundings:
-        template = self._template.queryset
-        return surroundings(template.model, template._db)
+        template = self._template
+        return surroundings(template.queryset.model, template.alias)
 
     def _own(self) -> QuerySet[Any]:
         """Return what the function returns, given what its caller gave it."""
@@ -183,9 +187,7 @@ class _Read:
 
     def question(self, key: str) -> Question:
         call = self._call
-        depends = frozenset(
-            tag for each in call._arguments.instances for tag in dependencies(each)
-        )
+        depends = frozenset(tag for each in call._arguments.instances for tag in dependencies(each))
         is_scalar = self._method in _SCALARS
         return Question(
             key=key,
@@ -222,15 +224,17 @@ class _Read:
         queryset = self._call._sliced(built)
         if self._method in _SCALARS:
             return getattr(queryset, self._method)()
-        self._queryset = limited(queryset, self._method, self._args, self._kwargs)
-        self._queryset._fetch_all()
+        queryset, fetched = capturing(queryset)
+        with suppress(queryset.model.DoesNotExist):  # an answer like another
+            _ask(queryset, self._method, self._args, self._kwargs)
+        self._queryset = fetched[-1]
         return self._queryset._result_cache
 
     def _freeze(self, answer: Any) -> Any:
         self._call._note(self._shape)
         is_scalar = self._method in _SCALARS
         return {
-            "look": self._call._template.look if is_scalar else _look(self._queryset),
+            "look": self._call._template.look if is_scalar else look_of(self._queryset),
             "shape": self._shape,
             "routes": self._routes,
             "answer": freeze_value(answer)
@@ -265,34 +269,15 @@ def dependencies(instance: Any) -> set[str]:
     return row_dependencies(instance) | {tags.everything(tags.database_name(alias))}
 
 
-def limited(queryset: Any, method: str, args: Any, kwargs: Any) -> Any:
-    """Return the queryset whose rows are read for a method, as Django makes it."""
-    if method == "index":
-        return queryset[args[0] : args[0] + 1]
-    if method == "get":
-        return _to_get(queryset, args, kwargs)
-    if method in ("first", "last"):
-        if queryset.ordered:
-            return (queryset if method == "first" else queryset.reverse())[:1]
-        queryset._check_ordering_first_last_queryset_aggregation(method=method)
-        return queryset.order_by("pk" if method == "first" else "-pk")[:1]
-    return queryset
-
-
-def _to_get(queryset: Any, args: Any, kwargs: Any) -> Any:
-    if queryset.query.combinator and (args or kwargs):
-        queryset.get(*args, **kwargs)  # which raises
-    found = queryset._chain() if queryset.query.combinator else queryset.filter(*args, **kwargs)
-    if found.query.can_filter() and not found.query.distinct_fields:
-        found = found.order_by()
-    if not found.query.select_for_update:
-        found.query.set_limits(high=MAX_GET_RESULTS)
-    return found
-
-
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:
     return getattr(queryset, method) is getattr(QuerySet, method)
 
 
-def _no_such_index() -> Any:
-    raise IndexError("list index out of range")
+def _ask(queryset: Any, method: str, args: Any, kwargs: Any) -> None:
+    if method == "rows":
+        queryset._fetch_all()
+    elif method == "index":
+        with suppress(IndexError):
+            queryset[args[0]]
+    else:
+        getattr(queryset, method)(*args, **kwargs)

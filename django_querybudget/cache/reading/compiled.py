@@ -31,12 +31,12 @@ from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
 
+from django_querybudget.sql.memory import Memo
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["compiled"]
-
-REMEMBERED = 2048
 
 _COMPARISONS = frozenset(
     {
@@ -72,7 +72,7 @@ class _Unknown(Exception):
 
 # By structure: the SQL, None for one that has other parameters than the values compared with; and
 # what the structure names by id(), so that no other object can get that id.
-_memory: dict[_Structure, tuple[str | None, list[Any]]] = {}
+_memory: Memo[_Structure, tuple[str | None, list[Any]]] = Memo()
 
 
 def compiled(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
@@ -93,9 +93,7 @@ def compiled(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, tuple[
         # A boolean, which is part of the structure, may stand in the SQL itself.
         all_told = len(walk.values) - walk.booleans <= len(params) <= len(walk.values)
         known = (sql if all_told else None, walk.named)
-        if len(_memory) >= REMEMBERED:
-            _memory.clear()
-        _memory[structure] = known
+        _memory.remember(structure, known)
     if known[0] is not None:
         return known[0], tuple(walk.values)
     sql, params = query.get_compiler(connection=connection).as_sql()

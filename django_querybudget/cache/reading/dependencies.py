@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db.models.expressions import Col
@@ -16,6 +15,7 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.sql_functions import unknown_functions
 from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
+from django_querybudget.sql.memory import Memo
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -60,11 +60,11 @@ class ReadTags:
 def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = None) -> ReadTags:
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
-    names, unmodelled = _sources(sql, tables())
+    names, unmodelled = _known_sources[sql, tables()]
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))
-    if pins is None or pins.table.name not in names or not _named_once(sql, pins.table.name):
+    if pins is None or pins.table.name not in names or not _known_once[sql, pins.table.name]:
         return ReadTags(frozenset(found | {tags.table_tag(database, name) for name in names}))
     pinned = pins.table.name
     found |= {tags.table_tag(database, name) for name in names if name != pinned}
@@ -86,11 +86,11 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
 
 def refused(sql: str) -> str | None:
     """Return why the answer to ``sql`` depends on more than rows that can be watched, or None."""
-    return _refused(sql, tables(), conf.CACHE.FUNCTIONS)
+    return _refusals[sql, tables(), conf.CACHE.FUNCTIONS]
 
 
-@lru_cache(maxsize=2048)
-def _refused(sql: str, known: Tables, declared: frozenset[str]) -> str | None:
+def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
+    sql, known, declared = key
     if unknown := unknown_functions(sql, declared):
         return f"function {unknown[0]}"
     if any(known.ignored(name) for name in known.named_in(sql)):
@@ -98,9 +98,12 @@ def _refused(sql: str, known: Tables, declared: frozenset[str]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=2048)
-def _sources(sql: str, known: Tables) -> tuple[frozenset[str], bool]:
+_refusals = Memo(_refused)
+
+
+def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
     """Return the known tables in ``sql``, and whether it may name others."""
+    sql, known = key
     names = known.named_in(sql)
     others = False
     for double_quoted, back_quoted, bare in _SOURCE.findall(sql):
@@ -109,9 +112,15 @@ def _sources(sql: str, known: Tables) -> tuple[frozenset[str], bool]:
     return names, others or bool(re.search(r'(?:"|`|\w) , (?:"|`|\()', sql))
 
 
-@lru_cache(maxsize=2048)
-def _named_once(sql: str, table: str) -> bool:
+_known_sources = Memo(_sources)
+
+
+def _named_once(key: tuple[str, str]) -> bool:
+    sql, table = key
     return len(re.findall(rf"\b{re.escape(table)}\b(?![\"`]\.)", sql, re.IGNORECASE)) == 1
+
+
+_known_once = Memo(_named_once)
 
 
 def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -26,29 +26,10 @@ from .instances import Untold
 from .querysets import CachedQuerySetMixin, cached, is_typical
 from .questions import Options
 from .surroundings import surroundings
+from .template import Template
 from .unbuilt import unbuilt
-from .versions import code_version
 
 __all__ = ["CachedFunction", "decorated"]
-
-
-class Template:
-    """What a function's queryset looks like."""
-
-    def __init__(self, function: FunctionType, queryset: QuerySet[Any]) -> None:
-        self.queryset = queryset
-        self.look = look_of(queryset)
-        self.shapes: set[str] = set()
-        """Digests of the SQL that the function's querysets have in this process."""
-        self._function = function
-
-    @cached_property
-    def version(self) -> str:
-        """What stands for the code that the answer is made by."""
-        queryset = self.queryset
-        return code_version(
-            self._function, type(queryset), queryset.model, queryset._iterable_class
-        )
 
 
 class CachedFunction:
@@ -93,7 +74,7 @@ class CachedFunction:
             if isinstance(found, CachedQuerySetMixin) and is_typical(queryset):
                 self._template = Template(self._querybudget_function, queryset.all())
             return found
-        around = surroundings(template.queryset.model, template.queryset._db)
+        around = surroundings(template.queryset.model, template.alias)
         try:
             state = arguments.state()
         except Untold as reason:
@@ -152,7 +133,7 @@ def decorated(
     bound = type(function) is MethodType
     plain: Any = function.__func__ if bound else function  # type: ignore[attr-defined]
     if isinstance(plain, CachedFunction | _Bound):
-        raise TypeError(f"{plain.__qualname__}() is decorated with cached_queryset already.")
+        raise TypeError("cached_queryset decorates a plain function, which this one is no longer.")
     if type(plain) is not FunctionType:
         # What such an object holds, and calls, is not known: two partials would share a key.
         raise TypeError(
@@ -172,15 +153,3 @@ def decorated(
 def _tag(name: str, arguments: Arguments) -> str:
     """Return the tag of a call's arguments, whatever the code, the language or the database."""
     return f"function:{tags.digest(f'{name} {arguments.identity}')}"
-
-
-def look_of(queryset: Any) -> list[Any]:
-    """Return what has to be equal for one queryset's rows to be made as another's."""
-    return [
-        type(queryset).__module__,
-        type(queryset).__qualname__,
-        queryset.model._meta.label_lower,
-        queryset._iterable_class.__qualname__,
-        [str(lookup) for lookup in queryset._prefetch_related_lookups],
-        [str(field) for field in queryset._fields or ()],
-    ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .fills import Fill
 
-__all__ = ["Untold", "fresh", "spelled_state"]
+__all__ = ["Untold", "fresh", "holds_instances", "spelled_state"]
 
 _CACHED_PROPERTIES = (cached_property, functional.cached_property)
 
@@ -99,18 +99,19 @@ def spelled_state(instance: Model) -> str:
 
 def _spelled_extra(instance: Model, name: str, value: Any) -> str:
     try:
-        if _holds_instances(value):
+        if holds_instances(value):
             raise Unkeyable("instances")
         return spelled(value)
     except Unkeyable as error:
         raise Untold(f"attribute {instance._meta.label}.{name}: {error}") from error
 
 
-def _holds_instances(value: Any) -> bool:
+def holds_instances(value: Any) -> bool:
+    """Whether a value is a model instance, or holds one."""
     if isinstance(value, Mapping):
         value = (*value, *value.values())
     if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_instances, value))
+        return any(map(holds_instances, value))
     return isinstance(value, Model)
 
 
@@ -122,16 +123,24 @@ def fresh(instance: Model, fill: Fill, tags: Collection[str]) -> Model | None:
     model = type(instance)
     alias = instance._state.db or router.db_for_read(model, instance=instance)
     # Not by a manager of the host's, which may hide rows or join others.
-    rows = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
+    rows: QuerySet[Model] = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
     with fill.next_reads(ReadTags(frozenset(tags))):
         found = list(rows)
     if not found:
         return None
     again: Model = found[0]
-    names = _loaded(instance)
-    if not all(name in again.__dict__ for name in names):
-        return None
-    if _spelled_fields(again, names) != _spelled_fields(instance, names):
+    fields = _fields(model)
+    if not all(_holds_same(fields[name], instance, again) for name in _loaded(instance)):
         return None
     again.__dict__.update(_extras(instance))
     return again
+
+
+def _holds_same(field: Field[Any, Any], instance: Model, again: Model) -> bool:
+    """Whether both hold values that are equal in the database: a choice and its text, 1 and 1.0."""
+    name = field.attname
+    try:
+        before, now = (field.get_prep_value(each.__dict__[name]) for each in (instance, again))
+        return bool(before == now)
+    except Exception:  # noqa: BLE001  # whatever the host's field raises
+        return False

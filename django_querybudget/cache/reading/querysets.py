@@ -26,12 +26,12 @@ from .questions import (
     rows_question,
     spelled_aggregates,
 )
-from .through import Form, Question, bypass, read_through
+from .through import Form, bypass, read_through
 
 if TYPE_CHECKING:
-    from django.db.models.sql import Query
+    pass
 
-__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "is_typical"]
+__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
 
@@ -40,15 +40,20 @@ class CachedQuerySetMixin:
     """Overrides what reaches the database in a :class:`QuerySet`."""
 
     _querybudget_options: Options | None = None
+    # The querysets made from this one that were fetched, where somebody wants to know.
+    _querybudget_fetched: list[Any] | None = None
 
     # mypy: a mixin of QuerySet, of whatever class.
     def _clone(self: Any) -> Any:
         clone = super()._clone()  # type: ignore[misc]
         clone._querybudget_options = self._querybudget_options
+        clone._querybudget_fetched = self._querybudget_fetched
         return clone
 
     def _fetch_all(self: Any) -> None:
         fetch_all = super()._fetch_all  # type: ignore[misc]
+        if self._querybudget_fetched is not None:
+            self._querybudget_fetched.append(self)
         if self._result_cache is not None or self._querybudget_options is None:
             fetch_all()
             return
@@ -147,14 +152,24 @@ def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     return type(base.__name__, (CachedQuerySetMixin, base), names)
 
 
-def cached(queryset: Q, options: Options) -> Q:
-    """Return a queryset like ``queryset`` that reads through the cache."""
+def cached(queryset: Q, options: Options | None) -> Q:
+    """Return a queryset like ``queryset`` that reads through the cache; past it without options."""
     base = type(queryset)
     source: Any = queryset
     clone = source._chain()
     clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else cached_class(base)
     clone._querybudget_options = options
     return clone  # type: ignore[no-any-return]
+
+
+def capturing(queryset: Q) -> tuple[Q, list[Any]]:
+    """Return a queryset like ``queryset`` that reads from the database.
+
+    In the list are those of it, and of what is made from it, that were fetched.
+    """
+    made: Any = cached(queryset, None)
+    made._querybudget_fetched = []
+    return made, made._querybudget_fetched
 
 
 def is_typical(queryset: Any) -> bool:

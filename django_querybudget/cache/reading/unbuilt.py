@@ -44,11 +44,14 @@ _WITHOUT = _OWN | {
 }  # fmt: skip
 
 
-class UnbuiltQuerySetMixin:
-    """Overrides what can be answered without the queryset, and builds it for everything else."""
+class Unbuilt:
+    """Answers what can be answered without the queryset, and builds it for everything else.
 
-    __slots__ = ()
+    No class has it as a base, since a second one may give objects another layout, and then an
+    object cannot change its class when it is built: its methods are put into a subclass.
+    """
 
+    _querybudget_is_unbuilt = True
     _querybudget_source: Source
     _result_cache: list[Any] | None
 
@@ -56,7 +59,7 @@ class UnbuiltQuerySetMixin:
         if name in _WITHOUT:
             return object.__getattribute__(self, name)
         if name == "__class__":  # isinstance() asks for it, and must not build
-            return type(self).__mro__[2]
+            return type(self).__base__
         return getattr(_build(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -69,11 +72,15 @@ class UnbuiltQuerySetMixin:
         delattr(_build(self), name)
 
     def _fetch_all(self) -> None:
-        if not isinstance(self, UnbuiltQuerySetMixin):  # built since the method was taken
+        if _is_built(self):  # since the method was taken
             self._fetch_all()
         elif self._result_cache is None:
-            self._result_cache = self._querybudget_source.answer("rows")
-            self._prefetch_done = True
+            rows = self._querybudget_source.answer("rows")
+            if rows is NOT_ASKED:
+                _build(self)._fetch_all()
+            else:
+                self._result_cache = rows
+                self._prefetch_done = True
 
     def __getitem__(self, key: Any) -> Any:
         if self._result_cache is None:
@@ -87,13 +94,13 @@ class UnbuiltQuerySetMixin:
 
     def count(self) -> int:
         """As :meth:`QuerySet.count`, through the cache."""
-        if isinstance(self, UnbuiltQuerySetMixin) and self._result_cache is not None:
+        if not _is_built(self) and self._result_cache is not None:
             return len(self._result_cache)
         return _asked(self, "count")  # type: ignore[no-any-return]
 
     def exists(self) -> bool:
         """As :meth:`QuerySet.exists`, through the cache."""
-        if isinstance(self, UnbuiltQuerySetMixin) and self._result_cache is not None:
+        if not _is_built(self) and self._result_cache is not None:
             return bool(self._result_cache)
         return _asked(self, "exists")  # type: ignore[no-any-return]
 
@@ -110,12 +117,16 @@ class UnbuiltQuerySetMixin:
         return _asked(self, "get", *args, **kwargs)
 
 
+def _is_built(queryset: Any) -> bool:
+    return not hasattr(type(queryset), "_querybudget_is_unbuilt")
+
+
 def _is_range(key: slice) -> bool:
     return all(end is None or (type(end) is int and end >= 0) for end in (key.start, key.stop))
 
 
 def _asked(queryset: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(queryset, UnbuiltQuerySetMixin):  # else it was built since the method was taken
+    if not _is_built(queryset):  # since the method was taken
         answer = queryset._querybudget_source.answer(method, args, **kwargs)
         if answer is not NOT_ASKED:
             return answer
@@ -125,7 +136,7 @@ def _asked(queryset: Any, method: str, *args: Any, **kwargs: Any) -> Any:
 
 def _build(queryset: Any) -> Any:
     """Make ``queryset`` the one that the decorated function returns, in place; return it."""
-    if not isinstance(queryset, UnbuiltQuerySetMixin):
+    if _is_built(queryset):
         return queryset
     own = object.__getattribute__(queryset, "__dict__")
     built: Any = own["_querybudget_source"].queryset()
@@ -141,14 +152,18 @@ def _build(queryset: Any) -> Any:
     return queryset
 
 
+_NO_METHODS = ("__dict__", "__weakref__", "__annotations__", "__annotate__", "__annotate_func__")
+
+
 @cache  # a project has so many queryset classes and no more
 def _unbuilt_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     names = {
+        **{name: value for name, value in vars(Unbuilt).items() if name not in _NO_METHODS},
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
     }
-    return type(base.__name__, (UnbuiltQuerySetMixin, base), names)
+    return type(base.__name__, (base,), names)
 
 
 def unbuilt(like: type[QuerySet[Any]], source: Source) -> QuerySet[Any]:

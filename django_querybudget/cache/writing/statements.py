@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
@@ -17,6 +16,7 @@ from django_querybudget.cache.sql_functions import unknown_functions
 from django_querybudget.cache.tables import Column, Table, Tables, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
+from django_querybudget.sql.memory import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,7 +111,7 @@ def form_of(sql: str | None) -> Form | None:
     if "/*!" in sql or "/*M!" in sql:
         # MySQL and MariaDB run what stands in such a comment.
         sql = _EXECUTABLE_COMMENT.sub(" ", sql).replace("*/", " ")
-    return _form(sql, tables())
+    return _forms[sql, tables()]
 
 
 def effect(form: Form, params: Any, many: bool, database: str) -> Write:
@@ -129,8 +129,8 @@ def effect(form: Form, params: Any, many: bool, database: str) -> Write:
     return Write(frozenset(found), old)
 
 
-@lru_cache(maxsize=2048)
-def _form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911  # one decision after another
+def _form(key: tuple[str, Tables]) -> Form | None:  # noqa: PLR0911  # one decision after another
+    sql, known = key
     kind = statement_kind(sql)
     if kind is StatementKind.TRANSACTION and ";" not in sql.rstrip("; \n"):
         return None
@@ -161,6 +161,9 @@ def _form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911  # one decis
     if not written and (named or known.names_cache_table(sql)):
         return None
     return Form(_tables(known, written))
+
+
+_forms = Memo(_form)
 
 
 def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
