@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
@@ -35,43 +36,34 @@ _SHAPES = 256
 _SCALARS = ("count", "exists")
 
 
+@dataclass(eq=False, kw_only=True, slots=True)
 class Call:
     """A call of a decorated function, and a slice of what it returns."""
 
-    def __init__(
-        self,
-        function: CachedFunction,
-        template: Template,
-        arguments: Arguments,
-        build: Callable[[], QuerySet[Any]],
-        around: Surroundings,
-        options: Options,
-        key: str,
-        slices: tuple[tuple[int | None, int | None], ...] = (),
-    ) -> None:
-        self._function = function
-        self._template = template
-        self._arguments = arguments
-        self._build = build
-        self._around = around
-        self._options = options
-        self._key = key
-        self._slices = slices
+    function: CachedFunction
+    template: Template
+    arguments: Arguments
+    spelled: str
+    """What the arguments were when the function was called."""
+
+    around: Surroundings
+    options: Options
+    key: str
+    build: Callable[[], QuerySet[Any]]
+    """Calls the function with what its caller gave it."""
+
+    slices: tuple[tuple[int | None, int | None], ...] = ()
 
     # What an unbuilt queryset asks
 
     def queryset(self) -> QuerySet[Any]:
         """Return what the function returns for its caller, reading through the cache."""
-        return cached(self._sliced(self._own()), self._options)
+        return cached(self._sliced(self._own()), self.options)
 
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice."""
-        slices = (*self._slices, (start, stop))
-        return unbuilt(
-            type(self._template.queryset),
-            Call(self._function, self._template, self._arguments, self._build, self._around,
-                 self._options, self._key, slices),
-        )  # fmt: skip
+        made = replace(self, slices=(*self.slices, (start, stop)))
+        return unbuilt(type(self.template.queryset), made)
 
     def answer(  # noqa: PLR0911  # one kind of read after another
         self, method: str, args: tuple[Any, ...] = (), **kwargs: Any
@@ -80,19 +72,19 @@ class Call:
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
-        template = self._template
+        template = self.template
         if holds_instances((args, kwargs)):
             return NOT_ASKED  # by what of them is compared?
         if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
             return NOT_ASKED
-        if self._now() != self._around:
+        if self._now() != self.around:
             return NOT_ASKED  # the function would see other surroundings than its caller did
         try:
-            asked = f"{method} {spelled((self._slices, args))} {spelled(kwargs)}"
+            asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
         except Unkeyable:
             return NOT_ASKED
         read = _Read(self, method, args, kwargs)
-        found = read_through(read.question(entry_key(self._key, asked)), read.compute)
+        found = read_through(read.question(entry_key(self.key, asked)), read.compute)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -105,18 +97,18 @@ class Call:
     # How it is made
 
     def _now(self) -> Surroundings:
-        template = self._template
+        template = self.template
         return surroundings(template.queryset.model, template.alias)
 
     def _own(self) -> QuerySet[Any]:
         """Return what the function returns, given what its caller gave it."""
-        if self._now() == self._around:
-            return self._build()
-        with self._around.again():
-            return self._build()
+        if self._now() == self.around:
+            return self.build()
+        with self.around.again():
+            return self.build()
 
     def _sliced(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        for start, stop in self._slices:
+        for start, stop in self.slices:
             queryset = queryset[start:stop]
         return queryset
 
@@ -125,7 +117,10 @@ class Call:
 
         None, with the reason in ``fill``, where that may be another answer than the caller's.
         """
-        arguments = self._arguments
+        arguments = self.arguments
+        if self.function.spelled(arguments) != self.spelled:
+            fill.spoil("an argument that has changed since the call")
+            return None
         instead: dict[int, Any] = {}
         for instance in arguments.instances:
             again = fresh(instance, fill, dependencies(instance))
@@ -134,7 +129,7 @@ class Call:
                 return None
             instead[id(instance)] = again
         try:
-            return self._function.checked(arguments.call(instead))
+            return self.function.checked(arguments.call(instead))
         except AttributeError:
             if not instead:
                 raise
@@ -148,11 +143,11 @@ class Call:
         """
         if not is_typical(queryset):
             raise CannotCache("a queryset that holds instances")
-        question = rows_question(cached(queryset, self._options))
+        question = rows_question(cached(queryset, self.options))
         return tags.digest(question.shape), question.pins
 
     def _note(self, shape: str) -> None:
-        shapes = self._template.shapes
+        shapes = self.template.shapes
         if len(shapes) >= _SHAPES:
             shapes.clear()
         shapes.add(shape)
@@ -162,15 +157,15 @@ class Call:
 
         The function is called for that once per shape.
         """
-        if shape in self._template.shapes:
+        if shape in self.template.shapes:
             return
         try:
             own, _ = self._shape_of(self._own())
         except Exception as error:  # the fill will meet it again, and raise it
-            raise Changed(self._function.name) from error
+            raise Changed(self.function.name) from error
         self._note(own)
         if own != shape:
-            raise Changed(self._function.name)
+            raise Changed(self.function.name)
 
 
 class _Read:
@@ -187,7 +182,7 @@ class _Read:
 
     def question(self, key: str) -> Question:
         call = self._call
-        depends = frozenset(tag for each in call._arguments.instances for tag in dependencies(each))
+        depends = frozenset(tag for each in call.arguments.instances for tag in dependencies(each))
         is_scalar = self._method in _SCALARS
         return Question(
             key=key,
@@ -197,9 +192,9 @@ class _Read:
             aliases=(),
             form=Form(self._method, self._freeze, self._prepare, self._thaw),
             found=(lambda number: number > 0) if is_scalar else bool,
-            timeout=call._options.timeout,
-            cache=call._options.cache,
-            user_tags=frozenset(map(tags.user_tag, call._options.tags)),
+            timeout=call.options.timeout,
+            cache=call.options.cache,
+            user_tags=frozenset(map(tags.user_tag, call.options.tags)),
         )
 
     def compute(self) -> Any:
@@ -234,7 +229,7 @@ class _Read:
         self._call._note(self._shape)
         is_scalar = self._method in _SCALARS
         return {
-            "look": self._call._template.look if is_scalar else look_of(self._queryset),
+            "look": self._call.template.look if is_scalar else look_of(self._queryset),
             "shape": self._shape,
             "routes": self._routes,
             "answer": freeze_value(answer)
@@ -243,9 +238,9 @@ class _Read:
         }
 
     def _prepare(self, payload: Any) -> Any:
-        template = self._call._template
+        template = self._call.template
         if payload["look"] != template.look:
-            raise Changed(self._call._function.name)
+            raise Changed(self._call.function.name)
         content = payload["answer"]
         if self._method not in _SCALARS:
             content = rows_form(template.queryset).prepare(content)
@@ -253,10 +248,10 @@ class _Read:
 
     def _thaw(self, prepared: Any) -> Any:
         look, shape, chosen, content = prepared
-        template = self._call._template
+        template = self._call.template
         # It may have been prepared for another function of this name.
         if look != template.look or not same_routes(chosen):
-            raise Changed(self._call._function.name)
+            raise Changed(self._call.function.name)
         self._call._check_shape(shape)
         if self._method in _SCALARS:
             return thaw_value(content)

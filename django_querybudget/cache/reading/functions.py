@@ -76,21 +76,26 @@ class CachedFunction:
             return found
         around = surroundings(template.queryset.model, template.alias)
         try:
-            state = arguments.state()
+            spelled = f"{arguments.identity};{arguments.state()}"
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
             return cached(build(), options)
-        key = entry_key(
-            self.name, template.version, options.key or "", arguments.identity, state,
-            around.spelled(),
+        key = entry_key(self.name, template.version, options.key or "", spelled, around.spelled())
+        call = Call(
+            function=self, template=template, arguments=arguments, spelled=spelled, around=around,
+            options=options, key=key, build=build,
         )  # fmt: skip
-        call = Call(self, template, arguments, build, around, options, key)
         return unbuilt(type(template.queryset), call)
 
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Drop what is kept for these arguments."""
         own = _tag(self.name, self._reader.read(args, kwargs))
         store_for(conf.CACHE.ALIAS).renew([tags.user_tag(own)])
+
+    def spelled(self, arguments: Arguments) -> str:
+        """Return what the arguments of a call are now."""
+        now = self._reader.read(arguments.bound.args, arguments.bound.kwargs)
+        return f"{now.identity};{now.state()}"
 
     def checked(self, queryset: Any) -> QuerySet[Any]:
         """Return what the function returned. Raises for what is no fresh queryset."""
