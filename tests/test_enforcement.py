@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from django_querybudget import Budget, QueryBudgetExceeded
 from django_querybudget.exceptions import QueryBudgetWarning
-from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports import QueryReport
 from django_querybudget.reports.enforcement import enforce, in_tests, policy
 
@@ -21,7 +21,7 @@ from django_querybudget.reports.enforcement import enforce, in_tests, policy
 def report_of(queries: int) -> QueryReport:
     log = QueryLog()
     for _ in range(queries):
-        log.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
+        log.append(RawRecord("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0))
     return QueryReport(name="scope", log=log, budget=Budget(1))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -210,20 +209,29 @@ class _Read:
         except CannotCache as reason:
             fill.spoil(str(reason))
             return self._read(built)
+        captured, fetched = capturing(built)
         with fill.next_reads(pins):
-            answer = self._read(built)
+            answer = self._read(captured)
+        self._queryset = fetched[-1] if fetched else None
         self._routes = routes(fill.needed)
         return answer
 
     def _read(self, built: QuerySet[Any]) -> Any:
-        queryset = self._call._sliced(built)
+        """Return a number, or the rows that are the answer."""
+        queryset: Any = self._call._sliced(built)
         if self._method in _SCALARS:
             return getattr(queryset, self._method)()
-        queryset, fetched = capturing(queryset)
-        with suppress(queryset.model.DoesNotExist):  # an answer like another
-            _ask(queryset, self._method, self._args, self._kwargs)
-        self._queryset = fetched[-1]
-        return self._queryset._result_cache
+        if self._method == "rows":
+            queryset._fetch_all()
+            return queryset._result_cache
+        try:
+            if self._method == "index":
+                found = queryset[self._args[0]]
+            else:
+                found = getattr(queryset, self._method)(*self._args, **self._kwargs)
+        except (IndexError, queryset.model.DoesNotExist):  # an answer like another
+            return []
+        return [] if found is None and self._method in ("first", "last") else [found]
 
     def _freeze(self, answer: Any) -> Any:
         self._call._note(self._shape)
@@ -266,13 +274,3 @@ def dependencies(instance: Any) -> set[str]:
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:
     return getattr(queryset, method) is getattr(QuerySet, method)
-
-
-def _ask(queryset: Any, method: str, args: Any, kwargs: Any) -> None:
-    if method == "rows":
-        queryset._fetch_all()
-    elif method == "index":
-        with suppress(IndexError):
-            queryset[args[0]]
-    else:
-        getattr(queryset, method)(*args, **kwargs)

@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.db.models import Prefetch, QuerySet
 
+from django_querybudget.cache import stats
+from django_querybudget.cache.payload.received import Notes, noting
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
+from django_querybudget.cache.queryset_classes import (
+    CannotCache,
+    has_own,
+    own_rows_method,
+    own_state,
+    slots_of,
+)
 
 from .fills import current_fill
 from .questions import (
-    CannotCache,
     Options,
     question_of,
     rows_question,
@@ -42,6 +50,8 @@ class CachedQuerySetMixin:
     _querybudget_options: Options | None = None
     # The querysets made from this one that were fetched, where somebody wants to know.
     _querybudget_fetched: list[Any] | None = None
+    # What rows were made of, from when they are fetched until they are stored.
+    _querybudget_received: Notes | None = None
 
     # mypy: a mixin of QuerySet, of whatever class.
     def _clone(self: Any) -> Any:
@@ -51,26 +61,14 @@ class CachedQuerySetMixin:
         return clone
 
     def _fetch_all(self: Any) -> None:
-        fetch_all = super()._fetch_all  # type: ignore[misc]
-        if self._querybudget_fetched is not None:
+        if self._result_cache is None and self._querybudget_fetched is not None:
             self._querybudget_fetched.append(self)
-        if self._result_cache is not None or self._querybudget_options is None:
-            fetch_all()
-            return
-
-        def compute() -> Any:
-            fetch_all()
-            return self._result_cache
-
-        try:
-            question = rows_question(self)
-        except CannotCache as reason:
-            bypass(str(reason), compute)
-            return
-        rows = read_through(question, compute)
-        if self._result_cache is None:
-            self._result_cache = rows
-            self._prefetch_done = True
+            with noting(self) as self._querybudget_received:
+                QuerySet._fetch_all(self)
+        elif self._result_cache is None and self._querybudget_options is not None:
+            _read_rows(self, lambda: super(CachedQuerySetMixin, self)._fetch_all())  # type: ignore[misc]
+        # What the host's own method does to rows that have been fetched.
+        super()._fetch_all()  # type: ignore[misc]
 
     def iterator(self: Any, chunk_size: int | None = None) -> Iterator[Any]:
         """Iterate from the cache; a miss streams from the database.
@@ -81,6 +79,9 @@ class CachedQuerySetMixin:
         rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
             return rows  # type: ignore[no-any-return]
+        for name in ("iterator", "_iterator"):
+            if has_own(self, name):
+                return bypass(f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
         return _streamed(self, rows, chunk_size or 2000)
 
     async def aiterator(self: Any, chunk_size: int = 2000) -> AsyncIterator[Any]:
@@ -103,6 +104,8 @@ class CachedQuerySetMixin:
         aggregate = super().aggregate  # type: ignore[misc]
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
+        if has_own(self, "aggregate"):
+            return bypass("own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         try:
             asked = spelled_aggregates(self, args, kwargs)
         except CannotCache as reason:
@@ -115,13 +118,36 @@ class CachedQuerySetMixin:
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
 
 
+def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
+    """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
+
+    def compute() -> Any:
+        with noting(queryset) as queryset._querybudget_received:
+            QuerySet._fetch_all(queryset)
+        return queryset._result_cache
+
+    try:
+        question = rows_question(queryset)
+    except CannotCache as reason:
+        bypass(str(reason), fetch_all)
+        return
+    try:
+        rows = read_through(question, compute)
+    finally:
+        queryset._querybudget_received = None
+    if queryset._result_cache is None:
+        queryset._result_cache = rows
+        queryset._prefetch_done = True
+
+
 def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
     streaming = False
 
     def first_chunk() -> list[Any]:
         nonlocal streaming
         streaming = True
-        chunk = list(islice(rows, size + 1))
+        with noting(queryset) as queryset._querybudget_received:
+            chunk = list(islice(rows, size + 1))
         if len(chunk) > size and (fill := current_fill()) is not None:
             fill.spoil("more than one chunk")
         return chunk
@@ -132,7 +158,11 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
         bypass(str(reason), list)
         yield from rows
         return
-    yield from read_through(question, first_chunk)
+    try:
+        chunk = read_through(question, first_chunk)
+    finally:
+        queryset._querybudget_received = None
+    yield from chunk
     if streaming:
         yield from rows
 
@@ -148,18 +178,32 @@ def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
+        "_querybudget_base": base,
     }
     return type(base.__name__, (CachedQuerySetMixin, base), names)
 
 
 def cached(queryset: Q, options: Options | None) -> Q:
     """Return a queryset like ``queryset`` that reads through the cache; past it without options."""
-    base = type(queryset)
     source: Any = queryset
+    base: Any = type(source)
     clone = source._chain()
-    clone.__class__ = base if issubclass(base, CachedQuerySetMixin) else cached_class(base)
-    clone._querybudget_options = options
-    return clone  # type: ignore[no-any-return]
+    if issubclass(base, CachedQuerySetMixin):
+        made: Any = clone
+    else:
+        try:
+            subclass = cached_class(base)
+        except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
+            stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
+            return clone  # type: ignore[no-any-return]
+        # Not by its __class__: the layouts of classes with __slots__ or Generic differ.
+        made = object.__new__(subclass)
+        made.__dict__.update(clone.__dict__)
+        for name in slots_of(base):
+            if hasattr(clone, name):
+                setattr(made, name, getattr(clone, name))
+    made._querybudget_options = options
+    return made  # type: ignore[no-any-return]
 
 
 def capturing(queryset: Q) -> tuple[Q, list[Any]]:
@@ -175,7 +219,9 @@ def capturing(queryset: Q) -> tuple[Q, list[Any]]:
 def is_typical(queryset: Any) -> bool:
     """Whether the queryset holds nothing of its makers' but its query."""
     return not (
-        queryset._known_related_objects
+        own_state(queryset)
+        or own_rows_method(type(queryset), may_run_after=False)
+        or queryset._known_related_objects
         or queryset._hints
         or any(isinstance(lookup, Prefetch) for lookup in queryset._prefetch_related_lookups)
     )
@@ -190,6 +236,8 @@ def _scalar(
 ) -> Any:
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
+    if has_own(queryset, kind.partition(" ")[0]):
+        return bypass(f"own method {kind}()", compute)
     try:
         form = Form(kind, freeze_value, _as_it_is, thaw_value)
         question = question_of(queryset, form, found)
