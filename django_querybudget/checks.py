@@ -194,7 +194,7 @@ def _cache_scopes() -> Iterator[CheckMessage]:
 
 
 def _cache_never_store() -> Iterator[CheckMessage]:
-    from .cache.withheld import column_of  # noqa: PLC0415  # where there is the section, the cache is imported
+    from django_querybudget.cache.withheld import column_of  # noqa: PLC0415  # where there is the section, the cache is imported
 
     for name in sorted(conf.CACHE.NEVER_STORE):
         try:
