@@ -18,7 +18,7 @@ from django_querybudget.cache.stores.store import readable, store_for
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
-from .dependencies import Pins, ReadTags, refused, tags_read
+from .dependencies import Pins, ReadTags, refused, tags_read, withheld
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -82,7 +82,7 @@ class Fill:
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if reason := refused(sql):
+        if reason := refused(sql) or withheld(sql):
             self.spoil(reason)
         known, self._next = self._next, None
         found = known if isinstance(known, ReadTags) else tags_read(sql, connection, known)
