@@ -96,7 +96,7 @@ def thaw_graph(
 ) -> list[Model]:
     """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
 
-    Raises :class:`~.freeze.Changed` if a model makes its instances otherwise than it did.
+    Raises :class:`~.freeze.Changed` if a model's fields are not what they were.
     """
     instances: list[Model] = []
     groups: list[tuple[Group, list[Model]]] = []
@@ -124,16 +124,16 @@ def thaw_graph(
 
 def _members(group: Group) -> list[Model]:
     model, database = group.model, group.database
-    if is_plain(model) is bool(group.fields) or version_of(model) != group.version:
+    if version_of(model) != group.version:
         raise Changed(model._meta.label_lower)
     members: list[Model] = []
-    if group.fields:
+    if not is_plain(model):
         number, names = len(group.fields), group.names
         make = _maker(model, database, group.fields)
         for row in zip(*(column.values() for column in group.columns), strict=True):
             member = make(row[:number] if names else row)
-            if names:
-                member.__dict__.update(zip(names, row[number:], strict=True))
+            for name, value in zip(names, row[number:], strict=True):
+                setattr(member, name, value)
             members.append(member)
         return members
     new = model.__new__

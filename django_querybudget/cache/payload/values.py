@@ -14,7 +14,15 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-__all__ = ["Column", "Unfreezable", "freeze_column", "freeze_value", "thaw_column", "thaw_value"]
+__all__ = [
+    "Column",
+    "Unfreezable",
+    "copied",
+    "freeze_column",
+    "freeze_value",
+    "thaw_column",
+    "thaw_value",
+]
 
 _RAW = frozenset({str, int, float, bool, type(None)})
 
@@ -105,18 +113,19 @@ def thaw_column(column: Sequence[Any]) -> list[Any]:
     """Return the values that :func:`freeze_column` was given; what is mutable in new objects."""
     code, values = column
     if code == "":
-        return [value if type(value) in _RAW else _copied(value) for value in values]
+        return [value if type(value) in _RAW else copied(value) for value in values]
     if code == "x":
         return [thaw_value(value) for value in values]
     read = _READERS[code]
     return [None if value is None else read(value) for value in values]
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Return a copy of what is mutable in JSON; anything else as it is."""
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [copied(item) for item in value]
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
-__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read"]
+__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
 
 _SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
 
@@ -101,6 +102,19 @@ def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
 _refusals = Memo(_refused)
 
 
+def withheld(sql: str) -> str | None:
+    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
+    return _withheld[sql, tables()]
+
+
+def _reason(key: tuple[str, Tables]) -> str | None:
+    sql, known = key
+    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
+
+
+_withheld = Memo(_reason)
+
+
 def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
     """Return the known tables in ``sql``, and whether it may name others."""
     sql, known = key
@@ -131,7 +145,7 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     table = tables().tables.get(query.alias_map[base].table_name) if base else None
     if base is None or table is None or connection.ops.quote_name(table.name).count(".") > 1:
         return None
-    values = _equalities(query.where, base)
+    values = _equalities(query.where, base, connection)
     key = None
     if table.key is not None and table.key.name in values:
         key = table.key.text(values[table.key.name])
@@ -143,8 +157,11 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     return Pins(table, key, scopes) if key is not None or scopes else None
 
 
-def _equalities(where: Any, alias: str) -> dict[str | None, Any]:
-    """Return the columns of ``alias`` that every row found has a known value in."""
+def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict[str | None, Any]:
+    """Return the columns of ``alias`` that every row found has a known value in.
+
+    The value is the one that the database is sent: a field may convert the one in Python.
+    """
     if not isinstance(where, WhereNode) or where.negated:
         return {}
     if where.connector != AND and len(where.children) != 1:
@@ -152,11 +169,12 @@ def _equalities(where: Any, alias: str) -> dict[str | None, Any]:
     found: dict[str | None, Any] = {}
     for child in where.children:
         if isinstance(child, WhereNode):
-            found |= _equalities(child, alias)
+            found |= _equalities(child, alias, connection)
         elif isinstance(child, Exact | RelatedExact) and _is_django(child):
             column, value = child.lhs, child.rhs
             if isinstance(column, Col) and column.alias == alias and _is_plain(value):
-                found[column.target.column] = value
+                with suppress(Exception):  # whatever a field of the host's does, it pins nothing
+                    _, [found[column.target.column]] = child.get_db_prep_lookup(value, connection)
     return found
 
 

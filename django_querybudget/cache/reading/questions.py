@@ -24,10 +24,16 @@ from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import freeze_graph
 from django_querybudget.cache.payload.thaw import prepared_graph, thaw_graph
 from django_querybudget.cache.payload.values import Column, freeze_column
+from django_querybudget.cache.queryset_classes import (
+    CannotCache,
+    check_rows_method,
+    is_model_iterable,
+    spelled_state,
+)
 from django_querybudget.cache.sql_functions import tell_time
 
 from .compiled import compiled
-from .dependencies import Pins, pins_of, refused, tags_read
+from .dependencies import Pins, pins_of, refused, tags_read, withheld
 from .through import Form, Question
 
 if TYPE_CHECKING:
@@ -53,10 +59,6 @@ class Options:
     tags: frozenset[str]
 
 
-class CannotCache(Exception):
-    """The query cannot be cached right; the message is the reason in the statistics."""
-
-
 def _compiled(query: Query, using: str) -> tuple[str, tuple[Any, ...]]:
     """Return the query's SQL and its values. Raises :class:`CannotCache`."""
     try:
@@ -77,8 +79,13 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("random order")
 
 
-def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Question:
+def question_of(
+    queryset: Any, form: Form, found: Callable[[Any], bool], *, is_of_rows: bool = False
+) -> Question:
     """Return what the queryset asks. ``found`` says whether an answer holds a row.
+
+    ``is_of_rows`` is whether the queryset's own statement is sent. What a count or an aggregate
+    asks is another one, which is looked at when it is sent.
 
     Raises :class:`CannotCache`.
     """
@@ -91,13 +98,16 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
     _checked(queryset, sql, params)
+    if is_of_rows and (reason := withheld(sql)):
+        raise CannotCache(reason)
     try:
         spelled_params = spelled(params)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
-    shape = f"{form.kind} {alias} {queryset.model._meta.label_lower} {sql}"
+    state = spelled_state(queryset)
+    shape = f"{form.kind} {state} {alias} {queryset.model._meta.label_lower} {sql}"
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
@@ -118,13 +128,14 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
 
 def rows_question(queryset: Any) -> Question:
     """Return what the queryset asks when it is iterated. Raises :class:`CannotCache`."""
-    return question_of(queryset, rows_form(queryset), bool)
+    return question_of(queryset, rows_form(queryset), bool, is_of_rows=True)
 
 
 def rows_form(queryset: Any) -> Form:
     """Return the form of the queryset's rows. Raises :class:`CannotCache`."""
     iterable = queryset._iterable_class
-    if iterable is ModelIterable:
+    check_rows_method(type(queryset), may_run_after=True)
+    if is_model_iterable(iterable):
         fetch_mode = getattr(queryset, "_fetch_mode", None)
         if getattr(fetch_mode, "track_peers", False):
             raise CannotCache("fetch mode that tracks peers")
@@ -141,9 +152,11 @@ def rows_form(queryset: Any) -> Form:
             _relate(queryset, instances)
             return instances
 
-        return Form(
-            f"models {prefetches}", lambda rows: freeze_graph(rows, known), prepared_graph, thaw
-        )
+        def freeze(rows: list[Model]) -> Any:
+            return freeze_graph(rows, known, queryset._querybudget_received or {})
+
+        kind = "models" if iterable is ModelIterable else iterable.__qualname__
+        return Form(f"{kind} {prefetches}", freeze, prepared_graph, thaw)
     if queryset._prefetch_related_lookups:
         raise CannotCache("prefetch of values")
     if iterable is FlatValuesListIterable:
@@ -226,6 +239,7 @@ def _spelled_prefetches(lookups: Any, prefix: str = "") -> tuple[str, dict[str, 
         if queryset is not None:
             if queryset._iterable_class is not ModelIterable:
                 raise CannotCache("prefetch of values")
+            check_rows_method(type(queryset), may_run_after=False)
             querysets[path] = queryset
             text += f"={_spelled_queryset(queryset)}"
             inner, more = _spelled_prefetches(queryset._prefetch_related_lookups, path)
@@ -241,6 +255,7 @@ def _spelled_queryset(queryset: Any) -> str:
     try:
         sql, params = _compiled(queryset.query, queryset.db)
         text = f"{queryset.db} {queryset.model._meta.label_lower} {sql} {spelled(params)}"
+        text += spelled_state(queryset)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
     _checked(queryset, sql, params)
