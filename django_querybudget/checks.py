@@ -116,7 +116,13 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    return [*_cache_alias(), *_cache_scopes(), *_cache_replicas(), *_cache_names()]
+    return [
+        *_cache_alias(),
+        *_cache_scopes(),
+        *_cache_never_store(),
+        *_cache_replicas(),
+        *_cache_names(),
+    ]
 
 
 @register(Tags.database)
@@ -124,7 +130,7 @@ def check_one_database(databases: Collection[str] | None = None, **_: Any) -> li
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
         return []
-    from .cache.identity import is_told_by_server  # noqa: PLC0415  # importing it watches writes
+    from django_querybudget.cache.identity import is_told_by_server  # noqa: PLC0415  # importing it watches writes
 
     found: list[CheckMessage] = []
     seen: set[tuple[str, ...]] = set()
@@ -231,6 +237,20 @@ def _cache_scopes() -> Iterator[CheckMessage]:
                     hint="A scope is an integer, a UUID or a foreign key in the model's own table.",
                     id="querybudget.E022",
                 )
+
+
+def _cache_never_store() -> Iterator[CheckMessage]:
+    from django_querybudget.cache.withheld import column_of  # noqa: PLC0415  # where there is the section, the cache is imported
+
+    for name in sorted(conf.CACHE.NEVER_STORE):
+        try:
+            column_of(name)
+        except LookupError as error:
+            yield Error(
+                f"{conf.CACHE.path('NEVER_STORE')} names {name!r}: {error}. Nothing is cached.",
+                hint='Write "app_label.Model" or "app_label.Model.field".',
+                id="querybudget.E028",
+            )
 
 
 def _scope_problem(model: type[models.Model], name: str) -> str | None:

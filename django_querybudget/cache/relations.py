@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from django.db.backends.signals import connection_created
 
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import identifiers
+from django_querybudget.sql.fingerprints import identifiers
 
 from . import sessions
 from .asking import ask
-from .functions import unknown_functions
 from .identity import database_name, name_if_known
+from .sql_functions import unknown_functions
 from .tables import Tables, tables
 from .transactions import Mode, mode_of, state_of
 

@@ -20,16 +20,15 @@ from __future__ import annotations
 
 import logging
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections
 from django.db.backends.signals import connection_created
 
-from django_querybudget import hook
 from django_querybudget.conf import conf
 
 from .session_changes import DEFAULT, TEMPORARY, Change, Kind, changes_of
-from .statements import sql_text
 from .tables import tables
 from .tags import digest
 from .transactions import Mode, mode_of
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Unknown", "everywhere", "install", "is_default", "text_of", "variables_of"]
+__all__ = ["Unknown", "everywhere", "follow", "install", "is_default", "text_of", "variables_of"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -206,43 +205,31 @@ class Session:
             self.base[name] = value
 
 
-class _Sessions:
-    """Hears of every statement, and takes in what it changed."""
+def follow(
+    sql: str | None,
+    params: Any,
+    connection: BaseDatabaseWrapper,
+    error: BaseException | None,
+) -> None:
+    """Take in what a statement that was sent has changed, or may have.
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
-        """Nothing: a statement changes what those after it see."""
-
-    def after(
-        self,
-        sql: Any,
-        params: Any,
-        many: bool,
-        connection: BaseDatabaseWrapper,
-        error: BaseException | None,
-    ) -> None:
-        """Take in what the statement has changed, or may have."""
-        text = sql if isinstance(sql, str) else sql_text(sql, connection)
-        session = session_of(connection)
-        if text is None:
-            session.lost = "a statement that cannot be read"
-            return
-        changes = changes_of(text, None if many else params, connection.vendor)
-        if not changes:
-            return
-        if error is not None:
-            if _is_undone(error, connection):
-                return
-            changes = tuple(
-                Change(change.kind, change.name, None, local=None)
-                if change.kind is Kind.SET
-                else change
-                for change in changes
-            )
-        for change in changes:
-            if change.kind is Kind.SCHEMA:
-                for listener in on_schema_change:
-                    listener(connection)
-            elif not _is_elsewhere(change, connection):
+    ``sql`` is None where the statement cannot be read, ``params`` where they are of many.
+    """
+    if sql is None:
+        session_of(connection).lost = "a statement that cannot be read"
+        return
+    changes = changes_of(sql, params, connection.vendor)
+    if not changes or (error is not None and _is_undone(error, connection)):
+        return
+    session = session_of(connection)
+    for change in changes:
+        if change.kind is Kind.SCHEMA:
+            for listener in on_schema_change:
+                listener(connection)
+        elif not _is_elsewhere(change, connection):
+            if error is not None and change.kind is Kind.SET:
+                session.apply(replace(change, value=None, local=None), connection)
+            else:
                 session.apply(change, connection)
 
 
@@ -276,7 +263,6 @@ def _is_elsewhere(change: Change, connection: BaseDatabaseWrapper) -> bool:
 on_schema_change: list[Callable[[BaseDatabaseWrapper], None]] = []
 """Called with the connection after a statement that may have changed the schema."""
 
-_sessions = _Sessions()
 # Sessions by the driver's connection: one from a pool comes back with what was set in it.
 _by_driver: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
 
@@ -392,5 +378,4 @@ def _spelled_option(value: Any) -> str:
 
 def install() -> None:
     """Follow the sessions of this process. Once is enough, twice is harmless."""
-    hook.add_watcher(_sessions)
     connection_created.connect(_start, dispatch_uid="django_querybudget.cache.sessions", weak=False)
