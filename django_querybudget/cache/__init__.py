@@ -7,8 +7,10 @@ settings does for every process of the project.
 from __future__ import annotations
 
 from .api import cached_queryset
-from .invalidation import grouped_invalidation, install, invalidate, invalidate_all
+from .invalidation import grouped_invalidation, invalidate, invalidate_all
 from .stats import CacheStats, cache_stats
+from .writing.receivers import listen
+from .writing.watcher import watch
 
 __all__ = [
     "CacheStats",
@@ -19,4 +21,5 @@ __all__ = [
     "invalidate_all",
 ]
 
-install()
+watch()
+listen()

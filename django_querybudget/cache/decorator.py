@@ -15,16 +15,14 @@ from typing import Any
 
 from django.db.models import Manager, Model, QuerySet
 
-from django_querybudget.conf import conf
-
 from . import tags
 from .freeze import Changed
-from .invalidation import row_dependencies
+from .invalidation import renew
 from .keys import Unkeyable, entry_key, spelled
 from .querysets import cached, is_typical, unbuilt
 from .questions import Options, rows_form
 from .reading import Form, Question
-from .store import store_for
+from .writing.instances import row_dependencies
 
 __all__ = ["CachedFunction", "decorated"]
 
@@ -68,7 +66,7 @@ class CachedFunction:
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Drop what is kept for these arguments."""
         key, _ = self._key(args, kwargs)
-        store_for(conf.CACHE.ALIAS).renew([tags.user_tag(_tag(key))])
+        renew(None, {tags.user_tag(_tag(key))})
 
     def _options(self, key: str) -> Options:
         options = self.options()

@@ -126,29 +126,30 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     values = _equalities(query.where, base)
     key = None
     if table.key is not None and table.key.name in values:
-        key = table.key.text(values[table.key.name])
+        key = table.key.text_sought(values[table.key.name], connection)
     scopes = tuple(
         (column.name, text)
         for column in table.scopes.values()
-        if column.name in values and (text := column.text(values[column.name])) is not None
+        if column.name in values
+        and (text := column.text_sought(values[column.name], connection)) is not None
     )
     return Pins(table, key, scopes) if key is not None or scopes else None
 
 
-def _equalities(where: Any, alias: str) -> dict[str | None, Any]:
-    """Return the columns of ``alias`` that every row found has a known value in."""
+def _equalities(where: Any, alias: str) -> dict[str | None, Exact[Any]]:
+    """Return the columns of ``alias`` that every row found has a known value in, by lookup."""
     if not isinstance(where, WhereNode) or where.negated:
         return {}
     if where.connector != AND and len(where.children) != 1:
         return {}
-    found: dict[str | None, Any] = {}
+    found: dict[str | None, Exact[Any]] = {}
     for child in where.children:
         if isinstance(child, WhereNode):
             found |= _equalities(child, alias)
         elif isinstance(child, Exact | RelatedExact) and _is_django(child):
             column, value = child.lhs, child.rhs
             if isinstance(column, Col) and column.alias == alias and _is_plain(value):
-                found[column.target.column] = value
+                found[column.target.column] = child
     return found
 
 

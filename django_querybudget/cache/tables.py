@@ -7,21 +7,26 @@ here asks a database.
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import deletion
+from django.db.models.lookups import Exact
 from django.db.models.signals import class_prepared
 
 from django_querybudget.conf import conf
 from django_querybudget.fingerprints import identifiers
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["Column", "Table", "Tables", "tables"]
 
@@ -33,10 +38,15 @@ _DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column whose values compare in the database exactly as they do here."""
+    """A column whose values compare in the database exactly as they do here.
+
+    ``converting`` is its field, where the field's class says itself what becomes of a value in
+    the database (one that encrypts, or stores an enum's value): a row is told by the latter.
+    """
 
     name: str
     type: type
+    converting: models.Field[Any, Any] | None = None
 
     @classmethod
     def of(cls, field: models.Field[Any, Any]) -> Column | None:
@@ -44,25 +54,73 @@ class Column:
 
         A text column may compare without regard to case or accents: two spellings, one row.
         """
-        target = field
-        while target.remote_field is not None and hasattr(target, "target_field"):
-            target = target.target_field
+        target = _target(field)
         if field.column is None:
             return None
+        if ":" in field.column:
+            return None  # it stands in a tag, between colons
+        converting = field if _converts(field) or _converts(target) else None
         if isinstance(target, models.AutoField | models.IntegerField):
-            return cls(field.column, int)
+            return cls(field.column, int, converting)
         if isinstance(target, models.UUIDField):
-            return cls(field.column, uuid.UUID)
+            return cls(field.column, uuid.UUID, converting)
         return None
 
     def text(self, value: object) -> str | None:
-        """Return one spelling for all spellings of a value, None for what is not one."""
-        if isinstance(value, bool) or not isinstance(value, int | str | uuid.UUID):
+        """Return one spelling for all spellings of a value, None for what is not one.
+
+        ``value`` is one of the database's, as it stands in a row or in a parameter.
+        """
+        if isinstance(value, bool):
             return None
+        if self.type is int:
+            if isinstance(value, str) and not _WHOLE.fullmatch(value):
+                return None  # MySQL takes "1_0" for 1, Python for 10
+            return str(int(value)) if isinstance(value, int | str) else None
+        if isinstance(value, uuid.UUID):
+            return value.hex
         try:
-            return str(int(str(value))) if self.type is int else uuid.UUID(str(value)).hex
+            return uuid.UUID(value).hex if isinstance(value, str) else None
         except ValueError:
             return None
+
+    def text_of(self, value: object, connection: BaseDatabaseWrapper) -> str | None:
+        """Return :meth:`text` of an instance's value, which the database may have otherwise."""
+        if self.converting is None:
+            return self.text(value)
+        try:
+            return self.text(self.converting.get_db_prep_save(value, connection))
+        except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
+            return None
+
+    def text_sought(self, lookup: Exact[Any], connection: BaseDatabaseWrapper) -> str | None:
+        """Return :meth:`text` of the value that a query looks for."""
+        if self.converting is None:
+            return self.text(lookup.rhs)
+        try:
+            _, [value] = lookup.get_db_prep_lookup(lookup.rhs, connection)
+        except Exception:  # noqa: BLE001  # as above
+            return None
+        return self.text(value)
+
+
+def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field whose values stand in the column: of a foreign key, what it refers to."""
+    while field.remote_field is not None and hasattr(field, "target_field"):
+        field = field.target_field
+    return field
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
+_CONVERSIONS = ("get_prep_value", "get_db_prep_value", "get_db_prep_save")
+
+
+def _converts(field: models.Field[Any, Any]) -> bool:
+    """Whether a class that is not Django's says what the database is given."""
+    return any(
+        not str(getattr(type(field), name).__module__).startswith("django.")
+        for name in _CONVERSIONS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +169,16 @@ class Tables:
         name = model._meta.db_table
         columns = dict(self.tables[name].scopes) if name in self.tables else {}
         for scope in scopes:
-            try:
-                field = model._meta.get_field(scope)
-            except FieldDoesNotExist:
-                # The check says so too, but a server that serves requests runs no checks.
-                logger.error(
-                    "%s names %r of %s, which is no field of it. Going on without it.",
-                    conf.CACHE.path("SCOPES"), scope, model._meta.label,
-                )  # fmt: skip
-                continue
-            if isinstance(field, models.Field) and (column := Column.of(field)):
+            column, problem = scope_column(model, scope)
+            if column is not None:
                 columns[column.name] = column
+            elif (model._meta.label, scope) not in _told:
+                # The check says so too, but a server that serves requests runs no checks.
+                _told.add((model._meta.label, scope))
+                logger.error(
+                    "%s names %r of %s, %s. Going on without it.",
+                    conf.CACHE.path("SCOPES"), scope, model._meta.label, problem,
+                )  # fmt: skip
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None
         self.tables[name] = Table(name, key, columns)
 
@@ -158,6 +215,25 @@ class Tables:
     def ignored(self, table: str) -> bool:
         """Whether the settings take the table out of caching."""
         return table in self._ignored
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, str]:
+    """Return the column of a declared scope, or None and why the field cannot be one."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None, "which is no field of it"
+    if (
+        not isinstance(field, models.Field)
+        or field.column is None  # a many-to-many relation
+        or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
+    ):
+        return None, "which is no column of its table"
+    column = Column.of(field)
+    return column, "" if column else f"which is a {type(_target(field)).__name__}"
 
 
 def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
