@@ -186,7 +186,7 @@ def _cache_alias() -> Iterator[CheckMessage]:
 
 def _cache_scopes() -> Iterator[CheckMessage]:
     # With settings for the cache it is imported; without them, this must not do so.
-    from .cache.tables import scope_column  # noqa: PLC0415
+    from django_querybudget.cache.tables import scope_column  # noqa: PLC0415
 
     name = conf.CACHE.path("SCOPES")
     for label, fields in conf.CACHE.SCOPES.items():

@@ -6,11 +6,16 @@ settings does for every process of the project.
 
 from __future__ import annotations
 
+from django_querybudget.cache.writing.invalidation import (
+    grouped_invalidation,
+    invalidate,
+    invalidate_all,
+)
+from django_querybudget.cache.writing.receivers import listen
+from django_querybudget.cache.writing.watcher import watch
+
 from .api import cached_queryset
-from .invalidation import grouped_invalidation, invalidate, invalidate_all
 from .stats import CacheStats, cache_stats
-from .writing.receivers import listen
-from .writing.watcher import watch
 
 __all__ = [
     "CacheStats",

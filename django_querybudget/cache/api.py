@@ -10,10 +10,9 @@ from django.db.models import QuerySet
 from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet
 
+from django_querybudget.cache.reading.querysets import cached
+from django_querybudget.cache.reading.questions import Options
 from django_querybudget.conf import conf
-
-from .querysets import cached
-from .questions import Options
 
 __all__ = ["cached_queryset"]
 
@@ -87,7 +86,7 @@ def cached_queryset(
     if queryset is None or (
         callable(queryset) and not isinstance(queryset, QuerySet | BaseManager | type)
     ):
-        from .decorator import decorated  # noqa: PLC0415  # the decorator caches querysets
+        from django_querybudget.cache.reading.functions import decorated  # noqa: PLC0415  # the decorator caches querysets
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             return decorated(function, options)

@@ -12,21 +12,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import deletion
-from django.db.models.lookups import Exact
 from django.db.models.signals import class_prepared
 
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import identifiers
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
+from django_querybudget.sql.fingerprints import identifiers
 
 __all__ = ["Column", "Table", "Tables", "tables"]
 
@@ -38,15 +34,10 @@ _DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column whose values compare in the database exactly as they do here.
-
-    ``converting`` is its field, where the field's class says itself what becomes of a value in
-    the database (one that encrypts, or stores an enum's value): a row is told by the latter.
-    """
+    """A column whose values compare in the database exactly as they do here."""
 
     name: str
     type: type
-    converting: models.Field[Any, Any] | None = None
 
     @classmethod
     def of(cls, field: models.Field[Any, Any]) -> Column | None:
@@ -59,11 +50,10 @@ class Column:
             return None
         if ":" in field.column:
             return None  # it stands in a tag, between colons
-        converting = field if _converts(field) or _converts(target) else None
         if isinstance(target, models.AutoField | models.IntegerField):
-            return cls(field.column, int, converting)
+            return cls(field.column, int)
         if isinstance(target, models.UUIDField):
-            return cls(field.column, uuid.UUID, converting)
+            return cls(field.column, uuid.UUID)
         return None
 
     def text(self, value: object) -> str | None:
@@ -84,25 +74,6 @@ class Column:
         except ValueError:
             return None
 
-    def text_of(self, value: object, connection: BaseDatabaseWrapper) -> str | None:
-        """Return :meth:`text` of an instance's value, which the database may have otherwise."""
-        if self.converting is None:
-            return self.text(value)
-        try:
-            return self.text(self.converting.get_db_prep_save(value, connection))
-        except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
-            return None
-
-    def text_sought(self, lookup: Exact[Any], connection: BaseDatabaseWrapper) -> str | None:
-        """Return :meth:`text` of the value that a query looks for."""
-        if self.converting is None:
-            return self.text(lookup.rhs)
-        try:
-            _, [value] = lookup.get_db_prep_lookup(lookup.rhs, connection)
-        except Exception:  # noqa: BLE001  # as above
-            return None
-        return self.text(value)
-
 
 def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
     """Return the field whose values stand in the column: of a foreign key, what it refers to."""
@@ -112,15 +83,6 @@ def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,40}")
-_CONVERSIONS = ("get_prep_value", "get_db_prep_value", "get_db_prep_save")
-
-
-def _converts(field: models.Field[Any, Any]) -> bool:
-    """Whether a class that is not Django's says what the database is given."""
-    return any(
-        not str(getattr(type(field), name).__module__).startswith("django.")
-        for name in _CONVERSIONS
-    )
 
 
 @dataclass(frozen=True, slots=True)

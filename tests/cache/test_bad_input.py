@@ -15,14 +15,9 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from django_querybudget.cache import (
-    cache_stats,
-    cached_queryset,
-    entries,
-    invalidate,
-    invalidate_all,
-    store,
-)
+from django_querybudget.cache import cache_stats, cached_queryset, invalidate, invalidate_all
+from django_querybudget.cache.payload import entries
+from django_querybudget.cache.stores import store
 from django_querybudget.cache.tables import tables
 from jobs.models import Industry
 

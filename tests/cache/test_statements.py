@@ -14,13 +14,9 @@ from django.core.cache import caches
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_querybudget.cache import (
-    cached_queryset,
-    invalidation,
-    scopes,
-    statements,
-    tables,
-)
+from django_querybudget.cache import cached_queryset, tables
+from django_querybudget.cache.writing import invalidation, statements
+from django_querybudget.cache.writing import old_scopes as scopes
 from tests.cache import world
 from tests.cache.reads import READS, Cached, answer
 from tests.cache.writes import KINDS, Kind
@@ -180,12 +176,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements._form.cache_clear()
+    statements._forms.forget()
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements._form.cache_clear()
+        statements._forms.forget()
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

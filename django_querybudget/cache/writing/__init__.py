@@ -1,1 +1,1 @@
-"""Seeing what is written, and what becomes of the entries that depend on it."""
+"""What a write changes, as tags, and when they are renewed."""

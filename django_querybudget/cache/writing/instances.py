@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
@@ -72,4 +74,8 @@ def _key_text(
     # The key of a migration's historical model may be another column; a deferred one would be read.
     if key.column != table.key.name or key.attname not in instance.__dict__:
         return None
-    return table.key.text_of(instance.__dict__[key.attname], connections[alias])
+    value: Any = instance.__dict__[key.attname]
+    try:  # as the database has it: a field may convert
+        return table.key.text(key.get_db_prep_save(value, connections[alias]))
+    except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
+        return None

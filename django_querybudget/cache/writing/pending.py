@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.store import store_for
+from django_querybudget.cache.stores.store import store_for
 from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 
@@ -23,7 +23,7 @@ from .renewal import tell
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from django_querybudget.cache.store import Store
+    from django_querybudget.cache.stores.store import Store
 
 __all__ = ["MANY_ROWS", "MANY_TAGS", "Pending"]
 

@@ -25,12 +25,12 @@ from django.db.models.fields import related_descriptors
 from django.dispatch import Signal
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.invalidation import invalidate_all, renew
 from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.tables import tables
 from django_querybudget.conf import conf
 
 from .instances import row_tags, whole_table, with_parents
+from .invalidation import invalidate_all, renew
 
 __all__ = ["listen"]
 
@@ -136,14 +136,15 @@ def _connect_named() -> None:
     wanted |= {(signals.m2m_changed, _related, label) for label in conf.CACHE.M2M_SIGNALS}
     for signal, receiver, label in _named - wanted:
         signal.disconnect(receiver, sender=label, dispatch_uid=_UID)
+        _named.discard((signal, receiver, label))
     for signal, receiver, label in wanted - _named:
         try:
             signal.connect(receiver, sender=label, dispatch_uid=_UID, weak=False)
-        except (LookupError, ValueError) as error:
+        except ValueError as error:
             # The check says so too, but a server that serves requests runs no checks.
             logger.error("No signal of %r is listened to: %s", label, error)
-    _named.clear()
-    _named.update(wanted)
+        else:
+            _named.add((signal, receiver, label))
 
 
 def _on_setting(setting: str, **_: Any) -> None:

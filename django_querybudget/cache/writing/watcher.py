@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget import hook
-from django_querybudget.cache import scopes, tags
-from django_querybudget.cache.fills import current_fill
-from django_querybudget.cache.statements import effect, form_of, sql_text
-from django_querybudget.cache.store import is_busy
+from django_querybudget.cache import tags
+from django_querybudget.cache.reading.fills import current_fill
+from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
+from django_querybudget.recording import hook
+
+from . import old_scopes
+from .statements import effect, form_of, sql_text
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,7 +36,7 @@ class Writes:
         state = state_of(connection)
         text = sql_text(sql, connection)
         form = form_of(text)
-        if state.lockable and (text is None or scopes.changes_what_is_lockable(text)):
+        if state.lockable and (text is None or old_scopes.changes_what_is_lockable(text)):
             state.lockable = None
         fill = current_fill()
         if form is None and fill is None and state.has_met(connection):
@@ -52,7 +54,7 @@ class Writes:
             write = effect(form, params, many, database)
             found = write.tags
             if write.old_scopes is not None:
-                found |= scopes.written(write.old_scopes, connection, mode, text or "", params)
+                found |= old_scopes.written(write.old_scopes, connection, mode, text or "", params)
         except Exception:
             # A parameter of the host's own class may raise anything. What is written then is not
             # known, and the statement goes on.
