@@ -21,6 +21,8 @@ from django_querybudget.cache.stores.store import store_for
 from jobs.models import Industry
 from tests.cache.own_sentinel import OwnSentinel
 
+pytestmark = pytest.mark.once
+
 PATIENCE = 60.0
 
 

@@ -29,13 +29,25 @@ ON_EACH_DATABASE = [
         kind,
         alias,
         id=f"{alias}-{kind.name}",
-        marks=pytest.mark.django_db(transaction=True, databases=[alias]),
+        marks=[
+            pytest.mark.django_db(transaction=True, databases=[alias]),
+            *([] if alias == "default" else [pytest.mark.once]),
+        ],
     )
     for alias, vendor in VENDORS.items()
     for kind in KINDS.values()
     if vendor in kind.vendors
 ]
-IN_A_TRANSACTION = [case for case in ON_EACH_DATABASE if case.values[0].in_atomic]
+# What a transaction does to the tags is the same for every vendor: each kind runs on the first
+# database that has it, and on the others in the long run.
+IN_A_TRANSACTION = [
+    pytest.param(*case.values, id=case.id, marks=[*case.marks, *long])
+    for case in ON_EACH_DATABASE
+    for kind, alias in [case.values]
+    if kind.in_atomic
+    for first in [next(name for name, vendor in VENDORS.items() if vendor in kind.vendors)]
+    for long in [[] if alias == first else [pytest.mark.slow]]
+]
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,10 @@ from jobs.models import Industry
 from tests.servers import Redis, Run
 
 # Every alias that the parametrized tests need, for all of them.
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+]
 
 BACKENDS = [
     "locmem",

@@ -17,6 +17,8 @@ from django_querybudget.cache import cache_stats
 from django_querybudget.cache.stores import store
 from django_querybudget.cache.stores.store import Store, store_for
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "x:t:wire"
 
