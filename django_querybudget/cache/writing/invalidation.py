@@ -16,11 +16,11 @@ from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.stores.store import store_for
 from django_querybudget.cache.tables import tables
 from django_querybudget.cache.transactions import Mode, mode_of, state_of
+from django_querybudget.cache.transactions.on_commit import settle_dropped
+from django_querybudget.cache.transactions.renewal import tell
 from django_querybudget.conf import conf
 
 from .instances import row_tags, whole_table, with_parents
-from .on_commit import settle_dropped
-from .renewal import tell
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -17,7 +17,7 @@ from .statements import effect, form_of, sql_text
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from .pending import Pending
+    from django_querybudget.cache.transactions.pending import Pending
 
 logger = logging.getLogger("django_querybudget")
 

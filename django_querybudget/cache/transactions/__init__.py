@@ -15,12 +15,12 @@ import weakref
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.cache.writing.on_commit import OnCommit, dropped, settle_dropped
-from django_querybudget.cache.writing.pending import Pending
+from django_querybudget.cache.tokens import token_time
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import StatementKind, first_words, statement_kind
 
-from .tokens import token_time
+from .on_commit import OnCommit, dropped, settle_dropped
+from .pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection
