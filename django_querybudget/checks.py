@@ -1,6 +1,7 @@
 """System checks: what is wrong with the settings, said at ``manage.py check``.
 
-===================  ============================================================
+===================  =====================================================
+
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
@@ -8,11 +9,12 @@
 ``querybudget.E021``  ``CACHE["SCOPES"]`` names no model.
 ``querybudget.E022``  ``CACHE["SCOPES"]`` names no field by which rows can be told apart.
 ``querybudget.E023``  ``CACHE["REPLICAS"]`` names no alias of ``DATABASES``, or another replica.
-``querybudget.E024``  ``CACHE["DELETE_SIGNALS"]`` or ``CACHE["M2M_SIGNALS"]`` names no model.
+``querybudget.E026``  ``CACHE["DELETE_SIGNALS"]`` or ``CACHE["M2M_SIGNALS"]`` names no model.
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ``querybudget.W022``  ``CACHE["ALIAS"]`` is a database cache in SQLite.
-===================  ============================================================
+===================  =====================================================
+
 
 :mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
@@ -116,7 +118,13 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    return [*_cache_alias(), *_cache_scopes(), *_cache_signals(), *_cache_replicas()]
+    return [
+        *_cache_alias(),
+        *_cache_scopes(),
+        *_cache_signals(),
+        *_cache_never_store(),
+        *_cache_replicas(),
+    ]
 
 
 @register("querybudget", deploy=True)
@@ -221,8 +229,22 @@ def _cache_signals() -> Iterator[CheckMessage]:
                         'Write "app_label.Model" of an app in INSTALLED_APPS; of a many-to-many '
                         "field the table's model, \"app_label.Model_field\" where it is Django's."
                     ),
-                    id="querybudget.E024",
+                    id="querybudget.E026",
                 )
+
+
+def _cache_never_store() -> Iterator[CheckMessage]:
+    from django_querybudget.cache.withheld import column_of  # noqa: PLC0415  # where there is the section, the cache is imported
+
+    for name in sorted(conf.CACHE.NEVER_STORE):
+        try:
+            column_of(name)
+        except LookupError as error:
+            yield Error(
+                f"{conf.CACHE.path('NEVER_STORE')} names {name!r}: {error}. Nothing is cached.",
+                hint='Write "app_label.Model" or "app_label.Model.field".',
+                id="querybudget.E028",
+            )
 
 
 def _cache_replicas() -> Iterator[CheckMessage]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
-__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read"]
+__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
 
 _SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
 
@@ -100,6 +100,19 @@ def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
 
 
 _refusals = Memo(_refused)
+
+
+def withheld(sql: str) -> str | None:
+    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
+    return _withheld[sql, tables()]
+
+
+def _reason(key: tuple[str, Tables]) -> str | None:
+    sql, known = key
+    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
+
+
+_withheld = Memo(_reason)
 
 
 def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:

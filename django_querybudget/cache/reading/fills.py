@@ -18,7 +18,7 @@ from django_querybudget.cache.stores.store import readable, store_for
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
-from .dependencies import Pins, refused, tags_read
+from .dependencies import Pins, ReadTags, refused, tags_read, withheld
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,7 +56,7 @@ class _Source:
 class Fill:
     """The tokens read, and whether what was read may be stored.
 
-    ``tokens`` are those already read. ``pins`` refine the tags of the first statement.
+    ``tokens`` are those already read. ``pins`` refine the tags of the next statement.
     """
 
     def __init__(self, tokens: Mapping[str, str], pins: Pins | None = None) -> None:
@@ -65,7 +65,7 @@ class Fill:
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
         self.aliases: set[str] = set()
-        self._pins = pins
+        self._next: Pins | ReadTags | None = pins
         self._sources: list[_Source] = []
         self._began = 0.0
 
@@ -82,14 +82,23 @@ class Fill:
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if reason := refused(sql):
+        if reason := refused(sql) or withheld(sql):
             self.spoil(reason)
-        pins, self._pins = self._pins, None
-        found = tags_read(sql, connection, pins)
+        known, self._next = self._next, None
+        found = known if isinstance(known, ReadTags) else tags_read(sql, connection, known)
         self.needed |= found.always
         self.instead[0].update(found.if_found)
         self.instead[1].update(found.if_empty)
         self.take_tokens(found.all)
+
+    @contextmanager
+    def next_reads(self, known: Pins | ReadTags | None) -> Iterator[None]:
+        """Say what the next statement reads, if it is sent in the block."""
+        self._next = known
+        try:
+            yield
+        finally:
+            self._next = None
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""

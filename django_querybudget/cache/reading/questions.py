@@ -33,7 +33,7 @@ from django_querybudget.cache.queryset_classes import (
 from django_querybudget.cache.sql_functions import tell_time
 
 from .compiled import compiled
-from .dependencies import Pins, pins_of, refused, tags_read
+from .dependencies import Pins, pins_of, refused, tags_read, withheld
 from .through import Form, Question
 
 if TYPE_CHECKING:
@@ -79,8 +79,13 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("random order")
 
 
-def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Question:
+def question_of(
+    queryset: Any, form: Form, found: Callable[[Any], bool], *, is_of_rows: bool = False
+) -> Question:
     """Return what the queryset asks. ``found`` says whether an answer holds a row.
+
+    ``is_of_rows`` is whether the queryset's own statement is sent. What a count or an aggregate
+    asks is another one, which is looked at when it is sent.
 
     Raises :class:`CannotCache`.
     """
@@ -93,6 +98,8 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
     _checked(queryset, sql, params)
+    if is_of_rows and (reason := withheld(sql)):
+        raise CannotCache(reason)
     try:
         spelled_params = spelled(params)
     except Unkeyable as error:
@@ -121,7 +128,7 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
 
 def rows_question(queryset: Any) -> Question:
     """Return what the queryset asks when it is iterated. Raises :class:`CannotCache`."""
-    return question_of(queryset, rows_form(queryset), bool)
+    return question_of(queryset, rows_form(queryset), bool, is_of_rows=True)
 
 
 def rows_form(queryset: Any) -> Form:
