@@ -136,6 +136,19 @@ class CacheSettings(Section):
         accepts='a dict of models and variables: {"payment.Payment": ["app.tenant_id"]}',
     )
     """Session variables that the row-level security of a model's table depends on."""
+    DELETE_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models, ["payment.Payment"]',
+    )
+    """Models whose ``post_delete`` renews; their deletes are no fast deletes any more."""
+
+    M2M_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models of many-to-many tables, ["jobs.Job_subcategories"]',
+    )
+    """Many-to-many tables whose ``m2m_changed`` renews; ``add()`` asks for their rows first."""
 
     DECODED_BYTES = Setting(
         default=8 * 1024 * 1024,
