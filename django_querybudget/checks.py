@@ -1,7 +1,6 @@
 """System checks: what is wrong with the settings, said at ``manage.py check``.
 
 ===================  =====================================================
-
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
@@ -16,6 +15,7 @@
 ``querybudget.W024``  Two aliases may be one database (``check --database``).
 ``querybudget.E024``  ``CACHE`` names an alias or a model that is not there.
 ===================  =====================================================
+
 :mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
 
