@@ -18,7 +18,7 @@ from django.db.models.query import ModelIterable, RawModelIterable, prefetch_rel
 from django.db.models.sql.compiler import SQLCompiler
 
 from django_querybudget.fingerprints import fingerprint
-from django_querybudget.stacks import call_path
+from django_querybudget.stacks import call_path, is_library, is_project
 
 from .loads import Load, LoopKey, PlaceKey, place_key
 
@@ -58,6 +58,9 @@ class Source:
     lacks_chunk_size = False
     """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
 
+    is_of_package = False
+    """Whether a queryset of an installed package asks by it for its own rows, in another way."""
+
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
@@ -65,6 +68,7 @@ class Source:
         self.model: type[Model] = queryset.model  # A RawQuery has none.
         if queryset._prefetch_related_lookups:
             self.lookups = queryset._prefetch_related_lookups
+        self.is_of_package = _asks_for_another(iterable.f_back, queryset)
         caller = iterable.f_back
         if caller is not None and caller.f_code is _ITERATOR:
             given = caller.f_locals.get("chunk_size")
@@ -99,6 +103,21 @@ class Source:
                 self.parent_query = getattr(parent, "query", None)
                 return
             frame = frame.f_back
+
+
+def _asks_for_another(frame: FrameType | None, queryset: Any) -> bool:
+    """Whether a package's queryset evaluates ``queryset``, which the project has never seen.
+
+    django-polymorphic asks so for the rows of each class.
+    """
+    for _ in range(_MOST_FRAMES_TO_ITERABLE):
+        if frame is None or is_project(frame.f_code):
+            return False
+        if is_library(frame.f_code):
+            asking = frame.f_locals.get("self")
+            return issubclass(type(asking), QuerySet) and asking is not queryset
+        frame = frame.f_back
+    return False
 
 
 class Evidence:

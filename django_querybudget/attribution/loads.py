@@ -74,6 +74,10 @@ class Step(NamedTuple):
     copies: bool = False
     """Whether it is a child's link to its parent's table: Django makes that of the child's fields,
     anew and without what the child has loaded, and ``select_related()`` leaves it out."""
+    generic: bool = False
+    """Whether it is a generic foreign key: the rows at the other end are of several models."""
+    owner: type[Model] | None = None
+    """The model that has it, if that is known."""
 
 
 class Filter(NamedTuple):

@@ -202,7 +202,7 @@ def _relations(model: type[Model]) -> Iterator[tuple[Step, type[Model], str]]:
         if generic or (
             field.is_relation and isinstance(related, type) and not getattr(field, "hidden", False)
         ):
-            yield step_of(field), related or model, getattr(field, "cache_name", field.name)
+            yield step_of(field, model), related or model, getattr(field, "cache_name", field.name)
 
 
 def steps_along(model: type[Model], lookup: str) -> tuple[Step, ...] | None:

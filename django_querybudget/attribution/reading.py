@@ -145,7 +145,7 @@ class _Reading(OrmFrames):
             kind=kind,
             model=related if isinstance(related, type) else None,
             owner=type(instance),
-            step=step_of(field),
+            step=step_of(field, type(instance)),
             operation="get",
             provenance=provenance,
             **_tracked(instance),
@@ -203,7 +203,7 @@ class _Reading(OrmFrames):
         if instance is None:
             instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
-        step: Step | None = None if relation is None else step_of(relation)
+        step: Step | None = None if found is None else step_of(found[1], found[0])
         provenance = None
         row = ""
         if instance is not None:

@@ -8,6 +8,7 @@ into one line for each queryset.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ from .findings import Cause, Finding, Fix
 from .parameters import varies
 from .places import find_built, manager_at, manager_behind
 from .roots import Root, find_root
-from .row_loops import loop_around
+from .row_loops import does_only, is_read_after, loop_around
 from .suggestions import Draft, Part
 from .writes import write_fix
 
@@ -197,6 +198,16 @@ def _fix(draft: Draft) -> Fix | None:
     )
 
 
+def _is_needed(load: Load, call: Call | None) -> bool:
+    """Whether the loop goes on with a row that it made: it must be there by then."""
+    if load.operation not in ("create", "get_or_create"):
+        return False
+    if call is None or not call.is_statement:
+        return load.operation == "create"
+    names = {node.id for node in ast.walk(call.receiver) if isinstance(node, ast.Name)}
+    return is_read_after(load.scopes, names)
+
+
 def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     """Return the fix of a loop that no relation leads to: it stands where the loop does."""
     loop = loops[0]
@@ -213,7 +224,10 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
     code: str | None
     left, use, replaces = 1, None, None
+    whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)
     if load.kind is LoadKind.WRITE:
+        if not whole and _is_needed(load, call):
+            return None
         code, left = write_fix(loops, load, call) or (None, 1)
     else:
         code = lookup_fix(load, loop.records)
@@ -232,5 +246,6 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         built=True,
         saves=saves,
         in_loop=around is not None,
+        alone=around is not None and not whole,
     )
     return Part(saves=saves, use=use, replaces=replaces), fix

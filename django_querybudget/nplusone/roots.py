@@ -90,6 +90,8 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
+            if source.is_of_package:
+                return None
             key = place_key(provenance.sql, provenance.origin)
             same = evidence.texts.get(provenance.sql, ())
             runs = sum(raw[8] is not None and place_key(raw[0], raw[8]) == key for raw in same)

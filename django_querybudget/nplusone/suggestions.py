@@ -94,6 +94,8 @@ class Draft:
         if load.step is None:
             return None
         whole = (*path, load.step)
+        if any(step.generic for step in whole[:-1]):
+            return self._behind_generic(load, count, whole)
         if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
             if all(step.joins for step in whole) and self._can_join():
                 self.eager.join(whole)
@@ -113,11 +115,28 @@ class Draft:
 
         It does where the queryset itself is evaluated in a loop.
         """
-        cost = 0 if self.eager.has(path) else self.root.prefetch_cost(count)
+        # One query for each model that a generic foreign key leads to.
+        free = self.eager.has(path) and not path[-1].generic
+        cost = 0 if free else self.root.prefetch_cost(count)
         if cost >= count:
             return None
         self.eager.prefetch(path)
         return Part(saves=count - cost, use=use)
+
+    def _behind_generic(self, load: Load, count: int, whole: tuple[Step, ...]) -> Part | None:
+        plain = load.filters == () and not load.refinements and load.manager is None
+        if not plain or load.operation not in ("get", "all", "iterator", "count", "exists"):
+            return None
+        found = self.eager.behind_generic(whole)
+        if found is None or any(step.generic for step in found[1][:-1]):
+            return None
+        lookups, rest = found
+        if all(step.joins for step in rest):
+            lookups.join(rest)
+            return Part(saves=count)
+        cost = 0 if lookups.has(rest) else self.root.prefetch_cost(count)
+        lookups.prefetch(rest)
+        return Part(saves=count - cost)
 
     def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
         raw = self.root.source is None or self.root.is_raw
