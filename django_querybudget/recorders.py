@@ -7,7 +7,7 @@ from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
 from .records import QueryLog, RawRecord
-from .stacks import RawOrigin, find_serializers, locate_text, shortcuts, trail
+from .stacks import RawOrigin, Trail, find_serializers, locate, trail
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["make_recorder"]
 
 
-def make_recorder(  # noqa: C901, PLR0915 - see below
+def make_recorder(
     log: QueryLog, aliases: frozenset[str] | None, origins: bool
 ) -> tuple[Recorder, Callable[[], None]]:
     """Return what writes to ``log``, and what ends it for good.
@@ -31,9 +31,10 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     evidence: Evidence | None = log.evidence
     texts = None if evidence is None else evidence.texts
     threshold = 0 if evidence is None else evidence.threshold
+    new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
-    def record(  # noqa: C901, PLR0912 - one function: each call more is paid by every query
+    def record(
         sql: Any,
         params: Any,
         many: bool,
@@ -56,32 +57,21 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         elif type(params) is dict:
             params = params.copy()
         failure = None if error is None else type(error)
-        vendor = connection.vendor
-        if not origins:
-            add((sql, params, many, alias, vendor, started, duration, failure, None, None))
-            return
-        # Where this text came from last time, it most likely does again: see shortcuts.
-        project = None
-        known = shortcuts.get(sql)
-        if known is not None:
-            try:
-                inner = _getframe(known[0])
-            except ValueError:  # The stack is not that deep.
-                pass
-            else:
-                if inner.f_code is known[1]:
-                    project = inner.f_back
-        if project is not None and known is not None and project.f_code is known[2]:
-            origin: RawOrigin = (known[2], project.f_lasti, None, None)
-        else:
+        origin: RawOrigin | None = None
+        way: Trail | None = None
+        if origins:
             # Up to CursorWrapper.execute() every frame is ours or Django's.
-            origin, project = locate_text(sql, _getframe(3), 3)
-        if evidence is None or texts is None:
-            add((sql, params, many, alias, vendor, started, duration, failure, origin, None))
-            return
-        way = trail(project)
-        raw = (sql, params, many, alias, vendor, started, duration, failure, origin, way)
+            origin, project = locate(_getframe(4))
+            if evidence is not None:
+                way = trail(project)
+        vendor = connection.vendor
+        raw = new(
+            RawRecord,
+            (sql, params, many, alias, vendor, started, duration, failure, origin, way),
+        )
         add(raw)
+        if evidence is None or texts is None:
+            return
         same = texts.get(sql)
         if same is None:
             texts[sql] = [raw]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from .fingerprints import StatementKind, fingerprint, statement_kind
 from .stacks import Origin, RawOrigin, Trail
@@ -14,20 +14,32 @@ from .summaries import Summary, summed
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
 
 
-RawRecord: TypeAlias = tuple[
-    str,
-    Any,
-    bool,
-    str,
-    str,
-    float,
-    float,
-    type[BaseException] | None,
-    RawOrigin | None,
-    Trail | None,
-]
-"""A :class:`QueryRecord`'s fields in their order, and the way that led to the query if causes are
-to be found: what is kept for every query, cheap to make."""
+class RawRecord(NamedTuple):
+    """What is kept of every query: a :class:`QueryRecord` is made of it when somebody looks.
+
+    The recorder makes it by ``tuple.__new__``, which costs no more than a bare tuple.
+    """
+
+    sql: str
+    """The statement with its placeholders."""
+    params: Any
+    """Its parameters, of which the caller has no other reference that could change them."""
+    many: bool
+    """Whether it was an ``executemany``."""
+    alias: str
+    """The connection's alias in ``DATABASES``."""
+    vendor: str
+    """The connection's vendor."""
+    started: float
+    """When it was sent, in seconds of ``time.perf_counter()``."""
+    duration: float
+    """How long the database took, in seconds."""
+    error: type[BaseException] | None = None
+    """The class of the exception it failed with."""
+    origin: RawOrigin | None = None
+    """Where it was sent from; None if stacks are not walked."""
+    trail: Trail | None = None
+    """The way that led there; None if no causes are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +92,7 @@ class QueryRecord:
     @property
     def raw(self) -> RawRecord:
         """What :meth:`of` made it of."""
-        return (
+        return RawRecord(
             self.sql,
             self.params,
             self.many,
@@ -90,23 +102,21 @@ class QueryRecord:
             self.duration,
             self.error,
             self.raw_origin,
-            None,
         )
 
     @classmethod
     def of(cls, raw: RawRecord) -> QueryRecord:
         """Return the record that ``raw`` stands for."""
-        sql, params, many, alias, vendor, started, duration, error, origin, _ = raw
         return cls(
-            sql=sql,
-            params=params,
-            many=many,
-            alias=alias,
-            vendor=vendor,
-            started=started,
-            duration=duration,
-            error=error,
-            raw_origin=origin,
+            sql=raw.sql,
+            params=raw.params,
+            many=raw.many,
+            alias=raw.alias,
+            vendor=raw.vendor,
+            started=raw.started,
+            duration=raw.duration,
+            error=raw.error,
+            raw_origin=raw.origin,
         )
 
 
@@ -151,7 +161,9 @@ class QueryLog:
         return f"<QueryLog: {self.count} queries, {self.duration * 1000:.1f} ms>"
 
     def _counted(self) -> list[RawRecord]:
-        return [raw for raw in self._raw if statement_kind(raw[0]) is not StatementKind.TRANSACTION]
+        return [
+            raw for raw in self._raw if statement_kind(raw.sql) is not StatementKind.TRANSACTION
+        ]
 
     @property
     def count(self) -> int:
@@ -208,14 +220,14 @@ class QueryLog:
     @property
     def similar_count(self) -> int:
         """How many queries repeat an earlier one's shape on the same database; duplicates too."""
-        counted = [(alias, fingerprint(sql)) for sql, _, _, alias, *_ in self._counted()]
+        counted = [(raw.alias, fingerprint(raw.sql)) for raw in self._counted()]
         return len(counted) - len(set(counted))
 
     def on(self, using: str | Collection[str]) -> QueryLog:
         """Return a log of what this one has by now on the databases that ``using`` names."""
         aliases = {using} if isinstance(using, str) else using
         log = QueryLog()
-        log._raw.extend(raw for raw in self._raw if raw[3] in aliases)
+        log._raw.extend(raw for raw in self._raw if raw.alias in aliases)
         return log
 
     def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:

@@ -33,24 +33,26 @@ def summed(raws: list[RawRecord]) -> Summary:
     first: dict[str, RawRecord | None] = {}
     keys: dict[str, set[Hashable]] = {}
     for position, raw in enumerate(raws):
-        sql = raw[0]
+        sql = raw.sql
         if sql not in first:
             counts = statement_kind(sql) is not StatementKind.TRANSACTION
             first[sql] = raw if counts else None
             if counts:
                 count += 1
-                total += raw[6]
+                total += raw.duration
             continue
         earlier = first[sql]
         if earlier is None:
             continue
         count += 1
-        total += raw[6]
+        total += raw.duration
         seen = keys.get(sql)
         if seen is None:
-            seen = keys[sql] = set() if earlier[2] else {(earlier[3], _hashable(earlier[1]))}
-        if not raw[2]:
-            key = (raw[3], _hashable(raw[1]))
+            seen = keys[sql] = (
+                set() if earlier.many else {(earlier.alias, _hashable(earlier.params))}
+            )
+        if not raw.many:
+            key = (raw.alias, _hashable(raw.params))
             if key in seen:
                 repeated.append(position)
             else:

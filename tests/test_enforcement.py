@@ -14,14 +14,14 @@ from django.test import override_settings
 from django_querybudget import Budget, QueryBudgetExceeded
 from django_querybudget.enforcement import enforce, in_tests, policy
 from django_querybudget.exceptions import QueryBudgetWarning
-from django_querybudget.records import QueryLog
+from django_querybudget.records import QueryLog, RawRecord
 from django_querybudget.reports import QueryReport
 
 
 def report_of(queries: int) -> QueryReport:
     log = QueryLog()
     for _ in range(queries):
-        log.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
+        log.append(RawRecord("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0))
     return QueryReport(name="scope", log=log, budget=Budget(1))
 
 

@@ -11,13 +11,13 @@ from psycopg.types.json import Jsonb
 
 from django_querybudget import fingerprints
 from django_querybudget.fingerprints import StatementKind
-from django_querybudget.records import QueryLog
+from django_querybudget.records import QueryLog, RawRecord
 
 
 def log_of(*statements: tuple[str, Any], many: bool = False, alias: str = "default") -> QueryLog:
     log = QueryLog()
     for sql, params in statements:
-        log.append((sql, params, many, alias, "sqlite", 1.0, 0.25, None, None, None))
+        log.append(RawRecord(sql, params, many, alias, "sqlite", 1.0, 0.25))
     return log
 
 
@@ -58,8 +58,8 @@ def test_count_and_duration_leave_transactions_out() -> None:
 
 def test_duplicates_have_the_same_sql_parameters_and_alias() -> None:
     log = log_of(("SELECT %s", (1,)), ("SELECT %s", (1,)), ("SELECT %s", (2,)), ("SELECT 2", ()))
-    log.append(("SELECT %s", (1,), False, "other", "sqlite", 0.0, 0.0, None, None, None))
-    log.append(("SELECT %s", (1,), False, "default", "sqlite", 0.0, 0.0, None, None, None))
+    log.append(RawRecord("SELECT %s", (1,), False, "other", "sqlite", 0.0, 0.0))
+    log.append(RawRecord("SELECT %s", (1,), False, "default", "sqlite", 0.0, 0.0))
     assert log.duplicate_count == len(log.duplicates) == 2
 
 
@@ -143,7 +143,7 @@ def test_writes_are_told_by_their_text() -> None:
 def test_a_log_may_be_read_while_it_is_written() -> None:
     log = log_of(("SELECT 1", ()))
     assert log.count == 1
-    log.append(("SELECT 1", (), False, "default", "sqlite", 0.0, 0.0, None, None, None))
+    log.append(RawRecord("SELECT 1", (), False, "default", "sqlite", 0.0, 0.0))
     assert (log.count, log.duplicate_count, len(log.queries)) == (2, 1, 2)
     assert log.queries[0] is log.queries[0]
     assert log.duplicates[0] is log.queries[1]

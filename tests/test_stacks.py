@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
@@ -17,11 +19,13 @@ from django.core.paginator import Paginator
 from django.db import connections
 from django.template import engines
 from django.test import override_settings
+from hypothesis import given
+from hypothesis import strategies as st
 from rest_framework import serializers
 
 from django_querybudget import capture_queries
 from django_querybudget.records import QueryLog
-from django_querybudget.stacks import Origin, find_origin, tasks, walking
+from django_querybudget.stacks import Origin, locate, tasks, walking
 from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
@@ -93,8 +97,8 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     library = "/srv/venv/lib/python3.13/site-packages/shop/models.py"
-    names: dict[str, Any] = {"find_origin": find_origin, "inspect": inspect}
-    code = "def lookup():\n    return find_origin(inspect.currentframe())\n"
+    names: dict[str, Any] = {"locate": locate, "inspect": inspect}
+    code = "def lookup():\n    return locate(inspect.currentframe())[0]\n"
     exec(compile(code, library, "exec"), names)  # noqa: S102
     raw = names["lookup"]()
     assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
@@ -109,7 +113,7 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
 
 
 def test_no_frame_to_blame_is_none() -> None:
-    assert Origin.of(find_origin(None)) is None
+    assert Origin.of(locate(None)[0]) is None
 
 
 def test_an_origin_reads_as_a_place() -> None:
@@ -338,3 +342,33 @@ def test_an_origin_reads_as_a_place_without_a_working_directory(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert str(Origin(filename="/srv/a.py", line=3, function="f")) == "/srv/a.py:3 in f"
+
+
+PROJECT_FILE = "/srv/shop/views.py"
+LIBRARY_FILE = "/srv/venv/lib/python3.13/site-packages/shop/views.py"
+DJANGO_FILE = str(Path(django.__file__).parent / "db" / "models" / "made_up.py")
+
+
+def nested(files: list[str]) -> Any:
+    """Return a function that calls itself a frame inwards for each of ``files``, then locates."""
+    names: dict[str, Any] = {"inner": lambda: locate(sys._getframe(1))}
+    for filename in reversed(files):
+        exec(compile("def call(inner=inner):\n    return inner()\n", filename, "exec"), names)  # noqa: S102
+        names["inner"] = names["call"]
+    return names["inner"]
+
+
+@given(st.lists(st.lists(st.sampled_from([PROJECT_FILE, LIBRARY_FILE, DJANGO_FILE])), min_size=2))
+def test_what_is_blamed_does_not_depend_on_what_ran_before(stacks: list[list[str]]) -> None:
+    calls = [nested(files) for files in stacks]
+    for files, call in [*zip(stacks, calls, strict=True), *zip(stacks, calls, strict=True)]:
+        origin, frame = call()
+        expected = PROJECT_FILE if PROJECT_FILE in files else HERE  # This test's own line.
+        assert origin.code is not None
+        assert (origin.code.co_filename, frame.f_code) == (expected, origin.code)
+        if PROJECT_FILE in files:
+            innermost = len(files) - 1 - files[::-1].index(PROJECT_FILE)
+            inside = 0
+            while frame.f_back.f_code.co_filename in (PROJECT_FILE, LIBRARY_FILE, DJANGO_FILE):
+                frame, inside = frame.f_back, inside + 1
+            assert inside == innermost

@@ -144,13 +144,13 @@ class Evidence:
     def note_first(self, raw: RawRecord, frame: FrameType) -> None:
         """Take note of a text's first record, sent from ``frame``."""
         self._note_source(raw, frame)
-        origin = raw[8]
+        origin = raw.origin
         if origin is not None:
             # Lists of another length each time are texts of their own: a place repeats, no text.
-            start = place_key(raw[0][:_START_OF_TEXT], origin)
+            start = place_key(raw.sql[:_START_OF_TEXT], origin)
             texts = self._firsts.setdefault(start, [])
             if len(texts) < _MOST_TEXTS:
-                texts.append(raw[0])
+                texts.append(raw.sql)
                 if len(texts) > 1:
                     self._note_shape(raw, texts, frame)
 
@@ -159,7 +159,7 @@ class Evidence:
 
         One too early: the next may be one of these, which then have not come often enough.
         """
-        shape = fingerprint(raw[0])
+        shape = fingerprint(raw.sql)
         same = [each for each in texts if fingerprint(each) == shape]
         key = self.key_of(raw)
         if key is None or sum(len(self.texts[each]) for each in same) < self.threshold - 1:
@@ -175,14 +175,14 @@ class Evidence:
         outer: FrameType | None = frame.f_back
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
-                self.sources[raw[0]] = Source(raw, outer.f_locals["self"].queryset, outer)
+                self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
             return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if outer is None:
                 return
             code = outer.f_code
             if code is _ITERATE or code is _ITERATE_RAW:
-                self.sources[raw[0]] = Source(raw, outer.f_locals["self"].queryset, outer)
+                self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
                 return
             outer = outer.f_back
 
@@ -191,9 +191,9 @@ class Evidence:
 
         ``same`` are all records of its text.
         """
-        sql = raw[0]
+        sql = raw.sql
         latest = self._latest.get(sql)
-        if latest is not None and latest[9] == raw[9] and latest[8] == raw[8]:
+        if latest is not None and latest.trail == raw.trail and latest.origin == raw.origin:
             return  # The next run of a loop whose cause is known.
         key = self.key_of(raw)
         if key is None:
@@ -215,7 +215,7 @@ class Evidence:
 
     def key_of(self, raw: RawRecord) -> LoopKey | None:
         """Return text, place and call path of a record; None if it has no origin."""
-        origin = raw[8]
+        origin = raw.origin
         if origin is None:
             return None
-        return (*place_key(raw[0], origin), call_path(raw[9] or []))
+        return (*place_key(raw.sql, origin), call_path(raw.trail))

@@ -98,8 +98,8 @@ class OrmFrames:
         self._walk(frame)
 
     def _walk(self, frame: FrameType) -> None:
-        origin = self.record[8]
-        stop: CodeType | None = None if origin is None else origin[0]
+        origin = self.record.origin
+        stop: CodeType | None = None if origin is None else origin.code
         current: FrameType | None = frame
         for _ in range(MOST_FRAMES):
             if current is None or current.f_code is stop:

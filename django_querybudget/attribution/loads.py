@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
-from django_querybudget.stacks import RawOrigin, position
+from django_querybudget.stacks import RawOrigin, SerializerField, position
 
 __all__ = [
     "Filter",
@@ -23,18 +23,18 @@ __all__ = [
     "place_key",
 ]
 
-PlaceKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None]
+PlaceKey: TypeAlias = tuple[str, int, int, int, SerializerField | None]
 """SQL text and the place it ran at."""
 
-LoopKey: TypeAlias = tuple[str, int, int, int, tuple[type, str] | None, int]
+LoopKey: TypeAlias = tuple[str, int, int, int, SerializerField | None, int]
 """A :data:`PlaceKey`, and the call path to it."""
 
 
 def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
     """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
-    code, instruction, template_node, serializer = origin
-    where = -1 if code is None else position(code, instruction)
-    return sql, id(code), where, id(template_node), serializer
+    code = origin.code
+    where = -1 if code is None else position(code, origin.instruction)
+    return sql, id(code), where, id(origin.node), origin.serializer
 
 
 class LoadKind(Enum):

@@ -128,7 +128,7 @@ def _query_of(
     unsure = False
     database = state_of(instance).db
     for raw in islice(reversed(records), 1, _MOST_RECORDS):
-        sql, alias, origin = raw[0], raw[3], raw[8]
+        sql, alias, origin = raw.sql, raw.alias, raw.origin
         source = evidence.sources.get(sql)
         if source is None or origin is None or alias != database or source.is_refresh:
             continue
@@ -147,10 +147,10 @@ def _query_of(
             if score > best_score:
                 best_score, best = score, {}
             origin_record = raw if root is source else root.record
-            if origin_record[8] is None:
+            if origin_record.origin is None:
                 continue
             found = Provenance(
-                origin_record[0], origin_record[8], evidence.key_of(origin_record), path
+                origin_record.sql, origin_record.origin, evidence.key_of(origin_record), path
             )
             best[*place_key(found.sql, found.origin), path] = found
         if best_score == _BY_IDENTITY:
@@ -245,7 +245,7 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
 
 
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:
-    params = raw[1]
+    params = raw.params
     wanted = list(conditions(source.query)) if hasattr(source.query, "where") else []
     # One parameter for each condition: only then is it certain which one is whose.
     if params is None or len(params) != len(wanted):

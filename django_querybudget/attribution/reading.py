@@ -96,7 +96,7 @@ class _Reading(OrmFrames):
                 return
 
     def _other_load(self) -> Load:
-        writes = statement_kind(self.record[0]) is StatementKind.WRITE
+        writes = statement_kind(self.record.sql) is StatementKind.WRITE
         if self.writer is not None:
             return writing_load(*self.writer)
         if self.queryset is None:
@@ -174,9 +174,9 @@ class _Reading(OrmFrames):
         if path is None:
             return None
         for raw in islice(reversed(self.records), _MOST_RECORDS):
-            source = self.evidence.sources.get(raw[0])
-            if source is not None and source.query is queryset.query and raw[8] is not None:
-                return Provenance(raw[0], raw[8], self.evidence.key_of(raw), path)
+            source = self.evidence.sources.get(raw.sql)
+            if source is not None and source.query is queryset.query and raw.origin is not None:
+                return Provenance(raw.sql, raw.origin, self.evidence.key_of(raw), path)
         return None
 
     def _prefetch_load(self) -> Load:

@@ -40,7 +40,7 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
     for scope in scopes:
         span = span_of(scope.code, scope.instruction)
         if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
-            return scope.code, scope.instruction, None, None
+            return RawOrigin(scope.code, scope.instruction)
     return None
 
 

@@ -1,7 +1,7 @@
 """Where a query comes from: the line of the project's code, sync or async, template or serializer.
 
 A stack is walked, never formatted: what is met is kept as it is, and :class:`Origin` is made of it
-when somebody looks. A text that was seen before is not even walked for: see ``shortcuts``.
+when somebody looks.
 
 Whose line it is
     The nearest frame of the project: no standard library, no site-packages, no Django, not this
@@ -19,20 +19,17 @@ Async code
 
 from __future__ import annotations
 
-from .origins import Origin, RawOrigin, position
+from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, current_task
 from .walking import (
     Trail,
     call_path,
-    find_origin,
     find_serializers,
     is_library,
     is_project,
     locate,
-    locate_text,
     origins_along,
     outward,
-    shortcuts,
     trail,
 )
 
@@ -40,18 +37,16 @@ __all__ = [
     "THREAD_HANDLER",
     "Origin",
     "RawOrigin",
+    "SerializerField",
     "Trail",
     "call_path",
     "current_task",
-    "find_origin",
     "find_serializers",
     "is_library",
     "is_project",
     "locate",
-    "locate_text",
     "origins_along",
     "outward",
     "position",
-    "shortcuts",
     "trail",
 ]

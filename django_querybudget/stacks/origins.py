@@ -6,15 +6,41 @@ import os
 import sys
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "position"]
+__all__ = ["Origin", "RawOrigin", "SerializerField", "position"]
 
-RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
-"""What a walk met: code and offset of its instruction (``f_lasti``), template node, serializer and
-field. No text is made of it, and no line number, which is a search in the code's line table."""
+
+class SerializerField(NamedTuple):
+    """The REST framework field that was being rendered."""
+
+    serializer: type
+    """The serializer's class."""
+    field: str
+    """The field's name in it."""
+
+
+class RawOrigin(NamedTuple):
+    """What a walk met: an :class:`Origin` is made of it when somebody looks.
+
+    No text is made for it, and no line number, which is a search in the code's line table.
+    """
+
+    code: CodeType | None
+    """The project's nearest function, or a package's; None if there is neither on the stack."""
+    instruction: int
+    """Where in it: an offset in bytes (``f_lasti``)."""
+    node: Node | None = None
+    """The template node that was being rendered, if one was nearer."""
+    serializer: SerializerField | None = None
+    """The serializer's field that was being rendered, if one was nearer."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the query was sent from that line itself, not by a template or a serializer."""
+        return self.node is None and self.serializer is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +72,8 @@ class Origin:
     @classmethod
     def of(cls, raw: RawOrigin) -> Origin | None:
         """Return what ``raw`` stands for; None if there was nothing to blame."""
-        code, instruction, template_node, serializer = raw
-        node: Any = template_node
+        code, serializer = raw.code, raw.serializer
+        node: Any = raw.node
         template = None
         if node is not None:
             template = f"{node.origin.template_name or node.origin.name}:{node.token.lineno}"
@@ -59,10 +85,12 @@ class Origin:
             return cls(filename=name, line=line, function="", template=template)
         return cls(
             filename=code.co_filename,
-            line=line_of(code, instruction),
+            line=line_of(code, raw.instruction),
             function=code.co_qualname,
             template=template,
-            serializer_field=(f"{serializer[0].__name__}.{serializer[1]}" if serializer else None),
+            serializer_field=(
+                f"{serializer.serializer.__name__}.{serializer.field}" if serializer else None
+            ),
         )
 
 

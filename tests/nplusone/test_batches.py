@@ -16,7 +16,7 @@ from django_querybudget.records import RawRecord
 
 
 def _raw(sql: str, params: Any = None) -> RawRecord:
-    return (sql, params, False, "default", "postgresql", 0.0, 0.0, None, None, None)
+    return RawRecord(sql, params, False, "default", "postgresql", started=0.0, duration=0.0)
 
 
 @pytest.mark.parametrize(
