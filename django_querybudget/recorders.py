@@ -31,6 +31,7 @@ def make_recorder(
     evidence: Evidence | None = log.evidence
     texts = None if evidence is None else evidence.texts
     threshold = 0 if evidence is None else evidence.threshold
+    look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
@@ -59,15 +60,17 @@ def make_recorder(
         failure = None if error is None else type(error)
         origin: RawOrigin | None = None
         way: Trail | None = None
+        inside = 0
         if origins:
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             origin, project = locate(_getframe(4))
             if evidence is not None:
                 way = trail(project)
+                inside = look_inside(_getframe(4))
         vendor = connection.vendor
         raw = new(
             RawRecord,
-            (sql, params, many, alias, vendor, started, duration, failure, origin, way),
+            (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
         )
         add(raw)
         if evidence is None or texts is None:

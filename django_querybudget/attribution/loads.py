@@ -26,8 +26,8 @@ __all__ = [
 PlaceKey: TypeAlias = tuple[str, int, int, int, SerializerField | None]
 """SQL text and the place it ran at."""
 
-LoopKey: TypeAlias = tuple[str, int, int, int, SerializerField | None, int]
-"""A :data:`PlaceKey`, and the call path to it."""
+LoopKey: TypeAlias = tuple[str, int, int, int, SerializerField | None, int, int]
+"""A :data:`PlaceKey`, the call path to it, and what tells it apart from others of its line."""
 
 
 def place_key(sql: str, origin: RawOrigin) -> PlaceKey:

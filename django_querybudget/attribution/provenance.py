@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Model
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import Lookup
+from django.template.base import Variable
 
-from django_querybudget.stacks import is_project, outward
+from django_querybudget.stacks import is_library, is_project, outward
 
 from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
@@ -43,6 +44,8 @@ _MOST_RECORDS = 2000
 _MOST_ROWS = 2000
 _MOST_FRAMES = 60
 _MOST_RELATIONS = 4
+
+_RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
 
 _RULED_OUT, _POSSIBLE, _BY_KEY, _BY_IDENTITY = range(4)
 
@@ -83,14 +86,23 @@ def name_in(frame: FrameType | None, instance: Model) -> str:
 def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:
     """Return what the project has at hand, and the way from there to ``instance``."""
     for each in islice(outward(frame), _MOST_FRAMES):
-        if is_project(each.f_code):
-            values = list(each.f_locals.values())
-            for value in values:
-                if value is not instance and is_of(value, Model):
-                    path = _way(value, instance, _MOST_RELATIONS)
-                    if path is not None:
-                        return value, path
+        for value in _values_at(each):
+            if value is not instance and is_of(value, Model):
+                path = _way(value, instance, _MOST_RELATIONS)
+                if path is not None:
+                    return value, path
     return instance, ()
+
+
+def _values_at(frame: FrameType) -> list[Any]:
+    """Return what a function of the project's or of a package's has at hand, or a template."""
+    code = frame.f_code
+    if is_project(code) or is_library(code):
+        return list(frame.f_locals.values())
+    if code is _RESOLVE:
+        dicts = attributes_of(frame.f_locals.get("context")).get("dicts", ())
+        return [value for each in reversed(dicts) if is_of(each, dict) for value in each.values()]
+    return []
 
 
 def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:

@@ -128,7 +128,7 @@ class _Reading(OrmFrames):
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
-        provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+        provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
         if kind is LoadKind.DEFERRED:
             maker = self._maker_of(instance)
             provenance = provenance if maker is None else maker
@@ -207,7 +207,7 @@ class _Reading(OrmFrames):
         provenance = None
         row = ""
         if instance is not None:
-            provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+            provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
             row = name_in(next(self._project(), None), instance)
         cache = {} if instance is None else attributes_of(instance)
         prefetched = step is not None and step.accessor in cache.get(

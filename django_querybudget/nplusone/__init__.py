@@ -9,10 +9,10 @@ into one line for each queryset.
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
-from django_querybudget.attribution import Load, LoadKind
+from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.conf import conf
 from django_querybudget.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
@@ -66,7 +66,20 @@ def find_nplusone(
         if not any(map(ignored_at, loop.lines))
         and not allowed(patterns, _labels(loop.load), loop.origin)
     ]
-    return tuple(_Findings(log, loops).findings())
+    return tuple(_merged(_Findings(log, loops).findings()))
+
+
+def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings, those as one that say the same: of several requests, of several ways."""
+    same: dict[Finding, list[Finding]] = {}
+    for each in findings:
+        same.setdefault(replace(each, count=0, saves=0, peers=None), []).append(each)
+    for first, *more in same.values():
+        if not more:
+            yield first
+            continue
+        count, saves = sum(each.count for each in more), sum(each.saves for each in more)
+        yield replace(first, count=first.count + count, saves=first.saves + saves)
 
 
 class _Findings:
@@ -86,26 +99,48 @@ class _Findings:
         ]
 
     def _draft(self, loop: Loop) -> tuple[Root | None, Part | None]:
-        load, count = loop.load, len(loop.records)
+        load = loop.load
         if load is None or load.kind in (LoadKind.LOOKUP, LoadKind.WRITE, LoadKind.PREFETCH):
             return None, None
         if load.kind is LoadKind.TO_MANY and varies(loop.records, load.filters):
             return None, None
-        root = find_root(self.log.evidence, load)
-        if root is None:
-            return None, None
-        own = replace(root, path=())
+        loads = (load, *loop.others)
+        roots = [find_root(self.log.evidence, each) for each in loads]
+        if None in roots or len({replace(each, path=()) for each in roots if each}) > 1:
+            return None, None  # No one line would load all of its rows.
+        own = replace(roots[0], path=())  # type: ignore[type-var]
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        place = loop.records[-1].origin
-        in_python = place is not None and place.is_plain
-        part = draft.add(load, count, root.path, _call(loop, load), in_python=in_python)
+        part = self._add(draft, loop, loads, [each.path for each in roots if each])
         if part is None or load.prefetched:
             return None, part
         self.drafts[own] = draft
         draft.built = draft.built or load.built
         return own, part
+
+    def _add(
+        self,
+        draft: Draft,
+        loop: Loop,
+        loads: tuple[Load, ...],
+        paths: list[tuple[Step, ...]],
+    ) -> Part | None:
+        """Add what a loop loads, along each way that its rows come; None if one has no line."""
+        count = len(loop.records)
+        place = loop.records[-1].origin
+        in_python = place is not None and place.is_plain
+        whole: Part | None = None
+        for load, path in zip(loads, paths, strict=True):
+            part = draft.add(load, count, path, _call(loop, load), in_python=in_python)
+            if part is None:
+                return None
+            if whole is None:
+                whole = part
+            else:  # How many rows came which way is not known: all of them once, and every cost.
+                draft.saves -= count
+                whole = replace(whole, saves=whole.saves - (count - part.saves))
+        return whole
 
 
 def _calls(loops: list[Loop]) -> list[list[Loop]]:

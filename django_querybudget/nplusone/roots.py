@@ -133,7 +133,7 @@ def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
     if provenance.loop is not None:
         return evidence.loads.get(provenance.loop)
     place = place_key(provenance.sql, provenance.origin)
-    found = [load for key, load in evidence.loads.items() if key[:-1] == place]
+    found = [load for key, load in evidence.loads.items() if key[:-2] == place]
     return found[0] if len(found) == 1 else None
 
 

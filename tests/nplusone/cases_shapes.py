@@ -5,6 +5,13 @@ A line for these is easily wrong in a way that raises, or that returns other row
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import ClassVar
+
+from django import forms
+from django.forms import inlineformset_factory
+from rest_framework import serializers
+
 from .corpus import Run, case, relation, write
 from .data import ROWS
 from .models import (
@@ -17,7 +24,38 @@ from .models import (
     Publisher,
     Seat,
     Setting,
+    Ticket,
 )
+
+
+class PersonSerializer(serializers.ModelSerializer[Author]):
+    publisher = serializers.StringRelatedField()
+
+    class Meta:
+        model = Author
+        fields: ClassVar = ["name", "publisher"]
+
+
+class TicketSerializer(serializers.ModelSerializer[Ticket]):
+    reporter = PersonSerializer()
+    assignee = PersonSerializer()
+    reviewer = PersonSerializer()
+
+    class Meta:
+        model = Ticket
+        fields: ClassVar = ["title", "reporter", "assignee", "reviewer"]
+
+
+class FlatTicketSerializer(serializers.ModelSerializer[Ticket]):
+    class Meta:
+        model = Ticket
+        fields: ClassVar = ["title", "reporter", "assignee", "reviewer"]
+
+
+class TicketForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Ticket
+        fields = ("title", "reporter", "assignee", "reviewer")
 
 
 @case(relation("Seat.person", 'club.seats.select_related("person")'), after=2)
@@ -89,10 +127,9 @@ def rows_of_their_own_classes(run: Run) -> None:
     ``EventPage.objects`` would leave out the other pages, and ``Page.objects`` cannot join a
     subclass' relation: no line for a queryset is right.
     """
-    found = []
     for page in Page.objects.order_by("pk"):
-        found.append(page.host.name if isinstance(page, EventPage) else page.title)  # N+1
-    assert len(found) == 2 * ROWS
+        assert page.host.name if isinstance(page, EventPage) else page.title  # N+1
+    assert Page.objects.count() == 2 * ROWS
 
 
 @case(relation("EventPage.host", 'EventPage.objects.select_related("host")'), after=1)
@@ -132,3 +169,100 @@ def creates_of_rows_that_the_loop_goes_on_with(run: Run) -> None:
         author.save()
         Biography(author=author, text="New.").save()
         assert author.pk
+
+
+_THREE = 'Ticket.objects.select_related("reporter", "assignee", "reviewer")'
+
+
+@case(
+    relation("Ticket.reporter", _THREE),
+    relation("Ticket.assignee", _THREE),
+    relation("Ticket.reviewer", _THREE),
+    after=1,
+)
+def three_relations_to_one_model_by_name(run: Run) -> None:
+    """All three stand in the line: each is another query of one text, from one place."""
+    for ticket in run(Ticket.objects.all()):  # root
+        for name in ("reporter", "assignee", "reviewer"):
+            assert getattr(ticket, name).name  # N+1
+
+
+@case(
+    relation("Ticket.reporter", _THREE),
+    relation("Ticket.assignee", _THREE),
+    relation("Ticket.reviewer", _THREE),
+    after=1,
+)
+def three_relations_by_attrgetter(run: Run) -> None:
+    """The same, read by C: there is no frame of the reader's."""
+    names = attrgetter("reporter.name", "assignee.name", "reviewer.name")
+    for ticket in run(Ticket.objects.order_by("pk")):  # root
+        assert all(names(ticket))  # N+1
+
+
+_NESTED = (
+    'Ticket.objects.select_related("reporter__publisher", "assignee__publisher", '
+    '"reviewer__publisher")'
+)
+
+
+@case(
+    relation("Ticket.reporter", _NESTED),
+    relation("Ticket.assignee", _NESTED),
+    relation("Ticket.reviewer", _NESTED),
+    relation("Author.publisher", _NESTED),
+    relation("Author.publisher", _NESTED),
+    relation("Author.publisher", _NESTED),
+    after=1,
+)
+def one_serializer_nested_at_three_paths(run: Run) -> None:
+    """Each of the three persons has a publisher: the line joins all three, one deeper."""
+    tickets = run(Ticket.objects.all())  # root
+    assert len(TicketSerializer(tickets, many=True).data) == ROWS  # N+1
+
+
+_PUBLISHERS = 'Ticket.objects.select_related("reporter__publisher", "assignee__publisher")'
+
+
+@case(
+    relation("Ticket.reporter", _PUBLISHERS),
+    relation("Ticket.assignee", _PUBLISHERS),
+    relation("Author.publisher", _PUBLISHERS),
+    after=1,
+)
+def a_second_path_to_the_same_model(run: Run) -> None:
+    """One line reads the publisher of whoever it is given: of both persons."""
+    for ticket in run(Ticket.objects.all()):  # root
+        for person in (ticket.reporter, ticket.assignee):  # N+1
+            assert person.publisher.name  # N+1
+
+
+@case()
+def model_form_with_three_keys_to_one_model(run: Run) -> None:
+    """One object is checked: each key is asked for once, and nobody loops."""
+    key = Author.objects.values_list("pk", flat=True)[0]
+    data = {"title": "new", "reporter": key, "assignee": key + 1, "reviewer": key + 2}
+    form = TicketForm(data)
+    assert form.is_valid(), form.errors
+    serializer = FlatTicketSerializer(data=data)
+    assert serializer.is_valid(), serializer.errors
+
+
+@case()
+def full_clean_of_one_object(run: Run) -> None:
+    """The same without a form."""
+    first, second, third = Author.objects.order_by("pk")[:3]
+    Ticket(title="new", reporter=first, assignee=second, reviewer=third).full_clean()
+
+
+@case()
+def inlines_of_one_form(run: Run) -> None:
+    """A formset checks each of its rows, as the admin's inlines do: that is what it is for."""
+    authors = list(Author.objects.order_by("pk")[:4])
+    club = Club.objects.earliest("pk")
+    formset = inlineformset_factory(Club, Seat, fields=("person", "since"), extra=4)
+    data = {"seats-TOTAL_FORMS": "4", "seats-INITIAL_FORMS": "0"}
+    for number, author in enumerate(authors):
+        data |= {f"seats-{number}-person": str(author.pk), f"seats-{number}-since": "2021"}
+    bound = formset(data, instance=club)
+    assert bound.is_valid(), bound.errors
