@@ -23,11 +23,12 @@ from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
+from .needs import Need, Part
 from .parameters import varies
-from .places import find_built, manager_at, manager_behind
+from .places import find_place, is_shared, manager_behind
 from .roots import Root, find_root
 from .row_loops import does_only, is_read_after, loop_around
-from .suggestions import Draft, Part
+from .suggestions import Draft
 from .writes import write_fix
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
@@ -91,7 +92,10 @@ class _Findings:
         self.drafts: dict[Root, Draft] = {}
 
     def findings(self) -> list[Finding]:
-        parts = [self._draft(loops[0]) for loops in self.calls]
+        # First what needs the rows themselves: their prefetch answers what is counted of them, too.
+        order = sorted(range(len(self.calls)), key=lambda each: not _reads_all(self.calls[each][0]))
+        drafted = {each: self._draft(self.calls[each][0]) for each in order}
+        parts = [drafted[each] for each in range(len(self.calls))]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
         return [
             _finding(loops, *(_own_fix(loops) or (part, None if root is None else fixes[root])))
@@ -111,12 +115,11 @@ class _Findings:
         own = replace(roots[0], path=())  # type: ignore[type-var]
         draft = self.drafts.get(own)
         if draft is None:
-            draft = Draft(own)
+            draft = Draft(own, find_place(own, load.built))
         part = self._add(draft, loop, loads, [each.path for each in roots if each])
         if part is None or load.prefetched:
             return None, part
         self.drafts[own] = draft
-        draft.built = draft.built or load.built
         return own, part
 
     def _add(
@@ -129,10 +132,17 @@ class _Findings:
         """Add what a loop loads, along each way that its rows come; None if one has no line."""
         count = len(loop.records)
         place = loop.records[-1].origin
-        in_python = place is not None and place.is_plain
         whole: Part | None = None
         for load, path in zip(loads, paths, strict=True):
-            part = draft.add(load, count, path, _call(loop, load), in_python=in_python)
+            need = Need(
+                load=load,
+                count=count,
+                path=path,
+                call=_call(loop, load),
+                in_python=place is not None and place.is_plain,
+                shared=is_shared(loop.origin, draft.place, draft.root),
+            )
+            part = draft.add(need)
             if part is None:
                 return None
             if whole is None:
@@ -141,6 +151,11 @@ class _Findings:
                 draft.saves -= count
                 whole = replace(whole, saves=whole.saves - (count - part.saves))
         return whole
+
+
+def _reads_all(loop: Loop) -> bool:
+    load = loop.load
+    return load is not None and load.operation == "all" and load.filters == () == load.refinements
 
 
 def _calls(loops: list[Loop]) -> list[list[Loop]]:
@@ -215,12 +230,7 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
 
 
 def _fix(draft: Draft) -> Fix | None:
-    model, evaluated = draft.root.model, draft.root.place
-    built = None if draft.built is None else Origin.of(draft.built)
-    manager = None if built is None else manager_at(built, model)
-    if built is None and evaluated is not None:
-        found = find_built((evaluated, *draft.root.calls), model)
-        built, manager = (None, None) if found is None else found
+    built, manager, evaluated = draft.place
     code = draft.code(manager)
     if code is None:
         return None

@@ -17,6 +17,7 @@ from django_querybudget.attribution import (
     Step,
     place_key,
 )
+from django_querybudget.attribution.provenance import ways
 from django_querybudget.stacks import Origin, RawOrigin, origins_along
 
 from .calls import find_queryset
@@ -118,6 +119,8 @@ def _root_of_model(
     """Return the model's queryset, wherever it is; None if loops alone load rows of it."""
     if model is None:
         return None
+    if any(path for each in evidence.sources.values() for _, path in ways(evidence, each, model)):
+        return None  # Joined or prefetched rows may be meant: whose queryset is to be changed?
     in_loops = {key[0] for key in evidence.loads}
     asked = any(
         sql not in in_loops
