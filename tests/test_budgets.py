@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from django_querybudget.budgets import DIMENSIONS, Budget, Violation
-from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.budgets.budget import DIMENSIONS, Budget, Violation
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 
 def log_of(*queries: tuple[str, Any], alias: str = "default", seconds: float = 0.001) -> QueryLog:

@@ -22,8 +22,8 @@ from django.test.utils import override_settings
 
 from django_querybudget import capture_queries
 from django_querybudget.capture import Recording, copy_context
-from django_querybudget.fingerprints import StatementKind
-from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.sql.fingerprints import StatementKind
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(databases="__all__")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from django_querybudget.growth import QueryGrowth
-from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.budgets.growth import QueryGrowth
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 
 def log_of(**counts: int) -> QueryLog:

@@ -11,9 +11,9 @@ from django.test import override_settings
 from rest_framework import serializers
 
 from django_querybudget import Budget, QueryBudgetExceeded, capture_queries
-from django_querybudget.growth import QueryGrowth
-from django_querybudget.records import QueryLog, RawRecord
-from django_querybudget.reports import QueryReport, render_growth
+from django_querybudget.budgets.growth import QueryGrowth
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.reports.report import QueryReport, render_growth
 from jobs.models import Industry, Subcategory
 
 

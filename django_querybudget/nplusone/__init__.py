@@ -12,9 +12,9 @@ import ast
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
-from django_querybudget.attribution import Load, LoadKind, Step
 from django_querybudget.conf import conf
-from django_querybudget.records import QueryLog
+from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
@@ -109,14 +109,15 @@ class _Findings:
         if load.kind is LoadKind.TO_MANY and varies(loop.records, load.filters):
             return None, None
         loads = (load, *loop.others)
-        roots = [find_root(self.log.evidence, each) for each in loads]
-        if None in roots or len({replace(each, path=()) for each in roots if each}) > 1:
+        found = [find_root(self.log.evidence, each) for each in loads]
+        roots = [each for each in found if each is not None]
+        if len(roots) < len(loads) or len({replace(each, path=()) for each in roots}) > 1:
             return None, None  # No one line would load all of its rows.
-        own = replace(roots[0], path=())  # type: ignore[type-var]
+        own = replace(roots[0], path=())
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own, find_place(own, load.built))
-        part = self._add(draft, loop, loads, [each.path for each in roots if each])
+        part = self._add(draft, loop, loads, [each.path for each in roots])
         if part is None or load.prefetched:
             return None, part
         self.drafts[own] = draft

@@ -6,9 +6,14 @@ import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
-from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
-from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.evidence import Evidence, Load, LoadKind, place_key
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.sql.fingerprints import (
+    StatementKind,
+    fingerprint,
+    identifiers,
+    statement_kind,
+)
 from django_querybudget.stacks import Origin, RawOrigin
 
 from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import Step
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Step
+from django_querybudget.evidence.relations import quoted
 
 from .expressions import every_row
 

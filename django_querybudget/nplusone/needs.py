@@ -9,8 +9,8 @@ from django.core.exceptions import FieldError
 from django.db.models import Model
 from django.db.models.sql import Query
 
-from django_querybudget.attribution import Load, Step
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Load, Step
+from django_querybudget.evidence.relations import quoted
 
 from .calls import Call
 

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from django_querybudget.attribution import Filter
-from django_querybudget.attribution.instances import text_of
-from django_querybudget.records import RawRecord
+from django_querybudget.evidence import Filter
+from django_querybudget.evidence.instances import text_of
+from django_querybudget.recording.records import RawRecord
 
 from .batches import hashable
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Model
 
-from django_querybudget.attribution.instances import attributes_of, is_of
+from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.stacks import Origin, RawOrigin
 
 from .calls import functions_of, parsed
@@ -70,7 +70,9 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         manager = None if built is None else manager_at(built, root.model)
         return Place(built, manager, evaluated)
     found = None if evaluated is None else find_built((evaluated, *root.calls), root.model)
-    return Place(*(found or (None, None)), evaluated)
+    if found is None:
+        return Place(None, None, evaluated)
+    return Place(found.origin, found.manager, evaluated)
 
 
 def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:

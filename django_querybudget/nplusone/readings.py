@@ -6,7 +6,7 @@ import ast
 
 from django.core.exceptions import FieldDoesNotExist
 
-from django_querybudget.attribution import Load
+from django_querybudget.evidence import Load
 
 from .expressions import conditions_in_python, end_of
 from .needs import Need

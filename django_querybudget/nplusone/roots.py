@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import (
+from django_querybudget.evidence import (
     Evidence,
     Load,
     LoadKind,
@@ -17,7 +17,7 @@ from django_querybudget.attribution import (
     Step,
     place_key,
 )
-from django_querybudget.attribution.provenance import ways
+from django_querybudget.evidence.provenance import ways
 from django_querybudget.stacks import Origin, RawOrigin, origins_along
 
 from .calls import find_queryset

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import TypeAlias
 
-from django_querybudget.attribution import Scope
+from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of
@@ -47,9 +47,11 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
 def does_only(scopes: tuple[Scope, ...]) -> bool:
     """Whether the loop around a statement is seen to do nothing else: it can go as a whole."""
     found = _loop_and_span(scopes)
-    if found is None or isinstance(found[0], ast.comprehension):
+    if found is None:
         return False
-    (loop, span) = found
+    loop, span = found
+    if isinstance(loop, ast.comprehension):
+        return False
     match loop.body:
         case [ast.Expr(value=ast.Await(value=call) | call)]:
             return _holds(call, span) and isinstance(call, ast.Call) and not loop.orelse
@@ -59,9 +61,11 @@ def does_only(scopes: tuple[Scope, ...]) -> bool:
 def is_read_after(scopes: tuple[Scope, ...], names: set[str]) -> bool:
     """Whether the loop around a statement goes on, after it, with one of ``names``."""
     found = _loop_and_span(scopes)
-    if found is None or isinstance(found[0], ast.comprehension):
-        return found is not None
+    if found is None:
+        return False
     loop, (_, last_line, _, _) = found
+    if isinstance(loop, ast.comprehension):
+        return True
     return any(
         isinstance(node, ast.Name) and node.id in names and node.lineno > last_line
         for each in loop.body

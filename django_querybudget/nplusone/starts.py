@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution.relations import quoted, relation_of, step_of
+from django_querybudget.evidence.relations import quoted, relation_of, step_of
 
 from .calls import find_queryset
 from .expressions import queryset_of

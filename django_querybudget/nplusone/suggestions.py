@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import LoadKind, Step
-from django_querybudget.attribution.evidence import CHUNK_SIZE
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import LoadKind, Step
+from django_querybudget.evidence.noting import CHUNK_SIZE
+from django_querybudget.evidence.relations import quoted
 
 from .calls import without
 from .expressions import (

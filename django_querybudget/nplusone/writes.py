@@ -11,8 +11,8 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_save, pre_save
 from django.dispatch import Signal
 
-from django_querybudget.attribution import Load
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Load
+from django_querybudget.evidence.relations import quoted
 
 from .batches import hashable
 from .calls import Call

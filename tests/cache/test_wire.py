@@ -13,8 +13,11 @@ import pytest
 from django.core.cache import caches
 from redis.connection import AbstractConnection
 
-from django_querybudget.cache import cache_stats, store
-from django_querybudget.cache.store import Store, store_for
+from django_querybudget.cache import cache_stats
+from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores.store import Store, store_for
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "x:t:wire"
@@ -132,7 +135,7 @@ settings.configure(
     INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"CACHE": {}},
 )
 django.setup()
-from django_querybudget.cache.store import store_for
+from django_querybudget.cache.stores.store import store_for
 store = store_for("default")
 tags = ["x:t:fork"]
 assert store.mark(tags, "parent", 60)

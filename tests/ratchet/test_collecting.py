@@ -14,7 +14,7 @@ from django.test import Client
 from django_querybudget.conf import conf
 from django_querybudget.ratchet import collecting
 from django_querybudget.ratchet.collecting import collect, read_spool, start, stop
-from django_querybudget.records import QueryLog, RawRecord
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
 
