@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -123,6 +124,44 @@ def any_scope_tag(database: str, table: str) -> str:
 
 def user_tag(name: str) -> str:
     return f"u:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a tag says: the kind's letter, the table or the host's own tag, the row's key."""
+
+    kind: str
+    name: str = ""
+    value: str = ""
+
+
+def parsed(tag: str) -> Parsed:
+    """Take a tag apart. A table's name may hold a colon; a column of a scope, a key may not."""
+    if tag.startswith("u:"):
+        return Parsed("u", tag[2:])
+    _, kind, *rest = tag.split(":", 2)
+    name = rest[0] if rest else ""
+    if kind == "r":
+        name, _, value = name.rpartition(":")
+        return Parsed(kind, name, value)
+    if kind == "s":
+        return Parsed(kind, name.rsplit(":", 2)[0])
+    return Parsed(kind, name)
+
+
+def stand_ins(tag: str) -> frozenset[str]:
+    """Return the tags that stand for ``tag`` and all of its kind; none for a tag of a few.
+
+    An entry that depends on a row or on a scope's value depends on those, too.
+    """
+    if tag.startswith("u:"):
+        return frozenset(everything(database) for database in every_database())
+    database, kind, *rest = tag.split(":", 2)
+    if kind == "r":
+        return frozenset((bulk_tag(database, rest[0].rpartition(":")[0]),))
+    if kind == "s":
+        return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
+    return frozenset()
 
 
 @lru_cache(maxsize=4096)

@@ -106,6 +106,20 @@ class CacheSettings(Section):
     )
     """Database functions of the project's own that may stand in a cached query."""
 
+    DELETE_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models, ["payment.Payment"]',
+    )
+    """Models whose ``post_delete`` renews; their deletes are no fast deletes any more."""
+
+    M2M_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models of many-to-many tables, ["jobs.Job_subcategories"]',
+    )
+    """Many-to-many tables whose ``m2m_changed`` renews; ``add()`` asks for their rows first."""
+
     DECODED_BYTES = Setting(
         default=8 * 1024 * 1024,
         parse=number_of_bytes,

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
 from django.db.models import QuerySet
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
-from django_querybudget.cache.writing.invalidation import row_dependencies
+from django_querybudget.cache.writing.instances import row_dependencies
 
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -83,7 +82,11 @@ class Call:
         except Unkeyable:
             return NOT_ASKED
         read = _Read(self, method, args, kwargs)
-        found = read_through(read.question(entry_key(self.key, asked)), read.compute)
+        try:
+            question = read.question(entry_key(self.key, asked))
+        except CannotCache:
+            return NOT_ASKED  # the queryset meets it again, and notes the reason
+        found = read_through(question, read.compute)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -122,7 +125,7 @@ class Call:
             return None
         instead: dict[int, Any] = {}
         for instance in arguments.instances:
-            again = fresh(instance, fill, dependencies(instance))
+            again = fresh(instance, fill)
             if again is None:
                 fill.spoil("an argument that differs from its row")
                 return None
@@ -181,7 +184,9 @@ class _Read:
 
     def question(self, key: str) -> Question:
         call = self._call
-        depends = frozenset(tag for each in call.arguments.instances for tag in dependencies(each))
+        depends = frozenset(
+            tag for each in call.arguments.instances for tag in row_dependencies(each)
+        )
         is_scalar = self._method in _SCALARS
         return Question(
             key=key,
@@ -264,12 +269,6 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return rows_form(template.queryset).thaw(content)
-
-
-def dependencies(instance: Any) -> set[str]:
-    """Return the tags that an instance's row depends on."""
-    alias = instance._state.db or router.db_for_read(type(instance))
-    return row_dependencies(instance) | {tags.everything(tags.database_name(alias))}
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

@@ -18,7 +18,7 @@ from django_querybudget.cache.stores.store import readable, store_for
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
-from .dependencies import Pins, ReadTags, refused, tags_read, withheld
+from .dependencies import Pins, refused, tags_read, withheld
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -65,7 +65,7 @@ class Fill:
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
         self.aliases: set[str] = set()
-        self._next: Pins | ReadTags | None = pins
+        self._next: Pins | None = pins
         self._sources: list[_Source] = []
         self._began = 0.0
 
@@ -84,17 +84,17 @@ class Fill:
             self._sources.append(source)
         if reason := refused(sql) or withheld(sql):
             self.spoil(reason)
-        known, self._next = self._next, None
-        found = known if isinstance(known, ReadTags) else tags_read(sql, connection, known)
+        pins, self._next = self._next, None
+        found = tags_read(sql, connection, pins)
         self.needed |= found.always
         self.instead[0].update(found.if_found)
         self.instead[1].update(found.if_empty)
         self.take_tokens(found.all)
 
     @contextmanager
-    def next_reads(self, known: Pins | ReadTags | None) -> Iterator[None]:
-        """Say what the next statement reads, if it is sent in the block."""
-        self._next = known
+    def next_reads(self, pins: Pins | None) -> Iterator[None]:
+        """Refine the tags of the next statement, if it is sent in the block."""
+        self._next = pins
         try:
             yield
         finally:
