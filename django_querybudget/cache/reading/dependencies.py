@@ -12,7 +12,7 @@ from django.db.models.fields.related_lookups import RelatedExact
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import relations, tags
 from django_querybudget.cache.sql_functions import unknown_functions
 from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
-__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read"]
+__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
 
 _SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
 
@@ -62,6 +62,11 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
     names, unmodelled = _known_sources[sql, tables()]
+    views, read = relations.behind(sql, connection)
+    if views:
+        names |= read
+        unmodelled = True
+        pins = None
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))
@@ -100,6 +105,19 @@ def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
 
 
 _refusals = Memo(_refused)
+
+
+def withheld(sql: str) -> str | None:
+    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
+    return _withheld[sql, tables()]
+
+
+def _reason(key: tuple[str, Tables]) -> str | None:
+    sql, known = key
+    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
+
+
+_withheld = Memo(_reason)
 
 
 def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
