@@ -7,10 +7,12 @@ here asks a database.
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 from django.apps import apps
@@ -24,6 +26,8 @@ from django.db.models.signals import class_prepared
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import identifiers
 from django_querybudget.sql.statements import read
+
+from .withheld import Withheld
 
 __all__ = ["Column", "Table", "Tables", "tables"]
 
@@ -46,11 +50,11 @@ class Column:
 
         A text column may compare without regard to case or accents: two spellings, one row.
         """
-        target = field
-        while target.remote_field is not None and hasattr(target, "target_field"):
-            target = target.target_field
+        target = _target(field)
         if field.column is None:
             return None
+        if ":" in field.column:
+            return None  # it stands in a tag, between colons
         if isinstance(target, models.AutoField | models.IntegerField):
             return cls(field.column, int)
         if isinstance(target, models.UUIDField):
@@ -58,13 +62,32 @@ class Column:
         return None
 
     def text(self, value: object) -> str | None:
-        """Return one spelling for all spellings of a value, None for what is not one."""
-        if isinstance(value, bool) or not isinstance(value, int | str | uuid.UUID):
+        """Return one spelling for all spellings of a value, None for what is not one.
+
+        ``value`` is one of the database's, as it stands in a row or in a parameter.
+        """
+        if isinstance(value, bool):
             return None
+        if self.type is int:
+            if isinstance(value, str) and not _WHOLE.fullmatch(value):
+                return None  # MySQL takes "1_0" for 1, Python for 10
+            return str(int(value)) if isinstance(value, int | str) else None
+        if isinstance(value, uuid.UUID):
+            return value.hex
         try:
-            return str(int(str(value))) if self.type is int else uuid.UUID(str(value)).hex
+            return uuid.UUID(value).hex if isinstance(value, str) else None
         except ValueError:
             return None
+
+
+def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field whose values stand in the column: of a foreign key, what it refers to."""
+    while field.remote_field is not None and hasattr(field, "target_field"):
+        field = field.target_field
+    return field
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +119,7 @@ class Tables:
     def __init__(self) -> None:
         self.written = _written()
         self._ignored = conf.CACHE.IGNORED_TABLES
+        self.withheld = Withheld(conf.CACHE.values().get("NEVER_STORE"))
         declared = {label.lower(): fields for label, fields in conf.CACHE.SCOPES.items()}
         self.tables: dict[str, Table] = {}
         self._words: dict[str, set[str]] = defaultdict(set)
@@ -131,22 +155,30 @@ class Tables:
         name = model._meta.db_table
         columns = dict(self.tables[name].scopes) if name in self.tables else {}
         for scope in scopes:
-            try:
-                field = model._meta.get_field(scope)
-            except FieldDoesNotExist:
-                # The check says so too, but a server that serves requests runs no checks.
-                logger.error(
-                    "%s names %r of %s, which is no field of it. Going on without it.",
-                    conf.CACHE.path("SCOPES"), scope, model._meta.label,
-                )  # fmt: skip
-                continue
-            if isinstance(field, models.Field) and (column := Column.of(field)):
+            column, problem = scope_column(model, scope)
+            if column is not None:
                 columns[column.name] = column
+            elif (model._meta.label, scope) not in _told:
+                # The check says so too, but a server that serves requests runs no checks.
+                _told.add((model._meta.label, scope))
+                logger.error(
+                    "%s names %r of %s, %s. Going on without it.",
+                    conf.CACHE.path("SCOPES"), scope, model._meta.label, problem,
+                )  # fmt: skip
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None
+<<<<<<< HEAD
         defaults = frozenset(_default_functions(model))
         if name in self.tables:
             defaults |= self.tables[name].defaults
         self.tables[name] = Table(name, key, columns, defaults)
+=======
+        self.tables[name] = Table(name, key, columns)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the settings are still those that the tables were built with."""
+        return all(map(is_, self._settings, _written()))
+>>>>>>> main
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
@@ -166,6 +198,14 @@ class Tables:
                     found |= words.get(word.lower(), set())
         return frozenset(found)
 
+    def labels(self, table: str) -> list[str]:
+        """Return the labels of the models of a table, all in small letters."""
+        return [
+            model._meta.label_lower
+            for model in apps.get_models(include_auto_created=True)
+            if model._meta.db_table.lower() == table.lower()
+        ]
+
     def deleted_with(self, table: str, *, truncated: bool = False) -> frozenset[str]:
         """Return the tables in which the database itself changes rows when ``table`` loses some."""
         return (self._referring if truncated else self._changed_by_database).get(table, frozenset())
@@ -177,6 +217,25 @@ class Tables:
     def ignored(self, table: str) -> bool:
         """Whether the settings take the table out of caching."""
         return table in self._ignored
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, str]:
+    """Return the column of a declared scope, or None and why the field cannot be one."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None, "which is no field of it"
+    if (
+        not isinstance(field, models.Field)
+        or field.column is None  # a many-to-many relation
+        or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
+    ):
+        return None, "which is no column of its table"
+    column = Column.of(field)
+    return column, "" if column else f"which is a {type(_target(field)).__name__}"
 
 
 def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
@@ -193,10 +252,17 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return reached
 
 
+<<<<<<< HEAD
 def _written() -> tuple[object, ...]:
     """Return what the settings hold that the tables, and what is remembered by them, depend on."""
     values = conf.CACHE.values()
     return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("FUNCTIONS")
+=======
+def _written() -> tuple[object, object, object]:
+    """Return what the settings hold that the tables depend on."""
+    values = conf.CACHE.values()
+    return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("NEVER_STORE")
+>>>>>>> main
 
 
 _tables: Tables | None = None

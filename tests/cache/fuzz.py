@@ -6,7 +6,6 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +43,10 @@ class Sandbox:
     """A database in which each statement is undone."""
 
     vendor: str
+    schema = "main"
+
+    def close(self) -> None:
+        """Leave nothing behind."""
 
     def contents(self) -> Contents:
         raise NotImplementedError
@@ -94,13 +97,13 @@ class SQLite(Sandbox):
 class Server(Sandbox):
     """A database behind a driver's connection, outside of autocommit."""
 
-    setup: tuple[str, ...]
+    routines: tuple[str, ...]
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, schema: str) -> None:
         self.connection = connection
-        self.execute(*self.setup)
+        self.schema = schema
+        self.close()
         for table in TABLES:
-            self.execute(f"DROP TABLE IF EXISTS {table}")
             self.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, n INTEGER, t TEXT)")
             with connection.cursor() as cursor:
                 cursor.executemany(f"INSERT INTO {table} VALUES (%s, %s, %s)", ROWS)
@@ -108,7 +111,13 @@ class Server(Sandbox):
         self.connection.commit()
         self.before = self.contents()
 
-    routines: tuple[str, ...]
+    def close(self) -> None:
+        self.connection.rollback()
+        self.execute(*self.removal)
+        self.execute(*(f"DROP TABLE IF EXISTS {table}" for table in TABLES))
+        self.connection.commit()
+
+    removal: tuple[str, ...]
 
     def execute(self, *statements: str) -> None:
         for sql in statements:
@@ -139,7 +148,10 @@ class Server(Sandbox):
 
 class PostgreSQL(Server):
     vendor = "postgresql"
-    setup = ("SET plan_cache_mode = auto",)
+    removal = (
+        "DROP FUNCTION IF EXISTS fz_write(int), fz_read(int), fz_rows(int)",
+        "DROP PROCEDURE IF EXISTS fz_proc()",
+    )
     routines = (
         """CREATE OR REPLACE FUNCTION fz_write(x int) RETURNS int LANGUAGE plpgsql AS
         $$ BEGIN UPDATE public.fz_c SET n = n + 1; RETURN x; END $$""",
@@ -155,11 +167,12 @@ class PostgreSQL(Server):
 
 class MariaDB(Server):
     vendor = "mysql"
-    setup = ("CREATE DATABASE IF NOT EXISTS fuzz", "USE fuzz")
-    routines = (
+    removal = (
         "DROP FUNCTION IF EXISTS fz_write",
         "DROP FUNCTION IF EXISTS fz_read",
         "DROP PROCEDURE IF EXISTS fz_proc",
+    )
+    routines = (
         """CREATE FUNCTION fz_write(x int) RETURNS int MODIFIES SQL DATA
         BEGIN UPDATE fz_c SET n = n + 1; RETURN x; END""",
         "CREATE FUNCTION fz_read(x int) RETURNS int RETURN x",
@@ -169,7 +182,7 @@ class MariaDB(Server):
 
 def fuzz(sandbox: Sandbox, said: Said, count: int, seed: int) -> Result:
     """Run ``count`` statements; ``said`` tells of one what it renews, as tags of ``d``."""
-    grammar = Grammar(sandbox.vendor, random.Random(seed))
+    grammar = Grammar(sandbox.vendor, random.Random(seed), sandbox.schema)
     result = Result()
     before = sandbox.contents()
     for _ in range(count):

@@ -21,9 +21,10 @@ _PIECES = (
 class Grammar:
     """One vendor's statements, drawn by ``draw``."""
 
-    def __init__(self, vendor: str, draw: random.Random) -> None:
+    def __init__(self, vendor: str, draw: random.Random, schema: str = "main") -> None:
         self.vendor = vendor
         self.draw = draw
+        self.schema = schema
         self.depth = 0
 
     def text(self) -> str:
@@ -106,11 +107,11 @@ class Grammar:
                 name = f'"{name}"'
             elif pick == 5:
                 name = name.upper()
-            return f"{self.word('public')}.{name}" if self.chance(0.1) else name
+            return f"public.{name}" if self.chance(0.1) else name
         if self.vendor == "mysql":
             if pick < 5:
                 name = f"`{name}`"
-            return f"fuzz.{name}" if self.chance(0.1) else name
+            return f"{self.schema}.{name}" if self.chance(0.1) else name
         if pick < 3:
             name = f'"{name}"'
         elif pick == 3:

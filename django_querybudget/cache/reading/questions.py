@@ -19,7 +19,7 @@ from django.db.models.query import (
 )
 from django.db.models.utils import create_namedtuple_class
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import freeze_graph
 from django_querybudget.cache.payload.thaw import prepared_graph, thaw_graph
@@ -30,10 +30,11 @@ from django_querybudget.cache.queryset_classes import (
     is_model_iterable,
     spelled_state,
 )
+from django_querybudget.cache.relations import refused_relation
 from django_querybudget.cache.sql_functions import tell_time
 
 from .compiled import compiled
-from .dependencies import Pins, pins_of, refused, tags_read
+from .dependencies import Pins, pins_of, refused, tags_read, withheld
 from .through import Form, Question
 
 if TYPE_CHECKING:
@@ -73,14 +74,21 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("select_for_update")
     if reason := refused(sql, connections[queryset.db]):
         raise CannotCache(reason)
+    if reason := refused_relation(sql, connections[queryset.db]):
+        raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")
     if "?" in queryset.query.order_by:
         raise CannotCache("random order")
 
 
-def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Question:
+def question_of(
+    queryset: Any, form: Form, found: Callable[[Any], bool], *, is_of_rows: bool = False
+) -> Question:
     """Return what the queryset asks. ``found`` says whether an answer holds a row.
+
+    ``is_of_rows`` is whether the queryset's own statement is sent. What a count or an aggregate
+    asks is another one, which is looked at when it is sent.
 
     Raises :class:`CannotCache`.
     """
@@ -93,10 +101,16 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
     _checked(queryset, sql, params)
+    if is_of_rows and (reason := withheld(sql)):
+        raise CannotCache(reason)
     try:
         spelled_params = spelled(params)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
+    try:
+        session = sessions.text_of(connection)
+    except sessions.Unknown as reason:
+        raise CannotCache(str(reason)) from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
     state = spelled_state(queryset)
@@ -104,12 +118,13 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
-            tags.database_name(alias), shape, spelled_params, options.key or "",
+            tags.database_name(alias), session, shape, spelled_params, options.key or "",
             *sorted(options.tags),
         ),
         shape=shape,
         expected=reads.all,
         aliases=(alias,),
+        sessions={alias: session},
         form=form,
         found=found,
         timeout=options.timeout,
@@ -121,7 +136,7 @@ def question_of(queryset: Any, form: Form, found: Callable[[Any], bool]) -> Ques
 
 def rows_question(queryset: Any) -> Question:
     """Return what the queryset asks when it is iterated. Raises :class:`CannotCache`."""
-    return question_of(queryset, rows_form(queryset), bool)
+    return question_of(queryset, rows_form(queryset), bool, is_of_rows=True)
 
 
 def rows_form(queryset: Any) -> Form:
