@@ -32,7 +32,6 @@ EXPIRES = 300.0
 PAUSE = 60.0
 """How often a name that is not there, or a failure, makes us look again, in seconds."""
 
-_SCHEMA = frozenset({"CREATE", "ALTER", "DROP", "DO", "IMPORT"})
 _CONNECT_TIMEOUT = 3  # seconds
 _STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 5000"  # milliseconds
 
@@ -124,10 +123,9 @@ def catalog_of(
     return found
 
 
-def forget(connection: BaseDatabaseWrapper, statement: str) -> None:
-    """Read the catalog again when it is needed next, if a statement of that kind changes it."""
-    if statement in _SCHEMA:
-        _known.pop(_key(connection), None)
+def forget(connection: BaseDatabaseWrapper) -> None:
+    """The schema has changed: read the catalog again when it is needed next."""
+    _known.pop(_key(connection), None)
 
 
 def _key(connection: BaseDatabaseWrapper) -> _Key:
@@ -157,9 +155,7 @@ def _read(connection: BaseDatabaseWrapper) -> Catalog | None:
     reading: set[str] = set()
     writing: set[str] = set()
     for name, schema, volatile in functions:
-        (writing if volatile else reading).update(
-            (name.lower(), f"{schema}.{name}".lower())
-        )
+        (writing if volatile else reading).update((name.lower(), f"{schema}.{name}".lower()))
     above: dict[str, set[str]] = defaultdict(set)
     for child, parent in edges:
         above[child.lower()].add(parent.lower())

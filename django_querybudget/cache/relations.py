@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db.backends.signals import connection_created
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import identifiers
+from django_querybudget.sql.memory import Memo
 
 from . import sessions
 from .asking import ask
@@ -112,7 +112,9 @@ def _ask(connection: BaseDatabaseWrapper) -> _Relations:
         text = str(definition or "")
         view = _View(
             frozenset(word.lower() for word in identifiers(text)),
-            unknown_functions(_query_in(text), conf.CACHE.FUNCTIONS) if text else ("unknown",),
+            unknown_functions(_query_in(text), connection.vendor, conf.CACHE.FUNCTIONS)
+            if text
+            else ("unknown",),
         )
         if (other := views.get(lower)) is not None:  # of the same name in another schema
             view = _View(other.words | view.words, (*other.functions, *view.functions))
@@ -135,7 +137,7 @@ def refused_relation(sql: str, connection: BaseDatabaseWrapper) -> str | None:
         return "the database's views are not known"
     if not relations:
         return None
-    views, secured = _met(sql, relations)
+    views, secured = _met[sql, relations]
     for name in views:
         if functions := relations.views[name].functions:
             return f"view {name}: function {functions[0]}"
@@ -166,15 +168,15 @@ def behind(sql: str, connection: BaseDatabaseWrapper) -> tuple[frozenset[str], f
     relations = _relations_of(connection)
     if not relations:
         return _NONE
-    return _behind(sql, relations, tables())
+    return _all_behind[sql, relations, tables()]
 
 
 _NONE: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
-@lru_cache(maxsize=1024)
-def _met(sql: str, relations: _Relations) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the views and the secured tables that ``sql`` reads, at whatever depth."""
+def _read(key: tuple[str, _Relations]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the views and the secured tables that a text reads, at whatever depth."""
+    sql, relations = key
     waiting = {name.lower() for name in identifiers(sql)}
     views: set[str] = set()
     secured: set[str] = set()
@@ -188,15 +190,19 @@ def _met(sql: str, relations: _Relations) -> tuple[frozenset[str], frozenset[str
     return frozenset(views), frozenset(secured)
 
 
-@lru_cache(maxsize=1024)
-def _behind(
-    sql: str, relations: _Relations, known: Tables
-) -> tuple[frozenset[str], frozenset[str]]:
-    views, _ = _met(sql, relations)
+_met = Memo(_read)
+
+
+def _behind(key: tuple[str, _Relations, Tables]) -> tuple[frozenset[str], frozenset[str]]:
+    sql, relations, known = key
+    views, _ = _met[sql, relations]
     words = frozenset().union(*(relations.views[name].words for name in views))
     return views, frozenset(
         known.by_lower_name[word] for word in words if word in known.by_lower_name
     )
+
+
+_all_behind = Memo(_behind)
 
 
 def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:

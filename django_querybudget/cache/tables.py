@@ -12,7 +12,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import is_
 from typing import Any
 
 from django.apps import apps
@@ -106,7 +105,8 @@ def _default_functions(model: type[models.Model]) -> Iterator[str]:
         default = getattr(field, "db_default", None)
         if not hasattr(default, "resolve_expression"):
             continue
-        for part in default.flatten():
+        expression: Any = default
+        for part in expression.flatten():
             if isinstance(part, RawSQL):
                 yield from read(part.sql, "").calls
             elif isinstance(part, models.Func):
@@ -166,19 +166,10 @@ class Tables:
                     conf.CACHE.path("SCOPES"), scope, model._meta.label, problem,
                 )  # fmt: skip
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None
-<<<<<<< HEAD
         defaults = frozenset(_default_functions(model))
         if name in self.tables:
             defaults |= self.tables[name].defaults
         self.tables[name] = Table(name, key, columns, defaults)
-=======
-        self.tables[name] = Table(name, key, columns)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the settings are still those that the tables were built with."""
-        return all(map(is_, self._settings, _written()))
->>>>>>> main
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
@@ -252,17 +243,10 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return reached
 
 
-<<<<<<< HEAD
-def _written() -> tuple[object, ...]:
+def _written() -> tuple[object, object, object, object]:
     """Return what the settings hold that the tables, and what is remembered by them, depend on."""
-    values = conf.CACHE.values()
-    return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("FUNCTIONS")
-=======
-def _written() -> tuple[object, object, object]:
-    """Return what the settings hold that the tables depend on."""
-    values = conf.CACHE.values()
-    return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("NEVER_STORE")
->>>>>>> main
+    get = conf.CACHE.values().get
+    return get("SCOPES"), get("IGNORED_TABLES"), get("FUNCTIONS"), get("NEVER_STORE")
 
 
 _tables: Tables | None = None
@@ -274,12 +258,13 @@ def tables() -> Tables:
     known = _tables
     if known is not None:
         # Asked at every statement: what the settings hold is compared by identity.
-        values = conf.CACHE.values()
-        scopes, ignored, functions = known.written
+        get = conf.CACHE.values().get
+        scopes, ignored, functions, withheld = known.written
         if (
-            values.get("SCOPES") is scopes
-            and values.get("IGNORED_TABLES") is ignored
-            and values.get("FUNCTIONS") is functions
+            get("SCOPES") is scopes
+            and get("IGNORED_TABLES") is ignored
+            and get("FUNCTIONS") is functions
+            and get("NEVER_STORE") is withheld
         ):
             return known
     known = _tables = Tables()

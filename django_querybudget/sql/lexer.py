@@ -11,12 +11,12 @@ Sources: PostgreSQL's ``scan.l``, MySQL's and MariaDB's ``sql_lex.cc``, SQLite's
 ==============  ==============================  ==================  ==============================
 backslash       escapes in ``E'…'``             escapes             is a character
 ``"…"``         name                            string              name
-``[…]``         two tokens of an array          –                   name
-``#``           operator                        comment             –
+``[…]``         two tokens of an array          no                  name
+``#``           operator                        comment             no
 ``--``          comment up to LF or CR          up to LF or NUL, if comment up to LF
                                                 a space follows
 ``/* /* */``    nests                           does not            does not, needs no end
-``$tag$…``      string                          –                   –
+``$tag$…``      string                          no                  no
 U+FEFF          letter                          letter              white space
 ==============  ==============================  ==================  ==============================
 """
@@ -229,11 +229,11 @@ def _inside(text: str) -> str:
     inside = text[start + 1 : -1]
     if quote != "'" and quote in inside:
         inside = inside.replace(quote * 2, quote)
-    if start == 2 and quote == '"' and "\\" in inside:  # noqa: PLR2004  # U&"…"
+    if start == 2 and quote == '"' and "\\" in inside:  # U&"…"
         return _ESCAPED.sub(_decoded, inside)
     return inside
 
 
 def _decoded(escape: re.Match[str]) -> str:
     code = escape[1] or escape[2]
-    return chr(int(code, 16)) if code and int(code, 16) <= 0x10FFFF else "\\"  # noqa: PLR2004
+    return chr(int(code, 16)) if code and int(code, 16) <= 0x10FFFF else "\\"

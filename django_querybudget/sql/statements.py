@@ -93,6 +93,8 @@ class Statement:
     """The functions that it calls, in small letters, with the schema where it is written."""
     targets: frozenset[str] = frozenset()
     """What stands where a table is written to, in small letters and without its schema."""
+    alone: str = ""
+    """The one of them, where the statement can write to no other."""
 
     @property
     def removes(self) -> bool:
@@ -122,7 +124,9 @@ def read(sql: str, vendor: str) -> Reading:
 
 # A text without these has no comment, no literal but numbers, and one statement.
 _NOT_PLAIN = re.compile(r"['$\\;#\[@\ufeff]|--|/\*")
-_PLAIN = re.compile(r'("[^"]*+"|`[^`]*+`)(\s*+\()?|([A-Za-z_\x80-\U0010ffff][\w$]*+)(\s*+\()?')
+_PLAIN = re.compile(
+    r'("[^"]*+"|`[^`]*+`)(\s*+\()?|(\.\s*+)?([A-Za-z_\x80-\U0010ffff][\w$]*+)(\s*+\()?'
+)
 _TELLING = _WRITING | _OPAQUE | {"INTO", "UESCAPE"}
 
 
@@ -135,8 +139,8 @@ def plain_calls(sql: str) -> frozenset[str] | None:
     if sql[:7] != "SELECT " or _NOT_PLAIN.search(sql):
         return None
     calls: set[str] = set()
-    for name, name_called, word, called in _PLAIN.findall(sql):
-        if name_called:
+    for name, name_called, dot, word, called in _PLAIN.findall(sql):
+        if name_called or (dot and called):
             return None
         if not name:
             upper = word.upper()
@@ -192,6 +196,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
     verbs: set[str] = set()
     calls: set[str] = set()
     opaque = ""
+    changes = 0
     before = two_before = ""  # words, or the character, before this token
     for at, token in enumerate(tokens):
         kind, text = token
@@ -199,8 +204,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
         if kind is Kind.WORD or kind is Kind.NAME:
             called = at + 1 < len(tokens) and tokens[at + 1] == _OPENING
             if called and not (kind is Kind.WORD and word in _KEYWORDS):
-                if name := _call(tokens, at):
-                    calls.add(name)
+                calls.add(_call(tokens, at))
             if (
                 word in _WRITING
                 and before != "."
@@ -208,11 +212,13 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
                 and not _locks(word, before, two_before, first)
             ):
                 verbs.add(word)
+                changes += before not in ("DO", "KEY")  # ON CONFLICT DO UPDATE
         elif kind is Kind.PARAMETER and before in _BEFORE_A_NAME:
             opaque = "a parameter that is a name"
         elif kind is Kind.OPEN and not closed:
             opaque = "unclosed quotes or comment"
         two_before, before = before, word
+    calls.discard("")
     if vendor == "postgresql" and "UESCAPE" in words:
         opaque = "UESCAPE"
     opaque = opaque or _opaque(first, second, words, verbs, vendor)
@@ -230,6 +236,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
         frozenset(_names(tokens, vendor)),
         frozenset(calls),
         frozenset(_targets(tokens)) if verbs else frozenset(),
+        _alone(tokens) if changes == 1 and not opaque else "",
     )
 
 
@@ -243,7 +250,7 @@ def _locks(word: str, before: str, two_before: str, first: str) -> bool:
     return before == "FOR" or (before == "KEY" and two_before == "NO")
 
 
-def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: str) -> str:  # noqa: C901, PLR0911
+def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: str) -> str:  # noqa: PLR0911
     """Return why a statement may write what it does not name, or nothing."""
     if not words or (first in _WRITING and not (first == "LOAD" and vendor != "mysql")):
         return ""
@@ -272,7 +279,7 @@ def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: 
 def _call(tokens: list[Token], at: int) -> str:
     """Return the function that is called where the name before ``(`` ends at ``at``."""
     parts = [tokens[at].text]
-    while at >= 2 and tokens[at - 1].text == "." and tokens[at - 2].kind in _NAMES:  # noqa: PLR2004
+    while at >= 2 and tokens[at - 1].text == "." and tokens[at - 2].kind in _NAMES:
         at -= 2
         parts.append(tokens[at].text)
     before = tokens[at - 1] if at else None
@@ -308,6 +315,24 @@ def _targets(tokens: list[Token]) -> Iterator[str]:
         ):
             yield from _listed(tokens, at + 1)
         before = word
+
+
+def _alone(tokens: list[Token]) -> str:
+    """Return the table of an UPDATE … SET, a DELETE FROM … WHERE or an INSERT INTO … (, if any.
+
+    What begins so cannot write to another table, whatever it reads.
+    """
+    words = [text.upper() if kind is Kind.WORD else "" for kind, text in tokens[:2]]
+    at, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
+    if at == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
+        return ""
+    while at < len(tokens) and tokens[at].kind in _NAMES:
+        name = tokens[at].text
+        after = tokens[at + 1].text.upper() if at + 1 < len(tokens) else ""
+        if after != ".":
+            return name.lower() if after in following else ""
+        at += 2
+    return ""
 
 
 def _listed(tokens: list[Token], at: int) -> Iterator[str]:
@@ -347,7 +372,7 @@ def _uses(tokens: list[Token]) -> Counter[str]:
     )
 
 
-def _sources(tokens: list[Token]) -> Iterator[tuple[str, ...]]:  # noqa: C901
+def _sources(tokens: list[Token]) -> Iterator[tuple[str, ...]]:
     """Yield what stands after FROM and JOIN, and after the commas of a FROM."""
     listing = [False]  # by depth of parentheses: whether a FROM's list goes on
     expecting = False

@@ -1,7 +1,7 @@
 """Statements at random, in each vendor's grammar: what `test_fuzz` runs and reads.
 
-The tables are ``fz_a``, ``fz_b`` and ``fz_c`` with the columns ``id``, ``n`` and ``t``. The function
-``fz_write(x)`` writes ``fz_c`` and returns ``x``; ``fz_read(x)`` writes nothing.
+The tables are ``fz_a``, ``fz_b`` and ``fz_c`` with the columns ``id``, ``n`` and ``t``. The
+function ``fz_write(x)`` writes ``fz_c`` and returns ``x``; ``fz_read(x)`` writes nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Grammar:
     def inside(self) -> str:
         return "".join(self.draw.choice(_PIECES) for _ in range(self.draw.randrange(4)))
 
-    def comment(self) -> str:
+    def comment(self) -> str:  # noqa: PLR0911
         line = self.inside().replace("\n", " ").replace("\r", " ")
         block = self.inside().replace("*/", "").replace("/*", "").strip("*/")
         if self.vendor == "postgresql":
@@ -124,7 +124,7 @@ class Grammar:
             name = name.upper()
         return f"main.{name}" if self.chance(0.1) else name
 
-    def string(self) -> str:
+    def string(self) -> str:  # noqa: PLR0911
         inside = self.inside()
         pick = self.draw.randrange(6)
         if self.vendor == "postgresql":
@@ -158,7 +158,7 @@ class Grammar:
             return self.one(
                 self.number, self.number, self.number, self.number, self.number,
                 lambda: "n", lambda: "n",
-                lambda: self.join("(", self.expression(), self.draw.choice("+-"), self.number(), ")"),
+                lambda: self.join("(", self.expression(), self.draw.choice("+-"), "3", ")"),
                 lambda: self.call("abs"),
                 lambda: self.call("coalesce", 2),
                 lambda: self.join(self.word("CASE WHEN"), self.condition(), self.word("THEN"),
@@ -223,7 +223,7 @@ class Grammar:
 
     def source(self) -> str:
         choices = [
-            lambda: self.join("(", self.word("SELECT * FROM"), self.table(), ")", self.word("AS x")),
+            lambda: self.join("(", self.word("SELECT * FROM"), self.table(), ")", "x"),
             lambda: self.join("(", self.word("SELECT id, n, t FROM"), self.table(),
                               self.word("WHERE"), self.condition(), ")", "x"),
         ]  # fmt: skip
@@ -253,7 +253,7 @@ class Grammar:
         rows = self.one(
             lambda: self.join(self.word("VALUES"), "(", key, ",", self.constant(), ",",
                               self.string(), ")"),
-            lambda: self.join(self.word("VALUES"), f"({key}, 1, 'a'),", f"({int(key) + 1}, 2, 'b')"),
+            lambda: self.join(self.word("VALUES"), f"({key}, 1, 'a'),", f"({key}1, 2, 'b')"),
             lambda: self.join(self.word("SELECT"), "id + 1000,", self.expression(), ",",
                               self.textual(), self.word("FROM"), self.table()),
         )  # fmt: skip
@@ -300,10 +300,10 @@ class Grammar:
 
     def statement(self) -> str:
         choices = [
-            self.select, self.write, self.write, self.with_, self.with_,
+            *self.own(), self.select, self.write, self.write, self.with_, self.with_,
             lambda: self.join(self.word("VALUES"), "(", self.expression_of_constants(), ")"),
             lambda: self.join(self.word("SELECT"), self.expression_of_constants()),
-        ] + self.own()  # fmt: skip
+        ]  # fmt: skip
         return self.one(*choices)
 
     def expression_of_constants(self) -> str:
@@ -364,7 +364,9 @@ class Grammar:
                 lambda: "/*M!100000 " + self.plain(self.delete()) + " */",
                 lambda: self.join("/*!99999 GRANT */", self.update()),
             ]  # fmt: skip
-        return [lambda: self.join(self.word("EXPLAIN QUERY PLAN"), self.one(self.select, self.write))]
+        return [
+            lambda: self.join(self.word("EXPLAIN QUERY PLAN"), self.one(self.select, self.write))
+        ]
 
     def plain(self, text: str) -> str:
         return text if "/*" not in text and "*/" not in text else "UPDATE fz_a SET n = 6"

@@ -59,17 +59,13 @@ class ReadTags:
 def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = None) -> ReadTags:
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
-<<<<<<< HEAD
     known = tables()
     names, unmodelled, repeated = _known_sources[sql, connection.vendor, known]
-=======
-    names, unmodelled = _known_sources[sql, tables()]
-    views, read = relations.behind(sql, connection)
+    views, behind = relations.behind(sql, connection)
     if views:
-        names |= read
+        names |= behind
         unmodelled = True
         pins = None
->>>>>>> main
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))
@@ -110,7 +106,19 @@ def _refused(key: tuple[str, str, Tables]) -> str | None:
 _refusals = Memo(_refused)
 
 
-<<<<<<< HEAD
+def withheld(sql: str, connection: BaseDatabaseWrapper) -> str | None:
+    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
+    return _withheld[sql, connection.vendor, tables()]
+
+
+def _reason(key: tuple[str, str, Tables]) -> str | None:
+    sql, vendor, known = key
+    return known.withheld.in_query(sql, sorted(known.named_among(read(sql, vendor).names)))
+
+
+_withheld = Memo(_reason)
+
+
 def _sources(key: tuple[str, str, Tables]) -> tuple[frozenset[str], bool, frozenset[str]]:
     """Return the known tables in ``sql``, whether it may name others, and names that it repeats."""
     sql, vendor, known = key
@@ -118,30 +126,6 @@ def _sources(key: tuple[str, str, Tables]) -> tuple[frozenset[str], bool, frozen
     names = known.named_among(reading.names)
     others = any(known.by_lower_name.keys().isdisjoint(parts) for parts in reading.sources)
     return names, others, reading.repeated.intersection(name.lower() for name in names)
-=======
-def withheld(sql: str) -> str | None:
-    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
-    return _withheld[sql, tables()]
-
-
-def _reason(key: tuple[str, Tables]) -> str | None:
-    sql, known = key
-    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
-
-
-_withheld = Memo(_reason)
-
-
-def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
-    """Return the known tables in ``sql``, and whether it may name others."""
-    sql, known = key
-    names = known.named_in(sql)
-    others = False
-    for double_quoted, back_quoted, bare in _SOURCE.findall(sql):
-        name = (double_quoted or back_quoted or bare).lower()
-        others |= name not in known.by_lower_name and name.upper() not in ("LATERAL", "ONLY")
-    return names, others or bool(re.search(r'(?:"|`|\w) , (?:"|`|\()', sql))
->>>>>>> main
 
 
 _known_sources = Memo(_sources)

@@ -101,7 +101,7 @@ def question_of(
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
     _checked(queryset, sql, params)
-    if is_of_rows and (reason := withheld(sql)):
+    if is_of_rows and (reason := withheld(sql, connection)):
         raise CannotCache(reason)
     try:
         spelled_params = spelled(params)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections, models
 
-from django_querybudget.cache import catalog, stats, tags
+from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.stores.store import store_for
 from django_querybudget.cache.tables import tables
@@ -32,44 +32,8 @@ __all__ = ["grouped_invalidation", "invalidate", "invalidate_all", "renew"]
 class Group:
     """The calls of one block, by alias, and where the connections stood when it began."""
 
-<<<<<<< HEAD
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
-        """Mark what the statement is about to write; take the tokens of what it reads."""
-        if is_busy():
-            return
-        state = state_of(connection)
-        text = sql_text(sql, connection)
-        form = form_of(text, connection)
-        fill = current_fill()
-        if form is None and fill is None and state.has_met(connection):
-            return  # most statements of most requests
-        mode = mode_of(connection)
-        state.settle(connection, mode)
-        if form is None:
-            if fill is not None and text is not None:
-                fill.reading(text, connection)
-            return
-        if fill is not None:
-            fill.spoil("the read wrote")
-        database = tags.database_name(connection.alias)
-        if form.everything:
-            stats.count_everything(form.everything)
-            catalog.forget(connection, form.everything)
-        try:
-            write = effect(form, params, many, database)
-            found = write.tags
-            if write.old_scopes is not None:
-                found |= scopes.written(write.old_scopes, connection, mode, text or "", params)
-        except Exception:
-            # A parameter of the host's own class may raise anything. What is written then is not
-            # known, and the statement goes on.
-            logger.exception("A write could not be read: everything in %r is renewed.", database)
-            found = frozenset({tags.everything(database)})
-        state.writing(connection, mode, found)
-=======
     began_in: dict[str, tuple[Mode, object]]
     found: dict[str | None, set[str]] = field(default_factory=dict)
->>>>>>> main
 
     def takes(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether no transaction that began inside of the block may end before it does."""

@@ -45,21 +45,6 @@ _UPDATE_ROWS = re.compile(
     rf"UPDATE (?P<table>{_NAME}) SET (?P<set>.*)" + _BY_KEY.format(name=_NAME), re.DOTALL
 )
 _DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{_NAME})" + _BY_KEY.format(name=_NAME))
-<<<<<<< HEAD
-=======
-# Statements of no kind that fingerprints names, and that change no row.
-_HARMLESS = frozenset(
-    """
-    SET RESET SHOW PRAGMA ANALYZE VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN
-    NOTIFY USE KILL REINDEX CLUSTER DESCRIBE DESC DISCARD MOVE OPTIMIZE FLUSH DECLARE EXPLAIN GRANT
-    REVOKE ATTACH DETACH HELP CHECK
-    """.split()  # noqa: SIM905  # a list of words reads better as text
-)
-# They change no row; what they do change, the session follows.
-_CHANGE_THE_SESSION = frozenset({"set_config", "current_setting"})
-_FIRST_WORD = re.compile(r"(?:[\s(;]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
-_CALLS_FIRST = re.compile(r"\s*SELECT\s+(?:\*\s+FROM\s+)?[\w.\"]+\s*\(", re.IGNORECASE)
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +175,6 @@ def _form(sql: str, vendor: str, known: Tables) -> Form | None:
     plain = plain_calls(sql)
     if plain is not None and not may_write(plain, vendor, declared):
         return None
-<<<<<<< HEAD
     statements = read(sql, vendor).statements
     calls = frozenset[str]().union(
         *(may_write(each.calls, vendor, declared) for each in statements)
@@ -210,36 +194,6 @@ def _form(sql: str, vendor: str, known: Tables) -> Form | None:
     if not calls:
         return form
     return replace(form or Form(()), calls=calls)
-=======
-    if kind is StatementKind.SCHEMA:
-        return _EVERYTHING
-    if kind is not StatementKind.WRITE:
-        first = _FIRST_WORD.match(sql)
-        word = first[1].upper() if first else ""
-        several = ";" in sql.strip().rstrip(";")
-        writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
-        if kind is StatementKind.READ and not writing:
-            harmless = conf.CACHE.FUNCTIONS | _CHANGE_THE_SESSION
-            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, harmless)
-            return _EVERYTHING if calls else None
-        if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
-            return _EVERYTHING if word else _UNMODELLED
-        if not writing:
-            return None
-        if several and kind is not StatementKind.READ:
-            return _EVERYTHING
-    if exact := _exact_form(sql, known):
-        return exact
-    named = known.named_in(sql)
-    if _REMOVING.search(sql):
-        truncated = bool(_TRUNCATING.search(sql))
-        for name in tuple(named):
-            named |= known.deleted_with(name, truncated=truncated)
-    written = frozenset(name for name in named if not known.ignored(name))
-    if not written and (named or known.names_cache_table(sql)):
-        return None
-    return Form(_tables(known, written))
->>>>>>> main
 
 
 def _defaults(writing: list[Statement], known: Tables) -> Iterator[str]:
@@ -256,7 +210,8 @@ def _named_form(writing: list[Statement], vendor: str, known: Tables) -> Form | 
     targets: set[str] = set()
     unmodelled = False
     for each in writing:
-        named = known.named_among(each.names)
+        named = known.named_among((each.alone,)) if each.alone else frozenset()
+        named = named or known.named_among(each.names)
         if each.removes:
             truncated = "TRUNCATE" in each.verbs
             for name in tuple(named):
