@@ -21,6 +21,8 @@ from .fills import Fill, current_fill, filling, refusal
 from .freeze import Changed
 from .reads import Pins
 from .store import readable, same, store_for
+from .stores.pulse import PULSE
+from .tokens import is_known
 from .values import Unfreezable
 
 __all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
@@ -137,7 +139,7 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
 def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
-    if not same(entry.tokens, values, known):
+    if PULSE not in known or not same(entry.tokens, values, known):
         return _MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
@@ -159,7 +161,11 @@ def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
 def _remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
-    kept = frozenset(tag for tag in found if shape.startswith("qb:") or not tags.is_transient(tag))
+    kept = frozenset(
+        tag
+        for tag in found
+        if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
+    )
     before = _dependencies.get(shape, frozenset())
     if not kept <= before:
         _dependencies[shape] = before | kept
@@ -176,7 +182,7 @@ def _fill(
     question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
 ) -> Any:
     fill = Fill(values, question.pins)
-    if absent := [tag for tag in wanted if tag not in values]:
+    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     with filling(fill):
