@@ -5,24 +5,30 @@ DEMO := .venv-demo
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs bench clean
+.PHONY: help demo test test-others test-all test-slow lint docs bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
-		printf '  make %-10s %s\n' "$$target" "$$words"; done
+		printf '  make %-11s %s\n' "$$target" "$$words"; done
 
 demo: $(DEMO)/.installed ## Fill the marketplace, call its endpoints, print what they cost
 	$(DEMO)/bin/python testproject/manage.py demo $(ARGS)
 	$(DEMO)/bin/python testproject/manage.py demo_cache
 
-test: ## Run the suite on every supported Python found, with lint, types, contracts and docs
+test: ## Run everything but the long proofs on the newest Python found, and the checks
 	@.ci/test
 
-test-all: ## The same with every supported pair of Python and Django
+test-others: ## Run what can differ on the oldest Python and one between, each with its Django
+	@.ci/test others
+
+test-all: ## Run everything but the long proofs on every supported pair of Python and Django
 	@.ci/test all
 
-lint: .venv-tox/bin/tox ## Check style and format alone
-	.venv-tox/bin/tox run -e lint
+test-slow: ## Run the cache's long proofs on the newest Python found
+	@.ci/test slow
+
+lint: .venv-tox/bin/tox ## Check style, types, import contracts and documentation alone
+	.venv-tox/bin/tox run -e checks
 
 docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 	$(DOCS)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -46,9 +46,9 @@ from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.test import RequestFactory  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-from django_querybudget import hook  # noqa: E402
 from django_querybudget.capture import Recording  # noqa: E402
 from django_querybudget.middleware import QueryBudgetMiddleware  # noqa: E402
+from django_querybudget.recording import hook  # noqa: E402
 
 QUERIES = 25
 REQUESTS = 100

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .budgets import Budget
+    from django_querybudget.budgets.budget import Budget
+
     from .capture import capture_queries
     from .decorators import query_budget
     from .exceptions import NPlusOneError, QueryBudgetError, QueryBudgetExceeded

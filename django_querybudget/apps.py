@@ -6,8 +6,8 @@ import os
 
 from django.apps import AppConfig
 
-from . import hook
 from .conf import conf
+from .recording import hook
 
 
 class QueryBudgetConfig(AppConfig):
@@ -21,7 +21,8 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
-        from . import budget_checks, checks  # noqa: F401, PLC0415
+        from . import checks  # noqa: F401, PLC0415
+        from .budgets import checks as budget_checks  # noqa: F401, PLC0415
         from .indexes import checks as index_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
@@ -33,6 +34,6 @@ class QueryBudgetConfig(AppConfig):
         if "QUERYBUDGET_SPOOL" in os.environ:
             # A worker of a test run that is under the ratchet, started anew (not forked).
             # Imported there alone: no host's process needs a test run's code.
-            from .ratchet.collecting import start_from_environment  # noqa: PLC0415
+            from django_querybudget.ratchet.collecting import start_from_environment  # noqa: PLC0415
 
             start_from_environment()

@@ -10,13 +10,14 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from . import hook
-from .aliases import checked_aliases
-from .attribution import Evidence
+from django_querybudget.recording.aliases import checked_aliases
+from django_querybudget.recording.recorders import make_recorder
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.wrapping import wrap_callable
+
 from .conf import conf
-from .recorders import make_recorder
-from .records import QueryLog
-from .scopes import wrap_callable
+from .evidence import Evidence
+from .recording import hook
 from .stacks import current_task
 
 if TYPE_CHECKING:

@@ -114,7 +114,7 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    return [*_cache_alias(), *_cache_scopes(), *_cache_replicas()]
+    return [*_cache_alias(), *_cache_scopes(), *_cache_never_store(), *_cache_replicas()]
 
 
 @register("querybudget", deploy=True)
@@ -191,6 +191,20 @@ def _cache_scopes() -> Iterator[CheckMessage]:
                     hint="A scope is an integer, a UUID or a foreign key in the model's own table.",
                     id="querybudget.E022",
                 )
+
+
+def _cache_never_store() -> Iterator[CheckMessage]:
+    from django_querybudget.cache.withheld import column_of  # noqa: PLC0415  # where there is the section, the cache is imported
+
+    for name in sorted(conf.CACHE.NEVER_STORE):
+        try:
+            column_of(name)
+        except LookupError as error:
+            yield Error(
+                f"{conf.CACHE.path('NEVER_STORE')} names {name!r}: {error}. Nothing is cached.",
+                hint='Write "app_label.Model" or "app_label.Model.field".',
+                id="querybudget.E028",
+            )
 
 
 def _scope_problem(model: type[models.Model], name: str) -> str | None:

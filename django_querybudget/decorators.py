@@ -21,30 +21,27 @@ from functools import partial
 from sys import _getframe
 from types import MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import WeakSet
 
 from django.conf import settings
 
-from .aliases import checked_aliases
-from .budgets import Budget
+from django_querybudget.budgets.budget import Budget
+from django_querybudget.budgets.by_view import MARK, declared_on_view, decorated
+from django_querybudget.budgets.views import measured_request
+from django_querybudget.recording.aliases import checked_aliases
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.wrapping import wrap_callable
+from django_querybudget.reports.enforcement import enforce, in_tests
+from django_querybudget.reports.report import QueryReport
+
 from .capture import Recording
-from .enforcement import enforce, in_tests
 from .middleware import is_streamed, measured_stream
-from .records import QueryLog
-from .reports import QueryReport
-from .scopes import wrap_callable
-from .view_budgets import MARK, declared_on_view
-from .views import measured_request
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
 
-__all__ = ["decorated", "query_budget"]
+__all__ = ["query_budget"]
 
 F = TypeVar("F")
-
-decorated: WeakSet[Callable[..., Any]] = WeakSet()
-"""Every callable that a budget was put around, for the system checks."""
 
 
 class query_budget:  # noqa: N801 - a decorator, and a context manager that reads as a function

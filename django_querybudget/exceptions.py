@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .growth import QueryGrowth
-    from .reports import QueryReport
+    from django_querybudget.budgets.growth import QueryGrowth
+    from django_querybudget.reports.report import QueryReport
 
 
 class QueryBudgetError(Exception):

@@ -14,13 +14,19 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from django_querybudget.budgets.by_view import Declared, view_budget
+from django_querybudget.budgets.views import measured_request, view_name_of
+from django_querybudget.reports.enforcement import (
+    enforce,
+    enforce_nplusone,
+    in_tests,
+    nplusone_policy,
+)
+from django_querybudget.reports.report import QueryReport
+from django_querybudget.reports.reporters import tell, tell_async
+
 from .capture import Recording
 from .conf import conf
-from .enforcement import enforce, enforce_nplusone, in_tests, nplusone_policy
-from .reporters import tell, tell_async
-from .reports import QueryReport
-from .view_budgets import Declared, view_budget
-from .views import measured_request, view_name_of
 
 __all__ = ["QueryBudgetMiddleware", "is_streamed", "measured_stream"]
 

@@ -15,15 +15,16 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.test import LiveServerTestCase
 
-from .budgets import Budget
+from django_querybudget.budgets.budget import Budget
+from django_querybudget.budgets.growth import QueryGrowth
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.warming import warm_django_caches
+from django_querybudget.recording.wrapping import wrap_callable
+from django_querybudget.reports.enforcement import enforce
+from django_querybudget.reports.report import QueryReport, render_growth
+
 from .capture import ProcessRecording, Recording
-from .enforcement import enforce
 from .exceptions import QueryGrowthError
-from .growth import QueryGrowth
-from .records import QueryLog
-from .reports import QueryReport, render_growth
-from .scopes import wrap_callable
-from .warming import warm_django_caches
 
 __all__ = ["MaxQueries", "QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
 

@@ -16,7 +16,7 @@ from django.urls import path
 from ninja import NinjaAPI, Router
 
 from django_querybudget import query_budget
-from django_querybudget.budget_checks import check_budgets, check_decorators
+from django_querybudget.budgets.checks import check_budgets, check_decorators
 
 
 def of(messages: list[CheckMessage], name: str) -> list[CheckMessage]:

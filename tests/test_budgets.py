@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from django_querybudget.budgets import DIMENSIONS, Budget, Violation
-from django_querybudget.records import QueryLog
+from django_querybudget.budgets.budget import DIMENSIONS, Budget, Violation
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 
 def log_of(*queries: tuple[str, Any], alias: str = "default", seconds: float = 0.001) -> QueryLog:
     log = QueryLog()
     for sql, params in queries:
-        log.append((sql, params, False, alias, "sqlite", 0.0, seconds, None, None, None))
+        log.append(RawRecord(sql, params, False, alias, "sqlite", 0.0, seconds))
     return log
 
 
@@ -47,7 +47,7 @@ def test_transaction_control_counts_in_no_dimension() -> None:
 
 def test_using_leaves_out_other_databases() -> None:
     log = log_of((JOB, (1,)))
-    log.append((JOB, (1,), False, "replica", "sqlite", 0.0, 0.001, None, None, None))
+    log.append(RawRecord(JOB, (1,), False, "replica", "sqlite", 0.0, 0.001))
     assert Budget(1, using="default").check(log) == ()
     assert Budget(0, using=["replica"]).check(log) == (
         Violation(dimension="max_queries", limit=0, actual=1),
@@ -57,7 +57,7 @@ def test_using_leaves_out_other_databases() -> None:
 
 def test_one_shape_on_two_databases_does_not_repeat() -> None:
     log = log_of((JOB, (1,)))
-    log.append((JOB, (1,), False, "replica", "sqlite", 0.0, 0.001, None, None, None))
+    log.append(RawRecord(JOB, (1,), False, "replica", "sqlite", 0.0, 0.001))
     assert Budget(duplicates=0, similar=0).check(log) == ()
 
 

@@ -22,8 +22,8 @@ from django.test.utils import override_settings
 
 from django_querybudget import capture_queries
 from django_querybudget.capture import Recording, copy_context
-from django_querybudget.fingerprints import StatementKind
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.sql.fingerprints import StatementKind
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -458,7 +458,7 @@ def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
     assert copied.transactions == log.transactions
     assert [query.origin for query in copied] == [query.origin for query in log]
     assert copied.queries[0].origin.function == "industries"
-    copied.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
+    copied.append(RawRecord("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0))
     assert (copied.count, log.count) == (3, 2)
 
 

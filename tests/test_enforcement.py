@@ -12,16 +12,16 @@ from django.core import mail
 from django.test import override_settings
 
 from django_querybudget import Budget, QueryBudgetExceeded
-from django_querybudget.enforcement import enforce, in_tests, policy
 from django_querybudget.exceptions import QueryBudgetWarning
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports import QueryReport
+from django_querybudget.reports.enforcement import enforce, in_tests, policy
 
 
 def report_of(queries: int) -> QueryReport:
     log = QueryLog()
     for _ in range(queries):
-        log.append(("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0, None, None, None))
+        log.append(RawRecord("SELECT 1", None, False, "default", "sqlite", 0.0, 0.0))
     return QueryReport(name="scope", log=log, budget=Budget(1))
 
 
@@ -51,7 +51,7 @@ def test_the_argument_wins_then_the_setting_then_the_place(
     tests: bool,
     expected: str,
 ) -> None:
-    monkeypatch.setattr("django_querybudget.enforcement.in_tests", lambda: tests)
+    monkeypatch.setattr("django_querybudget.reports.enforcement.in_tests", lambda: tests)
     with override_settings(DEBUG=debug, QUERYBUDGET={"ON_EXCEED": setting}):
         assert policy(argument) == expected
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_querybudget.fingerprints import (
+from django_querybudget.sql.fingerprints import (
     StatementKind,
     fingerprint,
     identifiers,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from django_querybudget.growth import QueryGrowth
-from django_querybudget.records import QueryLog
+from django_querybudget.budgets.growth import QueryGrowth
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 
 def log_of(**counts: int) -> QueryLog:
@@ -13,7 +13,7 @@ def log_of(**counts: int) -> QueryLog:
     for table, count in counts.items():
         for number in range(count):
             sql = f"SELECT * FROM {table} WHERE id = %s"
-            log.append((sql, (number,), False, "default", "sqlite", 0.0, 0.0, None, None, None))
+            log.append(RawRecord(sql, (number,), False, "default", "sqlite", 0.0, 0.0))
     return log
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections
 
-from django_querybudget import capture_queries, hook
+from django_querybudget import capture_queries
+from django_querybudget.recording import hook
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -180,7 +181,7 @@ def test_starting_django_with_the_app_opens_no_connection() -> None:
     script = (
         "import django; django.setup()\n"
         "from django.db import connections\n"
-        "from django_querybudget import hook\n"
+        "from django_querybudget.recording import hook\n"
         "assert all(c.connection is None for c in connections.all())\n"
         "print('clean')"
     )

@@ -11,16 +11,16 @@ from django.test import override_settings
 from rest_framework import serializers
 
 from django_querybudget import Budget, QueryBudgetExceeded, capture_queries
-from django_querybudget.growth import QueryGrowth
-from django_querybudget.records import QueryLog
-from django_querybudget.reports import QueryReport, render_growth
+from django_querybudget.budgets.growth import QueryGrowth
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.reports.report import QueryReport, render_growth
 from jobs.models import Industry, Subcategory
 
 
 def log_of(*queries: tuple[str, Any], seconds: float = 0.001) -> QueryLog:
     log = QueryLog()
     for sql, params in queries:
-        log.append((sql, params, False, "default", "sqlite", 0.0, seconds, None, None, None))
+        log.append(RawRecord(sql, params, False, "default", "sqlite", 0.0, seconds))
     return log
 
 
@@ -173,7 +173,7 @@ class TestOrigins:
     def test_using_leaves_out_other_databases_shapes(self) -> None:
         with capture_queries() as log:
             Industry.objects.count()
-        log.append(("SELECT elsewhere", None, False, "other", "sqlite", 0.0, 0.0, None, None, None))
+        log.append(RawRecord("SELECT elsewhere", None, False, "other", "sqlite", 0.0, 0.0))
         text = str(report_of(log, Budget(0, using="default")))
         assert "1 query executed" in text
         assert "elsewhere" not in text

@@ -12,7 +12,7 @@ from typing import Any
 import asgiref.sync
 import pytest
 
-from django_querybudget.scopes import wrap_callable
+from django_querybudget.recording.wrapping import wrap_callable
 
 
 class Scope(AbstractContextManager[None]):

@@ -15,6 +15,8 @@ from django.db import connections
 
 from tests.servers import RUN_VARIABLE, Redis, Run, ServerError
 
+pytestmark = pytest.mark.once
+
 VENDORS = {"postgres": "postgresql", "mariadb": "mysql"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_querybudget.shapes import shortened
+from django_querybudget.sql.shortening import shortened
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from django.test import Client, RequestFactory
 from django.urls import resolve
 
 from django_querybudget import Budget, QueryBudgetExceeded
+from django_querybudget.budgets.by_view import BudgetKey, parse_budgets, view_budget
 from django_querybudget.conf import InvalidSetting
-from django_querybudget.view_budgets import BudgetKey, parse_budgets, view_budget
 
 pytestmark = [pytest.mark.urls("tests.budget_urls")]
 
@@ -132,7 +132,7 @@ class TestMiddleware:
     def test_it_logs_in_production(
         self, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("django_querybudget.enforcement.in_tests", lambda: False)
+        monkeypatch.setattr("django_querybudget.reports.enforcement.in_tests", lambda: False)
         assert client.get("/plain", {"queries": 3}).status_code == 200
         (record,) = (record for record in caplog.records if record.name == "django_querybudget")
         assert "GET plain: 3 queries executed, budget is 2" in record.getMessage()
@@ -151,6 +151,6 @@ class TestMiddleware:
         def fail(*arguments: Any) -> None:
             raise LookupError("a view of a kind that nobody knew")
 
-        monkeypatch.setattr("django_querybudget.view_budgets.handlers", fail)
+        monkeypatch.setattr("django_querybudget.budgets.by_view.handlers", fail)
         assert client.get("/plain", {"queries": 3}).status_code == 200
         assert "could not find the budget of /plain" in caplog.text

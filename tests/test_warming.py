@@ -13,7 +13,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget import capture_queries
-from django_querybudget.warming import warm_django_caches
+from django_querybudget.recording.warming import warm_django_caches
 from jobs.models import Industry, Job
 
 

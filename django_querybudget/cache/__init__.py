@@ -6,8 +6,14 @@ settings does for every process of the project.
 
 from __future__ import annotations
 
+from django_querybudget.cache.writing.invalidation import (
+    grouped_invalidation,
+    install,
+    invalidate,
+    invalidate_all,
+)
+
 from .api import cached_queryset
-from .invalidation import grouped_invalidation, install, invalidate, invalidate_all
 from .stats import CacheStats, cache_stats
 
 __all__ = [

@@ -10,10 +10,9 @@ from django.db.models import QuerySet
 from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet
 
+from django_querybudget.cache.reading.querysets import cached
+from django_querybudget.cache.reading.questions import Options
 from django_querybudget.conf import conf
-
-from .querysets import cached
-from .questions import Options
 
 __all__ = ["cached_queryset"]
 
@@ -59,9 +58,10 @@ def cached_queryset(
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
-    ``timeout``: how long an entry lives at most, in seconds; None for no limit; without it,
-    ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more part of the entries' keys: what has
-    another key shares no entry. ``cache`` is the alias of the cache that holds the entries.
+    ``timeout``: how long an entry lives at most, in seconds; None for no limit, 0 for no entry at
+    all, as in Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
+    part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
+    cache that holds the entries.
     ``tags`` are names for :func:`invalidate`.
 
     ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
@@ -87,13 +87,14 @@ def cached_queryset(
     if queryset is None or (
         callable(queryset) and not isinstance(queryset, QuerySet | BaseManager | type)
     ):
-        from .decorator import decorated  # noqa: PLC0415  # the decorator caches querysets
+        from django_querybudget.cache.reading.functions import decorated  # noqa: PLC0415  # the decorator caches querysets
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             return decorated(function, options)
 
         return decorate if queryset is None else decorate(queryset)
-    return cached(checked_queryset(queryset), options())
+    given = options()
+    return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
 
 def checked_queryset(queryset: Any) -> QuerySet[Any]:
@@ -122,10 +123,8 @@ def checked_timeout(timeout: Any) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}.")
-    if not 0 < timeout < 2**31:
-        raise ValueError(
-            f"timeout must be more than 0 seconds and less than 2**31, not {timeout!r}."
-        )
+    if not 0 <= timeout < 2**31:
+        raise ValueError(f"timeout must be 0 seconds or more and less than 2**31, not {timeout!r}.")
 
 
 def checked_key(key: Any) -> None:

@@ -11,6 +11,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 from django.apps import apps
@@ -21,7 +22,9 @@ from django.db.models import deletion
 from django.db.models.signals import class_prepared
 
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import identifiers
+from django_querybudget.sql.fingerprints import identifiers
+
+from .withheld import Withheld
 
 __all__ = ["Column", "Table", "Tables", "tables"]
 
@@ -80,6 +83,7 @@ class Tables:
     def __init__(self) -> None:
         self._settings = _written()
         self._ignored = conf.CACHE.IGNORED_TABLES
+        self.withheld = Withheld(conf.CACHE.values().get("NEVER_STORE"))
         declared = {label.lower(): fields for label, fields in conf.CACHE.SCOPES.items()}
         self.tables: dict[str, Table] = {}
         self._words: dict[str, set[str]] = defaultdict(set)
@@ -128,8 +132,7 @@ class Tables:
     @property
     def is_current(self) -> bool:
         """Whether the settings are still those that the tables were built with."""
-        scopes, ignored = _written()
-        return self._settings[0] is scopes and self._settings[1] is ignored
+        return all(map(is_, self._settings, _written()))
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name: too many rather than too few."""
@@ -174,10 +177,10 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return reached
 
 
-def _written() -> tuple[object, object]:
+def _written() -> tuple[object, object, object]:
     """Return what the settings hold that the tables depend on."""
     values = conf.CACHE.values()
-    return values.get("SCOPES"), values.get("IGNORED_TABLES")
+    return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("NEVER_STORE")
 
 
 _tables: Tables | None = None

@@ -15,10 +15,10 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from django_querybudget.cache.stores.store import store_for
 from django_querybudget.conf import conf
-from django_querybudget.fingerprints import StatementKind, first_words, statement_kind
+from django_querybudget.sql.fingerprints import StatementKind, first_words, statement_kind
 
-from .store import store_for
 from .tokens import new_writer, token_time
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from .store import Store
+    from django_querybudget.cache.stores.store import Store
 
 __all__ = ["Mode", "Pending", "State", "mode_of", "settle_dropped", "state_of"]
 

@@ -93,6 +93,13 @@ class CacheSettings(Section):
     )
     """Tables whose writes invalidate nothing, and whose rows are never cached."""
 
+    NEVER_STORE = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models and fields: ["accounts.User.ssn", "health.Record"]',
+    )
+    """Models and fields whose values are never written to a cache."""
+
     FUNCTIONS = Setting[frozenset[str]](
         default=frozenset(),
         parse=string_set,

@@ -17,7 +17,7 @@ from unittest import TestCase
 import pytest
 
 if TYPE_CHECKING:
-    from django_querybudget.budgets import Budget
+    from django_querybudget.budgets.budget import Budget
     from django_querybudget.ratchet.runs import Outcome, Run
 
 MARKER = "query_budget"
@@ -101,7 +101,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     __tracebackhide__ = True
     marker = item.get_closest_marker(MARKER)
     if item.config.option.querybudget or marker is not None:
-        from django_querybudget.warming import warm_django_caches  # noqa: PLC0415
+        from django_querybudget.recording.warming import warm_django_caches  # noqa: PLC0415
 
         warm_django_caches()
     if marker is None or not isinstance(item, pytest.Function):
@@ -207,8 +207,8 @@ def _has_settings() -> bool:
 
 
 def _budget(marker: pytest.Mark) -> Budget | None:
-    from django_querybudget.aliases import checked_aliases  # noqa: PLC0415
-    from django_querybudget.budgets import Budget  # noqa: PLC0415
+    from django_querybudget.budgets.budget import Budget  # noqa: PLC0415
+    from django_querybudget.recording.aliases import checked_aliases  # noqa: PLC0415
 
     if not marker.args and not marker.kwargs:
         return None

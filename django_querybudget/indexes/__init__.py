@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-# Registered here and not by the app alone: a host may use the sets without the app.
-from . import checks  # noqa: F401
-from .mixins import (
+from django_querybudget.indexes.models.mixins import (
     IndexMixin,
     OTPIndexMixin,
     PaymentIndexMixin,
@@ -12,6 +10,9 @@ from .mixins import (
     ReviewIndexMixin,
     UserIndexMixin,
 )
+
+# Registered here and not by the app alone: a host may use the sets without the app.
+from . import checks  # noqa: F401
 
 __all__ = [
     "IndexMixin",

@@ -24,10 +24,9 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 from django.db import models
 
 from django_querybudget.conf import conf
-
-from .findings import Finding, Kind
-from .models_audit import audit_models, audited_models
-from .resolve import resolution_of
+from django_querybudget.indexes.audit.findings import Finding, Kind
+from django_querybudget.indexes.audit.models import audit_models, audited_models
+from django_querybudget.indexes.models.resolve import resolution_of
 
 _IDS = {
     Kind.DUPLICATE: "querybudget.W030",

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
-from django_querybudget.attribution import Load, LoadKind
 from django_querybudget.conf import conf
-from django_querybudget.records import QueryLog
+from django_querybudget.evidence import Load, LoadKind
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
 from .allowlist import allowed, ignored_at
@@ -97,8 +97,8 @@ class _Findings:
         draft = self.drafts.get(own)
         if draft is None:
             draft = Draft(own)
-        place = loop.records[-1][8]
-        in_python = place is not None and place[2] is None and place[3] is None
+        place = loop.records[-1].origin
+        in_python = place is not None and place.is_plain
         part = draft.add(load, count, root.path, _call(loop, load), in_python=in_python)
         if part is None or load.prefetched:
             return None, part
@@ -116,7 +116,7 @@ def _calls(loops: list[Loop]) -> list[list[Loop]]:
     writes: dict[Hashable, Hashable] = {}
     for loop in sorted(loops, key=lambda each: each.load is None):
         key: Hashable = id(loop)
-        place = loop.origin, call_path(loop.records[0][9] or []), loop.alias
+        place = loop.origin, call_path(loop.records[0].trail), loop.alias
         if loop.load is None:  # Its texts differ too often, in lists of values: which call's?
             key = writes.get(place, key)
         elif loop.load.kind is LoadKind.WRITE:
@@ -130,7 +130,7 @@ def _call(loop: Loop, load: Load) -> Call | None:
     """Return the expression that runs a related query, if the source has it."""
     if load.kind is not LoadKind.TO_MANY or load.step is None:
         return None
-    origin = loop.records[-1][8]
+    origin = loop.records[-1].origin
     if load.operation in _ASKING:
         return find_call(origin, load.operation)
     return find_queryset(origin, load.step.accessor)
@@ -203,7 +203,7 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
     load = loop.load
     if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
         return None
-    origin = loop.records[-1][8]
+    origin = loop.records[-1].origin
     call = find_call(origin, load.operation)
     around = loop_around(load.scopes)
     where = around or origin

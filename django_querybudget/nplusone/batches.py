@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from django_querybudget.records import RawRecord
+from django_querybudget.recording.records import RawRecord
 
 __all__ = ["hashable", "is_batched", "is_inserted_in_batches", "is_paging", "is_ranged"]
 
@@ -34,11 +34,11 @@ _RANGE = re.compile(
 def is_paging(records: list[RawRecord], shape: str) -> bool:
     """Whether the repeats read one result page by page, by offset or after the last key."""
     # By text: the repeats of a loop have few.
-    texts = {raw[0] for raw in records}
+    texts = {raw.sql for raw in records}
     pages = {found[-1] for sql in texts if (found := _LIMITS.findall(sql))}
     if len(pages) > 1:
         bare = {sql: _LIMITS.sub("", sql) for sql in texts}
-        if len({(bare[raw[0]], hashable(raw[1])) for raw in records}) == 1:
+        if len({(bare[raw.sql], hashable(raw.params)) for raw in records}) == 1:
             return True
     return bool(
         _ORDERED_PAGE.search(shape)
@@ -53,7 +53,7 @@ def _beside_key(raw: RawRecord) -> Hashable:
     Those of one result's pages are the same: one that varies is a row's of a loop, which asks for
     the newest before a day, say, of each.
     """
-    sql, params = raw[0], raw[1]
+    sql, params = raw.sql, raw.params
     places = [(found[1], found[2]) for found in _PLACES.finditer(sql)]
     if not isinstance(params, tuple) or len(places) != len(params):
         return None
@@ -80,8 +80,8 @@ def is_batched(records: Sequence[RawRecord]) -> bool:
 
 def is_inserted_in_batches(records: Sequence[RawRecord]) -> bool:
     """Whether the repeats insert one list of rows: several rows each, as many but for the last."""
-    texts = [raw[0] for raw in records]
-    if any(raw[2] or not _INSERT.match(raw[0]) for raw in records):
+    texts = [raw.sql for raw in records]
+    if any(raw.many or not _INSERT.match(raw.sql) for raw in records):
         return False
     return texts[0].count("), (") > 0 and _are_cut_from_one([sql.count("%s") for sql in texts])
 
@@ -95,7 +95,7 @@ def _list_of(raw: RawRecord) -> tuple[tuple[Any, ...], Hashable] | None:
     only = _only(_LIST, raw)
     if only is not None:
         return only[:2]
-    sql, params = raw[0], raw[1]
+    sql, params = raw.sql, raw.params
     array = _only(_ARRAY, raw)  # PostgreSQL's: the list is one parameter.
     if array is not None:
         (values,) = array[0]
@@ -131,7 +131,7 @@ def _only(
     All else is the text without that place and the other parameters; last, the column if the
     pattern names one. None where there is no such place, or more than one.
     """
-    sql, params = raw[0], raw[1]
+    sql, params = raw.sql, raw.params
     matches = list(pattern.finditer(sql))
     if len(matches) != 1 or not isinstance(params, tuple | list) or sql.count("%s") != len(params):
         return None

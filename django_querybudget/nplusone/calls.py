@@ -120,10 +120,10 @@ def find_queryset(origin: RawOrigin | None, accessor: str) -> Call | None:
 
 def _expression_at(origin: RawOrigin | None) -> tuple[str, Span] | None:
     """Return the file of ``origin`` and where in it the expression is that ran the query."""
-    if origin is None or origin[0] is None or origin[2] is not None or origin[3] is not None:
+    if origin is None or origin.code is None or not origin.is_plain:
         return None  # A template's or a serializer's: no expression of Python names the row.
-    code, instruction = origin[0], origin[1]
-    span = span_of(code, instruction)
+    code = origin.code
+    span = span_of(code, origin.instruction)
     return None if span is None else (code.co_filename, span)
 
 

@@ -20,7 +20,7 @@ _STATEMENT = re.compile(
 
 def is_in_coroutine(origin: RawOrigin) -> bool:
     """Whether the function that ``origin`` stands in may await."""
-    code, place = origin[0], Origin.of(origin)
+    code, place = origin.code, Origin.of(origin)
     if code is None or place is None:
         return False
     if code.co_flags & _FLAGS or not code.co_name.startswith("<"):

@@ -6,10 +6,15 @@ import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from django_querybudget.attribution import Evidence, Load, LoadKind, place_key
-from django_querybudget.fingerprints import StatementKind, fingerprint, identifiers, statement_kind
-from django_querybudget.records import QueryLog, RawRecord
-from django_querybudget.stacks import Origin
+from django_querybudget.evidence import Evidence, Load, LoadKind, place_key
+from django_querybudget.recording.records import QueryLog, RawRecord
+from django_querybudget.sql.fingerprints import (
+    StatementKind,
+    fingerprint,
+    identifiers,
+    statement_kind,
+)
+from django_querybudget.stacks import Origin, RawOrigin
 
 from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged
 from .row_loops import is_over_rows
@@ -43,8 +48,8 @@ class Loop:
     @property
     def lines(self) -> list[Origin]:
         """The project's line, and the template's if one was nearer."""
-        raw = self.records[0][8]
-        template = None if raw is None else Origin.of((None, 0, raw[2], None))
+        raw = self.records[0].origin
+        template = None if raw is None else Origin.of(RawOrigin(None, 0, raw.node, None))
         return [each for each in (self.origin, template) if each is not None]
 
 
@@ -55,16 +60,16 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
     """
     places: dict[Hashable, list[RawRecord]] = {}
     for raw in log.raw:
-        if raw[7] is None:
-            origin = raw[8]
+        if raw.error is None:
+            origin = raw.origin
             place = None if origin is None else place_key("", origin)
-            places.setdefault((raw[3], place), []).append(raw)
+            places.setdefault((raw.alias, place), []).append(raw)
     groups: dict[Hashable, list[RawRecord]] = {}
     for key, records in places.items():
         if len(records) >= threshold:  # The others need no look at their text.
             for raw in records:
-                if statement_kind(raw[0]) in (StatementKind.READ, StatementKind.WRITE):
-                    groups.setdefault((key, fingerprint(raw[0])), []).append(raw)
+                if statement_kind(raw.sql) in (StatementKind.READ, StatementKind.WRITE):
+                    groups.setdefault((key, fingerprint(raw.sql)), []).append(raw)
     loops = [
         _loop(each, load)
         for records in groups.values()
@@ -101,15 +106,15 @@ def _by_path(
 
 
 def _same_way(raw: RawRecord, other: RawRecord) -> bool:
-    return raw[9] == other[9] and raw[8] == other[8] and raw[0] == other[0]
+    return raw.trail == other.trail and raw.origin == other.origin and raw.sql == other.sql
 
 
 def _loop(records: list[RawRecord], load: Load | None) -> Loop:
     first = records[0]
     return Loop(
-        fingerprint=fingerprint(first[0]),
-        alias=first[3],
-        origin=None if first[8] is None else Origin.of(first[8]),
+        fingerprint=fingerprint(first.sql),
+        alias=first.alias,
+        origin=None if first.origin is None else Origin.of(first.origin),
         records=tuple(records),
         load=load,
     )
@@ -118,7 +123,7 @@ def _loop(records: list[RawRecord], load: Load | None) -> Loop:
 def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> bool:
     if load is not None and load.kind is LoadKind.BATCH:
         return False
-    shape = fingerprint(records[0][0])
+    shape = fingerprint(records[0].sql)
     if _is_lookup_of_framework(shape, load) or is_paging(records, shape):
         return False
     if load is not None and _is_one_row(records, load):
@@ -153,9 +158,9 @@ def _is_one_row(records: list[RawRecord], load: Load) -> bool:
         # Behind another row's relation it may be many rows that share one.
         own = load.provenance is not None and not load.provenance.path
         return own and _different(records) == 1
-    if load.operation != "save" or not _ONE_ROW.match(records[0][0]):
+    if load.operation != "save" or not _ONE_ROW.match(records[0].sql):
         return False
-    return len({hashable(raw[1][-1:]) for raw in records if raw[1]}) == 1
+    return len({hashable(raw.params[-1:]) for raw in records if raw.params}) == 1
 
 
 def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
@@ -166,8 +171,8 @@ def _is_lookup_of_framework(shape: str, load: Load | None) -> bool:
 
 def _is_insert(raw: RawRecord) -> bool:
     """Whether it adds a row, another one each time however alike they are."""
-    return raw[0][:6].upper() == "INSERT"
+    return raw.sql[:6].upper() == "INSERT"
 
 
 def _different(records: list[RawRecord]) -> int:
-    return len({(raw[0], hashable(raw[1])) for raw in records})
+    return len({(raw.sql, hashable(raw.params)) for raw in records})

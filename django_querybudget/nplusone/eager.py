@@ -22,7 +22,7 @@ from django.db.models import Model
 from django.db.models import query as django_query
 from django.db.models.fields import related_descriptors
 
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence.relations import quoted
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
 from .expressions import queryset_of

@@ -10,9 +10,9 @@ from typing import Any
 from django.db.models import Model
 from django.db.models.manager import BaseManager
 
-from django_querybudget.attribution import Filter, Load, Step
-from django_querybudget.attribution.relations import is_plain, quoted
-from django_querybudget.records import RawRecord
+from django_querybudget.evidence import Filter, Load, Step
+from django_querybudget.evidence.relations import is_plain, quoted
+from django_querybudget.recording.records import RawRecord
 
 from .calls import Call
 from .parameters import split_varying

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_querybudget.attribution import Step
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Step
+from django_querybudget.evidence.relations import quoted
 
 __all__ = ["Lookups", "Nested"]
 

@@ -9,8 +9,8 @@ import ast
 import sys
 from functools import lru_cache
 
-from django_querybudget.attribution import Load
-from django_querybudget.attribution.instances import attributes_of
+from django_querybudget.evidence import Load
+from django_querybudget.evidence.instances import attributes_of
 
 from .calls import Call, parsed
 

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from django_querybudget.attribution import Filter
-from django_querybudget.attribution.instances import text_of
-from django_querybudget.records import RawRecord
+from django_querybudget.evidence import Filter
+from django_querybudget.evidence.instances import text_of
+from django_querybudget.recording.records import RawRecord
 
 from .batches import hashable
 
@@ -25,7 +25,7 @@ def split_varying(
     if not filters:
         return None
     places = list(_places(filters))
-    before = len(records[0][1] or ()) - places[-1].stop
+    before = len(records[0].params or ()) - places[-1].stop
     # Each parameter is some condition's, in their order, after those of what is selected.
     if before >= 0 and len({_at(raw, 0, before) for raw in records}) == 1:
         varying = [
@@ -41,7 +41,7 @@ def split_varying(
 
 
 def _at(raw: RawRecord, start: int, stop: int) -> Hashable:
-    params = raw[1]
+    params = raw.params
     return hashable(tuple(params[start:stop])) if isinstance(params, tuple | list) else None
 
 
@@ -60,7 +60,7 @@ def varies(records: Sequence[RawRecord], filters: tuple[Filter, ...] | None) -> 
         for name, value in filters or ()
         if "__" not in name and type(value) in (int, str)  # Others the driver spells its own way.
     }
-    given = [set(map(_text, raw[1])) for raw in records if values and raw[1]]
+    given = [set(map(_text, raw.params)) for raw in records if values and raw.params]
     return any(not values <= each for each in given)
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Model
 
-from django_querybudget.attribution.instances import attributes_of, is_of
+from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.stacks import Origin
 
 from .calls import functions_of, parsed

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import (
+from django_querybudget.evidence import (
     Evidence,
     Load,
     LoadKind,
@@ -69,10 +69,10 @@ class Root:
     def calls(self) -> list[Origin]:
         """The calls that led to that line, the nearest first."""
         record = None if self.source is None else self.source.record
-        if record is None or record[8] is None or record[9] is None:
+        if record is None or record.origin is None or record.trail is None:
             return []
-        same = self.key == place_key(record[0], record[8])
-        return origins_along(record[9])[1:] if same else []
+        same = self.key == place_key(record.sql, record.origin)
+        return origins_along(record.trail)[1:] if same else []
 
 
 def find_root(evidence: Evidence, load: Load) -> Root | None:
@@ -92,7 +92,9 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
                 break
             key = place_key(provenance.sql, provenance.origin)
             same = evidence.texts.get(provenance.sql, ())
-            runs = sum(raw[8] is not None and place_key(raw[0], raw[8]) == key for raw in same)
+            runs = sum(
+                raw.origin is not None and place_key(raw.sql, raw.origin) == key for raw in same
+            )
             return Root(
                 model=source.model,
                 path=path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from django_querybudget.attribution import Scope
+from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of
@@ -37,7 +37,7 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
     for scope in scopes:
         span = span_of(scope.code, scope.instruction)
         if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
-            return scope.code, scope.instruction, None, None
+            return RawOrigin(scope.code, scope.instruction)
     return None
 
 

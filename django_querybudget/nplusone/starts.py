@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from django_querybudget.attribution.relations import quoted, relation_of, step_of
+from django_querybudget.evidence.relations import quoted, relation_of, step_of
 
 from .calls import find_queryset
 from .expressions import queryset_of

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.attribution import Load, LoadKind, Step
-from django_querybudget.attribution.evidence import CHUNK_SIZE
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.evidence.noting import CHUNK_SIZE
+from django_querybudget.evidence.relations import quoted
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Call, without

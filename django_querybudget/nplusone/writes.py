@@ -11,8 +11,8 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_save, pre_save
 from django.dispatch import Signal
 
-from django_querybudget.attribution import Load
-from django_querybudget.attribution.relations import quoted
+from django_querybudget.evidence import Load
+from django_querybudget.evidence.relations import quoted
 
 from .batches import hashable
 from .calls import Call
@@ -106,7 +106,7 @@ def _columns(loops: Sequence[Loop], model: type[Model]) -> Iterator[str]:
     """Yield the fields that the UPDATEs set, in the model's order."""
     found: set[str] = set()
     for loop in loops:
-        match = _SET.match(loop.records[0][0])
+        match = _SET.match(loop.records[0].sql)
         found |= set(_COLUMN.findall(match[1])) if match is not None else set()
     return (field.name for field in model._meta.fields if field.column in found)
 
@@ -166,7 +166,7 @@ def _update_or_create(loops: Sequence[Loop], load: Load) -> Written:
         return None
     names = ", ".join(map(quoted, load.fields))
     options = f"update_conflicts=True, update_fields=[{names}]"
-    if loops[0].records[0][4] != "mysql":  # It takes any unique field, and the name of none.
+    if loops[0].records[0].vendor != "mysql":  # It takes any unique field, and the name of none.
         options += f", unique_fields=[{', '.join(map(quoted, load.keys))}]"
     return f"{manager_of(model)}.bulk_create({_rows(load)}, {options})", 1
 
@@ -256,7 +256,7 @@ def _remove(loops: Sequence[Loop], load: Load) -> Written:
         return None
     manager, here, there = through
     # DELETE ... WHERE (here = %s AND there IN (%s, ...)): the same ones of every row.
-    if len({hashable(tuple(raw[1][1:])) for raw in loops[0].records}) > 1:
+    if len({hashable(tuple(raw.params[1:])) for raw in loops[0].records}) > 1:
         return None
     return f"{manager}.filter({here}_id__in={here}_ids, {there}_id__in={there}_ids).delete()", 1
 

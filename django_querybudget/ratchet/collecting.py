@@ -16,8 +16,8 @@ from typing import Any
 from django.conf import settings
 
 from django_querybudget.conf import conf
-from django_querybudget.records import QueryLog
-from django_querybudget.reports import QueryReport
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
 from .lines import Key, Line, merged, view_key

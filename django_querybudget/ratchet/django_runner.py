@@ -13,7 +13,7 @@ from django.core.management import load_command_class
 from django.test.runner import DiscoverRunner
 from django.test.utils import get_runner
 
-from django_querybudget.warming import warm_django_caches
+from django_querybudget.recording.warming import warm_django_caches
 
 __all__ = ["chosen", "run_tests"]
 

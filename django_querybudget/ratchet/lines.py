@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django_querybudget.records import QueryLog
-from django_querybudget.reports import QueryReport
-from django_querybudget.shapes import shortened
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.reports.report import QueryReport
+from django_querybudget.sql.shortening import shortened
 
 __all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django_querybudget.reports import number
+from django_querybudget.reports.report import number
 
 from .comparison import Change, Comparison
 from .lines import Key, Line, ShapeCount

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from django.template.base import Node
 
-__all__ = ["Origin", "RawOrigin", "position"]
+from .hosts import Host, RawHost
 
-RawOrigin: TypeAlias = tuple[CodeType | None, int, Node | None, tuple[type, str] | None]
-"""What a walk met: code and offset of its instruction (``f_lasti``), template node, serializer and
-field. No text is made of it, and no line number, which is a search in the code's line table."""
+__all__ = ["Origin", "RawOrigin", "SerializerField", "position"]
+
+
+class SerializerField(NamedTuple):
+    """The REST framework field that was being rendered."""
+
+    serializer: type
+    """The serializer's class."""
+    field: str
+    """The field's name in it."""
+
+
+class RawOrigin(NamedTuple):
+    """What a walk met: an :class:`Origin` is made of it when somebody looks.
+
+    No text is made for it, and no line number, which is a search in the code's line table.
+    """
+
+    code: CodeType | None
+    """The project's nearest function, or a package's; None if there is neither on the stack."""
+    instruction: int
+    """Where in it: an offset in bytes (``f_lasti``)."""
+    node: Node | None = None
+    """The template node that was being rendered, if one was nearer."""
+    serializer: SerializerField | None = None
+    """The serializer's field that was being rendered, if one was nearer."""
+    host: RawHost | None = None
+    """Whom a framework evaluated for, if no line of the project did."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the query was sent from that line itself, not by a template or a serializer."""
+        return self.node is None and self.serializer is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +61,10 @@ class Origin:
     """``name:line`` of the template node that was being rendered, if one was nearer."""
     serializer_field: str | None = None
     """``Serializer.field`` of the REST framework field being rendered, if one was nearer."""
+    host: Host | None = field(default=None, compare=False)
+    """What the project wrote that a framework evaluated for, where no line of the project did: a
+    view, a viewset, a ``ModelAdmin``, an operation, a resolver. The place is then where *that* says
+    what is queried."""
 
     def __str__(self) -> str:
         try:
@@ -46,11 +80,22 @@ class Origin:
     @classmethod
     def of(cls, raw: RawOrigin) -> Origin | None:
         """Return what ``raw`` stands for; None if there was nothing to blame."""
-        code, instruction, template_node, serializer = raw
-        node: Any = template_node
+        code, serializer = raw.code, raw.serializer
+        node: Any = raw.node
         template = None
         if node is not None:
             template = f"{node.origin.template_name or node.origin.name}:{node.token.lineno}"
+        if raw.host is not None:
+            host = Host.of(raw.host)
+            if host.filename:
+                return cls(
+                    filename=host.filename,
+                    line=host.line,
+                    function=host.label,
+                    template=template,
+                    serializer_field=_named(serializer),
+                    host=host,
+                )
         if code is None:
             if node is None:
                 return None
@@ -59,11 +104,15 @@ class Origin:
             return cls(filename=name, line=line, function="", template=template)
         return cls(
             filename=code.co_filename,
-            line=line_of(code, instruction),
+            line=line_of(code, raw.instruction),
             function=code.co_qualname,
             template=template,
-            serializer_field=(f"{serializer[0].__name__}.{serializer[1]}" if serializer else None),
+            serializer_field=_named(serializer),
         )
+
+
+def _named(serializer: SerializerField | None) -> str | None:
+    return f"{serializer.serializer.__name__}.{serializer.field}" if serializer else None
 
 
 def line_of(code: CodeType, instruction: int) -> int:

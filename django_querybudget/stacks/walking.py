@@ -1,195 +1,174 @@
-"""Walking a live stack: :func:`find_origin` to the project's line, :func:`trail` on from there."""
+"""Walking a live stack: :func:`locate` to the project's line, :func:`trail` on from there."""
 
 from __future__ import annotations
 
-import os
 import sys
-import sysconfig
 from collections.abc import Iterator
 from types import CodeType, FrameType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-import asgiref
-import django
 from django.template.base import Node
 
-from .origins import Origin, RawOrigin, position
+from .files import (
+    BOUNDARY,
+    FRAMEWORK,
+    INTERNAL,
+    LIBRARY,
+    PROJECT,
+    RENDER_ANNOTATED,
+    SERIALIZERS,
+    TEMPLATES,
+    TOOL,
+    checks_access,
+    is_boundary,
+    is_project,
+    kind_of,
+    kinds,
+)
+from .hosts import RawHost, host_at
+from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
+from .tools import is_tools_own
 
 __all__ = [
+    "TOOLS_OWN",
     "Trail",
     "call_path",
-    "find_origin",
-    "is_library",
-    "is_project",
     "locate",
-    "locate_text",
     "origins_along",
     "outward",
-    "shortcuts",
     "trail",
 ]
 
-Trail: TypeAlias = list[Any]
-"""Codes and where in them, by turns, from the project's nearest frame outwards: the way to a query
-as it was met. Nothing is looked up for it, since it is taken of every query."""
+
+class Trail(NamedTuple):
+    """The way to a query as it was met, from the project's nearest frame outwards.
+
+    Nothing is looked up for it, since it is taken of every query.
+    """
+
+    codes: list[CodeType]
+    """The functions, at most :data:`MOST_FRAMES_OF_PATH`, and more of a waiting coroutine's."""
+    places: list[int]
+    """Where in each: an offset in bytes (``f_lasti``); for one that renders, which template node or
+    serializer field it renders (its ``id()``)."""
+
 
 # How far up a trail goes from the project's nearest line.
 MOST_FRAMES_OF_PATH = 8
 
-# What a frame's file says about it.
-_INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
+_new = tuple.__new__  # Of a NamedTuple: its own __new__ is a call in Python more.
 
-_INTERNAL_FOLDERS = tuple(
-    os.path.join(path, "")
-    for path in {
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-        os.path.dirname(django.__file__),
-        os.path.dirname(asgiref.__file__),
-    }
-)
-_STDLIB_FOLDERS = tuple(
-    os.path.join(path, "")
-    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-)
-_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-
-_RENDER_ANNOTATED = Node.render_annotated.__code__
-
-_kind_of_file: dict[str, int] = {
-    _RENDER_ANNOTATED.co_filename: _TEMPLATES,
-    THREAD_HANDLER.co_filename: _ASGIREF,
-}
-
-
-def _classify(filename: str) -> int:
-    if filename.startswith(_INTERNAL_FOLDERS) or filename.startswith(("<frozen", "<string>")):
-        kind = _INTERNAL
-    elif filename.endswith(os.path.join("", "rest_framework", "serializers.py")):
-        kind = _SERIALIZERS
-    elif any(packages in filename for packages in _PACKAGES):
-        kind = _LIBRARY
-    elif filename.startswith(_STDLIB_FOLDERS):
-        kind = _INTERNAL
-    else:
-        kind = _PROJECT
-    _kind_of_file[filename] = kind
-    return kind
-
-
-def is_project(code: CodeType) -> bool:
-    """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
-    kind = _kind_of_file.get(code.co_filename)
-    return (_classify(code.co_filename) if kind is None else kind) == _PROJECT
-
-
-def is_library(code: CodeType) -> bool:
-    """Whether ``code`` is an installed package's, other than Django and this library."""
-    kind = _kind_of_file.get(code.co_filename)
-    return (_classify(code.co_filename) if kind is None else kind) in (_LIBRARY, _SERIALIZERS)
-
-
-def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
-    for frame in reversed(chain):
-        if is_project(frame.f_code):
-            return frame.f_code, frame.f_lasti
-    return None
-
-
-def find_origin(frame: FrameType | None) -> RawOrigin:
-    """Walk from ``frame`` outwards to the project's nearest line; see the notes above."""
-    # The usual walk, through Django alone, as cheap as it can be: it is made for every query.
-    kinds = _kind_of_file
-    nearest = frame
-    while nearest is not None:
-        code = nearest.f_code
-        kind = kinds.get(code.co_filename)
-        if kind == _PROJECT:
-            return code, nearest.f_lasti, None, None
-        if kind != _INTERNAL:
-            break
-        nearest = nearest.f_back
-    return locate(frame)[0]
+TOOLS_OWN = RawOrigin(None, 0)
+"""The origin of a query that another tool sent for its own sake, which is not to be counted."""
 
 
 def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
-    """Return what :func:`find_origin` does, and the frame at which the walk ended.
+    """Walk from ``frame`` outwards to the project's nearest line; see the package's notes.
 
-    That is the project's frame, the worker thread's end in async code, or None.
+    Return it, and the frame at which the walk ended: the project's, the worker thread's end in
+    async code, or None.
     """
-    library: tuple[CodeType, int] | None = None
-    template_node: Node | None = None
-    serializer: tuple[type, str] | None = None
-    kinds = _kind_of_file
+    # The usual walk, through Django alone, as cheap as it can be: it is made for every query. There
+    # is no shorter way: which line is the nearest stands in every frame between, and nowhere else.
+    of_files: Any = kinds
+    nearest: Any = frame
+    try:
+        while not (kind := of_files[(code := nearest.f_code).co_filename]):
+            nearest = nearest.f_back
+    except (AttributeError, KeyError):  # The stack's end; a file that was not met before.
+        return _look_closer(frame, nearest)
+    if kind == PROJECT:
+        return _new(RawOrigin, (code, nearest.f_lasti, None, None, None)), nearest
+    return _look_closer(frame, nearest)
+
+
+def _look_closer(
+    start: FrameType | None, frame: FrameType | None
+) -> tuple[RawOrigin, FrameType | None]:
+    """Go on with the walk at ``frame``, by frames that say more than whose they are."""
+    met = _Met()
+    passed_on = ""  # The name of the framework's function that the frame before is.
     while frame is not None:
         code = frame.f_code
-        filename = code.co_filename
-        kind = kinds.get(filename)
-        if kind is None:
-            kind = _classify(filename)
-        if kind == _PROJECT:
-            return (code, frame.f_lasti, template_node, serializer), frame
-        if kind != _INTERNAL:
-            if kind == _LIBRARY:
-                library = library or (code, frame.f_lasti)
-            elif kind == _TEMPLATES:
-                if template_node is None and code is _RENDER_ANNOTATED:
-                    node = frame.f_locals["self"]
-                    template_node = node if node.token and node.origin else None
-            elif kind == _SERIALIZERS:
-                library = library or (code, frame.f_lasti)
-                if serializer is None and code.co_name == "to_representation":
-                    field = frame.f_locals.get("field")
-                    if field is not None:
-                        serializer = (type(frame.f_locals["self"]), field.field_name)
-            elif code is THREAD_HANDLER:
-                awaiting = _innermost(waiting_chain(frame)) or _innermost(gathering_chain(frame))
-                if awaiting is not None:
-                    return (*awaiting, template_node, serializer), frame
+        kind = kind_of(code)
+        if kind == PROJECT and code.co_name != passed_on:
+            return RawOrigin(code, frame.f_lasti, met.node, met.serializer), frame
+        passed_on = ""
+        if kind in (FRAMEWORK, BOUNDARY):
+            if checks_access(code):
+                met.host = None
+                break
+            met.host = met.host or host_at(frame)
+            if is_boundary(code):
+                break
+            passed_on = code.co_name
+        elif kind == TOOL:
+            if not met.tool and is_tools_own(start):
+                return TOOLS_OWN, None
+            met.tool = True
+        elif code is THREAD_HANDLER:
+            awaiting, ends = _innermost(waiting_chain(frame))
+            if awaiting is None and not ends:
+                awaiting, ends = _innermost(gathering_chain(frame))
+            if awaiting is not None:
+                return RawOrigin(*awaiting, met.node, met.serializer), frame
+            if ends:
+                break
+        elif kind != INTERNAL:
+            met.look_at(frame, kind)
         frame = frame.f_back
-    nearest = library or (None, 0)
-    return (nearest[0], nearest[1], template_node, serializer), None
+    return RawOrigin(*met.library, met.node, met.serializer, met.host), None
 
 
-shortcuts: dict[str, tuple[int, CodeType, CodeType]] = {}
-"""How deep the project's nearest frame was when a text was last sent, with the codes of the frame
-inside of it and of its own. A jump there, made in C, replaces the walk where both are the same: one
-text comes to the database through one way of Django's, which the inner code stands for."""
+class _Met:
+    """What a closer look has met on its way, the innermost of each."""
 
-_MOST_SHORTCUTS = 2_000
+    library: tuple[CodeType | None, int] = (None, 0)
+    node: Node | None = None
+    serializer: SerializerField | None = None
+    host: RawHost | None = None
+    tool = False
+
+    def look_at(self, frame: FrameType, kind: int) -> None:
+        code = frame.f_code
+        if kind in (LIBRARY, SERIALIZERS) and self.library[0] is None:
+            self.library = code, frame.f_lasti
+        if kind == TEMPLATES and self.node is None and code is RENDER_ANNOTATED:
+            node = frame.f_locals["self"]
+            self.node = node if node.token and node.origin else None
+        elif kind == SERIALIZERS and self.serializer is None and code.co_name == _RENDERS:
+            field = frame.f_locals.get("field")
+            if field is not None:
+                self.serializer = SerializerField(type(frame.f_locals["self"]), field.field_name)
 
 
-def locate_text(sql: str, frame: FrameType, depth: int) -> tuple[RawOrigin, FrameType | None]:
-    """Return what :func:`locate` does, and note the shortcut.
+_RENDERS = "to_representation"
 
-    ``depth`` is how far ``frame`` is from the one that will ask for the shortcut.
-    """
-    origin, project = locate(frame)
-    code, _, template_node, serializer = origin
-    if (
-        project is not None
-        and project.f_code is code
-        and project is not frame
-        and template_node is None
-        and serializer is None
-    ):
-        inner = frame
-        while (outer := inner.f_back) is not None and outer is not project:
-            if outer.f_code is THREAD_HANDLER:
-                return origin, project  # Only the loop's runner: another task's is elsewhere.
-            inner = outer
-            depth += 1
-        if len(shortcuts) >= _MOST_SHORTCUTS:
-            shortcuts.clear()
-        shortcuts[sql] = depth, inner.f_code, project.f_code
-    return origin, project
+
+def _innermost(chain: list[FrameType]) -> tuple[tuple[CodeType, int] | None, bool]:
+    """Return the project's nearest line in a chain, and whether the chain ends the walk."""
+    for frame in reversed(chain):
+        if is_project(frame.f_code):
+            return (frame.f_code, frame.f_lasti), True
+        if is_boundary(frame.f_code):
+            return None, True
+    return None, False
 
 
 def outward(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them."""
+    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them.
+
+    They end where the framework answers a request: what is outside of that only passes it on.
+    """
     while frame is not None:
         if frame.f_code is THREAD_HANDLER:
-            yield from reversed(waiting_chain(frame))
+            for each in reversed(waiting_chain(frame)):
+                if is_boundary(each.f_code):
+                    return
+                yield each
+        if is_boundary(frame.f_code):
+            return
         yield frame
         frame = frame.f_back
 
@@ -207,53 +186,68 @@ def find_serializers() -> None:
 
 
 def trail(
-    frame: FrameType | None, render: CodeType = _RENDER_ANNOTATED, thread: CodeType = THREAD_HANDLER
+    frame: FrameType | None, render: CodeType = RENDER_ANNOTATED, thread: CodeType = THREAD_HANDLER
 ) -> Trail:
     """Return the way that led to ``frame``, which is what :func:`locate` ended at.
 
     Of a template's node and a serializer's field it is which one it is that counts, not the
     instruction.
     """
-    found: Trail = []
+    codes: list[CodeType] = []
+    places: list[int] = []
     if frame is None:
-        return found
+        return Trail(codes, places)
     for _ in _STEPS:
         code = frame.f_code
-        if code is render:
-            found += (code, id(frame.f_locals["self"]))
-        elif code is _to_representation:
-            found += (code, id(frame.f_locals.get("field")))
-        elif code is thread:
+        if code is thread:
             for each in reversed(waiting_chain(frame)):
-                found += (each.f_code, each.f_lasti)
+                codes.append(each.f_code)
+                places.append(each.f_lasti)
         else:
-            found += (code, frame.f_lasti)
+            codes.append(code)
+            if code is render:
+                places.append(id(frame.f_locals["self"]))
+            elif code is _to_representation:
+                places.append(id(frame.f_locals.get("field")))
+            else:
+                places.append(frame.f_lasti)
         outer = frame.f_back
         if outer is None:
             break
         frame = outer
-    return found
+    return _new(Trail, (codes, places))
+
+
+def _within(found: Trail) -> Iterator[tuple[CodeType, int]]:
+    """Yield the steps of a trail up to where the framework answers a request."""
+    for code, place in zip(found.codes, found.places, strict=True):
+        if is_boundary(code):
+            return
+        yield code, place
 
 
 def origins_along(found: Trail) -> list[Origin]:
     """Return the project's lines of a trail, the nearest first."""
-    pairs = zip(found[::2], found[1::2], strict=True)
-    lines = [Origin.of((code, where, None, None)) for code, where in pairs if is_project(code)]
+    lines = [
+        Origin.of(RawOrigin(code, place)) for code, place in _within(found) if is_project(code)
+    ]
     return [origin for origin in lines if origin is not None]
 
 
-def call_path(found: Trail) -> int:
-    """Return a hash of a trail: the way that the project's code came to a query.
+def call_path(found: Trail | None) -> int:
+    """Return a hash of a trail: the way that the project's code came to a query; 0 of none.
 
     Two runs of a loop's body have the same; two calls of one helper from two places have not. A
     recursion's depth is not in it, and neither is the way through Django or a library.
     """
     path = 0
+    if found is None:
+        return path
     last: CodeType | None = None
-    for code, where in zip(found[::2], found[1::2], strict=True):
-        if code is _RENDER_ANNOTATED or code is _to_representation:
-            path = hash((path, where))
+    for code, place in _within(found):
+        if code is RENDER_ANNOTATED or code is _to_representation:
+            path = hash((path, place))
         elif is_project(code) and code is not last:
-            path = hash((path, id(code), position(code, where)))
+            path = hash((path, id(code), position(code, place)))
             last = code
     return path

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.models import CustomUser
 from django_querybudget import Budget, capture_queries
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
 from jobs.models import Job
 
 NAMES = (

@@ -8,7 +8,10 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Any
 
-from django_querybudget.cache import fills, reading, redis, store, tokens, transactions
+from django_querybudget.cache import tokens, transactions
+from django_querybudget.cache.reading import fills
+from django_querybudget.cache.reading import through as reading
+from django_querybudget.cache.stores import redis, store
 
 
 def tokens_are_read_after_the_query() -> None:
@@ -50,7 +53,7 @@ def a_manual_transaction_is_taken_for_autocommit() -> None:
         mode = mode_of(connection)
         return transactions.Mode.AUTOCOMMIT if mode is transactions.Mode.MANUAL else mode
 
-    from django_querybudget.cache import invalidation
+    from django_querybudget.cache.writing import invalidation
 
     for module in (transactions, fills, invalidation):
         module.mode_of = naive  # type: ignore[attr-defined]

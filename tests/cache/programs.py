@@ -246,7 +246,7 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
-    from django_querybudget.cache.reading import forget_dependencies
+    from django_querybudget.cache.reading.through import forget_dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
 
     connection = connections[alias]
@@ -256,7 +256,7 @@ def forget(alias: str) -> None:
 
 def trusts(alias: str) -> bool:
     """Return whether this process has the cache back, after a failure."""
-    from django_querybudget.cache.store import store_for
+    from django_querybudget.cache.stores.store import store_for
 
     del alias
     return not store_for("redis").distrusted

@@ -15,14 +15,9 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from django_querybudget.cache import (
-    cache_stats,
-    cached_queryset,
-    entries,
-    invalidate,
-    invalidate_all,
-    store,
-)
+from django_querybudget.cache import cache_stats, cached_queryset, invalidate, invalidate_all
+from django_querybudget.cache.payload import entries
+from django_querybudget.cache.stores import store
 from django_querybudget.cache.tables import tables
 from jobs.models import Industry
 
@@ -64,7 +59,6 @@ def names() -> list[str]:
         (float("-inf"), ValueError),
         (float("nan"), ValueError),
         (-0.5, ValueError),
-        (0, ValueError),
         (2**31, ValueError),
         (10**400, ValueError),
         (False, TypeError),

@@ -1,4 +1,4 @@
-"""django_querybudget.cache.compiled: the SQL that compiling gives, and no key for two questions."""
+"""cache.reading.compiled: the SQL that compiling gives, and no key for two questions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from accounts.models import CustomUser
-from django_querybudget.cache import compiled as module
-from django_querybudget.cache.compiled import compiled
 from django_querybudget.cache.keys import spelled
+from django_querybudget.cache.reading import compiled as module
+from django_querybudget.cache.reading.compiled import compiled
+from django_querybudget.sql.memory import Memo
 from jobs.models import Application, Job
 from tests.cache.relations.models import Book, Tag
 
@@ -78,7 +79,7 @@ COMPILED: dict[str, Callable[[], QuerySet[Any]]] = {
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_memory", {})
+    monkeypatch.setattr(module, "_memory", Memo())
 
 
 @pytest.fixture
@@ -192,13 +193,6 @@ def test_a_field_of_the_hosts_own_may_write_what_it_likes(
         compiled(Job.objects.filter(title=value).query, connection)
         assert compilations
     module._is_plain.cache_clear()
-
-
-def test_no_more_is_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REMEMBERED", 3)
-    for build in KNOWN.values():
-        compiled(build().query, connection)
-        assert len(module._memory) <= 3
 
 
 numbers = st.sampled_from([0, 1, 2, 40000, 2**31, 2**63, -(2**63), True, "1", None])

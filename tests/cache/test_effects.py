@@ -1,4 +1,4 @@
-"""django_querybudget.cache.statements: what a statement writes, by its text and parameters."""
+"""cache.writing.statements: what a statement writes, by its text and parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_querybudget.cache.statements import assigned_columns, effect, form_of
+from django_querybudget.cache.writing.statements import assigned_columns, effect, form_of
 
 JOBS = {"d:t:jobs_job"}
 ALL_JOBS = {"d:t:jobs_job", "d:b:jobs_job"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from django_querybudget.cache.entries import Corrupt, decoded, pack, unpack
+from django_querybudget.cache.payload.entries import Corrupt, decoded, pack, unpack
 
 PACKED = pack({"d:t:a": "1-x"}, {"default"}, {"rows": [1, "ü"]})
 

@@ -13,8 +13,8 @@ from django.db.models.functions import MD5, Now, Random
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cache_stats, cached_queryset
-from django_querybudget.cache.functions import tell_time, unknown_functions
-from django_querybudget.cache.reads import refused
+from django_querybudget.cache.reading.dependencies import refused
+from django_querybudget.cache.sql_functions import tell_time, unknown_functions
 from jobs.models import Industry
 
 

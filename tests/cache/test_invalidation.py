@@ -11,6 +11,8 @@ from django.core.cache import caches
 from django.db import connection, transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy
 
 from accounts.models import CustomUser
 from django_querybudget.cache import (
@@ -83,6 +85,21 @@ def test_a_models_label_or_table_is_the_model(name: str) -> None:
     invalidate("jobs.Job")
     assert names() == ["old"]
     invalidate(name)
+    assert names() == ["new"]
+
+
+@pytest.mark.parametrize("what", ["instance", "model", "tag", "label"])
+def test_a_lazy_object_is_what_it_stands_for(row: Industry, what: str) -> None:
+    stands_for: dict[str, Any] = {
+        "instance": row, "model": Industry, "tag": "mine", "label": "jobs.Industry"
+    }  # fmt: skip
+    names()
+    write_unseen("new")
+    assert names() == ["old"]
+    if what == "tag":
+        invalidate(gettext_lazy("mine"))
+    else:
+        invalidate(SimpleLazyObject(lambda: stands_for[what]))
     assert names() == ["new"]
 
 
@@ -178,7 +195,7 @@ def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
     program = (
         "import django; django.setup()\n"
         "import sys\n"
-        "from django_querybudget import hook\n"
+        "from django_querybudget.recording import hook\n"
         "print('django_querybudget.cache' in sys.modules, len(hook._watchers))\n"
     )
     done = subprocess.run(

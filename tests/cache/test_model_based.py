@@ -8,7 +8,8 @@ connection that writes, and, while a transaction is open, on another one too.
 Most programs run on two SQLite files, which take milliseconds to begin again; the others have a
 PostgreSQL or a MariaDB for the first database.
 
-``QUERYBUDGET_SEED`` repeats a run; a failure names its seed. ``QUERYBUDGET_STEPS`` is how many.
+``QUERYBUDGET_SEED`` repeats a run; a failure names its seed. ``QUERYBUDGET_STEPS`` is how many the
+long run has.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from tests.cache.relations.models import Author, Book
 from tests.cache.writes import KINDS
 
 CACHES = ["default", "redis"]
-STEPS = int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
+SHORT, LONG = 2000, int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
 # Of the steps, in tenths: the first database, and the cache that holds the tokens.
 SHARES = {
     ("default", "default"): 3,
@@ -272,6 +273,11 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
         template.close()
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "steps",
+    [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     ("first", "tokens"),
     [
@@ -285,13 +291,13 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
     ],
 )
 def test_every_cached_read_is_the_databases_after_each_step(
-    ground: None, first: str, tokens: str, settings: Any, record_property: Any
+    ground: None, first: str, tokens: str, steps: int, settings: Any, record_property: Any
 ) -> None:
     """``tokens`` is the cache that holds the tokens; the entries are in both."""
     settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": tokens}}
     seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
     Machine.steps = 0
-    goal = STEPS * SHARES[first, tokens] // sum(SHARES.values())
+    goal = steps * SHARES[first, tokens] // sum(SHARES.values())
     rounds = 0
     try:
         while goal > Machine.steps:

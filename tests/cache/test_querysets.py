@@ -327,7 +327,7 @@ def test_a_truncated_body_is_a_miss() -> None:
 def test_a_model_whose_fields_have_changed_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     read = lambda: [job.title for job in cached_queryset(Job.objects.order_by("pk"))]  # noqa: E731
     read()
-    monkeypatch.setattr("django_querybudget.cache.thaw.version_of", lambda model: "other")
+    monkeypatch.setattr("django_querybudget.cache.payload.thaw.version_of", lambda model: "other")
     assert answered(read)[1] == 1
 
 

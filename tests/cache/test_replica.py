@@ -24,7 +24,7 @@ from tests.servers import PostgreSQL
 LAG = 5.0  # seconds that the project says it may be behind: longer than the test halts it
 PATIENCE = 60.0
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
+pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True, databases=["postgres"])]
 
 
 class Standby(PostgreSQL):

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from django_querybudget.cache import cache_stats, cached_queryset, store
-from django_querybudget.cache.redis import RedisStore
-from django_querybudget.cache.store import store_for
+from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.store import store_for
 from jobs.models import Industry
 from tests.cache.own_sentinel import OwnSentinel
+
+pytestmark = pytest.mark.once
 
 PATIENCE = 60.0
 

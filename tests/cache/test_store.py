@@ -23,16 +23,20 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
-from django_querybudget.cache import cache_stats, cached_queryset, store, wire
-from django_querybudget.cache.redis import RedisStore
-from django_querybudget.cache.store import Store, store_for, tag_key
+from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache.stores import store, wire
 from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.store import Store, store_for, tag_key
 from django_querybudget.cache.tokens import TagValue
 from jobs.models import Industry
 from tests.servers import Redis, Run
 
 # Every alias that the parametrized tests need, for all of them.
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.django_db(transaction=True, databases=["default", "postgres"]),
+]
 
 BACKENDS = [
     "locmem",

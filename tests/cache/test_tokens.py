@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from django_querybudget.cache.tokens import TagValue, new_token, token_time
 
+pytestmark = pytest.mark.once
+
 NOW = 1_000_000
 
 

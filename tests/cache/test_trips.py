@@ -16,7 +16,7 @@ from redis.connection import AbstractConnection
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cached_queryset, grouped_invalidation, invalidate
-from django_querybudget.cache.reading import forget_dependencies
+from django_querybudget.cache.reading.through import forget_dependencies
 from jobs.models import Industry, Job
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_querybudget.cache.values import (
+from django_querybudget.cache.payload.values import (
     Unfreezable,
     freeze_column,
     freeze_value,

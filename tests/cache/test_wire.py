@@ -12,8 +12,11 @@ from uuid import uuid4
 import pytest
 from django.core.cache import caches
 
-from django_querybudget.cache import cache_stats, store, wire
-from django_querybudget.cache.store import Store, store_for
+from django_querybudget.cache import cache_stats
+from django_querybudget.cache.stores import store, wire
+from django_querybudget.cache.stores.store import Store, store_for
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "x:t:wire"
@@ -135,7 +138,7 @@ settings.configure(
     INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"CACHE": {}},
 )
 django.setup()
-from django_querybudget.cache.store import store_for
+from django_querybudget.cache.stores.store import store_for
 store = store_for("default")
 tags = ["x:t:fork"]
 assert store.mark(tags, "parent", 60)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ratchet.project import Project
+
+pytestmark = pytest.mark.once
 
 MODELS = """
 from django.db import models

@@ -13,6 +13,8 @@ import pytest
 
 from tests.ratchet.project import Project
 
+pytestmark = pytest.mark.once
+
 MARKED = """
 import pytest
 from host.urls import run

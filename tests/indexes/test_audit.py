@@ -9,8 +9,8 @@ import pytest
 from django.apps import apps
 from django.db import connections
 
-from django_querybudget.indexes.audit import DatabaseAudit, audit_database
-from django_querybudget.indexes.findings import Finding, Kind, Severity
+from django_querybudget.indexes.audit.audit import DatabaseAudit, audit_database
+from django_querybudget.indexes.audit.findings import Finding, Kind, Severity
 from tests.indexes.documented import NAMES, REDUNDANT
 
 STATUS = "payment_pay_status_124d3d_idx"

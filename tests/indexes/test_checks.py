@@ -13,10 +13,10 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from django_querybudget.checks import check_settings
+from django_querybudget.indexes.audit.findings import Kind
+from django_querybudget.indexes.audit.models import audit_models, audited_models, is_third_party
 from django_querybudget.indexes.checks import check_declared_indexes, check_documented_indexes
 from django_querybudget.indexes.definitions import declared_indexes
-from django_querybudget.indexes.findings import Kind
-from django_querybudget.indexes.models_audit import audit_models, audited_models, is_third_party
 from tests.indexes.documented import NAMES, REDUNDANT
 from tests.indexes.planted.project import ROOT, Shop
 

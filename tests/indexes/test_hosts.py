@@ -19,7 +19,7 @@ from django_querybudget.indexes import (
     ReviewIndexMixin,
     UserIndexMixin,
 )
-from django_querybudget.indexes.resolve import resolution_of
+from django_querybudget.indexes.models.resolve import resolution_of
 from tests.indexes.conftest import Changes, state_of
 
 EMAIL, USERNAME, ACTIVE, ROLE = (

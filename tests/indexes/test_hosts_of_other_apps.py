@@ -13,7 +13,7 @@ from polymorphic.models import PolymorphicModel
 from simple_history.models import HistoricalRecords
 
 from django_querybudget.indexes import IndexMixin, PaymentIndexMixin
-from django_querybudget.indexes.resolve import resolution_of
+from django_querybudget.indexes.models.resolve import resolution_of
 from tests.indexes.conftest import Changes
 from tests.indexes.test_hosts import PAYMENT_COLUMNS, PaymentFields, fields
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.indexes.planted.project import PLUGIN, Shop
 
+pytestmark = pytest.mark.once
+
 WORKLOAD = "tests.indexes.planted.shop.workload"
 
 MISSING = {

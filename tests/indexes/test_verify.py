@@ -8,6 +8,8 @@ import pytest
 
 from tests.indexes.planted.project import Shop
 
+pytestmark = pytest.mark.once
+
 WORKLOAD = "tests.indexes.planted.shop.workload"
 WIDE = "tests.indexes.planted.shop.wide"
 

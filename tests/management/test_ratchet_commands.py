@@ -8,6 +8,8 @@ import pytest
 
 from tests.ratchet.project import Project
 
+pytestmark = pytest.mark.once
+
 
 def test_record_check_and_tighten(project: Project) -> None:
     status, text = project.manage("querybudget", "record", "--", "test")

@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 from django.utils.safestring import mark_safe
 
-from django_querybudget.attribution import Filter
+from django_querybudget.evidence import Filter
 from django_querybudget.nplusone.batches import hashable, is_batched, is_inserted_in_batches
 from django_querybudget.nplusone.parameters import split_varying, varies
-from django_querybudget.records import RawRecord
+from django_querybudget.recording.records import RawRecord
 
 
 def _raw(sql: str, params: Any = None) -> RawRecord:
-    return (sql, params, False, "default", "postgresql", 0.0, 0.0, None, None, None)
+    return RawRecord(sql, params, False, "default", "postgresql", started=0.0, duration=0.0)
 
 
 @pytest.mark.parametrize(

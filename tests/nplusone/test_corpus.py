@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
 
 from . import cases_all
 from .corpus import CASES, Case, Run, fixes_of

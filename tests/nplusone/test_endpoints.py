@@ -20,7 +20,7 @@ import rating.views_naive
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Cause, Finding, find_nplusone
 from django_querybudget.nplusone.eager import watch_eager_loads
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog
 from marketplace.measuring import NAMES
 from marketplace.sample_data import fill
 from marketplace.urls import endpoints

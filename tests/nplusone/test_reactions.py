@@ -11,18 +11,12 @@ import pytest
 from django.core.checks import run_checks
 from django.test import Client, override_settings
 
-from django_querybudget import (
-    NPlusOneError,
-    QueryBudgetExceeded,
-    capture_queries,
-    enforcement,
-    query_budget,
-)
+from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
 from django_querybudget.exceptions import NPlusOneWarning
 from django_querybudget.nplusone import find_nplusone
 from django_querybudget.nplusone.rendering import render_findings
-from django_querybudget.records import QueryLog
-from django_querybudget.reports import QueryReport
+from django_querybudget.recording.records import QueryLog
+from django_querybudget.reports import QueryReport, enforcement
 from django_querybudget.signals import nplusone_found, queries_measured
 from django_querybudget.testing import assert_max_queries
 

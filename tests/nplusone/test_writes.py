@@ -60,7 +60,7 @@ def test_mysql_names_no_unique_fields() -> None:
     with capture_queries() as log:
         for number in range(4):
             Setting.objects.update_or_create(key=f"key-{number}", defaults={"value": "new"})
-    log.raw[:] = [(*raw[:4], "mysql", *raw[5:]) for raw in log.raw]
+    log.raw[:] = [raw._replace(vendor="mysql") for raw in log.raw]
     (finding,) = find_nplusone(log)
     assert finding.fix is not None
     assert finding.fix.code == (

@@ -14,7 +14,7 @@ from django.test import Client
 from django_querybudget.conf import conf
 from django_querybudget.ratchet import collecting
 from django_querybudget.ratchet.collecting import collect, read_spool, start, stop
-from django_querybudget.records import QueryLog
+from django_querybudget.recording.records import QueryLog, RawRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
 
@@ -22,9 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
 def log_of(queries: int) -> QueryLog:
     log = QueryLog()
     for number in range(queries):
-        log.append(
-            (f"SELECT {number}", None, False, "default", "sqlite", 0.0, 0.0, None, None, None)
-        )
+        log.append(RawRecord(f"SELECT {number}", None, False, "default", "sqlite", 0.0, 0.0))
     return log
 
 

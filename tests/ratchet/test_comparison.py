@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from django_querybudget.ratchet.comparison import Change, compare, recorded, tightened
 from django_querybudget.ratchet.lines import Key, Line, ShapeCount
 from django_querybudget.ratchet.lockfile import LockFile
+
+pytestmark = pytest.mark.once
 
 SAME, ABOVE, BETTER, NEW, STALE = (
     ("views", name) for name in ("same", "above", "better", "new", "stale")

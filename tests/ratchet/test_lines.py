@@ -10,6 +10,8 @@ from django_querybudget import capture_queries
 from django_querybudget.ratchet.lines import Line, Place, ShapeCount, merged, view_key
 from jobs.models import Industry
 
+pytestmark = pytest.mark.once
+
 JOBS = ShapeCount("SELECT … FROM job", 1)
 PICTURES = ShapeCount("SELECT … FROM picture", 20, Place("jobs/views.py", 31, "jobs/views.py:31"))
 

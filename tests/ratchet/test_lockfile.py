@@ -15,6 +15,8 @@ from django_querybudget.exceptions import LockFileError
 from django_querybudget.ratchet.lines import Line, ShapeCount
 from django_querybudget.ratchet.lockfile import LockFile, read, write
 
+pytestmark = pytest.mark.once
+
 LINE = Line(queries=3, duplicates=1, similar=2, shapes=(ShapeCount('SELECT "a" … \\ b', 3),))
 FILE = LockFile(
     run="pytest tests",

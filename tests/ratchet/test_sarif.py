@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from django_querybudget import __version__
 from django_querybudget.ratchet.comparison import compare
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.sarif import sarif
 from tests.ratchet.test_text import ABOVE, LIST, OLD
+
+pytestmark = pytest.mark.once
 
 
 def test_a_result_for_each_failure_at_the_line_of_its_shape() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from django_querybudget.ratchet.comparison import compare
 from django_querybudget.ratchet.lines import Key, Line, Place, ShapeCount
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.text import github_annotations, render
+
+pytestmark = pytest.mark.once
 
 LIST: Key = ("views", "GET jobs:list 2xx")
 PLACE = Place("jobs/views.py", 31, "jobs/views.py:31 in _job_row")

@@ -12,6 +12,8 @@ from marketplace import sample_data
 from marketplace.caching import WRITES
 from marketplace.measuring import NAMES
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_shows_every_endpoint_warm_and_right() -> None:

@@ -26,6 +26,8 @@ from marketplace import sample_data, urls
 from marketplace.measuring import NAMES
 from rating.models import Review
 
+pytestmark = pytest.mark.once
+
 View = Callable[[HttpRequest], HttpResponseBase]
 
 MANAGE = Path(urls.__file__).resolve().parent.parent / "manage.py"

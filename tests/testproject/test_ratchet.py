@@ -9,6 +9,8 @@ import pytest
 
 from tests.ratchet.project import run_python
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNNERS = {
     "pytest": ["-m", "pytest", "-p", "no:cacheprovider", "--querybudget=check"],

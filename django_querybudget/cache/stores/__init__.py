@@ -1,1 +1,1 @@
-"""The parts of a store: its pulse, what is owed to a server that fails, scripts and answers."""
+"""The caches that hold tokens and entries: what is asked of them, and what when they fail."""

@@ -25,11 +25,11 @@ from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections, router
 from django.utils.module_loading import import_string
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.store import TRANSIENT_TIMEOUT, CacheRefused, Store, tag_key
 from django_querybudget.cache.tokens import TagValue, new_token
 from django_querybudget.conf import conf
 
 from .pulse import LIFE, PULSE, beat_of
+from .store import TRANSIENT_TIMEOUT, CacheRefused, Store, tag_key
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 
@@ -225,14 +225,11 @@ class DatabaseStore(BackendStore):
             return None
 
     def _is_in_transaction(self) -> bool:
-        from django_querybudget.cache.transactions import Mode, mode_of  # noqa: PLC0415
-
-        model = self._model
         aliases = {
-            router.db_for_write(model) or DEFAULT_DB_ALIAS,
-            router.db_for_read(model) or DEFAULT_DB_ALIAS,
+            router.db_for_write(self._model) or DEFAULT_DB_ALIAS,
+            router.db_for_read(self._model) or DEFAULT_DB_ALIAS,
         }
-        return any(mode_of(connections[alias]) is not Mode.AUTOCOMMIT for alias in aliases)
+        return any(_is_in_transaction(connections[alias]) for alias in aliases)
 
     @property
     def _model(self) -> Any:
@@ -242,6 +239,17 @@ class DatabaseStore(BackendStore):
     def _close_own(self) -> None:
         if threading.current_thread().name.startswith("querybudget-"):
             connections.close_all()
+
+
+def _is_in_transaction(connection: Any) -> bool:
+    """Whether a statement that fails now would take others of the host's along."""
+    driver = connection.connection
+    if connection.in_atomic_block or driver is None:
+        return bool(connection.in_atomic_block)
+    # A raw BEGIN: of the databases that do not go on after an error, PostgreSQL tells of it.
+    told = getattr(driver, "pgconn", None) or getattr(driver, "info", None)
+    status = getattr(told, "transaction_status", 0)
+    return not connection.autocommit or int(status) not in (0, 4)
 
 
 def _is_text(value: object) -> TypeGuard[str]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, connections, models
 
 from django_querybudget.conf import conf
+from django_querybudget.indexes.audit.models import audited_models
 from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
 from django_querybudget.indexes.introspection import UnsupportedDatabase, read_snapshot
-from django_querybudget.indexes.models_audit import audited_models
 
 from .merge import Candidate, merge_needs
 from .needs import Need, Purpose, find_needs

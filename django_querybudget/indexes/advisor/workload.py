@@ -20,7 +20,7 @@ import django
 from django.core.handlers.base import BaseHandler
 from django.db.models.sql.compiler import SQLCompiler
 
-from django_querybudget import hook
+from django_querybudget.recording import hook
 
 from .shapes import QueryShape
 from .walk import shapes_of

@@ -12,12 +12,12 @@ from django.core.management import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, models
 
 from django_querybudget.conf import conf
-from django_querybudget.indexes.audit import MIN_ROWS, DatabaseAudit, audit_database
-from django_querybudget.indexes.baseline import Baseline, BaselineError
-from django_querybudget.indexes.findings import Finding, Kind, Severity
+from django_querybudget.indexes.audit.audit import MIN_ROWS, DatabaseAudit, audit_database
+from django_querybudget.indexes.audit.baseline import Baseline, BaselineError
+from django_querybudget.indexes.audit.findings import Finding, Kind, Severity
+from django_querybudget.indexes.audit.models import audited_models
+from django_querybudget.indexes.audit.rendering import render_audits, render_json
 from django_querybudget.indexes.migrations import MigrationError, write_index_migrations
-from django_querybudget.indexes.models_audit import audited_models
-from django_querybudget.indexes.rendering import render_audits, render_json
 
 HELP = "Audit indexes: the models against the real databases. Changes nothing in them."
 

@@ -1,0 +1,121 @@
+"""Budgets: how much a scope may query. Functions of a :class:`QueryLog`, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any
+
+from django_querybudget.recording.aliases import named_aliases
+from django_querybudget.recording.records import QueryLog
+
+__all__ = ["DIMENSIONS", "Budget", "Violation"]
+
+DIMENSIONS = ("max_queries", "duplicates", "similar", "writes", "duration")
+"""What a budget can limit, in the order in which a report names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One dimension of a budget that a log exceeds."""
+
+    dimension: str
+    """The dimension's name, one of :data:`DIMENSIONS`."""
+    limit: float
+    """What the budget allows."""
+    actual: float
+    """What the log has."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most a scope may do. ``Budget(10)`` allows ten queries.
+
+    A dimension that is None is not limited; at least one has to be. Transaction control counts
+    nowhere. Raises ``TypeError`` for a limit of the wrong type and for a budget that limits
+    nothing, ``ValueError`` for a negative limit and for ``using`` that names no database. Whether
+    ``DATABASES`` has the aliases is checked where the budget is used.
+    """
+
+    max_queries: int | None = None
+    """The most queries, on all databases together."""
+    _: KW_ONLY
+    duplicates: int | None = None
+    """The most queries that repeat an earlier one: same database, SQL and parameters."""
+    similar: int | None = None
+    """The most queries that repeat an earlier one's shape: same database, whatever parameters."""
+    writes: int | None = None
+    """The most queries whose text says that they write."""
+    duration: float | None = None
+    """The longest that the databases may take, in seconds, added up."""
+    nplusone: int | None = None
+    """How many repeats of one shape, from one line, are an N+1; that is an error of its own."""
+    using: str | Collection[str] | None = None
+    """The alias, or the aliases, of the databases that count; all if it is None."""
+
+    def __post_init__(self) -> None:
+        limits = {name: getattr(self, name) for name in DIMENSIONS}
+        if all(limit is None for limit in limits.values()) and self.nplusone is None:
+            raise TypeError(f"A budget limits at least one of: {', '.join(DIMENSIONS)}, nplusone.")
+        if self.nplusone is not None:
+            _check_threshold(self.nplusone)
+        for name, limit in limits.items():
+            if limit is not None:
+                _check_limit(name, limit)
+        if self.using is not None:
+            object.__setattr__(self, "using", named_aliases(self.using))
+
+    @classmethod
+    def of(cls, value: Any) -> Budget:
+        """Return the budget that ``value`` stands for: a Budget, a number, a dict of dimensions.
+
+        Raises ``TypeError`` or ``ValueError`` for what is none, and names an unknown dimension.
+        """
+        if isinstance(value, Budget):
+            return value
+        if not isinstance(value, Mapping):
+            return cls(value)
+        known = [field.name for field in fields(cls) if field.init]
+        for name in value:
+            if name not in known:
+                raise TypeError(f"{name!r} is no dimension of a budget: {', '.join(known)}.")
+        return cls(**value)
+
+    def check(self, log: QueryLog) -> tuple[Violation, ...]:
+        """Return what ``log`` exceeds; nothing if it keeps within the budget."""
+        if self.using is not None:
+            log = log.on(self.using)
+        violations = []
+        for name in DIMENSIONS:
+            limit = getattr(self, name)
+            if limit is not None and (actual := _measured(log, name)) > limit:
+                violations.append(Violation(dimension=name, limit=limit, actual=actual))
+        return tuple(violations)
+
+
+def _check_threshold(threshold: Any) -> None:
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 2:
+        raise ValueError(f"nplusone is {threshold!r}; it accepts a whole number, 2 or more.")
+
+
+def _check_limit(name: str, limit: Any) -> None:
+    accepts = "a number of seconds" if name == "duration" else "a whole number"
+    accepted: Any = (int, float) if name == "duration" else int
+    if isinstance(limit, bool) or not isinstance(limit, accepted):
+        raise TypeError(f"{name} is {limit!r}; it accepts {accepts}, 0 or more.")
+    if not limit >= 0:
+        raise ValueError(f"{name} is {limit!r}; it accepts {accepts}, 0 or more.")
+
+
+def _measured(log: QueryLog, dimension: str) -> float:
+    match dimension:
+        case "max_queries":
+            return log.count
+        case "duplicates":
+            return log.duplicate_count
+        case "similar":
+            return log.similar_count
+        case "writes":
+            return len(log.writes)
+        case _:
+            return log.duration

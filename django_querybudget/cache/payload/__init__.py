@@ -1,0 +1,1 @@
+"""What an entry holds: instances and values as plain data, and back."""

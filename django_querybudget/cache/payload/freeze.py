@@ -1,0 +1,298 @@
+"""A graph of model instances as columns of plain values; :mod:`.thaw` is the way back.
+
+Instances are grouped by class and by what they carry, so that a group is a table: its columns are
+frozen by :mod:`.values`, its relations are numbers of other instances in the graph. An instance
+that two others share is shared again.
+
+The values are those that the database sent. Where an instance is nothing but its attributes, they
+are its attributes; where the host's own code makes it, they are what :mod:`.received` noted, and
+what was not noted is not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from inspect import getattr_static
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model, QuerySet
+from django.db.models.signals import post_init, pre_init
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.queryset_classes import own_rows_method
+
+from .values import Unfreezable, freeze_column
+
+__all__ = [
+    "Changed",
+    "Received",
+    "freeze_graph",
+    "has_own_from_db",
+    "is_plain",
+    "step",
+    "version_of",
+]
+
+_OWN = frozenset({"_state", "_prefetched_objects_cache"})
+
+KnownRelated = Mapping[Any, Mapping[Any, Model]]
+
+
+class Changed(Exception):
+    """The models are not those that the payload was made of: a miss."""
+
+
+@lru_cache(maxsize=1024)
+def version_of(model: type[Model]) -> str:
+    """Return what stands for the model's fields as they are now."""
+    fields = [
+        f"{each.attname} {each.column} {type(each).__module__}.{type(each).__qualname__}"
+        for each in model._meta.concrete_fields
+    ]
+    return tags.digest("\n".join(fields))[:12]
+
+
+def has_own_from_db(model: type[Model]) -> bool:
+    """Whether the host's code makes the instance of a row."""
+    return model.from_db.__func__ is not Model.from_db.__func__  # type: ignore[attr-defined]
+
+
+def is_plain(model: type[Model]) -> bool:
+    """Whether an instance is nothing but its attributes: no code of the host's makes it."""
+    return (
+        model.__init__ is Model.__init__
+        and not has_own_from_db(model)
+        and model.__new__ is object.__new__
+        and model.__setattr__ is object.__setattr__
+        and type(model).__call__ is type.__call__
+        and _has_plain_attributes(model)
+        and not pre_init.has_listeners(model)
+        and not post_init.has_listeners(model)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _has_plain_attributes(model: type[Model]) -> bool:
+    """Whether no descriptor of the host's is called when a field's value is set."""
+    for each in model._meta.concrete_fields:
+        found = type(getattr_static(model, each.attname, None))
+        if hasattr(found, "__set__") and not found.__module__.startswith("django."):
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What an instance was made of: the values of ``fields``, then those of ``names``."""
+
+    instance: Model
+    """Held so that no other instance can have its ``id()``."""
+
+    fields: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of annotations, which are set when the instance has been made."""
+
+    values: Sequence[Any]
+
+
+@dataclass
+class _Group:
+    model: type[Model]
+    database: str | None
+    path: str
+    fields: tuple[str, ...]
+    names: tuple[str, ...]
+    lists: tuple[str, ...]
+    related: tuple[str, ...]
+    prefetched: tuple[str, ...]
+    members: list[Model] = field(default_factory=list)
+    rows: list[Sequence[Any]] = field(default_factory=list)
+
+
+class _Graph:
+    """Finds the instances and numbers them."""
+
+    def __init__(self, known: KnownRelated, received: Mapping[int, Received]) -> None:
+        self._received = received
+        self._known = {
+            each.name: {id(instance) for instance in instances.values()}
+            for each, instances in known.items()
+        }
+        self._groups: dict[Any, _Group] = {}
+        self._places: dict[int, tuple[_Group, int]] = {}
+        self._waiting: list[tuple[Model, str]] = []
+        self._related: dict[int, dict[str, Any]] = {}
+
+    def add(self, roots: Iterable[Model]) -> None:
+        for root in roots:
+            cache = root._state.fields_cache
+            known = {
+                name: value
+                for name, value in cache.items()
+                if name not in self._known or id(value) not in self._known[name]
+            }
+            self._take(root, "", known)
+        while self._waiting:
+            instance, path = self._waiting.pop()
+            if id(instance) not in self._places:
+                self._take(instance, path, instance._state.fields_cache)
+
+    def _take(self, instance: Model, path: str, related: Mapping[str, Any]) -> None:
+        if id(instance) in self._places:
+            raise Unfreezable("one instance in two rows")
+        values = instance.__dict__
+        names, lists = _attributes(instance)
+        prefetched = values.get("_prefetched_objects_cache", {})
+        model = type(instance)
+        fields, names, row = self._row(instance, names)
+        key = (model, instance._state.db, path, fields, tuple(names), tuple(lists), tuple(related),
+               tuple(prefetched))  # fmt: skip
+        group = self._groups.get(key)
+        if group is None:
+            if not _is_registered(model):
+                raise Unfreezable(f"model {model.__qualname__}, which no app has")
+            if path:
+                _check_rows_method(getattr(model._base_manager, "_queryset_class", QuerySet))
+            group = self._groups[key] = _Group(*key)
+        self._places[id(instance)] = (group, len(group.members))
+        group.members.append(instance)
+        group.rows.append(row)
+        self._related[id(instance)] = dict(related)
+        for name, value in related.items():
+            if value is not None:
+                if not isinstance(value, Model):
+                    raise Unfreezable(f"{type(value).__qualname__} as relation {name!r}")
+                self._waiting.append((value, step(path, name)))
+        for name in lists:
+            self._waiting += [(each, step(path, name)) for each in values[name]]
+        for name, queryset in prefetched.items():
+            if not hasattr(getattr(instance, name, None), "get_queryset"):
+                raise Unfreezable(f"prefetched {name!r} without a manager")
+            _check_rows_method(type(queryset))
+            rows = queryset._result_cache
+            if rows is None or not all(isinstance(each, Model) for each in rows):
+                raise Unfreezable(f"prefetched {name!r} without instances")
+            self._waiting += [(each, step(path, name)) for each in rows]
+
+    def _row(
+        self, instance: Model, names: Sequence[str]
+    ) -> tuple[tuple[str, ...], Sequence[str], Sequence[Any]]:
+        """Return what the database sent: fields, other names, and the values of both."""
+        received = self._received.get(id(instance))
+        if received is not None:
+            return received.fields, received.names, received.values
+        model = type(instance)
+        if not is_plain(model):
+            raise Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
+        fields = tuple(name for name in names if name in _attnames(model))
+        others = [name for name in names if name not in _attnames(model)]
+        values = instance.__dict__
+        return fields, others, [_stored(values[name]) for name in (*fields, *others)]
+
+    def frozen(self, roots: Iterable[Model]) -> dict[str, Any]:
+        bases: dict[int, int] = {}
+        base = 0
+        for group in self._groups.values():
+            bases[id(group)] = base
+            base += len(group.members)
+
+        def number(instance: Model | None) -> int | None:
+            if instance is None:
+                return None
+            group, place = self._places[id(instance)]
+            return bases[id(group)] + place
+
+        return {
+            "roots": [number(root) for root in roots],
+            "groups": [self._frozen_group(group, number) for group in self._groups.values()],
+        }
+
+    def _frozen_group(
+        self, group: _Group, number: Callable[[Model | None], int | None]
+    ) -> dict[str, Any]:
+        members = group.members
+        return {
+            "model": group.model._meta.label_lower,
+            "version": version_of(group.model),
+            "db": group.database,
+            "path": group.path,
+            "size": len(members),
+            "fields": group.fields,
+            "names": group.names,
+            "columns": [freeze_column(column) for column in zip(*group.rows, strict=True)],
+            "lists": {
+                name: [[number(one) for one in each.__dict__[name]] for each in members]
+                for name in group.lists
+            },
+            "related": {
+                name: [number(self._related[id(each)][name]) for each in members]
+                for name in group.related
+            },
+            "prefetched": {
+                name: [
+                    [number(one) for one in each.__dict__["_prefetched_objects_cache"][name]]
+                    for each in members
+                ]
+                for name in group.prefetched
+            },
+        }  # fmt: skip
+
+
+def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the attributes of an instance, and those of them that are lists of instances."""
+    names: list[str] = []
+    lists: list[str] = []
+    for name, value in instance.__dict__.items():
+        if name in _OWN:
+            continue
+        if isinstance(value, Model):
+            raise Unfreezable(f"an instance as attribute {name!r}")
+        is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
+        (lists if is_list else names).append(name)
+    return names, lists
+
+
+def step(path: str, name: str) -> str:
+    """Return the path to what hangs on an instance at ``path`` by ``name``."""
+    return f"{path}__{name}" if path else name
+
+
+def _stored(value: Any) -> Any:
+    """Return what the database gave for a file field, whose attribute wraps it when it is read."""
+    if hasattr(value, "field") and hasattr(value, "instance") and hasattr(value, "name"):
+        return value.name
+    return value
+
+
+def _is_registered(model: type[Model]) -> bool:
+    try:
+        return apps.get_model(model._meta.label_lower) is model
+    except (LookupError, ValueError):
+        return False
+
+
+def _check_rows_method(queryset: type[QuerySet[Any]]) -> None:
+    if method := own_rows_method(queryset, may_run_after=False):
+        raise Unfreezable(f"prefetched by own method {method}")
+
+
+@lru_cache(maxsize=1024)
+def _attnames(model: type[Model]) -> frozenset[str]:
+    return frozenset(each.attname for each in model._meta.concrete_fields)
+
+
+def freeze_graph(
+    roots: list[Model], known: KnownRelated, received: Mapping[int, Received]
+) -> dict[str, Any]:
+    """Return the instances and all that hangs on them, for JSON.
+
+    ``known`` are the instances that the queryset's owner brought along: they are left out, and
+    put in again by the queryset that is read. ``received`` is by the ``id()`` of instances.
+    Raises :class:`Unfreezable`.
+    """
+    graph = _Graph(known, received)
+    graph.add(roots)
+    return graph.frozen(roots)

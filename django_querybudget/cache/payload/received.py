@@ -1,0 +1,154 @@
+"""Rows as the database sent them, noted while Django makes instances of them.
+
+A model whose own code makes its instances (``__init__``, ``from_db``, a receiver of ``post_init``,
+a descriptor that changes what is set) may change a value. To change it again on a hit would be
+wrong, and so would be to keep what depended on the moment. Hence the cache keeps what that code was
+given, and lets it run again on a hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.query import ModelIterable
+
+from .freeze import Received, is_plain
+from .values import copied
+
+__all__ = ["noting"]
+
+
+class Notes(dict[int, Received]):
+    """What was received, by the ``id()`` of the instance made of it."""
+
+    is_open = True
+
+
+@contextmanager
+def noting(queryset: Any) -> Iterator[Notes]:
+    """Note the rows that ``queryset`` fetches in a block."""
+    received = Notes()
+    # Whatever is joined may be a model with code of its own: that is known once it is compiled.
+    if queryset._iterable_class is not ModelIterable or (
+        is_plain(queryset.model) and not queryset.query.select_related
+    ):
+        yield received
+        return
+
+    def noted(asked: Any, **options: Any) -> _Noting:
+        return _Noting(asked, received, options)
+
+    queryset._iterable_class = noted
+    try:
+        yield received
+    finally:
+        received.is_open = False  # what streams on is not kept
+        queryset._iterable_class = ModelIterable
+
+
+class _Asked:
+    """A queryset with another query."""
+
+    def __init__(self, queryset: Any, query: Any) -> None:
+        self._queryset = queryset
+        self.query = query
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queryset, name)
+
+
+class _Noting(ModelIterable):  # type: ignore[type-arg]
+    """Yields the instances that Django makes, and notes what it made them of."""
+
+    def __init__(self, queryset: Any, received: Notes, options: Mapping[str, Any]) -> None:
+        super().__init__(queryset, **options)
+        self.queryset: Any
+        self._received = received
+
+    def __iter__(self) -> Iterator[Any]:
+        # Methods of these two objects alone are replaced.
+        query: Any = self.queryset.query.clone()
+        compilers: list[Any] = []
+        rows: list[Any] = []
+
+        def get_compiler(*args: Any, **kwargs: Any) -> Any:
+            compiler = type(query).get_compiler(query, *args, **kwargs)
+            results_iter = compiler.results_iter
+
+            def noted_results(*args: Any, **kwargs: Any) -> Any:
+                results = results_iter(*args, **kwargs)
+                if all(map(is_plain, _models(compiler.klass_info))):
+                    return results
+                compilers.append(compiler)
+                return self._noted(results, rows)
+
+            compiler.results_iter = noted_results
+            return compiler
+
+        query.get_compiler = get_compiler
+        self.queryset = _Asked(self.queryset, query)
+        source = None
+        for instance in super().__iter__():
+            if rows:
+                source = source or _source(compilers[0].klass_info, compilers[0])
+                source.note(instance, rows.pop(), self._received)
+            yield instance
+
+    def _noted(self, results: Any, rows: list[Any]) -> Iterator[Any]:
+        for row in results:
+            if self._received.is_open:
+                # The host's code may change a list in place.
+                rows.append([copied(value) for value in row])
+            yield row
+
+
+def _models(info: Mapping[str, Any]) -> Iterator[type[Model]]:
+    yield info["model"]
+    for each in info.get("related_klass_infos", ()):
+        yield from _models(each)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where in a row the values of an instance are, and where those that hang on it."""
+
+    fields: tuple[str, ...]
+    places: tuple[int, ...]
+    names: tuple[str, ...]
+    related: Sequence[tuple[Callable[..., Model | None], _Source]]
+
+    def note(self, instance: Model, row: Sequence[Any], received: Notes) -> None:
+        received[id(instance)] = Received(
+            instance, self.fields, self.names, [row[place] for place in self.places]
+        )
+        for get, source in self.related:
+            other = get(instance, default=None)
+            if other is not None:
+                source.note(other, row, received)
+
+
+def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _Source:
+    places = list(info["select_fields"])
+    if is_root or not info["from_parent"]:
+        places = list(range(places[0], places[-1] + 1))
+    by_name = {compiler.select[place][0].target.attname: place for place in places}
+    if not is_root and info["from_parent"]:
+        order = [each.attname for each in info["model"]._meta.concrete_fields]
+        by_name = {name: by_name[name] for name in order if name in by_name}
+    annotations = (compiler.annotation_col_map or {}) if is_root else {}
+    return _Source(
+        tuple(by_name),
+        (*by_name.values(), *annotations.values()),
+        tuple(annotations),
+        [
+            (
+                (each["field"].remote_field if each["reverse"] else each["field"]).get_cached_value,
+                _source(each, compiler, is_root=False),
+            )
+            for each in info.get("related_klass_infos", ())
+        ],
+    )

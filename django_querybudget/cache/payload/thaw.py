@@ -1,0 +1,181 @@
+"""Model instances again, from the plain values that :mod:`.freeze` made of them.
+
+In two steps. :func:`prepared_graph` depends on the payload alone, so that what it returns can be
+kept and used again; :func:`thaw_graph` makes instances of it, new ones each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db.models.base import ModelState
+
+from .freeze import Changed, has_own_from_db, is_plain, step, version_of
+from .values import Column
+
+if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+
+__all__ = ["Graph", "prepared_graph", "thaw_graph"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Instances of one class that carry the same."""
+
+    model: Any
+    version: str
+    database: str | None
+    path: str
+    fields: Sequence[str]
+    names: Sequence[str]
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    """What all attributes of each instance are; those of ``mutable`` are yet to be set."""
+    mutable: Sequence[tuple[str, Column]]
+    related: Mapping[str, Sequence[int | None]]
+    lists: Mapping[str, Sequence[Sequence[int]]]
+    prefetched: Mapping[str, Sequence[Sequence[int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A payload that has been read."""
+
+    groups: Sequence[Group]
+    roots: Sequence[int]
+
+
+def prepared_graph(payload: Mapping[str, Any]) -> Graph:
+    """Read a payload of :func:`~.freeze.freeze_graph`.
+
+    Raises :class:`~.freeze.Changed` if a model is not what it was.
+    """
+    return Graph([_prepared(group) for group in payload["groups"]], payload["roots"])
+
+
+def _prepared(group: Mapping[str, Any]) -> Group:
+    try:
+        model: Any = apps.get_model(group["model"])
+    except (LookupError, ValueError) as error:
+        raise Changed(group["model"]) from error
+    fields, names = group["fields"], group["names"]
+    columns = [Column(frozen) for frozen in group["columns"]]
+    both = (*fields, *names)
+    rows = [
+        dict(zip(both, row, strict=True))
+        for row in zip(*(column.values() for column in columns), strict=True)
+    ]
+    if len(columns) != len(both) or len(rows) != group["size"]:
+        raise Changed(group["model"])
+    return Group(
+        model=model,
+        version=group["version"],
+        database=group["db"],
+        path=group["path"],
+        fields=fields,
+        names=names,
+        columns=columns,
+        rows=rows,
+        mutable=[
+            (name, column)
+            for name, column in zip(both, columns, strict=True)
+            if not column.is_shared
+        ],
+        related=group["related"],
+        lists=group["lists"],
+        prefetched=group["prefetched"],
+    )
+
+
+def thaw_graph(
+    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
+) -> list[Model]:
+    """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
+
+    Raises :class:`~.freeze.Changed` if a model's fields are not what they were.
+    """
+    instances: list[Model] = []
+    groups: list[tuple[Group, list[Model]]] = []
+    for group in graph.groups:
+        members = _members(group)
+        if fetch_mode is not None:
+            for member in members:
+                setattr(member._state, "fetch_mode", fetch_mode)  # noqa: B010  # Django 6.1
+        groups.append((group, members))
+        instances += members
+    for group, members in groups:
+        for name, numbers in group.related.items():
+            for member, number in zip(members, numbers, strict=True):
+                related = None if number is None else instances[number]
+                member._state.fields_cache[name] = related
+        for name, rows in group.lists.items():
+            for member, row in zip(members, rows, strict=True):
+                member.__dict__[name] = [instances[number] for number in row]
+        for name, rows in group.prefetched.items():
+            queryset = querysets.get(step(group.path, name))
+            for member, row in zip(members, rows, strict=True):
+                _prefetch(member, name, queryset, [instances[number] for number in row])
+    return [instances[number] for number in graph.roots]
+
+
+def _members(group: Group) -> list[Model]:
+    model, database = group.model, group.database
+    if version_of(model) != group.version:
+        raise Changed(model._meta.label_lower)
+    members: list[Model] = []
+    if not is_plain(model):
+        number, names = len(group.fields), group.names
+        make = _maker(model, database, group.fields)
+        for row in zip(*(column.values() for column in group.columns), strict=True):
+            member = make(row[:number] if names else row)
+            for name, value in zip(names, row[number:], strict=True):
+                setattr(member, name, value)
+            members.append(member)
+        return members
+    new = model.__new__
+    for attributes in group.rows:
+        member = new(model)
+        state = ModelState()
+        state.adding = False
+        state.db = database
+        own = member.__dict__
+        own["_state"] = state
+        own.update(attributes)
+        members.append(member)
+    for name, column in group.mutable:
+        for member, value in zip(members, column.values(), strict=True):
+            member.__dict__[name] = value
+    return members
+
+
+def _maker(
+    model: Any, database: str | None, fields: Sequence[str]
+) -> Callable[[tuple[Any, ...]], Model]:
+    """Return a function that makes an instance of a row, as a queryset does."""
+    if not has_own_from_db(model) and len(fields) == len(model._meta.concrete_fields):
+
+        def make(row: tuple[Any, ...]) -> Model:
+            member: Model = model(*row)
+            member._state.adding = False
+            member._state.db = database
+            return member
+
+        return make
+    return lambda row: model.from_db(database, fields, row)
+
+
+def _prefetch(member: Model, name: str, queryset: Any, rows: list[Model]) -> None:
+    """Put ``rows`` where prefetch_related() puts them: in the related manager's queryset."""
+    manager = getattr(member, name)
+    found = (
+        manager.get_queryset()
+        if queryset is None
+        else manager._apply_rel_filters(queryset._chain())
+    )
+    found._result_cache = rows
+    found._prefetch_done = True
+    member.__dict__.setdefault("_prefetched_objects_cache", {})[name] = found

@@ -1,0 +1,1 @@
+"""Reading through the cache: from a queryset to its answer."""

@@ -1,0 +1,187 @@
+"""What a query reads, as tags; and whether it can be cached at all."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models.expressions import Col
+from django.db.models.fields.related_lookups import RelatedExact
+from django.db.models.lookups import Exact
+from django.db.models.sql.where import AND, WhereNode
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.sql_functions import unknown_functions
+from django_querybudget.cache.tables import Table, Tables, tables
+from django_querybudget.conf import conf
+from django_querybudget.sql.memory import Memo
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql import Query
+
+__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
+
+_SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """A table of which a query reads only the rows with certain values.
+
+    ``key`` is the primary key's value, ``scopes`` the declared scopes' by column, as text.
+    """
+
+    table: Table
+    key: str | None
+    scopes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTags:
+    """The tags of one statement.
+
+    ``always``, and besides ``if_found`` where there was a row or ``if_empty`` where there was
+    none: a row that is there can be changed only by a write to that row or of unknown extent; one
+    that is not can come with any insert.
+    """
+
+    always: frozenset[str]
+    if_found: frozenset[str] = frozenset()
+    if_empty: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> frozenset[str]:
+        """All of them: the tokens to be read before the statement."""
+        return self.always | self.if_found | self.if_empty
+
+
+def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = None) -> ReadTags:
+    """Return the tags of what ``sql`` reads on ``connection``."""
+    database = tags.database_name(connection.alias)
+    names, unmodelled = _known_sources[sql, tables()]
+    found = {tags.everything(database)}
+    if unmodelled:
+        found.add(tags.unmodelled(database))
+    if pins is None or pins.table.name not in names or not _known_once[sql, pins.table.name]:
+        return ReadTags(frozenset(found | {tags.table_tag(database, name) for name in names}))
+    pinned = pins.table.name
+    found |= {tags.table_tag(database, name) for name in names if name != pinned}
+    bulk = tags.bulk_tag(database, pinned)
+    if pins.key is not None:
+        return ReadTags(
+            frozenset(found),
+            if_found=frozenset({bulk, tags.row_tag(database, pinned, pins.key)}),
+            if_empty=frozenset({tags.table_tag(database, pinned)}),
+        )
+    column, value = pins.scopes[0]
+    found |= {
+        bulk,
+        tags.any_scope_tag(database, pinned),
+        tags.scope_tag(database, pinned, column, value),
+    }
+    return ReadTags(frozenset(found))
+
+
+def refused(sql: str) -> str | None:
+    """Return why the answer to ``sql`` depends on more than rows that can be watched, or None."""
+    return _refusals[sql, tables(), conf.CACHE.FUNCTIONS]
+
+
+def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
+    sql, known, declared = key
+    if unknown := unknown_functions(sql, declared):
+        return f"function {unknown[0]}"
+    if any(known.ignored(name) for name in known.named_in(sql)):
+        return "ignored table"
+    return None
+
+
+_refusals = Memo(_refused)
+
+
+def withheld(sql: str) -> str | None:
+    """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
+    return _withheld[sql, tables()]
+
+
+def _reason(key: tuple[str, Tables]) -> str | None:
+    sql, known = key
+    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
+
+
+_withheld = Memo(_reason)
+
+
+def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
+    """Return the known tables in ``sql``, and whether it may name others."""
+    sql, known = key
+    names = known.named_in(sql)
+    others = False
+    for double_quoted, back_quoted, bare in _SOURCE.findall(sql):
+        name = (double_quoted or back_quoted or bare).lower()
+        others |= name not in known.by_lower_name and name.upper() not in ("LATERAL", "ONLY")
+    return names, others or bool(re.search(r'(?:"|`|\w) , (?:"|`|\()', sql))
+
+
+_known_sources = Memo(_sources)
+
+
+def _named_once(key: tuple[str, str]) -> bool:
+    sql, table = key
+    return len(re.findall(rf"\b{re.escape(table)}\b(?![\"`]\.)", sql, re.IGNORECASE)) == 1
+
+
+_known_once = Memo(_named_once)
+
+
+def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
+    """Return what pins the query's own table, None where nothing provably does."""
+    if query.combinator or query.extra_tables or query.is_empty():
+        return None
+    base = next(iter(query.alias_map), None)  # query.base_table would be noted, and kept
+    table = tables().tables.get(query.alias_map[base].table_name) if base else None
+    if base is None or table is None or connection.ops.quote_name(table.name).count(".") > 1:
+        return None
+    values = _equalities(query.where, base, connection)
+    key = None
+    if table.key is not None and table.key.name in values:
+        key = table.key.text(values[table.key.name])
+    scopes = tuple(
+        (column.name, text)
+        for column in table.scopes.values()
+        if column.name in values and (text := column.text(values[column.name])) is not None
+    )
+    return Pins(table, key, scopes) if key is not None or scopes else None
+
+
+def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict[str | None, Any]:
+    """Return the columns of ``alias`` that every row found has a known value in.
+
+    The value is the one that the database is sent: a field may convert the one in Python.
+    """
+    if not isinstance(where, WhereNode) or where.negated:
+        return {}
+    if where.connector != AND and len(where.children) != 1:
+        return {}
+    found: dict[str | None, Any] = {}
+    for child in where.children:
+        if isinstance(child, WhereNode):
+            found |= _equalities(child, alias, connection)
+        elif isinstance(child, Exact | RelatedExact) and _is_django(child):
+            column, value = child.lhs, child.rhs
+            if isinstance(column, Col) and column.alias == alias and _is_plain(value):
+                with suppress(Exception):  # whatever a field of the host's does, it pins nothing
+                    _, [found[column.target.column]] = child.get_db_prep_lookup(value, connection)
+    return found
+
+
+def _is_django(lookup: Any) -> bool:
+    # A lookup of the host's own may mean something else by "exact".
+    return lookup.lookup_name == "exact" and type(lookup).__module__.startswith("django.db.models.")
+
+
+def _is_plain(value: Any) -> bool:
+    return not hasattr(value, "resolve_expression") and not hasattr(value, "as_sql")

@@ -1,0 +1,169 @@
+"""A fill: what a read that goes to the database depends on, found while it runs.
+
+The tokens of a table's tags are read before the statement that reads the table is sent. Whatever
+is invalidated from then on makes the entry dead on arrival.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.stores.store import readable, store_for
+from django_querybudget.cache.tokens import is_known
+from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
+from django_querybudget.conf import conf
+
+from .dependencies import Pins, ReadTags, refused, tags_read, withheld
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["Fill", "current_fill", "filling", "refusal"]
+
+_current: ContextVar[Fill | None] = ContextVar("querybudget_cache_fill", default=None)
+
+
+def current_fill() -> Fill | None:
+    """Return the fill that runs in this context."""
+    return _current.get()
+
+
+def refusal(connection: BaseDatabaseWrapper) -> str | None:
+    """Return why nothing may be read through the cache on ``connection`` now, None if it may."""
+    state, mode = state_of(connection), mode_of(connection)
+    state.settle(connection, mode)
+    if mode is Mode.MANUAL:
+        return "manual transaction"
+    if state.has_written():
+        return "the transaction has written"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a statement of the fill read."""
+
+    state: State
+    mode: Mode
+    lag: float
+
+
+class Fill:
+    """The tokens read, and whether what was read may be stored.
+
+    ``tokens`` are those already read. ``pins`` refine the tags of the next statement.
+    """
+
+    def __init__(self, tokens: Mapping[str, str], pins: Pins | None = None) -> None:
+        self.tokens: dict[str, str] = dict(tokens)
+        self.needed: set[str] = {PULSE}
+        self.instead: tuple[set[str], set[str]] = (set(), set())
+        self.reason: str | None = None
+        self.aliases: set[str] = set()
+        self._next: Pins | ReadTags | None = pins
+        self._sources: list[_Source] = []
+        self._began = 0.0
+
+    def spoil(self, reason: str) -> None:
+        """Store nothing; the first reason counts."""
+        self.reason = self.reason or reason
+
+    def reading(self, sql: str, connection: BaseDatabaseWrapper) -> None:
+        """A statement that reads is about to be sent."""
+        self._began = self._began or time.time()
+        self.aliases.add(connection.alias)
+        if reason := refusal(connection):
+            self.spoil(reason)
+        source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
+        if source not in self._sources:
+            self._sources.append(source)
+        if reason := refused(sql) or withheld(sql):
+            self.spoil(reason)
+        known, self._next = self._next, None
+        found = known if isinstance(known, ReadTags) else tags_read(sql, connection, known)
+        self.needed |= found.always
+        self.instead[0].update(found.if_found)
+        self.instead[1].update(found.if_empty)
+        self.take_tokens(found.all)
+
+    @contextmanager
+    def next_reads(self, known: Pins | ReadTags | None) -> Iterator[None]:
+        """Say what the next statement reads, if it is sent in the block."""
+        self._next = known
+        try:
+            yield
+        finally:
+            self._next = None
+
+    def take_tokens(self, wanted: Collection[str]) -> None:
+        """Read the tokens that are not read yet; a tag without one gets a fresh one."""
+        missing = [tag for tag in wanted if tag not in self.tokens]
+        if not missing:
+            return
+        store = store_for(conf.CACHE.ALIAS)
+        answer = store.read(None, missing)
+        if answer is None:
+            self.spoil("cache failed")
+            return
+        values = answer[1]
+        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
+            values |= store.ensure(absent)
+        # The pulse is read each time: the first counts, or this fill has begun before it.
+        self.tokens = {**values, **self.tokens}
+
+    def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
+        """A read inside of this one was answered from the cache, or filled it."""
+        self._began = self._began or time.time()
+        self.needed.update(tokens)
+        self.aliases.update(aliases)
+        for tag, token in tokens.items():
+            self.tokens.setdefault(tag, token)
+
+    def settled(self, *, found: bool) -> dict[str, str] | None:
+        """Return the tokens to store with what was read, None if it must not be stored.
+
+        ``found`` is whether there was a row.
+        """
+        needed = self.needed | self.instead[0 if found else 1]
+        if self.reason is None and needed == {PULSE}:
+            self.spoil("no query")
+        if PULSE not in self.tokens:
+            self.spoil("the cache takes no writes, or is recovering")
+        tokens = {tag: self.tokens.get(tag, "") for tag in needed}
+        if not all(tokens.values()):
+            self.spoil("the cache kept no token")
+        if not all(map(readable, tokens.values())):
+            self.spoil("a writer is in flight")
+        if self.reason is None and not all(
+            source.state.may_store(tokens.values(), source.mode, self._began, source.lag)
+            for source in self._sources
+        ):
+            self.spoil("the snapshot may be older than a write")
+        if self.reason is None and store_for(conf.CACHE.ALIAS).may_be_marked(tokens.values()):
+            self.spoil("the cache evicts keys")
+        return tokens if self.reason is None else None
+
+
+@contextmanager
+def filling(fill: Fill) -> Iterator[Fill]:
+    """Let the statements of a block count for ``fill``, and for the fill around it."""
+    outer = _current.get()
+    token = _current.set(fill)
+    try:
+        yield fill
+    finally:
+        _current.reset(token)
+        if outer is not None:
+            outer.absorb(
+                {tag: fill.tokens.get(tag, "") for tag in (*fill.needed, *fill.instead[1])},
+                fill.aliases,
+            )
+            if fill.reason:
+                outer.spoil(fill.reason)

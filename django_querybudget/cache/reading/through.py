@@ -1,0 +1,205 @@
+"""Reading through: the one flow of every cached read.
+
+tokens and entry, at once → is each token still the one it was stored under? → the answer; else
+the database, with the tokens that were read before, and the entry is stored under them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+
+from django_querybudget.cache import stats, tags
+from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
+from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.values import Unfreezable
+from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.stores.store import readable, same, store_for
+from django_querybudget.cache.tokens import is_known
+from django_querybudget.conf import conf
+
+from .dependencies import Pins
+from .fills import Fill, current_fill, filling, refusal
+
+__all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an answer is told apart from others, and made to plain values and back.
+
+    ``prepare`` reads plain values, and depends on nothing else: what it returns may be given to
+    ``thaw`` any number of times.
+    """
+
+    kind: str
+    freeze: Callable[[Any], Any]
+    prepare: Callable[[Any], Any]
+    thaw: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One read: where its answer is kept, and in what form."""
+
+    key: str
+    """The entry's key."""
+
+    shape: str
+    """What questions with the same tables have in common: the SQL without its parameters."""
+
+    expected: Collection[str]
+    """The tags that it is known to depend on, besides those remembered for its shape."""
+
+    aliases: Collection[str]
+    """The aliases it is known to read from."""
+
+    form: Form
+    found: Callable[[Any], bool]
+    """Whether an answer holds a row."""
+
+    timeout: float | None
+    cache: str
+    user_tags: frozenset[str]
+    pins: Pins | None = None
+    required: frozenset[str] = frozenset()
+    """Tags that the entry depends on besides those of its queries."""
+
+
+_MISS = object()
+_REMEMBERED = 4096
+_dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
+
+
+def read_through(question: Question, compute: Callable[[], Any]) -> Any:
+    """Return the answer, from the cache if it holds one that is still true, else ``compute()``."""
+    for alias in question.aliases:
+        if reason := refusal(connections[alias]):
+            return bypass(reason, compute)
+    wanted = {*question.expected, *question.user_tags, *_dependencies.get(question.shape, ())}
+    answer = _look_up(question, tuple(wanted))
+    if answer is None:
+        return bypass("cache failed", compute)
+    found, values = answer
+    if found is not _MISS:
+        stats.count("hits")
+        return found
+    stats.count("misses")
+    return _fill(question, compute, values, wanted)
+
+
+def bypass(reason: str, compute: Callable[[], Any]) -> Any:
+    """Return ``compute()``; nothing around it is cached either."""
+    stats.count_bypass(reason)
+    if (outer := current_fill()) is not None:
+        outer.spoil(reason)
+    return compute()
+
+
+def _look_up(  # noqa: PLR0911  # one way to miss after another
+    question: Question, wanted: tuple[str, ...]
+) -> tuple[Any, dict[str, str]] | None:
+    """Return the answer or ``_MISS``, and the tokens read; None if the cache cannot be asked."""
+    tokens = store_for(conf.CACHE.ALIAS)
+    apart = question.cache != conf.CACHE.ALIAS
+    if apart:
+        # The entry first: tokens read later than it can only make it a miss.
+        entries = store_for(question.cache).read(question.key, ())
+        stored = entries[0] if entries is not None else None
+        read = tokens.read(None, wanted)
+        if read is None or entries is None:
+            return None
+        values = read[1]
+    else:
+        read = tokens.read(question.key, wanted)
+        if read is None:
+            return None
+        stored, values = read
+    if stored is None:
+        return _MISS, values
+    try:
+        entry = decoded(question.key, stored)
+        if (found := _valid(question, entry, values)) is _MISS:
+            return _MISS, values
+    except Changed:
+        return _MISS, values
+    except Exception as error:  # noqa: BLE001  # whatever stands there, it is a miss
+        log_corrupt(question.key, error)
+        stats.count_bypass("corrupt entry")
+        return _MISS, values
+    if (outer := current_fill()) is not None:
+        outer.absorb(entry.tokens, entry.aliases)
+    return found, values
+
+
+def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
+    needed = entry.tokens.keys()
+    known = [tag for tag in needed if tag in values]
+    if PULSE not in known or not same(entry.tokens, values, known):
+        return _MISS
+    if len(known) < len(needed):
+        # Tags of relations that this process has not seen yet: one more look, once.
+        _remember(question.shape, needed)
+        missing = [tag for tag in needed if tag not in values]
+        if any(not readable(entry.tokens[tag]) for tag in missing):
+            return _MISS
+        read = store_for(conf.CACHE.ALIAS).read(None, missing)
+        if read is None or not same(entry.tokens, read[1], missing):
+            return _MISS
+    for alias in entry.aliases:
+        if alias not in question.aliases and refusal(connections[alias]):
+            return _MISS
+    if not question.user_tags | question.required <= needed:
+        return _MISS
+    return question.form.thaw(entry.prepared(question.form.prepare))
+
+
+def _remember(shape: str, found: Collection[str]) -> None:
+    """Note the tags of a shape, to ask for them at once the next time."""
+    # The shape of a decorated function's answer is its own: it has no other rows' tags.
+    kept = frozenset(
+        tag
+        for tag in found
+        if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
+    )
+    before = _dependencies.get(shape, frozenset())
+    if not kept <= before:
+        _dependencies[shape] = before | kept
+        if len(_dependencies) > _REMEMBERED:
+            _dependencies.popitem(last=False)
+
+
+def forget_dependencies() -> None:
+    """Forget what was noted of shapes: the next hit of each takes one more look."""
+    _dependencies.clear()
+
+
+def _fill(
+    question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
+) -> Any:
+    fill = Fill(values, question.pins)
+    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
+        fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
+    fill.needed |= question.user_tags | question.required
+    with filling(fill):
+        answer = compute()
+    tokens = fill.settled(found=question.found(answer))
+    if tokens is None:
+        stats.count_not_stored(fill.reason or "")
+        return answer
+    try:
+        packed = pack(tokens, fill.aliases, question.form.freeze(answer))
+    except Unfreezable as error:
+        stats.count_not_stored(f"value {error}")
+        return answer
+    except (ValueError, RecursionError) as error:
+        stats.count_not_stored(f"value {type(error).__name__}")
+        return answer
+    _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    if store_for(question.cache).write(question.key, packed, question.timeout):
+        stats.count("stores")
+    return answer

@@ -1,0 +1,179 @@
+"""Redis through django-redis: marks and tokens change in the server, in one step.
+
+Values are written as they are, past the client's serializer: nothing under our keys is ever
+unpickled, whatever serializer the cache is configured with. Everything is read from the primary.
+Entries have the keys that the cache's ``KEY_FUNCTION`` makes; tokens have not, since tables are
+shared by tenants and by releases.
+
+Why a renewal is not waited for where the writer's mark stands
+    Until the renewal arrives, readers find the mark, and trust nothing. So it is sent with
+    ``CLIENT REPLY SKIP`` before it, and the writer goes on. If it is lost on its way, the mark's
+    end takes the token with it, which is a miss. The mark itself is waited for, always.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any, cast
+
+from django_redis.client import DefaultClient, ShardClient
+from redis.exceptions import ResponseError
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.tokens import new_token
+from django_querybudget.conf import conf
+
+from .pulse import PULSE
+from .resp import bulk_strings, packed
+from .scripts import BEAT, CHANGE, ENSURE
+from .store import TRANSIENT_TIMEOUT, Store, tag_key
+from .wire import Wire
+
+__all__ = ["RedisStore"]
+
+_TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
+
+
+class RedisStore(Store):
+    """A cache of django-redis with its default or Sentinel client."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._wire: Wire | None = None
+        self._last = threading.local()
+
+    @staticmethod
+    def takes(client: Any) -> bool:
+        """Whether the client has one primary for all keys (a sharded client has not)."""
+        return isinstance(client, DefaultClient) and not isinstance(client, ShardClient)
+
+    @property
+    def _client(self) -> Any:
+        """django-redis' client of this thread: it knows the primary, and how keys are made."""
+        return cast("Any", self.cache).client
+
+    def _wire_of(self, client: Any) -> Wire:
+        wire, pool = self._wire, client.get_client(write=True).connection_pool
+        if wire is None or not wire.is_to(pool):
+            wire = self._wire = Wire(pool)
+            self.keeps_beating = wire.has_own
+        return wire
+
+    # Tags and entries
+
+    def _read(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[bytes | None, dict[str, str]]:
+        client = self._client
+        words = _bulk_keys(wanted)
+        if key:
+            words.append(bulk_strings(_encoded(client, key)))
+        if not words:
+            return None, {}
+        command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
+        found = self._wire_of(client).ask(command)
+        entry = found.pop() if key else None
+        return entry, {
+            tag: value.decode("ascii", "replace")
+            for tag, value in zip(wanted, found, strict=True)
+            if value is not None
+        }
+
+    def _ensure(self, missing: Collection[str]) -> dict[str, str]:
+        arguments = b"%b%b%b" % (
+            bulk_strings(b"%d" % len(missing)),
+            b"".join(_bulk_keys(missing)),
+            bulk_strings(new_token().encode(), _lasting(missing), _TRANSIENT),
+        )
+        *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(missing) + 4)
+        beat = self._pulse[1]
+        if evicted and beat is not None and evicted.decode() != beat.evicted:
+            self._evicts()  # since the pulse was refreshed: the tag may have been there, marked
+        return {
+            tag: value.decode("ascii", "replace")
+            for tag, value in zip(missing, values, strict=True)
+        }
+
+    def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        client = self._client
+        words = [b"SET", _encoded(client, key), entry]
+        if timeout is not None:
+            words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
+        return bool(self._wire_of(client).ask(packed(*words)))
+
+    def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
+        call = _Call(wanted, writer, max(1, int(timeout * 1000)))
+        self._last.call = call  # for the renewal, which mostly is of the same
+        self._change_tags(call, b"mark", silent=False)
+
+    def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
+        call: _Call | None = getattr(self._last, "call", None)
+        if call is None or call.writer != writer or call.wanted != wanted:
+            call = _Call(wanted, writer, 0)
+        self._change_tags(call, b"renew", silent=marked)
+
+    def _change_tags(self, call: _Call, what: bytes, *, silent: bool) -> None:
+        """Run the script. ``silent``: its answer need not be waited for."""
+        wire = self._wire_of(self._client)
+        wire.run(CHANGE, call.arguments(what), call.count, silent=silent)
+
+    # The pulse
+
+    def _beat(self, *, look: bool) -> str:
+        rest = b"%d" % int(conf.CACHE.RECOVERY_TIME * 1000)
+        arguments = bulk_strings(
+            b"1", tag_key(PULSE).encode(), new_token().encode(), rest, b"1" if look else b"0"
+        )
+        value = self._wire_of(self._client).run(BEAT, arguments, 5)
+        return cast("bytes", value).decode("ascii", "replace")
+
+    def _break_pulse(self) -> None:
+        self._wire_of(self._client).ask(packed(b"DEL", tag_key(PULSE).encode()))
+
+    def _opened(self) -> int:
+        return self._wire.opened if self._wire is not None else 0
+
+    def _is_refusal(self, error: Exception) -> bool:
+        return isinstance(error, ResponseError) or super()._is_refusal(error)
+
+
+class _Call:
+    """What the calls of the script by one writer on the same tags have in common.
+
+    ``mark`` is in milliseconds.
+    """
+
+    __slots__ = ("_head", "_tail", "count", "wanted", "writer")
+
+    def __init__(self, wanted: Collection[str], writer: str, mark: int) -> None:
+        self.wanted, self.writer = wanted, writer
+        self.count = len(wanted) + 7
+        self._head = bulk_strings(b"%d" % len(wanted)) + b"".join(_bulk_keys(wanted))
+        self._tail = bulk_strings(writer.encode(), b"%d" % mark, _lasting(wanted), _TRANSIENT)
+
+    def arguments(self, what: bytes) -> bytes:
+        """Return the packed arguments of the call that does ``what``, with a token of now."""
+        return b"%b%b%b" % (self._head, bulk_strings(what, new_token().encode()), self._tail)
+
+
+@lru_cache(maxsize=8192)
+def _bulk_key(key: str) -> bytes:
+    return bulk_strings(key.encode())
+
+
+def _bulk_keys(wanted: Collection[str]) -> list[bytes]:
+    return [_bulk_key(tag_key(tag)) for tag in wanted]
+
+
+def _encoded(client: Any, key: str) -> bytes:
+    """Return the key of an entry as the client encodes it."""
+    options = client.get_client(write=True).connection_pool.connection_kwargs
+    made = str(client.make_key(key))
+    return made.encode(options.get("encoding", "utf-8"), options.get("encoding_errors", "strict"))
+
+
+def _lasting(wanted: Collection[str]) -> bytes:
+    """Return for each tag ``1`` if its token stays for ever, ``0`` if not."""
+    return b"".join([b"0" if tags.is_transient(tag) else b"1" for tag in wanted])

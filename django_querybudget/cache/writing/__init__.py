@@ -1,0 +1,1 @@
+"""What a write changes: statements and calls, as tags to renew."""

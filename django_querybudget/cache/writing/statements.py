@@ -1,0 +1,284 @@
+"""What a statement reads or writes, as tags, by its text and parameters alone.
+
+The forms in which Django's ORM writes known rows are recognised to the letter; everything else
+that may write is a write of unknown extent to every table it names. So a statement that this
+module reads wrong costs hits, and never leaves a stale entry.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.sql_functions import unknown_functions
+from django_querybudget.cache.tables import Column, Table, Tables, tables
+from django_querybudget.conf import conf
+from django_querybudget.sql.fingerprints import StatementKind, statement_kind
+from django_querybudget.sql.memory import Memo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of", "sql_text"]
+
+_NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
+_WRITING = re.compile(
+    r"\b(?:INSERT|UPDATE|DELETE|MERGE|REPLACE|TRUNCATE|COPY|CALL|DO|EXECUTE|ALTER|DROP|REFRESH)\b",
+    re.IGNORECASE,
+)
+_REMOVING = re.compile(r"\b(?:DELETE|TRUNCATE|MERGE|REPLACE)\b", re.IGNORECASE)
+_TRUNCATING = re.compile(r"\bTRUNCATE\b", re.IGNORECASE)
+_INSERT = re.compile(
+    rf"INSERT INTO (?P<table>{_NAME}) \((?P<columns>(?:{_NAME})(?:, (?:{_NAME}))*)\) "
+    r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\(.*\))"
+    rf"(?: RETURNING [^;]*)?",
+    re.DOTALL,
+)
+_EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*")
+_CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
+_PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
+_BY_KEY = (
+    r" WHERE (?P=table)\.(?P<key>{name})"
+    r" (?:= (?P<one>%s)|IN \((?P<many>%s(?:, %s)*)\))"
+)
+_UPDATE_ROWS = re.compile(
+    rf"UPDATE (?P<table>{_NAME}) SET (?P<set>.*)" + _BY_KEY.format(name=_NAME), re.DOTALL
+)
+_DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{_NAME})" + _BY_KEY.format(name=_NAME))
+# Statements of no kind that fingerprints names, and that change no row.
+_HARMLESS = frozenset(
+    """
+    SET RESET SHOW PRAGMA ANALYZE VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN
+    NOTIFY USE KILL REINDEX CLUSTER DESCRIBE DESC DISCARD MOVE OPTIMIZE FLUSH DECLARE EXPLAIN GRANT
+    REVOKE ATTACH DETACH HELP CHECK
+    """.split()  # noqa: SIM905  # a list of words reads better as text
+)
+_FIRST_WORD = re.compile(r"(?:[\s(;]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
+_CALLS_FIRST = re.compile(r"\s*SELECT\s+(?:\*\s+FROM\s+)?[\w.\"]+\s*\(", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class OldScopes:
+    """Rows whose scope values before the write are not in the statement."""
+
+    table: Table
+    keys: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What a statement writes: its tags, and rows whose old scope values are to be found out."""
+
+    tags: frozenset[str]
+    old_scopes: OldScopes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the text alone tells of a write."""
+
+    tables: tuple[Table, ...]  # bulk-written
+    target: Table | None = None  # written in rows that the parameters tell
+    columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
+    keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
+    everything: bool = False
+
+
+_EVERYTHING = Form((), everything=True)
+_UNMODELLED = Form(())
+
+
+def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
+    """Return the statement as text, None where a driver's own type does not tell."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    try:
+        return str(sql.as_string(connection.connection))
+    except Exception:  # noqa: BLE001  # a driver's type that cannot say what it is
+        return None
+
+
+def form_of(sql: str | None) -> Form | None:
+    """Return what the statement's text alone tells of what it writes, None if it is nothing."""
+    if sql is None:
+        return _EVERYTHING
+    if "/*!" in sql or "/*M!" in sql:
+        # MySQL and MariaDB run what stands in such a comment.
+        sql = _EXECUTABLE_COMMENT.sub(" ", sql).replace("*/", " ")
+    return _forms[sql, tables()]
+
+
+def effect(form: Form, params: Any, many: bool, database: str) -> Write:
+    """Return what a statement of that form writes in ``database``."""
+    if form.everything:
+        return Write(frozenset({tags.everything(database)}))
+    found: set[str] = set()
+    for table in form.tables:
+        _add_bulk(found, database, table)
+    old = None
+    if form.target is not None:
+        old = _add_rows(found, database, form, params, many)
+    if not form.tables and form.target is None:
+        found.add(tags.unmodelled(database))
+    return Write(frozenset(found), old)
+
+
+def _form(key: tuple[str, Tables]) -> Form | None:  # noqa: PLR0911  # one decision after another
+    sql, known = key
+    kind = statement_kind(sql)
+    if kind is StatementKind.TRANSACTION and ";" not in sql.rstrip("; \n"):
+        return None
+    if kind is StatementKind.SCHEMA:
+        return _EVERYTHING
+    if kind is not StatementKind.WRITE:
+        first = _FIRST_WORD.match(sql)
+        word = first[1].upper() if first else ""
+        several = ";" in sql.strip().rstrip(";")
+        writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
+        if kind is StatementKind.READ and not writing:
+            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, conf.CACHE.FUNCTIONS)
+            return _EVERYTHING if calls else None
+        if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
+            return _EVERYTHING if word else _UNMODELLED
+        if not writing:
+            return None
+        if several and kind is not StatementKind.READ:
+            return _EVERYTHING
+    if exact := _exact_form(sql, known):
+        return exact
+    named = known.named_in(sql)
+    if _REMOVING.search(sql):
+        truncated = bool(_TRUNCATING.search(sql))
+        for name in tuple(named):
+            named |= known.deleted_with(name, truncated=truncated)
+    written = frozenset(name for name in named if not known.ignored(name))
+    if not written and (named or known.names_cache_table(sql)):
+        return None
+    return Form(_tables(known, written))
+
+
+_forms = Memo(_form)
+
+
+def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
+    return tuple(known.tables[name] for name in names)
+
+
+def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
+    """Return the form of a statement as the ORM writes it, None for any other."""
+    if ";" in sql:
+        return None
+    match: re.Match[str] | None
+    if match := _INSERT.fullmatch(sql):
+        table = known.tables.get(_unquoted(match["table"]))
+        if table is None or _CONFLICT.search(sql):
+            return None
+        if known.ignored(table.name):
+            return None
+        plain = match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"])
+        columns = tuple(map(_unquoted, re.findall(_NAME, match["columns"]))) if plain else ()
+        return Form((), table, columns)
+    match = _UPDATE_ROWS.fullmatch(sql)
+    deleting = match is None
+    if match is None and (match := _DELETE_ROWS.fullmatch(sql)) is None:
+        return None
+    table = known.tables.get(_unquoted(match["table"]))
+    if table is None or table.key is None or _unquoted(match["key"]) != table.key.name:
+        return None
+    if known.ignored(table.name):
+        return None
+    number = 1 if match["one"] else match["many"].count("%s")
+    if deleting:
+        return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
+    assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
+    return None if table.key.name in assigned else Form((), table, keys=number)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace(name[0] * 2, name[0])
+
+
+def _add_bulk(found: set[str], database: str, table: Table) -> None:
+    found |= {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
+    if table.scopes:
+        found.add(tags.any_scope_tag(database, table.name))
+
+
+def _add_rows(
+    found: set[str], database: str, form: Form, params: Any, many: bool
+) -> OldScopes | None:
+    """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
+    table = form.target
+    assert table is not None  # noqa: S101  # the caller's own condition
+    found.add(tags.table_tag(database, table.name))
+    values = params if isinstance(params, tuple | list) and not many else None
+    if not form.keys:
+        if table.scopes:
+            found |= _inserted_scopes(database, table, form.columns, values)
+        return None
+    assert table.key is not None  # noqa: S101  # as the form was made
+    keys = values[-form.keys :] if values is not None else ()
+    texts = [table.key.text(key) for key in keys]
+    if not keys or len(keys) > tags.MANY or None in texts:
+        _add_bulk(found, database, table)
+        return None
+    found |= {tags.row_tag(database, table.name, text) for text in texts if text is not None}
+    return OldScopes(table, tuple(keys)) if table.scopes else None
+
+
+def _inserted_scopes(
+    database: str, table: Table, columns: tuple[str, ...], values: Sequence[Any] | None
+) -> set[str]:
+    unknown = {tags.any_scope_tag(database, table.name)}
+    if values is None or not columns or len(values) % len(columns):
+        return unknown
+    found: set[str] = set()
+    for column in table.scopes.values():
+        if column.name not in columns:
+            return unknown
+        place = columns.index(column.name)
+        some = scope_tags(database, table, column, values[place :: len(columns)])
+        if some is None:
+            return unknown
+        found |= some
+    return found
+
+
+def scope_tags(
+    database: str, table: Table, column: Column, values: Sequence[Any]
+) -> set[str] | None:
+    """Return the tags of the scopes that ``values`` name; None if one cannot be told, or many."""
+    found: set[str] = set()
+    for value in values:
+        if value is None:
+            continue
+        if (text := column.text(value)) is None:
+            return None
+        found.add(tags.scope_tag(database, table.name, column.name, text))
+    return None if len(found) > tags.MANY else found
+
+
+UNKNOWN = object()
+"""A value that the database computes."""
+
+_PLAIN_SET = re.compile(rf"(?:{_NAME}) = %s(?:, (?:{_NAME}) = %s)*")
+
+
+def assigned_columns(sql: str, params: Sequence[Any]) -> dict[str, Any]:
+    """Return what an UPDATE by primary key gives to its columns, :data:`UNKNOWN` for expressions.
+
+    A DELETE gives nothing.
+    """
+    match = _UPDATE_ROWS.fullmatch(sql)
+    if match is None:
+        return {}
+    names = [_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"])]
+    if not _PLAIN_SET.fullmatch(match["set"]):
+        return dict.fromkeys(names, UNKNOWN)
+    return dict(zip(names, params, strict=False))

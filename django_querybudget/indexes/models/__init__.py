@@ -1,0 +1,1 @@
+"""Indexes that mixins add to the models of the host."""

@@ -1,0 +1,112 @@
+"""What writes each query to a log: :func:`make_recorder`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sys import _getframe
+from typing import TYPE_CHECKING, Any
+
+from django_querybudget.stacks import (
+    TOOLS_OWN,
+    RawOrigin,
+    Trail,
+    find_serializers,
+    is_tools_own,
+    locate,
+    tools_imported,
+    trail,
+)
+
+from .records import QueryLog, RawRecord
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_querybudget.evidence import Evidence
+
+    from .hook import Recorder
+
+__all__ = ["make_recorder"]
+
+
+def make_recorder(  # noqa: C901 - see below
+    log: QueryLog, aliases: frozenset[str] | None, origins: bool
+) -> tuple[Recorder, Callable[[], None]]:
+    """Return what writes to ``log``, and what ends it for good.
+
+    Once ended it does not hold the log: a task that outlives its request keeps a copy of the
+    context with the recorder in it, for as long as the process if it is a pool's.
+    """
+    # A closure, since its names are the cheapest to reach: this runs for every query.
+    append: Callable[[RawRecord], None] | None = log.append
+    evidence: Evidence | None = log.evidence
+    texts = None if evidence is None else evidence.texts
+    threshold = 0 if evidence is None else evidence.threshold
+    tools = not origins and tools_imported()
+    new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
+    find_serializers()
+
+    def record(  # noqa: PLR0912 - one function: each call more is paid by every query
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        started: float,
+        duration: float,
+        error: BaseException | None,
+    ) -> None:
+        alias = connection.alias
+        add = append
+        if add is None or (aliases is not None and alias not in aliases):
+            return
+        if type(sql) is not str:
+            sql = _text(sql, connection)
+        if many:
+            if not isinstance(params, list | tuple):
+                params = None  # An iterator that the driver has used up, or will.
+        elif type(params) is list:
+            params = tuple(params)  # The caller's own: it may be changed and sent again.
+        elif type(params) is dict:
+            params = params.copy()
+        failure = None if error is None else type(error)
+        origin: RawOrigin | None = None
+        way: Trail | None = None
+        if origins:
+            # Up to CursorWrapper.execute() every frame is ours or Django's.
+            origin, project = locate(_getframe(4))
+            if origin is TOOLS_OWN:
+                return
+            if evidence is not None:
+                way = trail(project)
+        elif tools and is_tools_own(_getframe(4)):
+            return
+        vendor = connection.vendor
+        raw = new(
+            RawRecord,
+            (sql, params, many, alias, vendor, started, duration, failure, origin, way),
+        )
+        add(raw)
+        if evidence is None or texts is None:
+            return
+        same = texts.get(sql)
+        if same is None:
+            texts[sql] = [raw]
+            evidence.note_first(raw, _getframe(4))
+        else:
+            same.append(raw)
+            if len(same) >= threshold:
+                evidence.note_repeat(raw, same, _getframe(3))
+
+    def close() -> None:
+        nonlocal append, evidence, texts
+        append = evidence = texts = None
+
+    return record, close
+
+
+def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
+    """Return SQL that is no ``str`` as one: psycopg's ``Composed`` and ``SQL``, or bytes."""
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    as_string = getattr(sql, "as_string", None)
+    return str(as_string(connection.connection)) if as_string is not None else str(sql)

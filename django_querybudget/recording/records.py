@@ -1,0 +1,252 @@
+"""What was recorded: :class:`QueryRecord` and :class:`QueryLog`. Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
+from django_querybudget.stacks import Origin, RawOrigin, Trail
+
+from .summaries import Summary, summed
+
+__all__ = ["QueryLog", "QueryRecord", "RawRecord"]
+
+
+class RawRecord(NamedTuple):
+    """What is kept of every query: a :class:`QueryRecord` is made of it when somebody looks.
+
+    The recorder makes it by ``tuple.__new__``, which costs no more than a bare tuple.
+    """
+
+    sql: str
+    """The statement with its placeholders."""
+    params: Any
+    """Its parameters, of which the caller has no other reference that could change them."""
+    many: bool
+    """Whether it was an ``executemany``."""
+    alias: str
+    """The connection's alias in ``DATABASES``."""
+    vendor: str
+    """The connection's vendor."""
+    started: float
+    """When it was sent, in seconds of ``time.perf_counter()``."""
+    duration: float
+    """How long the database took, in seconds."""
+    error: type[BaseException] | None = None
+    """The class of the exception it failed with."""
+    origin: RawOrigin | None = None
+    """Where it was sent from; None if stacks are not walked."""
+    trail: Trail | None = None
+    """The way that led there; None if no causes are looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryRecord:
+    """One statement that Django sent to a database."""
+
+    sql: str
+    """The statement with its placeholders, as it left the ORM or the caller."""
+    params: Any = field(repr=False)
+    """Its parameters as they were given: a sequence, a mapping or None. May hold secrets."""
+    many: bool
+    """Whether it was an ``executemany``: one statement, however many parameter sets."""
+    alias: str
+    """The connection's alias in ``DATABASES``."""
+    vendor: str
+    """The connection's vendor: ``"postgresql"``, ``"sqlite"``, …"""
+    started: float
+    """When it was sent, in seconds of ``time.perf_counter()``."""
+    duration: float
+    """How long the database took, in seconds."""
+    error: type[BaseException] | None
+    """The class of the exception it failed with; None if it did not fail."""
+    raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
+    """What :attr:`origin` is made of."""
+
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The line of the project's code that it comes from, if there is one."""
+        return None if self.raw_origin is None else Origin.of(self.raw_origin)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Code objects and template nodes do not leave the process; the line they stand for does.
+        return {**self.__dict__, "origin": self.origin, "raw_origin": None}
+
+    @property
+    def failed(self) -> bool:
+        """Whether it raised."""
+        return self.error is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Its shape: see :mod:`django_querybudget.sql.fingerprints`."""
+        return fingerprint(self.sql)
+
+    @property
+    def kind(self) -> StatementKind:
+        """What it does: read, write, …"""
+        return statement_kind(self.sql)
+
+    @property
+    def raw(self) -> RawRecord:
+        """What :meth:`of` made it of."""
+        return RawRecord(
+            self.sql,
+            self.params,
+            self.many,
+            self.alias,
+            self.vendor,
+            self.started,
+            self.duration,
+            self.error,
+            self.raw_origin,
+        )
+
+    @classmethod
+    def of(cls, raw: RawRecord) -> QueryRecord:
+        """Return the record that ``raw`` stands for."""
+        return cls(
+            sql=raw.sql,
+            params=raw.params,
+            many=raw.many,
+            alias=raw.alias,
+            vendor=raw.vendor,
+            started=raw.started,
+            duration=raw.duration,
+            error=raw.error,
+            raw_origin=raw.origin,
+        )
+
+
+class QueryLog:
+    """The queries of one scope, in the order in which they were done.
+
+    Statements of transaction control (``BEGIN``, ``SAVEPOINT``, ``COMMIT``, …) are kept apart in
+    :attr:`transactions` and count nowhere: some backends send them as statements and some do not.
+
+    A log is appended to while its scope is open; every answer is about what is in it by then.
+    Records are made when they are asked for: recording itself appends a tuple.
+    """
+
+    def __init__(self) -> None:
+        self._raw: list[RawRecord] = []
+        self._records: list[QueryRecord] = []
+        self._summed: Summary | None = None
+        self.evidence: Any = None
+        """What the recording saw on the stacks: an ``evidence.Evidence``, or None."""
+        self.append: Callable[[RawRecord], None] = self._raw.append
+        """Add one statement. Safe to call from several threads."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _log_of, (tuple(self._made()),)
+
+    @property
+    def raw(self) -> list[RawRecord]:
+        """Every statement, transaction control included, as it was recorded."""
+        return self._raw
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __bool__(self) -> bool:
+        # A log is something even when it is empty, as a file is.
+        return True
+
+    def __iter__(self) -> Iterator[QueryRecord]:
+        return iter(self.queries)
+
+    def __repr__(self) -> str:
+        return f"<QueryLog: {self.count} queries, {self.duration * 1000:.1f} ms>"
+
+    def _counted(self) -> list[RawRecord]:
+        return [
+            raw for raw in self._raw if statement_kind(raw.sql) is not StatementKind.TRANSACTION
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many queries there were; failed ones count, transaction control does not."""
+        return self._summary().count
+
+    @property
+    def duration(self) -> float:
+        """How long the database took for the counted queries, in seconds, added up."""
+        return self._summary().duration
+
+    def _summary(self) -> Summary:
+        """Return what every response says of its log, found in one pass and kept until it grows."""
+        size = len(self._raw)
+        if self._summed is None or self._summed.size != size:
+            self._summed = summed(self._raw[:size])
+        return self._summed
+
+    @property
+    def queries(self) -> tuple[QueryRecord, ...]:
+        """The counted queries; the same records every time."""
+        return tuple(query for query in self._made() if query.kind is not StatementKind.TRANSACTION)
+
+    @property
+    def transactions(self) -> tuple[QueryRecord, ...]:
+        """The statements of transaction control that reached the database as statements."""
+        return tuple(query for query in self._made() if query.kind is StatementKind.TRANSACTION)
+
+    def _made(self) -> list[QueryRecord]:
+        """Return a record for each statement so far, making those that are not made yet."""
+        made = self._records
+        if len(made) < len(self._raw):
+            # Bound anew, not extended: another thread may read the same log.
+            made = self._records = made + [QueryRecord.of(raw) for raw in self._raw[len(made) :]]
+        return made
+
+    @property
+    def writes(self) -> tuple[QueryRecord, ...]:
+        """The counted queries whose text says that they write."""
+        return tuple(query for query in self.queries if query.kind is StatementKind.WRITE)
+
+    @property
+    def duplicates(self) -> tuple[QueryRecord, ...]:
+        """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
+        positions = self._summary().repeated  # First: the log may grow, but never loses a record.
+        made = self._made()
+        return tuple(made[position] for position in positions)
+
+    @property
+    def duplicate_count(self) -> int:
+        """``len(log.duplicates)``, without making the records."""
+        return len(self._summary().repeated)
+
+    @property
+    def similar_count(self) -> int:
+        """How many queries repeat an earlier one's shape on the same database; duplicates too."""
+        counted = [(raw.alias, fingerprint(raw.sql)) for raw in self._counted()]
+        return len(counted) - len(set(counted))
+
+    def on(self, using: str | Collection[str]) -> QueryLog:
+        """Return a log of what this one has by now on the databases that ``using`` names."""
+        aliases = {using} if isinstance(using, str) else using
+        log = QueryLog()
+        log._raw.extend(raw for raw in self._raw if raw.alias in aliases)
+        return log
+
+    def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
+        """The counted queries by their shape, shapes in the order in which they first came."""
+        shapes: dict[str, list[QueryRecord]] = {}
+        known: dict[str, str] = {}  # The module's cache is too small for the texts of a long log.
+        for query in self.queries:
+            shape = known.get(query.sql)
+            if shape is None:
+                shape = known[query.sql] = query.fingerprint
+            shapes.setdefault(shape, []).append(query)
+        return {shape: tuple(queries) for shape, queries in shapes.items()}
+
+
+def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
+    """Return a log with ``records`` in it, as they are: what pickle and copy rebuild one with."""
+    log = QueryLog()
+    for made in records:
+        log.append(made.raw)
+    log._records = list(records)
+    return log

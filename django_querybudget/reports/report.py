@@ -1,0 +1,234 @@
+"""The report of a measured scope. All text that a person sees is rendered here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from django_querybudget.budgets.budget import Budget, Violation
+from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
+from django_querybudget.conf import conf
+from django_querybudget.nplusone import Finding, find_nplusone
+from django_querybudget.nplusone.rendering import render_findings
+from django_querybudget.recording.records import QueryLog, QueryRecord
+from django_querybudget.sql.fingerprints import StatementKind
+from django_querybudget.sql.shortening import shortened
+from django_querybudget.stacks import Origin
+
+__all__ = ["QueryReport", "Shape", "number", "render_growth"]
+
+# What a short report shows; -v shows all.
+MOST_SHAPES = 5
+MOST_PARAMETERS = 3
+
+_WRITE_AT_ONCE = "write the rows at once: bulk_create(), bulk_update() or update()."
+
+_MEASURED = {
+    "max_queries": ("query executed", "queries executed"),
+    "duplicates": ("duplicate query", "duplicate queries"),
+    "similar": ("query repeats an earlier one's shape", "queries repeat an earlier one's shape"),
+    "writes": ("query writes", "queries write"),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The queries of a log that have one fingerprint."""
+
+    fingerprint: str
+    """What they have in common."""
+    queries: tuple[QueryRecord, ...]
+    """The queries, in their order."""
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.queries)
+
+    @property
+    def milliseconds(self) -> float:
+        """How long the databases took for them, in milliseconds."""
+        return sum(query.duration for query in self.queries) * 1000
+
+    @property
+    def origins(self) -> list[tuple[Origin, int]]:
+        """The lines that they come from, the most frequent first, with the number of each."""
+        lines = Counter(query.origin for query in self.queries if query.origin is not None)
+        return lines.most_common()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryReport:
+    """What one scope executed. It is made once, when the count is final."""
+
+    name: str
+    """The scope's name: for a view, ``"GET jobs:list"``."""
+    log: QueryLog
+    """Its queries."""
+    budget: Budget | None = None
+    """The budget that applies to it, if one does."""
+    view_name: str | None = None
+    """For a view: ``resolver_match.view_name``, or the route where the view has no name."""
+    method: str | None = None
+    """For a view: the request's method."""
+    status_code: int | None = None
+    """For a view: the response's status."""
+    streaming: bool = False
+    """For a view: whether the response was streamed; the report is made at the stream's end."""
+
+    @cached_property
+    def violations(self) -> tuple[Violation, ...]:
+        """What the log exceeds of the budget."""
+        return self.budget.check(self.log) if self.budget is not None else ()
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Its N+1 queries, by the threshold of its budget or of the settings."""
+        threshold = self.budget.nplusone if self.budget is not None else None
+        if self.log.evidence is None:
+            return ()
+        return find_nplusone(self.log, threshold=threshold)
+
+    @property
+    def nplusone_text(self) -> str:
+        """The N+1 queries as text: name, causes, lines to write."""
+        lines = render_findings(self.findings)
+        return _printable("\n".join([f"{self.name}: N+1 queries", "", *lines]))
+
+    @property
+    def milliseconds(self) -> float:
+        """How long the databases took, in milliseconds."""
+        return self.log.duration * 1000
+
+    @property
+    def summary(self) -> str:
+        """``"12 queries, 3 duplicates"``."""
+        duplicates = self.log.duplicate_count
+        text = number(self.log.count, "query", "queries")
+        return f"{text}, {number(duplicates, 'duplicate', 'duplicates')}" if duplicates else text
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The queries that the budget counts, by shape, the most frequent first."""
+        using = self.budget.using if self.budget is not None else None
+        log = self.log if using is None else self.log.on(using)
+        shapes = [Shape(shape, queries) for shape, queries in log.by_fingerprint().items()]
+        return sorted(shapes, key=lambda shape: -shape.count)
+
+    @property
+    def headline(self) -> str:
+        """One line: ``"GET jobs:list: 12 queries executed, budget is 10"``."""
+        if not self.violations:
+            text = f"{self.name}: {self.summary}, {self.milliseconds:.1f} ms"
+            limit = self.budget.max_queries if self.budget is not None else None
+            return text if limit is None else f"{text}, budget is {limit}"
+        return f"{self.name}: {'; '.join(map(_violated, self.violations))}"
+
+    def render(self, *, verbosity: int | None = None, parameters: bool | None = None) -> str:
+        """Return the report as text: the headline, the queries by shape, the next step.
+
+        ``verbosity`` 0 is the most frequent shapes, 1 all shapes and all their lines, 2 their whole
+        SQL. ``parameters`` shows the queries' parameters, which may be secrets. Both default to
+        the settings.
+        """
+        verbosity = conf.VERBOSITY if verbosity is None else verbosity
+        parameters = conf.SHOW_PARAMETERS if parameters is None else parameters
+        lines = [self.headline]
+        if shapes := self.shapes:
+            shown = shapes if verbosity > 0 else shapes[:MOST_SHAPES]
+            lines.append("")
+            for shape in shown:
+                lines += _shape_lines(shape, verbosity, parameters)
+            if hidden := len(shapes) - len(shown):
+                lines.append(f"        … and {number(hidden, 'shape', 'shapes')} more: see -v.")
+        if findings := self.findings:
+            lines += ["", "N+1 queries:", *render_findings(findings)]
+        if self.violations:
+            lines += ["", f"Next: {_next_step(self, shapes)}"]
+        return _printable("\n".join(lines))
+
+    def __str__(self) -> str:
+        return self.render() if self.violations or self.findings else self.headline
+
+
+def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: float) -> str:
+    """Return what grows, by how much, from which lines, and the next step."""
+    total = ", ".join(
+        f"{number(count, 'query', 'queries')} at size {size}"
+        for size, count in zip(growth.sizes, growth.total.counts, strict=True)
+    )
+    lines = [f"The number of queries grows with the data: {total}.", ""]
+    largest = growth.logs[max(growth.sizes)].by_fingerprint()
+    for shape in steep:
+        counts = ", ".join(map(str, shape.counts))
+        what = "All shapes together" if shape.fingerprint is None else shortened(shape.fingerprint)
+        lines.append(f"  {what}")
+        lines.append(
+            f"        grows by {shape.slope:.1f} per row ({counts}); {max_slope:g} allowed"
+        )
+        if shape.fingerprint is not None:
+            lines += _origin_lines(Shape(shape.fingerprint, largest[shape.fingerprint]), 0)
+    lines += ["", "Next: ask for the rows of all objects at once, before the loop."]
+    return _printable("\n".join(lines))
+
+
+def number(count: float, singular: str, plural: str) -> str:
+    """Return ``"1 query"``, ``"2 queries"``."""
+    return f"{count:g} {singular if count == 1 else plural}"
+
+
+def _violated(violation: Violation) -> str:
+    if violation.dimension == "duration":
+        return (
+            f"{violation.actual * 1000:.1f} ms in the database, "
+            f"budget is {violation.limit * 1000:.1f} ms"
+        )
+    words = _MEASURED[violation.dimension]
+    return f"{number(violation.actual, *words)}, budget is {violation.limit:g}"
+
+
+def _shape_lines(shape: Shape, verbosity: int, parameters: bool) -> Iterator[str]:
+    sql = shape.fingerprint if verbosity > 1 else shortened(shape.fingerprint)
+    yield f"{shape.count:4} x  {sql}  ({shape.milliseconds:.1f} ms)"
+    yield from _origin_lines(shape, verbosity)
+    if parameters:
+        shown = shape.queries if verbosity > 1 else shape.queries[:MOST_PARAMETERS]
+        for query in shown:
+            yield f"        with {query.params!r}"
+
+
+def _origin_lines(shape: Shape, verbosity: int) -> Iterator[str]:
+    origins = shape.origins
+    for origin, count in origins if verbosity > 0 else origins[:1]:
+        times = "" if count == shape.count else f" ({count} of {shape.count})"
+        yield f"        {origin}{times}"
+
+
+def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
+    exceeded = {violation.dimension: violation.actual for violation in report.violations}
+    if exceeded.keys() <= {"duration"}:
+        slowest = max(shapes, key=lambda shape: shape.milliseconds)
+        return f"look at EXPLAIN of the slowest: {shortened(slowest.fingerprint)}"
+    if exceeded.keys() <= {"writes"}:
+        return _WRITE_AT_ONCE
+    repeated = shapes[0]
+    if repeated.count > 1:
+        where = f" at {repeated.origins[0][0]}" if repeated.origins else ""
+        if repeated.queries[0].kind is StatementKind.WRITE:
+            return f"the query{where} writes {repeated.count} times: {_WRITE_AT_ONCE}"
+        different = len({repr(query.params) for query in repeated.queries})
+        if different == 1:
+            return f"the query{where} asks for the same {repeated.count} times: keep its result."
+        return (
+            f"the query{where} runs {repeated.count} times: load its rows before the loop, with "
+            "select_related() (one related object) or prefetch_related() (many)."
+        )
+    most = exceeded.get("max_queries", report.log.count)
+    return f"no query repeats: merge or drop one, or raise the budget to {most:g}."
+
+
+def _printable(text: str) -> str:
+    """Leave out control characters: XML, and so JUnit's reports, cannot hold them."""
+    return "".join(each if each.isprintable() or each == "\n" else "�" for each in text)

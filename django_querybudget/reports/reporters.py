@@ -1,0 +1,97 @@
+"""Who is told of a report: the response's headers, the log, the signal.
+
+A reporter is told of every measured view, once, when its count is final; none may raise into the
+host's request.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from django_querybudget.conf import conf
+from django_querybudget.signals import nplusone_found, queries_measured
+
+from .report import QueryReport
+
+logger = logging.getLogger("django_querybudget")
+
+
+class Reporter(Protocol):
+    """A callable that passes a report on."""
+
+    def __call__(
+        self, report: QueryReport, request: HttpRequest, response: HttpResponseBase
+    ) -> None: ...
+
+
+def send_headers(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Put the count into the response's headers, for those who may see it.
+
+    A stream's headers are gone before its queries run: they get none, rather than a false count.
+    """
+    if report.streaming or not _may_see_headers(request):
+        return
+    log = report.log
+    response.headers["X-Query-Count"] = str(log.count)
+    response.headers["X-Query-Time"] = f"{report.milliseconds:.1f}"
+    response.headers["X-Query-Duplicates"] = str(log.duplicate_count)
+    if report.budget is not None and report.budget.max_queries is not None:
+        response.headers["X-Query-Budget"] = str(report.budget.max_queries)
+    timing = f'db;dur={report.milliseconds:.1f};desc="{report.summary}"'
+    other = response.headers.get("Server-Timing")
+    response.headers["Server-Timing"] = f"{other}, {timing}" if other else timing
+
+
+def _may_see_headers(request: HttpRequest) -> bool:
+    policy = conf.HEADERS
+    if policy is None:
+        return settings.DEBUG or request.META.get("REMOTE_ADDR") in settings.INTERNAL_IPS
+    return policy if isinstance(policy, bool) else bool(policy(request))
+
+
+def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Log the report on ``django_querybudget``: a warning if it exceeds its budget or has N+1
+    queries, else debug.
+    """
+    level = logging.WARNING if report.violations or report.findings else logging.DEBUG
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", report, extra={"report": report, "request": request})
+
+
+def send_signal(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Send :data:`~django_querybudget.signals.queries_measured`; a receiver's error is logged."""
+    queries_measured.send_robust(
+        sender=QueryReport, report=report, request=request, response=response
+    )
+    if report.findings:
+        nplusone_found.send_robust(sender=QueryReport, report=report, findings=report.findings)
+
+
+REPORTERS: tuple[Reporter, ...] = (send_headers, write_log, send_signal)
+
+
+def tell(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Tell every reporter; what one raises is logged."""
+    for reporter in REPORTERS:
+        try:
+            reporter(report, request, response)
+        except Exception:
+            logger.exception("django_querybudget could not report %s.", report.name)
+
+
+async def tell_async(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
+    """As :func:`tell`, with the host's code on a thread: there it may query, as under WSGI.
+
+    On the loop's own thread a policy that reads ``request.user`` would be refused by Django, and
+    so would a receiver that queries or is async. Without such code no thread is worth its price.
+    """
+    if callable(conf.HEADERS) or queries_measured.has_listeners(QueryReport):
+        await sync_to_async(tell)(report, request, response)
+    else:
+        tell(report, request, response)

@@ -1,0 +1,61 @@
+"""Fields that convert: between the database and Python, or where a value is set."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from django.db import models
+
+
+class Reversed:
+    """A descriptor that keeps what is set in another form, as those of encrypted fields do."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else instance.__dict__[self.name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = value[::-1]
+
+
+class SecretField(models.CharField):  # type: ignore[type-arg]
+    """Lies reversed in the database, and is turned where it is set."""
+
+    def contribute_to_class(self, cls: Any, name: str, private_only: bool = False) -> None:
+        super().contribute_to_class(cls, name, private_only)
+        setattr(cls, self.attname, Reversed(self.attname))
+
+    def pre_save(self, model_instance: Any, add: bool) -> Any:
+        return getattr(model_instance, self.attname)[::-1]
+
+
+class HashedKey(models.AutoField):  # type: ignore[type-arg]
+    """``"h7"`` in Python, 7 in the database: converted with no connection at hand."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else f"h{value}"
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def get_prep_value(self, value: Any) -> Any:
+        return int(value[1:]) if isinstance(value, str) else value
+
+
+class NegatedKey(models.IntegerField):  # type: ignore[type-arg]
+    """7 in Python, -7 in the database: converted for the database alone."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else -value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)
+        return None if value is None else -value
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
