@@ -98,11 +98,14 @@ class BackendStore(Store):
         for tag in missing:
             cache.add(tag_key(tag), fresh, _token_timeout(tag))
         values, now = self._read(None, missing)[1], _milliseconds()
-        for tag in missing:
-            if tag not in values or TagValue.parse(values[tag]).is_foreign(now):
-                cache.set(tag_key(tag), fresh, _token_timeout(tag))
-                values[tag] = fresh
-        return values
+        foreign = [
+            tag
+            for tag in missing
+            if tag not in values or TagValue.parse(values[tag]).is_foreign(now)
+        ]
+        for tag in foreign:
+            cache.set(tag_key(tag), fresh, _token_timeout(tag))
+        return values | self._read(None, foreign)[1]
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         own = self.cache.make_key(key)
@@ -136,6 +139,10 @@ class BackendStore(Store):
 
     def _beat(self, *, look: bool) -> str:
         del look  # nothing tells one server from another here
+        with self._lock:  # in this process at least, one new pulse
+            return self._refreshed()
+
+    def _refreshed(self) -> str:
         key, now = tag_key(PULSE), _milliseconds()
         value = self._found([key]).get(key)
         beat = beat_of(value) if _is_text(value) else None
