@@ -42,6 +42,7 @@ def make_recorder(  # noqa: C901 - see below
     evidence: Evidence | None = log.evidence
     texts = None if evidence is None else evidence.texts
     threshold = 0 if evidence is None else evidence.threshold
+    look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
     tools = not origins and tools_imported()
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
@@ -71,6 +72,7 @@ def make_recorder(  # noqa: C901 - see below
         failure = None if error is None else type(error)
         origin: RawOrigin | None = None
         way: Trail | None = None
+        inside = 0
         if origins:
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             origin, project = locate(_getframe(4))
@@ -78,12 +80,13 @@ def make_recorder(  # noqa: C901 - see below
                 return
             if evidence is not None:
                 way = trail(project)
+                inside = look_inside(_getframe(4))
         elif tools and is_tools_own(_getframe(4)):
             return
         vendor = connection.vendor
         raw = new(
             RawRecord,
-            (sql, params, many, alias, vendor, started, duration, failure, origin, way),
+            (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
         )
         add(raw)
         if evidence is None or texts is None:
