@@ -28,6 +28,7 @@ __all__ = [
     "is_boundary",
     "is_library",
     "is_project",
+    "is_tool",
     "kind_of",
     "kinds",
 ]
@@ -161,6 +162,11 @@ def is_library(code: CodeType) -> bool:
     return kind in (LIBRARY, SERIALIZERS) or (
         kind == FRAMEWORK and not code.co_filename.startswith(_DJANGO)
     )
+
+
+def is_tool(code: CodeType) -> bool:
+    """Whether ``code`` is another tool's that watches queries."""
+    return kind_of(code) == TOOL
 
 
 def is_boundary(code: CodeType) -> bool:

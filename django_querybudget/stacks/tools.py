@@ -20,6 +20,8 @@ __all__ = ["TOOLS", "is_tools_own", "tools_imported"]
 
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _ORM = os.path.join(_DJANGO, "db", "")
+# The last arguments of one of Django's execute wrappers, as its documentation writes it.
+_OF_EXECUTE_WRAPPER = ("many", "context")
 # What decorators call the function that they return.
 _WRAPPERS = {"__call__", "_wrapper", "inner", "traced_func", "wrapped", "wrapper"}
 
@@ -30,8 +32,8 @@ def tools_imported() -> bool:
 
 
 def is_tools_own(frame: FrameType | None) -> bool:
-    """Whether the query that is sent from ``frame`` is another tool's own."""
-    inner = ""
+    """Whether the query is another tool's own; ``frame`` is what called ``cursor.execute()``."""
+    inner = "execute"
     while frame is not None:
         kind = kind_of(frame.f_code)
         if kind == TOOL:
@@ -50,11 +52,12 @@ def is_tools_own(frame: FrameType | None) -> bool:
 
 def _passes_on(outermost: FrameType, inner: str) -> bool:
     """Whether a tool's frames, of which this is the outermost, wrap the call of ``inner``."""
-    name, outer = outermost.f_code.co_name, outermost.f_back
-    if inner in ("", name):  # "": nothing is nearer to the hook than an execute wrapper.
+    code, outer = outermost.f_code, outermost.f_back
+    if code.co_name == inner:
         return True
     between = outer is not None and outer.f_code.co_filename.startswith(_ORM)
-    return between and name in _WRAPPERS
+    arguments = code.co_varnames[: code.co_argcount]
+    return between and (code.co_name in _WRAPPERS or arguments[-2:] == _OF_EXECUTE_WRAPPER)
 
 
 def _is_below_caller(frame: FrameType) -> bool:
