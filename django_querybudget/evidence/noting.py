@@ -18,7 +18,7 @@ from django.db.models.query import ModelIterable, RawModelIterable, prefetch_rel
 from django.db.models.sql.compiler import SQLCompiler
 
 from django_querybudget.sql.fingerprints import fingerprint
-from django_querybudget.stacks import call_path, is_tool
+from django_querybudget.stacks import call_path, is_djangos
 
 from .loads import Load, LoopKey, PlaceKey, place_key
 
@@ -157,7 +157,7 @@ class Evidence:
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
                 self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
-            if not is_tool(outer.f_code):  # django-silk wraps the compiler's method.
+            if is_djangos(outer.f_code):  # django-silk wraps the compiler's method.
                 return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if outer is None:

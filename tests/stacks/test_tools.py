@@ -15,6 +15,7 @@ from django_querybudget.stacks.tools import is_tools_own
 
 PROGRAM = Path(__file__).parent / "tool_beside.py"
 SILK = "/srv/venv/lib/python3.13/site-packages/silk/sql.py"
+SENTRY = SILK.replace("silk/sql", "sentry_sdk/utils")
 DJANGO_DB = str(Path(files._DJANGO) / "db" / "made_up.py")
 HANDLERS = str(Path(files._DJANGO) / "core" / "made_up.py")
 
@@ -49,9 +50,7 @@ def called(*frames: tuple[str, str]) -> bool:
     """Whether a query is a tool's own that is sent through these functions, the outermost first."""
     names: dict[str, Any] = {"inner": lambda: is_tools_own(sys._getframe(1))}
     for filename, name in reversed(frames):
-        arguments = "execute=None, sql=None, params=None, many=None, context=None"
-        more = f", {arguments}" if name == "hook" else ""
-        code = f"def {name}(inner=inner{more}):\n return inner()"
+        code = f"def {name}(inner=inner):\n    return inner()"
         exec(compile(code, filename, "exec"), names)  # noqa: S102
         names["inner"] = names[name]
     return bool(names["inner"]())
@@ -67,11 +66,12 @@ def called(*frames: tuple[str, str]) -> bool:
         # A model of the tool's that has a save() of its own; the project calls the tool.
         ([(SILK, "store"), (SILK, "save"), (DJANGO_DB, "save")], True),
         ([(HANDLERS, "get"), (SILK, "__call__"), (SILK, "save"), (DJANGO_DB, "save")], True),
-        # It wraps another's: by the name of what it wraps, as a decorator, as an execute wrapper.
+        # It wraps another's, by the name of what it wraps.
         ([(DJANGO_DB, "get"), (SILK, "execute_sql"), (DJANGO_DB, "execute_sql")], False),
         ([(DJANGO_DB, "get"), (SILK, "execute"), (SILK, "record")], False),
-        ([(DJANGO_DB, "get"), (SILK, "wrapper"), (DJANGO_DB, "execute_sql")], False),
-        ([(DJANGO_DB, "execute"), (SILK, "hook")], False),
+        # One that only wraps is never the sender, whatever its functions' names are.
+        ([(DJANGO_DB, "get"), (SENTRY, "runner"), (SENTRY, "execute")], False),
+        ([(HANDLERS, "get"), (SENTRY, "patched"), (DJANGO_DB, "get")], False),
         # It wraps a view, a middleware, a template: the query is theirs.
         ([(SILK, "wrapper"), (HANDLERS, "view"), (DJANGO_DB, "get")], False),
         ([(DJANGO_DB, "get")], False),
