@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable, Collection
 from time import perf_counter
 from types import TracebackType
@@ -88,16 +87,6 @@ class ProcessRecording(Recording):
     is a copy of no other.
     """
 
-    def __init__(
-        self,
-        using: str | Collection[str] | None = None,
-        *,
-        origins: bool = True,
-        threshold: int | None = None,
-    ) -> None:
-        super().__init__(using, origins=origins, threshold=threshold)
-        self._started = threading.local()
-
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
         hook.add_watcher(self)
@@ -106,10 +95,10 @@ class ProcessRecording(Recording):
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_watcher(self)
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> float:
         """Note when the statement is sent."""
         del sql, params, many, connection
-        self._started.__dict__.setdefault("stack", []).append(perf_counter())
+        return perf_counter()
 
     def after(
         self,
@@ -118,13 +107,10 @@ class ProcessRecording(Recording):
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
+        noted: float,
     ) -> None:
-        """Record the statement, unless it was sent before the recording began."""
-        stack: list[float] = self._started.__dict__.get("stack", [])
-        if not stack:
-            return
-        started = stack.pop()
-        duration = perf_counter() - started
+        """Record the statement."""
+        started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)
 

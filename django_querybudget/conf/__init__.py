@@ -16,10 +16,12 @@ from django.http import HttpRequest
 from .accepted import (
     boolean,
     budgets_by_view,
+    callable_or_none,
     dotted_names,
     fraction,
     headers_policy,
     level,
+    lowercase_set,
     nonempty_string,
     number_of_bytes,
     number_of_records,
@@ -35,6 +37,7 @@ from .accepted import (
     string_lists,
     string_set,
     strings,
+    strings_by_name,
 )
 from .declaration import NO_VALUES, InvalidSetting, Section, Setting
 
@@ -107,6 +110,47 @@ class CacheSettings(Section):
         accepts="a list of names of database functions that only depend on their arguments",
     )
     """Database functions of the project's own that may stand in a cached query."""
+
+    IDENTITY = Setting[Mapping[str, str]](
+        default={},
+        parse=strings_by_name,
+        accepts='a dict of aliases and names: {"default": "main", "default_direct": "main"}',
+    )
+    """Which database an alias is, where its server cannot tell; equal names are one database."""
+
+    SESSION = Setting[Callable[[Any], str | None] | None](
+        default=None,
+        parse=callable_or_none,
+        accepts="the dotted path of a callable that takes a connection and returns text, or None",
+    )
+    """What decides about answers besides what statements set: the tenant, say."""
+
+    IGNORED_VARIABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=lowercase_set,
+        accepts='a list of names of session variables that change no answer, ["app.request_id"]',
+    )
+    """Session variables that are not part of an entry's key."""
+
+    ROW_SECURITY = Setting[Mapping[str, tuple[str, ...]]](
+        default={},
+        parse=string_lists,
+        accepts='a dict of models and variables: {"payment.Payment": ["app.tenant_id"]}',
+    )
+    """Session variables that the row-level security of a model's table depends on."""
+    DELETE_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models, ["payment.Payment"]',
+    )
+    """Models whose ``post_delete`` renews; their deletes are no fast deletes any more."""
+
+    M2M_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models of many-to-many tables, ["jobs.Job_subcategories"]',
+    )
+    """Many-to-many tables whose ``m2m_changed`` renews; ``add()`` asks for their rows first."""
 
     DECODED_BYTES = Setting(
         default=8 * 1024 * 1024,

@@ -128,7 +128,7 @@ class _Reading(OrmFrames):
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
-        provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+        provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
         if kind is LoadKind.DEFERRED:
             maker = self._maker_of(instance)
             provenance = provenance if maker is None else maker
@@ -145,7 +145,7 @@ class _Reading(OrmFrames):
             kind=kind,
             model=related if isinstance(related, type) else None,
             owner=type(instance),
-            step=step_of(field),
+            step=step_of(field, type(instance)),
             operation="get",
             provenance=provenance,
             **_tracked(instance),
@@ -203,11 +203,11 @@ class _Reading(OrmFrames):
         if instance is None:
             instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
-        step: Step | None = None if relation is None else step_of(relation)
+        step: Step | None = None if found is None else step_of(found[1], found[0])
         provenance = None
         row = ""
         if instance is not None:
-            provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+            provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
             row = name_in(next(self._project(), None), instance)
         cache = {} if instance is None else attributes_of(instance)
         prefetched = step is not None and step.accessor in cache.get(

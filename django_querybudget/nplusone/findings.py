@@ -37,6 +37,8 @@ class Fix:
     """How many queries fewer the measured scope would have executed."""
     in_loop: bool = False
     """Whether ``place`` is in the loop that ``code`` is written before, or instead of."""
+    alone: bool = False
+    """Whether that loop does more than the statement that ``code`` stands for, and must stay."""
     replaces: tuple[str, ...] = ()
     """Lookups of the ``prefetch_related()`` that stands there, to be taken out of it: those of
     ``code`` take their place."""

@@ -72,6 +72,8 @@ def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
 
 def _where(fix: Fix, cause: Cause) -> str:
     if fix.in_loop:
+        if fix.alone:
+            return "for that statement alone, after the loop at"
         return "instead of the loop at" if cause is Cause.WRITE else "before the loop at"
     return "at" if fix.built else "evaluated at"
 

@@ -46,6 +46,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     kept = log.raw
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
+    look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
@@ -76,6 +77,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         failure = None if error is None else type(error)
         origin: RawOrigin | None = None
         way: Trail | None = None
+        inside = 0
         if origins:
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             origin, project = locate(_getframe(4))
@@ -83,10 +85,11 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
                 return
             if evidence is not None:
                 way = trail(project)
+                inside = look_inside(_getframe(4))
         vendor = connection.vendor
         raw = new(
             RawRecord,
-            (sql, params, many, alias, vendor, started, duration, failure, origin, way),
+            (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
         )
         if len(kept) >= most:
             if count_only is not None:

@@ -43,6 +43,8 @@ class RawRecord(NamedTuple):
     """Where it was sent from; None if stacks are not walked."""
     trail: Trail | None = None
     """The way that led there; None if no causes are looked for."""
+    inside: int = 0
+    """What tells it apart from other queries of its line, if causes are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.db import connection, transaction
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
+from django.db.models.signals import (
+    m2m_changed,
+    post_delete,
+    post_init,
+    pre_delete,
+    pre_init,
+    pre_save,
+)
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
@@ -183,8 +190,8 @@ def test_a_read_inside_of_a_read_is_part_of_it(row: Industry) -> None:
     assert len(jobs_of_named()) == 0
 
 
-def test_no_signal_is_listened_to_so_fast_deletes_stay_fast() -> None:
-    for signal in (pre_save, post_save, pre_delete, post_delete, m2m_changed):
+def test_no_signal_is_listened_to_that_changes_what_django_sends() -> None:
+    for signal in (pre_init, post_init, pre_save, pre_delete, post_delete, m2m_changed):
         assert not signal.has_listeners(Industry)
     with CaptureQueriesContext(connection) as queries:
         Industry.objects.filter(jobs__isnull=True)._raw_delete("default")
@@ -209,7 +216,7 @@ def test_a_process_that_only_writes_watches_because_of_the_settings() -> None:
 class Unreadable(int):
     """A number of the host's own that the driver can send and nobody can spell."""
 
-    def __str__(self) -> str:
+    def __int__(self) -> int:
         raise RuntimeError("not for you")
 
 

@@ -170,6 +170,7 @@ def test_the_cause_is_found(case: Case) -> None:
         assert each.operation in (None, said[each.relation].operation)
         assert each.replaces in (None, said[each.relation].replaces)
         fix = said[each.relation].fix
+        assert not each.alone or (fix is not None and fix.alone)
         assert each.instead_of == (() if fix is None else fix.replaces)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
-from django_querybudget.cache.writing.invalidation import row_dependencies
+from django_querybudget.cache.writing.instances import row_dependencies
 
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -79,11 +79,21 @@ class Call:
         if self._now() != self.around:
             return NOT_ASKED  # the function would see other surroundings than its caller did
         try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return NOT_ASKED  # with the reason
+        try:
             asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
         except Unkeyable:
             return NOT_ASKED
         read = _Read(self, method, args, kwargs)
-        found = read_through(read.question(entry_key(self.key, asked)), read.compute)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
+        try:
+            question = read.question(entry_key(self.key, asked, database, *around), known)
+        except CannotCache:
+            return NOT_ASKED  # the queryset meets it again, and notes the reason
+        found = read_through(question, read.compute)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -122,7 +132,7 @@ class Call:
             return None
         instead: dict[int, Any] = {}
         for instance in arguments.instances:
-            again = fresh(instance, fill, dependencies(instance))
+            again = fresh(instance, fill)
             if again is None:
                 fill.spoil("an argument that differs from its row")
                 return None
@@ -179,9 +189,11 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str) -> Question:
+    def question(self, key: str, known: Mapping[str, str]) -> Question:
         call = self._call
-        depends = frozenset(tag for each in call.arguments.instances for tag in dependencies(each))
+        depends = frozenset(
+            tag for each in call.arguments.instances for tag in row_dependencies(each)
+        )
         is_scalar = self._method in _SCALARS
         return Question(
             key=key,
@@ -189,6 +201,7 @@ class _Read:
             expected=depends,
             required=depends,
             aliases=(),
+            sessions=known,
             form=Form(self._method, self._freeze, self._prepare, self._thaw),
             found=(lambda number: number > 0) if is_scalar else bool,
             timeout=call.options.timeout,
@@ -264,12 +277,6 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return rows_form(template.queryset).thaw(content)
-
-
-def dependencies(instance: Any) -> set[str]:
-    """Return the tags that an instance's row depends on."""
-    alias = instance._state.db or router.db_for_read(type(instance))
-    return row_dependencies(instance) | {tags.everything(tags.database_name(alias))}
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

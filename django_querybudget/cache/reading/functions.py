@@ -17,8 +17,7 @@ from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.keys import entry_key
-from django_querybudget.cache.stores.store import store_for
-from django_querybudget.conf import conf
+from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
 from .calls import Call
@@ -90,7 +89,7 @@ class CachedFunction:
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Drop what is kept for these arguments."""
         own = _tag(self.name, self._reader.read(args, kwargs))
-        store_for(conf.CACHE.ALIAS).renew([tags.user_tag(own)])
+        renew(None, {tags.user_tag(own)})
 
     def spelled(self, arguments: Arguments) -> str:
         """Return what the arguments of a call are now."""

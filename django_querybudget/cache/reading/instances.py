@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.utils import functional
 
 from django_querybudget.cache.keys import Unkeyable, spelled
 
-from .dependencies import ReadTags
+from .dependencies import pins_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,25 +42,18 @@ def _fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
     return {field.attname: field for field in model._meta.concrete_fields}
 
 
-@lru_cache(maxsize=1024)
-def _known(model: type[Model]) -> frozenset[str]:
-    """Return the attributes that a fresh instance has of its own, or makes again."""
-    made_again = {
-        name
-        for each in model.__mro__
-        for name, value in vars(each).items()
-        if isinstance(value, _CACHED_PROPERTIES)
-    }
-    return frozenset(_fields(model)) | made_again
-
-
 def _extras(instance: Model) -> dict[str, Any]:
-    """Return the attributes that were set besides the fields, but for private ones.
+    """Return the attributes that were set besides the fields.
 
-    Those that begin with ``_`` are taken for caches.
+    Left out are those that begin with ``_``, which are taken for caches, and cached properties:
+    a fresh instance makes them again.
     """
-    own = instance.__dict__
-    return {name: own[name] for name in own.keys() - _known(type(instance)) if name[0] != "_"}
+    model = type(instance)
+    return {
+        name: instance.__dict__[name]
+        for name in instance.__dict__.keys() - _fields(model).keys()
+        if name[0] != "_" and not isinstance(getattr_static(model, name, None), _CACHED_PROPERTIES)
+    }
 
 
 def _spelled_fields(instance: Model, names: Collection[str]) -> str:
@@ -115,16 +109,16 @@ def holds_instances(value: Any) -> bool:
     return isinstance(value, Model)
 
 
-def fresh(instance: Model, fill: Fill, tags: Collection[str]) -> Model | None:
+def fresh(instance: Model, fill: Fill) -> Model | None:
     """Return the instance as its row is now; None where the row is gone, or holds other values.
 
-    ``tags`` are those that the row depends on; ``fill`` has their tokens.
+    What is read for that counts for ``fill``.
     """
     model = type(instance)
     alias = instance._state.db or router.db_for_read(model, instance=instance)
     # Not by a manager of the host's, which may hide rows or join others.
     rows: QuerySet[Model] = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
-    with fill.next_reads(ReadTags(frozenset(tags))):
+    with fill.next_reads(pins_of(rows.query, connections[alias])):
         found = list(rows)
     if not found:
         return None
