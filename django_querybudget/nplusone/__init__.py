@@ -23,6 +23,7 @@ from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
+from .hints import hint_for
 from .needs import Need, Part
 from .parameters import varies
 from .places import find_place, is_shared, manager_behind
@@ -206,6 +207,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         alias=loop.alias,
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
+        hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
 
 

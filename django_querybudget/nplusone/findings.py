@@ -71,3 +71,5 @@ class Finding:
     """Of how many rows, where the instances know: see :mod:`.fetch_mode`."""
     fingerprint: str
     """The shape of the query."""
+    hint: str = ""
+    """What can be said where there is neither a ``fix`` nor a ``use``."""
