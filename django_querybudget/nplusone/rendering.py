@@ -61,6 +61,8 @@ def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
 
 
 def _where(fix: Fix, cause: Cause) -> str:
+    if fix.where:
+        return fix.where
     if fix.in_loop:
         if fix.alone:
             return "for that statement alone, after the loop at"

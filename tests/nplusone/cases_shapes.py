@@ -267,12 +267,15 @@ def inlines_of_one_form(run: Run) -> None:
     assert bound.is_valid(), bound.errors
 
 
+_RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
+
+
 @case(
     lookup(
         "Author",
         None,
         operation="count",
-        hint="Ask once for all the ranges: name each row's range by an annotation, and group by it.",
+        hint=_RANGES,
     )
 )
 async def counts_up_to_each_key(run: Run) -> None:
@@ -286,7 +289,7 @@ async def counts_up_to_each_key(run: Run) -> None:
         "Seat",
         None,
         operation="count",
-        hint="Ask once for all the ranges: name each row's range by an annotation, and group by it.",
+        hint=_RANGES,
     )
 )
 def counts_for_each_month(run: Run) -> None:
