@@ -16,9 +16,11 @@ from django.http import HttpRequest
 from .accepted import (
     boolean,
     budgets_by_view,
+    callable_or_none,
     fraction,
     headers_policy,
     level,
+    lowercase_set,
     nonempty_string,
     number_of_bytes,
     number_of_repeats,
@@ -33,6 +35,7 @@ from .accepted import (
     string_lists,
     string_set,
     strings,
+    strings_by_name,
 )
 from .declaration import NO_VALUES, InvalidSetting, Section, Setting
 
@@ -106,6 +109,33 @@ class CacheSettings(Section):
     )
     """Database functions of the project's own that may stand in a cached query."""
 
+    IDENTITY = Setting[Mapping[str, str]](
+        default={},
+        parse=strings_by_name,
+        accepts='a dict of aliases and names: {"default": "main", "default_direct": "main"}',
+    )
+    """Which database an alias is, where its server cannot tell; equal names are one database."""
+
+    SESSION = Setting[Callable[[Any], str | None] | None](
+        default=None,
+        parse=callable_or_none,
+        accepts="the dotted path of a callable that takes a connection and returns text, or None",
+    )
+    """What decides about answers besides what statements set: the tenant, say."""
+
+    IGNORED_VARIABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=lowercase_set,
+        accepts='a list of names of session variables that change no answer, ["app.request_id"]',
+    )
+    """Session variables that are not part of an entry's key."""
+
+    ROW_SECURITY = Setting[Mapping[str, tuple[str, ...]]](
+        default={},
+        parse=string_lists,
+        accepts='a dict of models and variables: {"payment.Payment": ["app.tenant_id"]}',
+    )
+    """Session variables that the row-level security of a model's table depends on."""
     DELETE_SIGNALS = Setting[frozenset[str]](
         default=frozenset(),
         parse=string_set,

@@ -138,6 +138,25 @@ def string_lists(value: object) -> Mapping[str, tuple[str, ...]]:
     return {nonempty_string(key): tuple(sorted(string_set(item))) for key, item in value.items()}
 
 
+def lowercase_set(value: object) -> frozenset[str]:
+    return frozenset(item.lower() for item in string_set(value))
+
+
+def strings_by_name(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {nonempty_string(key): nonempty_string(item) for key, item in value.items()}
+
+
+def callable_or_none(value: object) -> Callable[..., Any] | None:
+    if value is None:
+        return None
+    found = imported_callable(value)
+    if iscoroutinefunction(found):
+        raise TypeError("it is async, and it is called without await")
+    return found
+
+
 def replicas(value: object) -> Mapping[str, tuple[str, float]]:
     if not isinstance(value, Mapping):
         raise TypeError
