@@ -17,6 +17,7 @@ from .accepted import (
     boolean,
     budgets_by_view,
     callable_or_none,
+    dotted_names,
     fraction,
     headers_policy,
     key_prefix,
@@ -24,6 +25,7 @@ from .accepted import (
     lowercase_set,
     nonempty_string,
     number_of_bytes,
+    number_of_records,
     number_of_repeats,
     on_exceed_policy,
     patterns,
@@ -208,6 +210,31 @@ class CacheSettings(Section):
     """How far apart the clocks of the machines may be; seconds."""
 
 
+class IgnoreQueriesSettings(Section):
+    """Statements that are left out of every count, by any of these."""
+
+    TABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of names of tables ("audit_log")',
+    )
+    """Statements that name these tables and no other."""
+
+    SQL = Setting[tuple[re.Pattern[str], ...]](
+        default=(),
+        parse=regexes,
+        accepts="a list of regular expressions, searched for in the SQL",
+    )
+    """Statements whose SQL, with its placeholders, one of these is found in."""
+
+    CALLERS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=dotted_names,
+        accepts='a list of dotted names of modules, classes and functions ("shop.audit")',
+    )
+    """Statements that are sent while code of these runs."""
+
+
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
@@ -247,11 +274,21 @@ class QueryBudgetSettings(Section):
         default=None,
         parse=headers_policy,
         accepts=(
-            "True, False, None (to DEBUG and INTERNAL_IPS only), or the dotted path of a callable "
+            "True, False, None (with DEBUG only), or the dotted path of a callable "
             "that takes the request and returns whether to send the headers"
         ),
     )
     """Who is sent the headers. Timing leaks, so strangers are not, unless this says so."""
+
+    IGNORE_QUERIES = IgnoreQueriesSettings()
+    """Statements that are left out of every count."""
+
+    MAX_RECORDS = Setting[int](
+        default=10_000,
+        parse=number_of_records,
+        accepts="a whole number of 1 or more",
+    )
+    """How many statements one scope keeps; those after them are counted, and let go."""
 
     IGNORE_PATHS = Setting[tuple[re.Pattern[str], ...]](
         default=(),
