@@ -1,7 +1,6 @@
 """System checks: what is wrong with the settings, said at ``manage.py check``.
 
 ===================  =====================================================
-
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
@@ -13,8 +12,9 @@
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ``querybudget.W022``  ``CACHE["ALIAS"]`` is a database cache in SQLite.
+``querybudget.W024``  Two aliases may be one database (``check --database``).
+``querybudget.E024``  ``CACHE`` names an alias or a model that is not there.
 ===================  =====================================================
-
 
 :mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,7 +30,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -124,7 +124,46 @@ def check_cache(**_: Any) -> list[CheckMessage]:
         *_cache_signals(),
         *_cache_never_store(),
         *_cache_replicas(),
+        *_cache_names(),
     ]
+
+
+@register(Tags.database)
+def check_one_database(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Report aliases that may be one database, where no server can tell (``--database``)."""
+    if conf.CACHE.written() is None:
+        return []
+    from django_querybudget.cache.identity import is_told_by_server  # noqa: PLC0415  # importing it watches writes
+
+    found: list[CheckMessage] = []
+    seen: set[tuple[str, ...]] = set()
+    for alias in databases or ():
+        own = settings.DATABASES[alias]
+        others = sorted(
+            other
+            for other, options in settings.DATABASES.items()
+            if other != alias
+            and all(options.get(key) == own.get(key) for key in ("ENGINE", "NAME"))
+            and any(options.get(key) != own.get(key) for key in ("HOST", "PORT"))
+            and conf.CACHE.REPLICAS.get(other, ("",))[0] != alias
+            and conf.CACHE.REPLICAS.get(alias, ("",))[0] != other
+        )
+        pair = tuple(sorted([alias, *others]))
+        if not others or pair in seen or is_told_by_server(alias):
+            continue
+        seen.add(pair)
+        found.append(
+            Warning(
+                f"The database aliases {', '.join(map(repr, pair))} have the same NAME and another "
+                f"HOST or PORT, and the server does not tell whether they are one database.",
+                hint=(
+                    f"Say so in {conf.CACHE.path('IDENTITY')}: equal names for aliases of one "
+                    f"database, other names for others."
+                ),
+                id="querybudget.W024",
+            )
+        )
+    return found
 
 
 @register("querybudget", deploy=True)
@@ -244,6 +283,25 @@ def _cache_never_store() -> Iterator[CheckMessage]:
                 f"{conf.CACHE.path('NEVER_STORE')} names {name!r}: {error}. Nothing is cached.",
                 hint='Write "app_label.Model" or "app_label.Model.field".',
                 id="querybudget.E028",
+            )
+
+
+def _cache_names() -> Iterator[CheckMessage]:
+    for alias in conf.CACHE.IDENTITY:
+        if alias not in settings.DATABASES:
+            yield Error(
+                f"{conf.CACHE.path('IDENTITY')} names {alias!r}, which is not in DATABASES.",
+                hint=f"There are: {', '.join(sorted(settings.DATABASES))}.",
+                id="querybudget.E024",
+            )
+    for label in conf.CACHE.ROW_SECURITY:
+        try:
+            apps.get_model(label)
+        except (LookupError, ValueError):
+            yield Error(
+                f"{conf.CACHE.path('ROW_SECURITY')} names {label!r}, which is no model.",
+                hint='Write "app_label.Model" of an app in INSTALLED_APPS.',
+                id="querybudget.E024",
             )
 
 

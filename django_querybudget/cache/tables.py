@@ -167,6 +167,14 @@ class Tables:
                     found |= words.get(word.lower(), set())
         return frozenset(found)
 
+    def labels(self, table: str) -> list[str]:
+        """Return the labels of the models of a table, all in small letters."""
+        return [
+            model._meta.label_lower
+            for model in apps.get_models(include_auto_created=True)
+            if model._meta.db_table.lower() == table.lower()
+        ]
+
     def deleted_with(self, table: str, *, truncated: bool = False) -> frozenset[str]:
         """Return the tables in which the database itself changes rows when ``table`` loses some."""
         return (self._referring if truncated else self._changed_by_database).get(table, frozenset())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
@@ -78,12 +79,18 @@ class Call:
         if self._now() != self.around:
             return NOT_ASKED  # the function would see other surroundings than its caller did
         try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return NOT_ASKED  # with the reason
+        try:
             asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
         except Unkeyable:
             return NOT_ASKED
         read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            question = read.question(entry_key(self.key, asked))
+            question = read.question(entry_key(self.key, asked, database, *around), known)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
         found = read_through(question, read.compute)
@@ -182,7 +189,7 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str) -> Question:
+    def question(self, key: str, known: Mapping[str, str]) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
@@ -194,6 +201,7 @@ class _Read:
             expected=depends,
             required=depends,
             aliases=(),
+            sessions=known,
             form=Form(self._method, self._freeze, self._prepare, self._thaw),
             found=(lambda number: number > 0) if is_scalar else bool,
             timeout=call.options.timeout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import identity, relations, sessions, tags
 from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
@@ -77,16 +77,19 @@ class Writes:
         """Renew what the statement wrote, if it is committed by now."""
         if is_busy():
             return
-        state = state_of(connection)
-        if noted is not None:
-            noted.renew()
-            if connection.in_atomic_block:
-                # A wrapper of the host's has begun a transaction, and not ended it.
-                state.writing(connection, mode_of(connection), noted.tags)
-        if connection.vendor not in TELLING and not connection.in_atomic_block:
-            state.note(sql)
-        if state.is_watched:
-            state.settle(connection, mode_of(connection))
+        try:
+            sessions.follow(sql_text(sql, connection), None if many else params, connection, error)
+        finally:
+            state = state_of(connection)
+            if noted is not None:
+                noted.renew()
+                if connection.in_atomic_block:
+                    # A wrapper of the host's has begun a transaction, and not ended it.
+                    state.writing(connection, mode_of(connection), noted.tags)
+            if connection.vendor not in TELLING and not connection.in_atomic_block:
+                state.note(sql)
+            if state.is_watched:
+                state.settle(connection, mode_of(connection))
 
 
 _writes = Writes()
@@ -95,3 +98,6 @@ _writes = Writes()
 def watch() -> None:
     """Watch the writes of this process. Once is enough, twice is harmless."""
     hook.add_watcher(_writes)
+    identity.install()
+    sessions.install()
+    relations.install()
