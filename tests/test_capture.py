@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import gc
+import inspect
 import logging
 import pickle
 import threading
@@ -286,7 +287,7 @@ async def _counted_async() -> int:
 @pytest.mark.django_db(transaction=True)
 def test_as_a_decorator_of_a_coroutine_function_it_waits_for_the_await() -> None:
     decorated = capture_queries()(_counted_async)
-    assert asyncio.iscoroutinefunction(decorated)
+    assert inspect.iscoroutinefunction(decorated)
     asyncio.run(_closing(decorated()))
     assert decorated.last_log.count == 2  # type: ignore[attr-defined]
 
