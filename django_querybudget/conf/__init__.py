@@ -20,6 +20,7 @@ from .accepted import (
     dotted_names,
     fraction,
     headers_policy,
+    key_prefix,
     level,
     lowercase_set,
     nonempty_string,
@@ -172,6 +173,27 @@ class CacheSettings(Section):
         accepts="a number of seconds above 0",
     )
     """How long a mark of a process that died keeps its tags out of the cache; seconds."""
+
+    MAX_BYTES = Setting(
+        default=1_000_000,
+        parse=number_of_bytes,
+        accepts="a whole number of bytes, 0 for no limit",
+    )
+    """The largest entry that is stored, bytes: memcached refuses a value of more than 1 MB."""
+
+    RECOVERY_TIME = Setting[float](
+        default=2.0,
+        parse=seconds,
+        accepts="a number of seconds; 0 in tests only, where one process clears the cache",
+    )
+    """How long a cache that was empty, or took no writes, is left alone before it is used."""
+
+    TOKEN_PREFIX = Setting(
+        default="",
+        parse=key_prefix,
+        accepts="at most 50 printable ASCII characters without a space",
+    )
+    """What the keys of tokens begin with, whatever the cache's own KEY_PREFIX is."""
 
     REPLICAS = Setting[Mapping[str, tuple[str, float]]](
         default={},

@@ -132,6 +132,12 @@ def nonempty_string(value: object) -> str:
     return value
 
 
+def key_prefix(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{0,50}", value):
+        raise ValueError
+    return value
+
+
 def string_set(value: object) -> frozenset[str]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise TypeError
