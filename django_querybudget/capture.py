@@ -180,8 +180,8 @@ def copy_context(function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` bound to the current context, for a thread to run.
 
     A ``threading.Thread`` starts with an empty context, and so does each of a
-    ``ThreadPoolExecutor``: what they query counts for no capture. (Python 3.14 and later can be told
-    to hand threads the context, but a pool's is that of whoever came first.) Hand it on::
+    ``ThreadPoolExecutor``: what they query counts for no capture. (Python 3.14 and later can be
+    told to hand threads the context, but a pool's is that of whoever came first.) Hand it on::
 
         Thread(target=copy_context(work)).start()
         pool.map(copy_context(work), keys)

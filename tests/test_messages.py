@@ -12,6 +12,7 @@ from django.test import Client, SimpleTestCase
 from django.urls import path
 
 from django_querybudget import Budget, QueryBudgetExceeded, capture_queries, query_budget
+from django_querybudget.budgets import by_view
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.testing import QueryBudgetTestMixin, assert_max_queries
 from jobs.models import Industry
@@ -25,7 +26,8 @@ def view(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(Industry.objects.count()))
 
 
-urlpatterns = [path("view", view)]
+FORGED = "forged\r\nCRITICAL all is lost\x1b[2J"
+urlpatterns = [path("view", view), path("forged", view, name=FORGED)]
 
 
 def first_line(error: pytest.ExceptionInfo[Any]) -> str:
@@ -141,3 +143,23 @@ def test_the_whole_way_ends_where_the_request_is_answered(settings: Any, client:
     with capture_queries() as log:
         client.get("/view")
     assert ways(log) == ["view"]
+
+
+def test_a_views_name_splits_no_line_of_a_log(client: Client, caplog: Any) -> None:
+    with caplog.at_level("DEBUG", "django_querybudget"):
+        client.get("/forged")
+    (record,) = [each for each in caplog.records if "forged" in each.getMessage()]
+    assert record.getMessage().splitlines() == [record.getMessage()]
+    assert record.getMessage().startswith("GET forged��CRITICAL all is lost�[2J: 1 query, ")
+    assert record.report.view_name == FORGED  # As the URLconf has it.
+
+
+def test_a_path_splits_no_line_of_a_log(rf: Any, caplog: Any, monkeypatch: Any) -> None:
+    def broken(request: HttpRequest) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(by_view, "_view_budget", broken)
+    assert by_view.view_budget(rf.get("/a%0d%0aCRITICAL")) is None
+    (record,) = caplog.records
+    assert "\n" not in record.getMessage()
+    assert "\r" not in record.getMessage()
