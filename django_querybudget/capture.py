@@ -59,7 +59,9 @@ class Recording:
         if origins and (threshold is not None or causes):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder, self.close = make_recorder(self.log, checked_aliases(using), origins)
+        self._recorder, self.close = make_recorder(
+            self.log, checked_aliases(using), origins, conf.MAX_RECORDS
+        )
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()

@@ -116,6 +116,6 @@ def _measured(log: QueryLog, dimension: str) -> float:
         case "similar":
             return log.similar_count
         case "writes":
-            return len(log.writes)
+            return log.write_count
         case _:
             return log.duration

@@ -82,6 +82,10 @@ class QueryReport:
     streaming: bool = False
     """For a view: whether the response was streamed; the report is made at the stream's end."""
 
+    def __post_init__(self) -> None:
+        # A view's name, a route or a method may be anybody's: none of it splits a line of a log.
+        object.__setattr__(self, "name", _printable(self.name).replace("\n", "�"))
+
     @cached_property
     def violations(self) -> tuple[Violation, ...]:
         """What the log exceeds of the budget."""
@@ -111,7 +115,13 @@ class QueryReport:
         """``"12 queries, 3 duplicates"``."""
         duplicates = self.log.duplicate_count
         text = number(self.log.count, "query", "queries")
-        return f"{text}, {number(duplicates, 'duplicate', 'duplicates')}" if duplicates else text
+        if duplicates:
+            text = f"{text}, {number(duplicates, 'duplicate', 'duplicates')}"
+        return f"{text}, first {self._kept} kept" if self.log.dropped else text
+
+    @property
+    def _kept(self) -> int:
+        return self.log.count - self.log.dropped
 
     @property
     def shapes(self) -> list[Shape]:
@@ -147,6 +157,11 @@ class QueryReport:
                 lines += _shape_lines(shape, verbosity, parameters)
             if hidden := len(shapes) - len(shown):
                 lines.append(f"        … and {number(hidden, 'shape', 'shapes')} more: see -v.")
+        if self.log.dropped:
+            lines.append(
+                f"        Only the first {self._kept} of {self.log.count} queries were kept: see "
+                'QUERYBUDGET["MAX_RECORDS"].'
+            )
         if findings := self.findings:
             lines += ["", "N+1 queries:", *_finding_lines(findings)]
         if self.violations:

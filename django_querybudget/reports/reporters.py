@@ -52,7 +52,8 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
 def _may_see_headers(request: HttpRequest) -> bool:
     policy = conf.HEADERS
     if policy is None:
-        return settings.DEBUG or request.META.get("REMOTE_ADDR") in settings.INTERNAL_IPS
+        # Not to INTERNAL_IPS: behind a proxy on the same machine, everybody comes from there.
+        return settings.DEBUG
     return policy if isinstance(policy, bool) else bool(policy(request))
 
 

@@ -28,7 +28,7 @@ Async code
 
 from __future__ import annotations
 
-from .files import is_library, is_project
+from .files import is_djangos, is_library, is_project
 from .hosts import Host, HostKind, RawHost, attribute_line
 from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, current_task
@@ -58,6 +58,7 @@ __all__ = [
     "call_path",
     "current_task",
     "find_serializers",
+    "is_djangos",
     "is_library",
     "is_project",
     "is_tools_own",
