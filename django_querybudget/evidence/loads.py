@@ -98,6 +98,8 @@ class Scope(NamedTuple):
     """Where in it, in bytes (``f_lasti``)."""
     rows: frozenset[str]
     """Its variables that hold one row: an instance, or what ``values()`` makes of one."""
+    loops: bool = False
+    """Whether what it calls there is Django's loop over rows: ``list(queryset)``, ``delete()``."""
 
 
 class Provenance(NamedTuple):

@@ -10,9 +10,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector
 from django.db.models.query import (
     ModelIterable,
+    RawModelIterable,
     RelatedPopulator,
+    prefetch_related_objects,
 )
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
@@ -45,6 +48,13 @@ logger = logging.getLogger("django_querybudget")
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATORS = {QuerySet._iterator.__code__, QuerySet.aiterator.__code__}  # type: ignore[attr-defined]
 _POPULATE = RelatedPopulator.populate.__code__
+_LOOPING = {
+    _ITERATE,
+    RawModelIterable.__iter__.__code__,
+    Collector.collect.__code__,
+    Collector.delete.__code__,
+    prefetch_related_objects.__code__,
+}
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
@@ -84,12 +94,13 @@ class _Reading(OrmFrames):
 
         The nearest one is where the query was sent from, in any case.
         """
-        number = 0
+        number, loops = 0, False
         for frame in islice(outward(self.outermost), MOST_FRAMES):
+            loops = loops or (number > 0 and frame.f_code in _LOOPING)
             if is_project(frame.f_code):
                 names = {name for name, value in frame.f_locals.items() if _is_row(value)}
-                yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
-                number += 1
+                yield Scope(frame.f_code, frame.f_lasti, frozenset(names), loops)
+                number, loops = number + 1, False
                 if number == _MOST_SCOPES or not self.is_direct:
                     return
             elif number and not passes_on(frame.f_code):

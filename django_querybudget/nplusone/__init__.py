@@ -23,6 +23,8 @@ from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
+from .hints import hint_for
+from .hosts import fix_for_host
 from .needs import Need, Part
 from .parameters import varies
 from .places import find_place, is_shared, manager_behind
@@ -206,6 +208,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         alias=loop.alias,
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
+        hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
 
 
@@ -232,6 +235,11 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
 
 def _fix(draft: Draft) -> Fix | None:
     built, manager, evaluated = draft.place
+    host = None if evaluated is None else evaluated.host
+    if built is None and host is not None and draft.chain():
+        fix = fix_for_host(draft, host)
+        if fix is not None:
+            return fix
     code = draft.code(manager)
     if code is None:
         return None

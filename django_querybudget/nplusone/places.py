@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 from django.db.models import Model
 
 from django_querybudget.evidence.instances import attributes_of, is_of
-from django_querybudget.stacks import Origin, RawOrigin
+from django_querybudget.stacks import Host, Origin, RawOrigin
 
 from .calls import functions_of, parsed
+from .hosts import node_of_host
 from .roots import Root
 from .starts import related_start
 
@@ -70,9 +71,22 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         manager = None if built is None else manager_at(built, root.model)
         return Place(built, manager, evaluated)
     found = None if evaluated is None else find_built((evaluated, *root.calls), root.model)
+    if found is None and evaluated is not None and evaluated.host is not None:
+        found = _given_by_host(evaluated.host, root.model)
     if found is None:
         return Place(None, None, evaluated)
     return Place(found.origin, found.manager, evaluated)
+
+
+def _given_by_host(host: Host, model: type[Model]) -> Built | None:
+    """Return where what a framework works for starts a queryset of ``model``, if at one line."""
+    node, module = node_of_host(host), _module(host.filename)
+    found = set() if node is None or module is None else set(_starts(node, module, model))
+    if len({each.line for each in found}) != 1:
+        return None
+    line = next(iter(found)).line
+    place = Origin(filename=host.filename, line=line, function=host.label)
+    return Built(place, _manager(found))
 
 
 def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:
