@@ -19,7 +19,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.forms.models import ModelChoiceIterator
 
 from django_querybudget.sql.fingerprints import fingerprint
-from django_querybudget.stacks import call_path, is_library, is_project
+from django_querybudget.stacks import call_path, is_djangos, is_library, is_project
 
 from .inside import look_inside, prepare
 from .loads import Load, LoadKind, LoopKey, PlaceKey, place_key
@@ -191,7 +191,8 @@ class Evidence:
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
                 self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
-            return
+            if is_djangos(outer.f_code):  # django-silk wraps the compiler's method.
+                return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if outer is None:
                 return

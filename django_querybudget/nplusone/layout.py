@@ -14,8 +14,8 @@ WIDTH = 88
 def laid_out(code: str, width: int = WIDTH) -> list[str]:
     """Return the lines of ``code``, none wider than ``width`` if it can be broken.
 
-    A chain is broken at its calls, one a line; a call's arguments, one a line. What is no Python (a
-    line with a blank for a name) stays as it is.
+    A chain is broken at its calls, one a line; a call's arguments, a comprehension and a condition
+    at their parts. What is no Python (a line with a blank for a name) stays as it is.
     """
     lines: list[str] = []
     for line in code.split("\n"):
@@ -59,7 +59,17 @@ class _Layout:
         pad = " " * indent
         whole = f"{pad}{before}{self.source(node)}{after}"
         calls = self._calls(node)
-        if len(whole) <= self._width or not calls:
+        if len(whole) <= self._width:
+            yield whole
+        elif isinstance(node, ast.IfExp):
+            yield f"{pad}{before}("
+            yield from self.lines(node.body, indent + 4)
+            yield f"{pad}    if {self.source(node.test)}"
+            yield from self.lines(node.orelse, indent + 4, "else ")
+            yield f"{pad}){after}"
+        elif isinstance(node, ast.ListComp | ast.DictComp) and len(node.generators) == 1:
+            yield from self._comprehension(node, indent, before, after)
+        elif not calls:
             yield whole
         elif len(calls) > 1:
             yield f"{pad}{before}("
@@ -70,6 +80,22 @@ class _Layout:
         else:
             name = self.source(calls[0].func)
             yield from self._call(calls[0], indent, f"{before}{name}", after)
+
+    def _comprehension(
+        self, node: ast.ListComp | ast.DictComp, indent: int, before: str, after: str
+    ) -> Iterator[str]:
+        pad, rows = " " * indent, node.generators[0]
+        opening, closing = "{}" if isinstance(node, ast.DictComp) else "[]"
+        yield f"{pad}{before}{opening}"
+        if isinstance(node, ast.DictComp):
+            yield from self.lines(node.value, indent + 4, f"{self.source(node.key)}: ")
+        else:
+            yield from self.lines(node.elt, indent + 4)
+        loop = "async for" if rows.is_async else "for"
+        yield from self.lines(rows.iter, indent + 4, f"{loop} {self.source(rows.target)} in ")
+        for test in rows.ifs:
+            yield f"{pad}    if {self.source(test)}"
+        yield f"{pad}{closing}{after}"
 
     def _calls(self, node: ast.AST) -> list[ast.Call]:
         """Return the calls of a chain from the inside out; the call of a function alone."""
