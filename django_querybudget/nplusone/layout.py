@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["WIDTH", "laid_out"]
 
@@ -69,13 +70,19 @@ class _Layout:
             yield f"{pad}){after}"
         elif isinstance(node, ast.ListComp | ast.DictComp) and len(node.generators) == 1:
             yield from self._comprehension(node, indent, before, after)
+        elif isinstance(node, ast.List):
+            yield f"{pad}{before}["
+            for each in node.elts:
+                yield from self.lines(each, indent + 4, after=",")
+            yield f"{pad}]{after}"
         elif not calls:
             yield whole
         elif len(calls) > 1:
             yield f"{pad}{before}("
-            yield f"{pad}    {self.source(calls[0].func.value)}"
-            for call in calls:
-                yield from self._call(call, indent + 4, f".{call.func.attr}")
+            methods: list[Any] = [call.func for call in calls]
+            yield f"{pad}    {self.source(methods[0].value)}"
+            for call, method in zip(calls, methods, strict=True):
+                yield from self._call(call, indent + 4, f".{method.attr}")
             yield f"{pad}){after}"
         else:
             name = self.source(calls[0].func)
