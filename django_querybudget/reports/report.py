@@ -144,12 +144,14 @@ class QueryReport:
         """Return the report as text: the headline, the queries by shape, the next step.
 
         ``verbosity`` 0 is the most frequent shapes, 1 all shapes and all their lines, 2 their whole
-        SQL. ``parameters`` shows the queries' parameters, which may be secrets. Both default to
-        the settings.
+        SQL and the way to each line. ``parameters`` shows the queries' parameters, which may be
+        secrets. Both default to the settings.
         """
         verbosity = conf.VERBOSITY if verbosity is None else verbosity
         parameters = conf.SHOW_PARAMETERS if parameters is None else parameters
         lines = [self.headline]
+        if self.violations and self.budget is not None and self.budget.message:
+            lines.insert(0, self.budget.message)
         if shapes := self.shapes:
             shown = shapes if verbosity > 0 else shapes[:MOST_SHAPES]
             lines.append("")
@@ -239,6 +241,17 @@ def _origin_lines(shape: Shape, verbosity: int) -> Iterator[str]:
     for origin, count in origins if verbosity > 0 else origins[:1]:
         times = "" if count == shape.count else f" ({count} of {shape.count})"
         yield f"        {origin}{times}"
+        if verbosity > 1:
+            yield from _way_lines(shape, origin)
+
+
+def _way_lines(shape: Shape, origin: Origin) -> Iterator[str]:
+    """Yield the calls that led to a line, of the first query that came from it."""
+    way = next(query.way for query in shape.queries if query.origin == origin)
+    if len(way) > 1:
+        yield "            by way of, the outermost first:"
+        for each in way[:-1]:
+            yield f"              {each}"
 
 
 def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
