@@ -58,9 +58,10 @@ def cached_queryset(
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
-    ``timeout``: how long an entry lives at most, in seconds; None for no limit; without it,
-    ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more part of the entries' keys: what has
-    another key shares no entry. ``cache`` is the alias of the cache that holds the entries.
+    ``timeout``: how long an entry lives at most, in seconds; None for no limit, 0 for no entry at
+    all, as in Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
+    part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
+    cache that holds the entries.
     ``tags`` are names for :func:`invalidate`.
 
     ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
@@ -92,7 +93,8 @@ def cached_queryset(
             return decorated(function, options)
 
         return decorate if queryset is None else decorate(queryset)
-    return cached(checked_queryset(queryset), options())
+    given = options()
+    return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
 
 def checked_queryset(queryset: Any) -> QuerySet[Any]:
@@ -121,10 +123,8 @@ def checked_timeout(timeout: Any) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}.")
-    if not 0 < timeout < 2**31:
-        raise ValueError(
-            f"timeout must be more than 0 seconds and less than 2**31, not {timeout!r}."
-        )
+    if not 0 <= timeout < 2**31:
+        raise ValueError(f"timeout must be 0 seconds or more and less than 2**31, not {timeout!r}.")
 
 
 def checked_key(key: Any) -> None:

@@ -99,7 +99,7 @@ def is_model_iterable(iterable: type) -> bool:
 @lru_cache(maxsize=1)
 def _django_state() -> frozenset[str]:
     names = vars(QuerySet(query=Query(None))).keys()
-    return frozenset({*names, "_fields", "_querybudget_options", "_querybudget_unbuilt",
+    return frozenset({*names, "_fields", "_querybudget_options", "_querybudget_fetched",
                       "_querybudget_received"})  # fmt: skip
 
 

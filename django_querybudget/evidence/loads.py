@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import Model
 
-from django_querybudget.stacks import RawOrigin, SerializerField, position
+from django_querybudget.stacks import RawHost, RawOrigin, SerializerField, position
 
 __all__ = [
     "Filter",
@@ -23,10 +23,13 @@ __all__ = [
     "place_key",
 ]
 
-PlaceKey: TypeAlias = tuple[str, int, int, int, SerializerField | None]
+Around: TypeAlias = tuple[SerializerField | None, RawHost | None]
+"""What stands around a place: the serializer's field, and whom the framework worked for."""
+
+PlaceKey: TypeAlias = tuple[str, int, int, int, Around]
 """SQL text and the place it ran at."""
 
-LoopKey: TypeAlias = tuple[str, int, int, int, SerializerField | None, int]
+LoopKey: TypeAlias = tuple[str, int, int, int, Around, int]
 """A :data:`PlaceKey`, and the call path to it."""
 
 
@@ -34,7 +37,7 @@ def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
     """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
     code = origin.code
     where = -1 if code is None else position(code, origin.instruction)
-    return sql, id(code), where, id(origin.node), origin.serializer
+    return sql, id(code), where, id(origin.node), (origin.serializer, origin.host)
 
 
 class LoadKind(Enum):

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.stacks import RawOrigin, Trail, find_serializers, locate, trail
+from django_querybudget.stacks import (
+    TOOLS_OWN,
+    RawOrigin,
+    Trail,
+    find_serializers,
+    is_tools_own,
+    locate,
+    tools_imported,
+    trail,
+)
 
 from .records import QueryLog, RawRecord
 
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["make_recorder"]
 
 
-def make_recorder(
+def make_recorder(  # noqa: C901 - see below
     log: QueryLog, aliases: frozenset[str] | None, origins: bool
 ) -> tuple[Recorder, Callable[[], None]]:
     """Return what writes to ``log``, and what ends it for good.
@@ -33,10 +42,11 @@ def make_recorder(
     evidence: Evidence | None = log.evidence
     texts = None if evidence is None else evidence.texts
     threshold = 0 if evidence is None else evidence.threshold
+    tools = not origins and tools_imported()
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
-    def record(
+    def record(  # noqa: PLR0912 - one function: each call more is paid by every query
         sql: Any,
         params: Any,
         many: bool,
@@ -64,8 +74,12 @@ def make_recorder(
         if origins:
             # Up to CursorWrapper.execute() every frame is ours or Django's.
             origin, project = locate(_getframe(4))
+            if origin is TOOLS_OWN:
+                return
             if evidence is not None:
                 way = trail(project)
+        elif tools and is_tools_own(_getframe(4)):
+            return
         vendor = connection.vendor
         raw = new(
             RawRecord,

@@ -5,8 +5,17 @@ when somebody looks.
 
 Whose line it is
     The nearest frame of the project: no standard library, no site-packages, no Django, not this
-    library. With none on the stack (the admin, a project installed as a package) the nearest
-    third-party frame that is not Django's.
+    library. The walk ends where the framework answers a request, at Django's handlers, a
+    class-based view's ``dispatch()`` or ``get()``, an API's router: what is further out (a
+    middleware, a decorator, a test's client) passes the request on, and asks for nothing. A method
+    that calls its own name of a framework's class (``super().get_context_data()``) passes on too.
+
+    With no line of the project within that, a framework worked for something the project wrote: a
+    viewset, a ``ModelAdmin``, a router's function, a resolver. See :class:`Host`. With none of
+    these (a project installed as a package), the nearest third-party frame that is not Django's.
+
+Other tools
+    Those that watch queries send their own, and wrap those of others: see :mod:`.tools`.
 
 Async code
     The ORM's async methods run on a worker thread, whose stack ends in asgiref's
@@ -19,14 +28,16 @@ Async code
 
 from __future__ import annotations
 
+from .files import is_library, is_project
+from .hosts import Host, HostKind, RawHost, attribute_line
 from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, current_task
+from .tools import is_tools_own, tools_imported
 from .walking import (
+    TOOLS_OWN,
     Trail,
     call_path,
     find_serializers,
-    is_library,
-    is_project,
     locate,
     origins_along,
     outward,
@@ -35,18 +46,25 @@ from .walking import (
 
 __all__ = [
     "THREAD_HANDLER",
+    "TOOLS_OWN",
+    "Host",
+    "HostKind",
     "Origin",
+    "RawHost",
     "RawOrigin",
     "SerializerField",
     "Trail",
+    "attribute_line",
     "call_path",
     "current_task",
     "find_serializers",
     "is_library",
     "is_project",
+    "is_tools_own",
     "locate",
     "origins_along",
     "outward",
     "position",
+    "tools_imported",
     "trail",
 ]

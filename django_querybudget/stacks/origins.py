@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, NamedTuple
 
 from django.template.base import Node
+
+from .hosts import Host, RawHost
 
 __all__ = ["Origin", "RawOrigin", "SerializerField", "position"]
 
@@ -36,6 +38,8 @@ class RawOrigin(NamedTuple):
     """The template node that was being rendered, if one was nearer."""
     serializer: SerializerField | None = None
     """The serializer's field that was being rendered, if one was nearer."""
+    host: RawHost | None = None
+    """Whom a framework evaluated for, if no line of the project did."""
 
     @property
     def is_plain(self) -> bool:
@@ -57,6 +61,10 @@ class Origin:
     """``name:line`` of the template node that was being rendered, if one was nearer."""
     serializer_field: str | None = None
     """``Serializer.field`` of the REST framework field being rendered, if one was nearer."""
+    host: Host | None = field(default=None, compare=False)
+    """What the project wrote that a framework evaluated for, where no line of the project did: a
+    view, a viewset, a ``ModelAdmin``, an operation, a resolver. The place is then where *that* says
+    what is queried."""
 
     def __str__(self) -> str:
         try:
@@ -77,6 +85,17 @@ class Origin:
         template = None
         if node is not None:
             template = f"{node.origin.template_name or node.origin.name}:{node.token.lineno}"
+        if raw.host is not None:
+            host = Host.of(raw.host)
+            if host.filename:
+                return cls(
+                    filename=host.filename,
+                    line=host.line,
+                    function=host.label,
+                    template=template,
+                    serializer_field=_named(serializer),
+                    host=host,
+                )
         if code is None:
             if node is None:
                 return None
@@ -88,10 +107,12 @@ class Origin:
             line=line_of(code, raw.instruction),
             function=code.co_qualname,
             template=template,
-            serializer_field=(
-                f"{serializer.serializer.__name__}.{serializer.field}" if serializer else None
-            ),
+            serializer_field=_named(serializer),
         )
+
+
+def _named(serializer: SerializerField | None) -> str | None:
+    return f"{serializer.serializer.__name__}.{serializer.field}" if serializer else None
 
 
 def line_of(code: CodeType, instruction: int) -> int:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import sysconfig
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-import asgiref
-import django
 from django.template.base import Node
 
+from .files import (
+    BOUNDARY,
+    FRAMEWORK,
+    INTERNAL,
+    LIBRARY,
+    PROJECT,
+    RENDER_ANNOTATED,
+    SERIALIZERS,
+    TEMPLATES,
+    TOOL,
+    checks_access,
+    is_boundary,
+    is_project,
+    kind_of,
+    kinds,
+)
+from .hosts import RawHost, host_at
 from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
+from .tools import is_tools_own
 
 __all__ = [
+    "TOOLS_OWN",
     "Trail",
     "call_path",
-    "is_library",
-    "is_project",
     "locate",
     "origins_along",
     "outward",
@@ -41,76 +54,13 @@ class Trail(NamedTuple):
     serializer field it renders (its ``id()``)."""
 
 
-_new = tuple.__new__  # Of a NamedTuple: its own __new__ is a call in Python more.
-
 # How far up a trail goes from the project's nearest line.
 MOST_FRAMES_OF_PATH = 8
 
-# What a frame's file says about it.
-_INTERNAL, _LIBRARY, _PROJECT, _TEMPLATES, _SERIALIZERS, _ASGIREF = range(6)
+_new = tuple.__new__  # Of a NamedTuple: its own __new__ is a call in Python more.
 
-_INTERNAL_FOLDERS = tuple(
-    os.path.join(path, "")
-    for path in {
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-        os.path.dirname(django.__file__),
-        os.path.dirname(asgiref.__file__),
-    }
-)
-_STDLIB_FOLDERS = tuple(
-    os.path.join(path, "")
-    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-)
-_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-
-_RENDER_ANNOTATED = Node.render_annotated.__code__
-
-_kind_of_file: dict[str, int] = {}
-# Code that is made as it runs may have a file name of its own each time.
-_MOST_FILES = 10_000
-
-
-def _classify(filename: str) -> int:
-    if filename == _RENDER_ANNOTATED.co_filename:
-        kind = _TEMPLATES
-    elif filename == THREAD_HANDLER.co_filename:
-        kind = _ASGIREF
-    elif filename.startswith(_INTERNAL_FOLDERS) or filename.startswith(("<frozen", "<string>")):
-        kind = _INTERNAL
-    elif filename.endswith(os.path.join("", "rest_framework", "serializers.py")):
-        kind = _SERIALIZERS
-    elif any(packages in filename for packages in _PACKAGES):
-        kind = _LIBRARY
-    elif filename.startswith(_STDLIB_FOLDERS):
-        kind = _INTERNAL
-    else:
-        kind = _PROJECT
-    if len(_kind_of_file) >= _MOST_FILES:
-        _kind_of_file.clear()
-    _kind_of_file[filename] = kind
-    return kind
-
-
-def _kind_of(code: CodeType) -> int:
-    kind = _kind_of_file.get(code.co_filename)
-    return _classify(code.co_filename) if kind is None else kind
-
-
-def is_project(code: CodeType) -> bool:
-    """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
-    return _kind_of(code) == _PROJECT
-
-
-def is_library(code: CodeType) -> bool:
-    """Whether ``code`` is an installed package's, other than Django and this library."""
-    return _kind_of(code) in (_LIBRARY, _SERIALIZERS)
-
-
-def _innermost(chain: list[FrameType]) -> tuple[CodeType, int] | None:
-    for frame in reversed(chain):
-        if is_project(frame.f_code):
-            return frame.f_code, frame.f_lasti
-    return None
+TOOLS_OWN = RawOrigin(None, 0)
+"""The origin of a query that another tool sent for its own sake, which is not to be counted."""
 
 
 def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
@@ -121,54 +71,104 @@ def locate(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
     """
     # The usual walk, through Django alone, as cheap as it can be: it is made for every query. There
     # is no shorter way: which line is the nearest stands in every frame between, and nowhere else.
-    kinds: Any = _kind_of_file
+    of_files: Any = kinds
     nearest: Any = frame
     try:
-        while not (kind := kinds[(code := nearest.f_code).co_filename]):
+        while not (kind := of_files[(code := nearest.f_code).co_filename]):
             nearest = nearest.f_back
     except (AttributeError, KeyError):  # The stack's end; a file that was not met before.
-        return _look_closer(nearest)
-    if kind == _PROJECT:
-        return _new(RawOrigin, (code, nearest.f_lasti, None, None)), nearest
-    return _look_closer(nearest)
+        return _look_closer(frame, nearest)
+    if kind == PROJECT:
+        return _new(RawOrigin, (code, nearest.f_lasti, None, None, None)), nearest
+    return _look_closer(frame, nearest)
 
 
-def _look_closer(frame: FrameType | None) -> tuple[RawOrigin, FrameType | None]:
-    """Go on with the walk, by frames that say more than whose they are."""
-    library: tuple[CodeType, int] | None = None
-    node: Node | None = None
-    serializer: SerializerField | None = None
+def _look_closer(
+    start: FrameType | None, frame: FrameType | None
+) -> tuple[RawOrigin, FrameType | None]:
+    """Go on with the walk at ``frame``, by frames that say more than whose they are."""
+    met = _Met()
+    passed_on = ""  # The name of the framework's function that the frame before is.
     while frame is not None:
         code = frame.f_code
-        kind = _kind_of(code)
-        if kind == _PROJECT:
-            return RawOrigin(code, frame.f_lasti, node, serializer), frame
-        if kind == _LIBRARY:
-            library = library or (code, frame.f_lasti)
-        elif kind == _TEMPLATES:
-            if node is None and code is _RENDER_ANNOTATED:
-                rendered = frame.f_locals["self"]
-                node = rendered if rendered.token and rendered.origin else None
-        elif kind == _SERIALIZERS:
-            library = library or (code, frame.f_lasti)
-            if serializer is None and code.co_name == "to_representation":
-                field = frame.f_locals.get("field")
-                if field is not None:
-                    serializer = SerializerField(type(frame.f_locals["self"]), field.field_name)
+        kind = kind_of(code)
+        if kind == PROJECT and code.co_name != passed_on:
+            return RawOrigin(code, frame.f_lasti, met.node, met.serializer), frame
+        passed_on = ""
+        if kind in (FRAMEWORK, BOUNDARY):
+            if checks_access(code):
+                met.host = None
+                break
+            met.host = met.host or host_at(frame)
+            if is_boundary(code):
+                break
+            passed_on = code.co_name
+        elif kind == TOOL:
+            if not met.tool and is_tools_own(start):
+                return TOOLS_OWN, None
+            met.tool = True
         elif code is THREAD_HANDLER:
-            awaiting = _innermost(waiting_chain(frame)) or _innermost(gathering_chain(frame))
+            awaiting, ends = _innermost(waiting_chain(frame))
+            if awaiting is None and not ends:
+                awaiting, ends = _innermost(gathering_chain(frame))
             if awaiting is not None:
-                return RawOrigin(*awaiting, node, serializer), frame
+                return RawOrigin(*awaiting, met.node, met.serializer), frame
+            if ends:
+                break
+        elif kind != INTERNAL:
+            met.look_at(frame, kind)
         frame = frame.f_back
-    nearest, instruction = library or (None, 0)
-    return RawOrigin(nearest, instruction, node, serializer), None
+    return RawOrigin(*met.library, met.node, met.serializer, met.host), None
+
+
+class _Met:
+    """What a closer look has met on its way, the innermost of each."""
+
+    library: tuple[CodeType | None, int] = (None, 0)
+    node: Node | None = None
+    serializer: SerializerField | None = None
+    host: RawHost | None = None
+    tool = False
+
+    def look_at(self, frame: FrameType, kind: int) -> None:
+        code = frame.f_code
+        if kind in (LIBRARY, SERIALIZERS) and self.library[0] is None:
+            self.library = code, frame.f_lasti
+        if kind == TEMPLATES and self.node is None and code is RENDER_ANNOTATED:
+            node = frame.f_locals["self"]
+            self.node = node if node.token and node.origin else None
+        elif kind == SERIALIZERS and self.serializer is None and code.co_name == _RENDERS:
+            field = frame.f_locals.get("field")
+            if field is not None:
+                self.serializer = SerializerField(type(frame.f_locals["self"]), field.field_name)
+
+
+_RENDERS = "to_representation"
+
+
+def _innermost(chain: list[FrameType]) -> tuple[tuple[CodeType, int] | None, bool]:
+    """Return the project's nearest line in a chain, and whether the chain ends the walk."""
+    for frame in reversed(chain):
+        if is_project(frame.f_code):
+            return (frame.f_code, frame.f_lasti), True
+        if is_boundary(frame.f_code):
+            return None, True
+    return None, False
 
 
 def outward(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them."""
+    """Yield the frames from ``frame`` outwards, a waiting coroutine's among them.
+
+    They end where the framework answers a request: what is outside of that only passes it on.
+    """
     while frame is not None:
         if frame.f_code is THREAD_HANDLER:
-            yield from reversed(waiting_chain(frame))
+            for each in reversed(waiting_chain(frame)):
+                if is_boundary(each.f_code):
+                    return
+                yield each
+        if is_boundary(frame.f_code):
+            return
         yield frame
         frame = frame.f_back
 
@@ -186,7 +186,7 @@ def find_serializers() -> None:
 
 
 def trail(
-    frame: FrameType | None, render: CodeType = _RENDER_ANNOTATED, thread: CodeType = THREAD_HANDLER
+    frame: FrameType | None, render: CodeType = RENDER_ANNOTATED, thread: CodeType = THREAD_HANDLER
 ) -> Trail:
     """Return the way that led to ``frame``, which is what :func:`locate` ended at.
 
@@ -218,10 +218,19 @@ def trail(
     return _new(Trail, (codes, places))
 
 
+def _within(found: Trail) -> Iterator[tuple[CodeType, int]]:
+    """Yield the steps of a trail up to where the framework answers a request."""
+    for code, place in zip(found.codes, found.places, strict=True):
+        if is_boundary(code):
+            return
+        yield code, place
+
+
 def origins_along(found: Trail) -> list[Origin]:
     """Return the project's lines of a trail, the nearest first."""
-    steps = zip(found.codes, found.places, strict=True)
-    lines = [Origin.of(RawOrigin(code, place)) for code, place in steps if is_project(code)]
+    lines = [
+        Origin.of(RawOrigin(code, place)) for code, place in _within(found) if is_project(code)
+    ]
     return [origin for origin in lines if origin is not None]
 
 
@@ -235,8 +244,8 @@ def call_path(found: Trail | None) -> int:
     if found is None:
         return path
     last: CodeType | None = None
-    for code, place in zip(found.codes, found.places, strict=True):
-        if code is _RENDER_ANNOTATED or code is _to_representation:
+    for code, place in _within(found):
+        if code is RENDER_ANNOTATED or code is _to_representation:
             path = hash((path, place))
         elif is_project(code) and code is not last:
             path = hash((path, id(code), position(code, place)))

@@ -176,8 +176,9 @@ def test_functions_made_by_one_function_have_answers_of_their_own(user: CustomUs
 def test_what_a_function_takes_from_around_it_must_have_a_spelling(user: CustomUser) -> None:
     with pytest.raises(TypeError, match="takes from the function around it"):
         industries_named(object())()
-    with pytest.raises(TypeError, match="takes from the function around it"):
-        industries_named(industries_named("i"))()  # a function that has variables of its own
+    for wrong in (object(), Industry(name="new")):
+        with pytest.raises(TypeError, match="takes from the function around it"):
+            industries_named(industries_named(wrong))()  # a function with variables of its own
 
 
 def test_functions_of_one_name_whose_models_differ_never_mix(user: CustomUser) -> None:

@@ -56,7 +56,7 @@ class _Source:
 class Fill:
     """The tokens read, and whether what was read may be stored.
 
-    ``tokens`` are those already read. ``pins`` refine the tags of the first statement.
+    ``tokens`` are those already read. ``pins`` refine the tags of the next statement.
     """
 
     def __init__(self, tokens: Mapping[str, str], pins: Pins | None = None) -> None:
@@ -65,7 +65,7 @@ class Fill:
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
         self.aliases: set[str] = set()
-        self._pins = pins
+        self._next: Pins | None = pins
         self._sources: list[_Source] = []
         self._began = 0.0
 
@@ -84,12 +84,21 @@ class Fill:
             self._sources.append(source)
         if reason := refused(sql) or withheld(sql):
             self.spoil(reason)
-        pins, self._pins = self._pins, None
+        pins, self._next = self._next, None
         found = tags_read(sql, connection, pins)
         self.needed |= found.always
         self.instead[0].update(found.if_found)
         self.instead[1].update(found.if_empty)
         self.take_tokens(found.all)
+
+    @contextmanager
+    def next_reads(self, pins: Pins | None) -> Iterator[None]:
+        """Refine the tags of the next statement, if it is sent in the block."""
+        self._next = pins
+        try:
+            yield
+        finally:
+            self._next = None
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""

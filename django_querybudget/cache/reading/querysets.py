@@ -9,7 +9,6 @@ How it gets in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,55 +34,38 @@ from .questions import (
     rows_question,
     spelled_aggregates,
 )
-from .through import Form, Question, bypass, read_through
+from .through import Form, bypass, read_through
 
 if TYPE_CHECKING:
-    from django.db.models.sql import Query
+    pass
 
-__all__ = ["CachedQuerySetMixin", "cached", "is_typical", "unbuilt"]
+__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
-
-
-@dataclass(frozen=True, slots=True)
-class Unbuilt:
-    """A queryset that is not built until it is needed."""
-
-    build: Callable[[], QuerySet[Any]]
-    question: Callable[[QuerySet[Any]], Question]
 
 
 class CachedQuerySetMixin:
     """Overrides what reaches the database in a :class:`QuerySet`."""
 
     _querybudget_options: Options | None = None
-    # Set until the queryset is built: what the decorated function would return, and where its
-    # answer is kept.
-    _querybudget_unbuilt: Unbuilt | None = None
+    # The querysets made from this one that were fetched, where somebody wants to know.
+    _querybudget_fetched: list[Any] | None = None
     # What rows were made of, from when they are fetched until they are stored.
     _querybudget_received: Notes | None = None
 
-    @property
-    def query(self: Any) -> Query:
-        """The query, for which the decorated function is called where it was not yet."""
-        if self._querybudget_unbuilt is not None:
-            _build(self)
-        return super().query  # type: ignore[misc,no-any-return]
-
-    @query.setter
-    def query(self: Any, value: Query) -> None:
-        QuerySet.query.fset(self, value)  # type: ignore[attr-defined]
-
     # mypy: a mixin of QuerySet, of whatever class.
     def _clone(self: Any) -> Any:
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         clone = super()._clone()  # type: ignore[misc]
         clone._querybudget_options = self._querybudget_options
+        clone._querybudget_fetched = self._querybudget_fetched
         return clone
 
     def _fetch_all(self: Any) -> None:
-        if self._result_cache is None and self._querybudget_options is not None:
+        if self._result_cache is None and self._querybudget_fetched is not None:
+            self._querybudget_fetched.append(self)
+            with noting(self) as self._querybudget_received:
+                QuerySet._fetch_all(self)
+        elif self._result_cache is None and self._querybudget_options is not None:
             _read_rows(self, lambda: super(CachedQuerySetMixin, self)._fetch_all())  # type: ignore[misc]
         # What the host's own method does to rows that have been fetched.
         super()._fetch_all()  # type: ignore[misc]
@@ -94,8 +76,6 @@ class CachedQuerySetMixin:
         Rows that are more than one chunk (of 2,000 without ``chunk_size``) are not stored: to
         store them, all of them would have to be held at once.
         """
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         rows = super().iterator(chunk_size)  # type: ignore[misc]
         if self._querybudget_options is None:
             return rows  # type: ignore[no-any-return]
@@ -122,8 +102,6 @@ class CachedQuerySetMixin:
     def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
         aggregate = super().aggregate  # type: ignore[misc]
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
         if has_own(self, "aggregate"):
@@ -137,36 +115,21 @@ class CachedQuerySetMixin:
         )
 
     def __reduce__(self: Any) -> Any:
-        if self._querybudget_unbuilt is not None:
-            _build(self)
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
 
 
 def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
     """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
 
-    def as_the_host_does() -> None:
-        if queryset._querybudget_unbuilt is not None:
-            _build(queryset)
-        fetch_all()
-
     def compute() -> Any:
-        if queryset._querybudget_unbuilt is not None:
-            _build(queryset)
-            if reason := _not_to_keep(queryset):
-                if (fill := current_fill()) is not None:
-                    fill.spoil(reason)
-                fetch_all()
-                return queryset._result_cache
         with noting(queryset) as queryset._querybudget_received:
             QuerySet._fetch_all(queryset)
         return queryset._result_cache
 
     try:
-        unbuilt = queryset._querybudget_unbuilt
-        question = rows_question(queryset) if unbuilt is None else unbuilt.question(queryset)
+        question = rows_question(queryset)
     except CannotCache as reason:
-        bypass(str(reason), as_the_host_does)
+        bypass(str(reason), fetch_all)
         return
     try:
         rows = read_through(question, compute)
@@ -205,12 +168,12 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
 
 
 def _unpickled(base: type[QuerySet[Any]]) -> QuerySet[Any]:
-    subclass = _cached_class(base)
+    subclass = cached_class(base)
     return subclass.__new__(subclass)
 
 
 @cache  # a project has so many queryset classes and no more
-def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     names = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
@@ -220,8 +183,8 @@ def _cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     return type(base.__name__, (CachedQuerySetMixin, base), names)
 
 
-def cached(queryset: Q, options: Options) -> Q:
-    """Return a queryset like ``queryset`` that reads through the cache."""
+def cached(queryset: Q, options: Options | None) -> Q:
+    """Return a queryset like ``queryset`` that reads through the cache; past it without options."""
     source: Any = queryset
     base: Any = type(source)
     clone = source._chain()
@@ -229,7 +192,7 @@ def cached(queryset: Q, options: Options) -> Q:
         made: Any = clone
     else:
         try:
-            subclass = _cached_class(base)
+            subclass = cached_class(base)
         except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
             stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
             return clone  # type: ignore[no-any-return]
@@ -243,47 +206,14 @@ def cached(queryset: Q, options: Options) -> Q:
     return made  # type: ignore[no-any-return]
 
 
-def unbuilt(
-    template: Q,
-    options: Options,
-    build: Callable[[], QuerySet[Any]],
-    question: Callable[[QuerySet[Any]], Question],
-) -> Q:
-    """Return a queryset that looks like ``template`` and is built by ``build`` when it has to be.
+def capturing(queryset: Q) -> tuple[Q, list[Any]]:
+    """Return a queryset like ``queryset`` that reads from the database.
 
-    Its rows are those of ``question``.
+    In the list are those of it, and of what is made from it, that were fetched.
     """
-    subclass: Any = _cached_class(type(template))
-    queryset = subclass.__new__(subclass)
-    queryset.__dict__.update(template.__dict__)
-    queryset._querybudget_options = options
-    queryset._querybudget_unbuilt = Unbuilt(build, question)
-    return queryset  # type: ignore[no-any-return]
-
-
-def _build(queryset: Any) -> None:
-    """Make ``queryset`` the one that the decorated function returns, in place."""
-    unbuilt, queryset._querybudget_unbuilt = queryset._querybudget_unbuilt, None
-    rows = queryset._result_cache, queryset._prefetch_done
-    try:
-        built = cached(unbuilt.build(), queryset._querybudget_options)
-    except BaseException:
-        queryset._querybudget_unbuilt = unbuilt
-        raise
-    queryset.__class__ = type(built)
-    queryset.__dict__.update(built.__dict__)
-    queryset._result_cache, queryset._prefetch_done = rows
-
-
-def _not_to_keep(queryset: Any) -> str | None:
-    """Return why the rows of a queryset just built must not be kept by its arguments alone."""
-    if not is_typical(queryset):
-        return "a queryset that holds instances, or state of its own"
-    try:
-        rows_question(queryset)
-    except CannotCache as reason:
-        return str(reason)
-    return None
+    made: Any = cached(queryset, None)
+    made._querybudget_fetched = []
+    return made, made._querybudget_fetched
 
 
 def is_typical(queryset: Any) -> bool:
@@ -304,8 +234,6 @@ def _as_it_is(payload: Any) -> Any:
 def _scalar(
     queryset: Any, kind: str, compute: Callable[[], Any], found: Callable[[Any], bool]
 ) -> Any:
-    if queryset._querybudget_unbuilt is not None and queryset._result_cache is None:
-        _build(queryset)
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
     if has_own(queryset, kind.partition(" ")[0]):

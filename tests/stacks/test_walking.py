@@ -25,7 +25,7 @@ from rest_framework import serializers
 
 from django_querybudget import capture_queries
 from django_querybudget.recording.records import QueryLog
-from django_querybudget.stacks import Origin, locate, tasks, walking
+from django_querybudget.stacks import Origin, files, locate, tasks
 from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.django_db
@@ -103,10 +103,10 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
     raw = names["lookup"]()
     assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
     # A worker's thread that is all libraries: the nearest one that is not Django's.
-    monkeypatch.setitem(walking._kind_of_file, HERE, walking._INTERNAL)
+    monkeypatch.setitem(files.kinds, HERE, files.INTERNAL)
     frames = [frame.filename for frame in inspect.stack(0)]
     for filename in set(frames) - {library, HERE}:
-        monkeypatch.setitem(walking._kind_of_file, filename, walking._INTERNAL)
+        monkeypatch.setitem(files.kinds, filename, files.INTERNAL)
     origin = Origin.of(names["lookup"]())
     assert origin is not None
     assert (origin.filename, origin.line) == (library, 2)
@@ -360,14 +360,14 @@ def nested(files: list[str]) -> Any:
 
 @given(st.lists(st.lists(st.sampled_from([PROJECT_FILE, LIBRARY_FILE, DJANGO_FILE])), min_size=2))
 def test_what_is_blamed_does_not_depend_on_what_ran_before(stacks: list[list[str]]) -> None:
-    calls = [nested(files) for files in stacks]
-    for files, call in [*zip(stacks, calls, strict=True), *zip(stacks, calls, strict=True)]:
+    calls = [nested(each) for each in stacks]
+    for own, call in [*zip(stacks, calls, strict=True), *zip(stacks, calls, strict=True)]:
         origin, frame = call()
-        expected = PROJECT_FILE if PROJECT_FILE in files else HERE  # This test's own line.
+        expected = PROJECT_FILE if PROJECT_FILE in own else HERE  # This test's own line.
         assert origin.code is not None
         assert (origin.code.co_filename, frame.f_code) == (expected, origin.code)
-        if PROJECT_FILE in files:
-            innermost = len(files) - 1 - files[::-1].index(PROJECT_FILE)
+        if PROJECT_FILE in own:
+            innermost = len(own) - 1 - own[::-1].index(PROJECT_FILE)
             inside = 0
             while frame.f_back.f_code.co_filename in (PROJECT_FILE, LIBRARY_FILE, DJANGO_FILE):
                 frame, inside = frame.f_back, inside + 1

@@ -1,0 +1,176 @@
+"""What a decorated function returns: a queryset that is built when something of it is needed.
+
+Until then it has no state: what is read from it, or set on it, builds it first. Only the reads
+that are answered by the function's arguments alone are not: iteration, slices, ``count()``,
+``exists()``, ``get()``, ``first()`` and ``last()``. They have entries of their own, so that none
+of them fetches more than it would without a cache.
+"""
+
+from __future__ import annotations
+
+from copyreg import _slotnames  # type: ignore[attr-defined]  # public by PEP 307, not in typeshed
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .querysets import cached_class
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+__all__ = ["NOT_ASKED", "Source", "unbuilt"]
+
+NOT_ASKED: Any = object()
+"""Says that a read cannot be answered by the arguments alone."""
+
+
+class Source(Protocol):
+    """A call of a decorated function."""
+
+    def queryset(self) -> QuerySet[Any]:
+        """Return what the function returns, reading through the cache."""
+
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
+        """Return what ``method`` of that queryset returns, or :data:`NOT_ASKED`."""
+
+    def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
+        """Return an unbuilt queryset of a slice of it."""
+
+
+# Read without building: by the methods below, and by Django's that come down to them.
+_OWN = frozenset({"_querybudget_source", "_result_cache", "_prefetch_done"})
+_WITHOUT = _OWN | {
+    "_fetch_all", "count", "exists", "first", "get", "last",
+    "acount", "aexists", "afirst", "aget", "alast",
+}  # fmt: skip
+
+
+class Unbuilt:
+    """Answers what can be answered without the queryset, and builds it for everything else.
+
+    No class has it as a base, since a second one may give objects another layout, and then an
+    object cannot change its class when it is built: its methods are put into a subclass.
+    """
+
+    _querybudget_is_unbuilt = True
+    _querybudget_source: Source
+    _result_cache: list[Any] | None
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _WITHOUT:
+            return object.__getattribute__(self, name)
+        if name == "__class__":  # isinstance() asks for it, and must not build
+            return type(self).__base__
+        return getattr(_build(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(_build(self), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_build(self), name)
+
+    def _fetch_all(self) -> None:
+        if _is_built(self):  # since the method was taken
+            self._fetch_all()
+        elif self._result_cache is None:
+            rows = self._querybudget_source.answer("rows")
+            if rows is NOT_ASKED:
+                _build(self)._fetch_all()
+            else:
+                self._result_cache = rows
+                self._prefetch_done = True
+
+    def __getitem__(self, key: Any) -> Any:
+        if self._result_cache is None:
+            source = self._querybudget_source
+            if type(key) is int and key >= 0:
+                if (found := source.answer("index", (key,))) is not NOT_ASKED:
+                    return found
+            elif isinstance(key, slice) and key.step is None and _is_range(key):
+                return source.sliced(key.start, key.stop)
+        return _build(self)[key]
+
+    def count(self) -> int:
+        """As :meth:`QuerySet.count`, through the cache."""
+        if not _is_built(self) and self._result_cache is not None:
+            return len(self._result_cache)
+        return _asked(self, "count")  # type: ignore[no-any-return]
+
+    def exists(self) -> bool:
+        """As :meth:`QuerySet.exists`, through the cache."""
+        if not _is_built(self) and self._result_cache is not None:
+            return bool(self._result_cache)
+        return _asked(self, "exists")  # type: ignore[no-any-return]
+
+    def first(self) -> Any:
+        """As :meth:`QuerySet.first`, through the cache."""
+        return _asked(self, "first")
+
+    def last(self) -> Any:
+        """As :meth:`QuerySet.last`, through the cache."""
+        return _asked(self, "last")
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`QuerySet.get`, through the cache."""
+        return _asked(self, "get", *args, **kwargs)
+
+
+def _is_built(queryset: Any) -> bool:
+    return not hasattr(type(queryset), "_querybudget_is_unbuilt")
+
+
+def _is_range(key: slice) -> bool:
+    return all(end is None or (type(end) is int and end >= 0) for end in (key.start, key.stop))
+
+
+def _asked(queryset: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    if not _is_built(queryset):  # since the method was taken
+        answer = queryset._querybudget_source.answer(method, args, **kwargs)
+        if answer is not NOT_ASKED:
+            return answer
+        _build(queryset)
+    return getattr(queryset, method)(*args, **kwargs)
+
+
+def _build(queryset: Any) -> Any:
+    """Make ``queryset`` the one that the decorated function returns, in place; return it."""
+    if _is_built(queryset):
+        return queryset
+    own = object.__getattribute__(queryset, "__dict__")
+    built: Any = own["_querybudget_source"].queryset()
+    kept = {name: own[name] for name in ("_result_cache", "_prefetch_done")}
+    own.clear()
+    own.update(built.__dict__)
+    if kept["_result_cache"] is not None:
+        own.update(kept)
+    object.__setattr__(queryset, "__class__", type(built))
+    for name in _slotnames(type(built)):
+        if hasattr(built, name):
+            setattr(queryset, name, getattr(built, name))
+    return queryset
+
+
+_NO_METHODS = ("__dict__", "__weakref__", "__annotations__", "__annotate__", "__annotate_func__")
+
+
+@cache  # a project has so many queryset classes and no more
+def _unbuilt_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+    names = {
+        **{name: value for name, value in vars(Unbuilt).items() if name not in _NO_METHODS},
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (base,), names)
+
+
+def unbuilt(like: type[QuerySet[Any]], source: Source) -> QuerySet[Any]:
+    """Return a queryset of a subclass of ``like`` that is built by ``source`` if it has to be."""
+    subclass: Any = _unbuilt_class(cached_class(like))
+    queryset = subclass.__new__(subclass)
+    queryset._querybudget_source = source
+    queryset._result_cache = None
+    queryset._prefetch_done = False
+    return queryset  # type: ignore[no-any-return]
