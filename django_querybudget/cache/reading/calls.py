@@ -92,8 +92,7 @@ class Call:
         if method == "index":
             return found[0]  # or an IndexError, as Django's
         if method == "get" and not found:
-            model = template.queryset.model
-            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
+            return NOT_ASKED  # whose DoesNotExist? The function may return another model's rows
         return found[0] if found else None
 
     # How it is made
