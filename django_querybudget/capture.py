@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable, Collection
 from time import perf_counter
 from types import TracebackType
@@ -60,7 +59,9 @@ class Recording:
         if origins and (threshold is not None or causes):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder, self.close = make_recorder(self.log, checked_aliases(using), origins)
+        self._recorder, self.close = make_recorder(
+            self.log, checked_aliases(using), origins, conf.MAX_RECORDS
+        )
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -86,16 +87,6 @@ class ProcessRecording(Recording):
     is a copy of no other.
     """
 
-    def __init__(
-        self,
-        using: str | Collection[str] | None = None,
-        *,
-        origins: bool = True,
-        threshold: int | None = None,
-    ) -> None:
-        super().__init__(using, origins=origins, threshold=threshold)
-        self._started = threading.local()
-
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
         hook.add_watcher(self)
@@ -104,10 +95,10 @@ class ProcessRecording(Recording):
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_watcher(self)
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> float:
         """Note when the statement is sent."""
         del sql, params, many, connection
-        self._started.__dict__.setdefault("stack", []).append(perf_counter())
+        return perf_counter()
 
     def after(
         self,
@@ -116,13 +107,10 @@ class ProcessRecording(Recording):
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
+        noted: float,
     ) -> None:
-        """Record the statement, unless it was sent before the recording began."""
-        stack: list[float] = self._started.__dict__.get("stack", [])
-        if not stack:
-            return
-        started = stack.pop()
-        duration = perf_counter() - started
+        """Record the statement."""
+        started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)
 
@@ -191,10 +179,12 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
 def copy_context(function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` bound to the current context, for a thread to run.
 
-    A ``threading.Thread`` starts with an empty context before Python 3.14, and so do the threads of
-    a ``ThreadPoolExecutor`` on every version: what they query counts for no capture. Hand it on::
+    A ``threading.Thread`` starts with an empty context, and so does each of a
+    ``ThreadPoolExecutor``: what they query counts for no capture. (Python 3.14 and later can be
+    told to hand threads the context, but a pool's is that of whoever came first.) Hand it on::
 
         Thread(target=copy_context(work)).start()
+        pool.map(copy_context(work), keys)
     """
     context = contextvars.copy_context()
 

@@ -1,6 +1,6 @@
 """System checks: what is wrong with the settings, said at ``manage.py check``.
 
-===================  ============================================================
+===================  =====================================================
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
@@ -8,10 +8,13 @@
 ``querybudget.E021``  ``CACHE["SCOPES"]`` names no model.
 ``querybudget.E022``  ``CACHE["SCOPES"]`` names no field by which rows can be told apart.
 ``querybudget.E023``  ``CACHE["REPLICAS"]`` names no alias of ``DATABASES``, or another replica.
+``querybudget.E026``  ``CACHE["DELETE_SIGNALS"]`` or ``CACHE["M2M_SIGNALS"]`` names no model.
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
 ``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
 ``querybudget.W022``  ``CACHE["ALIAS"]`` is a database cache in SQLite.
-===================  ============================================================
+``querybudget.W024``  Two aliases may be one database (``check --database``).
+``querybudget.E024``  ``CACHE`` names an alias or a model that is not there.
+===================  =====================================================
 
 :mod:`.budget_checks` adds ``querybudget.E010``, ``E011`` and ``W010``.
 """
@@ -19,16 +22,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
-from django.core.checks import CheckMessage, Error, Warning, register
-from django.core.exceptions import FieldDoesNotExist
-from django.db import DEFAULT_DB_ALIAS, connections, models, router
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from .conf import conf
@@ -114,7 +118,52 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    return [*_cache_alias(), *_cache_scopes(), *_cache_never_store(), *_cache_replicas()]
+    return [
+        *_cache_alias(),
+        *_cache_scopes(),
+        *_cache_signals(),
+        *_cache_never_store(),
+        *_cache_replicas(),
+        *_cache_names(),
+    ]
+
+
+@register(Tags.database)
+def check_one_database(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Report aliases that may be one database, where no server can tell (``--database``)."""
+    if conf.CACHE.written() is None:
+        return []
+    from django_querybudget.cache.identity import is_told_by_server  # noqa: PLC0415  # importing it watches writes
+
+    found: list[CheckMessage] = []
+    seen: set[tuple[str, ...]] = set()
+    for alias in databases or ():
+        own = settings.DATABASES[alias]
+        others = sorted(
+            other
+            for other, options in settings.DATABASES.items()
+            if other != alias
+            and all(options.get(key) == own.get(key) for key in ("ENGINE", "NAME"))
+            and any(options.get(key) != own.get(key) for key in ("HOST", "PORT"))
+            and conf.CACHE.REPLICAS.get(other, ("",))[0] != alias
+            and conf.CACHE.REPLICAS.get(alias, ("",))[0] != other
+        )
+        pair = tuple(sorted([alias, *others]))
+        if not others or pair in seen or is_told_by_server(alias):
+            continue
+        seen.add(pair)
+        found.append(
+            Warning(
+                f"The database aliases {', '.join(map(repr, pair))} have the same NAME and another "
+                f"HOST or PORT, and the server does not tell whether they are one database.",
+                hint=(
+                    f"Say so in {conf.CACHE.path('IDENTITY')}: equal names for aliases of one "
+                    f"database, other names for others."
+                ),
+                id="querybudget.W024",
+            )
+        )
+    return found
 
 
 @register("querybudget", deploy=True)
@@ -139,8 +188,12 @@ def check_shared_cache(**_: Any) -> list[CheckMessage]:
 
 
 def _cache_without_settings() -> list[CheckMessage]:
-    watching: Any = apps.get_app_config("django_querybudget")
-    if watching.watches_writes or "django_querybudget.cache" not in sys.modules:
+    # None: not installed at this moment, in a test that takes apps away.
+    watching: Any = apps.app_configs.get("django_querybudget")
+    if watching is None or watching.watches_writes:
+        return []
+    _import_views()
+    if "django_querybudget.cache" not in sys.modules:
         return []
     return [
         Warning(
@@ -149,6 +202,13 @@ def _cache_without_settings() -> list[CheckMessage]:
             id="querybudget.W020",
         )
     ]
+
+
+def _import_views() -> None:
+    """Import what serves requests: whether it uses the cache is not known before."""
+    if getattr(settings, "ROOT_URLCONF", None):
+        with suppress(Exception):  # Django's own check of the URLs tells it
+            get_resolver().url_patterns  # noqa: B018  # imports every module that it names
 
 
 def _cache_alias() -> Iterator[CheckMessage]:
@@ -172,6 +232,9 @@ def _cache_alias() -> Iterator[CheckMessage]:
 
 
 def _cache_scopes() -> Iterator[CheckMessage]:
+    # With settings for the cache it is imported; without them, this must not do so.
+    from django_querybudget.cache.tables import scope_column  # noqa: PLC0415
+
     name = conf.CACHE.path("SCOPES")
     for label, fields in conf.CACHE.SCOPES.items():
         try:
@@ -184,12 +247,28 @@ def _cache_scopes() -> Iterator[CheckMessage]:
             )
             continue
         for field in fields:
-            problem = _scope_problem(model, field)
-            if problem:
+            column, problem = scope_column(model, field)
+            if column is None:
                 yield Error(
                     f"{name} names {field!r} of {label}, {problem}.",
                     hint="A scope is an integer, a UUID or a foreign key in the model's own table.",
                     id="querybudget.E022",
+                )
+
+
+def _cache_signals() -> Iterator[CheckMessage]:
+    for key in ("DELETE_SIGNALS", "M2M_SIGNALS"):
+        for label in sorted(getattr(conf.CACHE, key)):
+            try:
+                apps.get_model(label)
+            except (LookupError, ValueError):
+                yield Error(
+                    f"{conf.CACHE.path(key)} names {label!r}, which is no model.",
+                    hint=(
+                        'Write "app_label.Model" of an app in INSTALLED_APPS; of a many-to-many '
+                        "field the table's model, \"app_label.Model_field\" where it is Django's."
+                    ),
+                    id="querybudget.E026",
                 )
 
 
@@ -207,19 +286,23 @@ def _cache_never_store() -> Iterator[CheckMessage]:
             )
 
 
-def _scope_problem(model: type[models.Model], name: str) -> str | None:
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return "which is no field of it"
-    if field not in model._meta.local_concrete_fields:
-        return "which is no column of its table"
-    target: Any = field
-    while target.remote_field is not None:
-        target = target.target_field
-    if not isinstance(target, models.AutoField | models.IntegerField | models.UUIDField):
-        return f"which is a {type(target).__name__}"
-    return None
+def _cache_names() -> Iterator[CheckMessage]:
+    for alias in conf.CACHE.IDENTITY:
+        if alias not in settings.DATABASES:
+            yield Error(
+                f"{conf.CACHE.path('IDENTITY')} names {alias!r}, which is not in DATABASES.",
+                hint=f"There are: {', '.join(sorted(settings.DATABASES))}.",
+                id="querybudget.E024",
+            )
+    for label in conf.CACHE.ROW_SECURITY:
+        try:
+            apps.get_model(label)
+        except (LookupError, ValueError):
+            yield Error(
+                f"{conf.CACHE.path('ROW_SECURITY')} names {label!r}, which is no model.",
+                hint='Write "app_label.Model" of an app in INSTALLED_APPS.',
+                id="querybudget.E024",
+            )
 
 
 def _cache_replicas() -> Iterator[CheckMessage]:

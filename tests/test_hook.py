@@ -26,14 +26,18 @@ class Ear:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str, str | None]] = []
+        self.pairs: list[tuple[str, str]] = []
 
-    def before(self, sql: Any, params: Any, many: bool, connection: Any) -> None:
+    def before(self, sql: Any, params: Any, many: bool, connection: Any) -> str:
         self.heard.append(("before", connection.alias, None))
+        return str(sql)
 
     def after(
-        self, sql: Any, params: Any, many: bool, connection: Any, error: BaseException | None
-    ) -> None:
+        self, sql: Any, params: Any, many: bool, connection: Any,
+        error: BaseException | None, noted: str,
+    ) -> None:  # fmt: skip
         self.heard.append(("after", connection.alias, error and type(error).__name__))
+        self.pairs.append((str(sql), noted))
 
 
 @pytest.fixture
@@ -144,6 +148,23 @@ def test_a_defect_of_ours_never_becomes_the_hosts(caplog: pytest.LogCaptureFixtu
         hook.remove_recorder(broken)
     assert "BrokenWatcher.broken" in caplog.text or "broken of" in caplog.text
     assert "could not record a query" in caplog.text
+
+
+def test_what_before_notes_is_told_after_that_very_statement(ear: Ear) -> None:
+    """A wrapper of the host's sends a statement of its own before the one that it is asked for."""
+
+    def auditing(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "audit" not in sql:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 /* audit */")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(auditing):
+        Industry.objects.count()
+    inner, outer = ear.pairs
+    assert inner == ("SELECT 1 /* audit */",) * 2
+    assert outer[0] == outer[1]
+    assert "COUNT" in outer[0]
 
 
 def test_one_broken_watcher_keeps_no_other_listener_from_hearing(ear: Ear) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from django_querybudget.cache.writing.invalidation import (
     grouped_invalidation,
-    install,
     invalidate,
     invalidate_all,
 )
+from django_querybudget.cache.writing.receivers import listen
+from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
 from .stats import CacheStats, cache_stats
@@ -25,4 +26,5 @@ __all__ = [
     "invalidate_all",
 ]
 
-install()
+watch()
+listen()

@@ -7,6 +7,7 @@ here asks a database.
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -47,11 +48,11 @@ class Column:
 
         A text column may compare without regard to case or accents: two spellings, one row.
         """
-        target = field
-        while target.remote_field is not None and hasattr(target, "target_field"):
-            target = target.target_field
+        target = _target(field)
         if field.column is None:
             return None
+        if ":" in field.column:
+            return None  # it stands in a tag, between colons
         if isinstance(target, models.AutoField | models.IntegerField):
             return cls(field.column, int)
         if isinstance(target, models.UUIDField):
@@ -59,13 +60,32 @@ class Column:
         return None
 
     def text(self, value: object) -> str | None:
-        """Return one spelling for all spellings of a value, None for what is not one."""
-        if isinstance(value, bool) or not isinstance(value, int | str | uuid.UUID):
+        """Return one spelling for all spellings of a value, None for what is not one.
+
+        ``value`` is one of the database's, as it stands in a row or in a parameter.
+        """
+        if isinstance(value, bool):
             return None
+        if self.type is int:
+            if isinstance(value, str) and not _WHOLE.fullmatch(value):
+                return None  # MySQL takes "1_0" for 1, Python for 10
+            return str(int(value)) if isinstance(value, int | str) else None
+        if isinstance(value, uuid.UUID):
+            return value.hex
         try:
-            return str(int(str(value))) if self.type is int else uuid.UUID(str(value)).hex
+            return uuid.UUID(value).hex if isinstance(value, str) else None
         except ValueError:
             return None
+
+
+def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field whose values stand in the column: of a foreign key, what it refers to."""
+    while field.remote_field is not None and hasattr(field, "target_field"):
+        field = field.target_field
+    return field
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +135,16 @@ class Tables:
         name = model._meta.db_table
         columns = dict(self.tables[name].scopes) if name in self.tables else {}
         for scope in scopes:
-            try:
-                field = model._meta.get_field(scope)
-            except FieldDoesNotExist:
-                # The check says so too, but a server that serves requests runs no checks.
-                logger.error(
-                    "%s names %r of %s, which is no field of it. Going on without it.",
-                    conf.CACHE.path("SCOPES"), scope, model._meta.label,
-                )  # fmt: skip
-                continue
-            if isinstance(field, models.Field) and (column := Column.of(field)):
+            column, problem = scope_column(model, scope)
+            if column is not None:
                 columns[column.name] = column
+            elif (model._meta.label, scope) not in _told:
+                # The check says so too, but a server that serves requests runs no checks.
+                _told.add((model._meta.label, scope))
+                logger.error(
+                    "%s names %r of %s, %s. Going on without it.",
+                    conf.CACHE.path("SCOPES"), scope, model._meta.label, problem,
+                )  # fmt: skip
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None
         self.tables[name] = Table(name, key, columns)
 
@@ -148,6 +167,14 @@ class Tables:
                     found |= words.get(word.lower(), set())
         return frozenset(found)
 
+    def labels(self, table: str) -> list[str]:
+        """Return the labels of the models of a table, all in small letters."""
+        return [
+            model._meta.label_lower
+            for model in apps.get_models(include_auto_created=True)
+            if model._meta.db_table.lower() == table.lower()
+        ]
+
     def deleted_with(self, table: str, *, truncated: bool = False) -> frozenset[str]:
         """Return the tables in which the database itself changes rows when ``table`` loses some."""
         return (self._referring if truncated else self._changed_by_database).get(table, frozenset())
@@ -161,6 +188,25 @@ class Tables:
     def ignored(self, table: str) -> bool:
         """Whether the settings take the table out of caching."""
         return table in self._ignored
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, str]:
+    """Return the column of a declared scope, or None and why the field cannot be one."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None, "which is no field of it"
+    if (
+        not isinstance(field, models.Field)
+        or field.column is None  # a many-to-many relation
+        or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
+    ):
+        return None, "which is no column of its table"
+    column = Column.of(field)
+    return column, "" if column else f"which is a {type(_target(field)).__name__}"
 
 
 def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

@@ -16,11 +16,16 @@ from django.http import HttpRequest
 from .accepted import (
     boolean,
     budgets_by_view,
+    callable_or_none,
+    dotted_names,
     fraction,
     headers_policy,
+    key_prefix,
     level,
+    lowercase_set,
     nonempty_string,
     number_of_bytes,
+    number_of_records,
     number_of_repeats,
     on_exceed_policy,
     patterns,
@@ -33,6 +38,7 @@ from .accepted import (
     string_lists,
     string_set,
     strings,
+    strings_by_name,
 )
 from .declaration import NO_VALUES, InvalidSetting, Section, Setting
 
@@ -106,6 +112,47 @@ class CacheSettings(Section):
     )
     """Database functions of the project's own that may stand in a cached query."""
 
+    IDENTITY = Setting[Mapping[str, str]](
+        default={},
+        parse=strings_by_name,
+        accepts='a dict of aliases and names: {"default": "main", "default_direct": "main"}',
+    )
+    """Which database an alias is, where its server cannot tell; equal names are one database."""
+
+    SESSION = Setting[Callable[[Any], str | None] | None](
+        default=None,
+        parse=callable_or_none,
+        accepts="the dotted path of a callable that takes a connection and returns text, or None",
+    )
+    """What decides about answers besides what statements set: the tenant, say."""
+
+    IGNORED_VARIABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=lowercase_set,
+        accepts='a list of names of session variables that change no answer, ["app.request_id"]',
+    )
+    """Session variables that are not part of an entry's key."""
+
+    ROW_SECURITY = Setting[Mapping[str, tuple[str, ...]]](
+        default={},
+        parse=string_lists,
+        accepts='a dict of models and variables: {"payment.Payment": ["app.tenant_id"]}',
+    )
+    """Session variables that the row-level security of a model's table depends on."""
+    DELETE_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models, ["payment.Payment"]',
+    )
+    """Models whose ``post_delete`` renews; their deletes are no fast deletes any more."""
+
+    M2M_SIGNALS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of models of many-to-many tables, ["jobs.Job_subcategories"]',
+    )
+    """Many-to-many tables whose ``m2m_changed`` renews; ``add()`` asks for their rows first."""
+
     DECODED_BYTES = Setting(
         default=8 * 1024 * 1024,
         parse=number_of_bytes,
@@ -127,6 +174,27 @@ class CacheSettings(Section):
     )
     """How long a mark of a process that died keeps its tags out of the cache; seconds."""
 
+    MAX_BYTES = Setting(
+        default=1_000_000,
+        parse=number_of_bytes,
+        accepts="a whole number of bytes, 0 for no limit",
+    )
+    """The largest entry that is stored, bytes: memcached refuses a value of more than 1 MB."""
+
+    RECOVERY_TIME = Setting[float](
+        default=2.0,
+        parse=seconds,
+        accepts="a number of seconds; 0 in tests only, where one process clears the cache",
+    )
+    """How long a cache that was empty, or took no writes, is left alone before it is used."""
+
+    TOKEN_PREFIX = Setting(
+        default="",
+        parse=key_prefix,
+        accepts="at most 50 printable ASCII characters without a space",
+    )
+    """What the keys of tokens begin with, whatever the cache's own KEY_PREFIX is."""
+
     REPLICAS = Setting[Mapping[str, tuple[str, float]]](
         default={},
         parse=replicas,
@@ -140,6 +208,31 @@ class CacheSettings(Section):
         accepts="a number of seconds",
     )
     """How far apart the clocks of the machines may be; seconds."""
+
+
+class IgnoreQueriesSettings(Section):
+    """Statements that are left out of every count, by any of these."""
+
+    TABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of names of tables ("audit_log")',
+    )
+    """Statements that name these tables and no other."""
+
+    SQL = Setting[tuple[re.Pattern[str], ...]](
+        default=(),
+        parse=regexes,
+        accepts="a list of regular expressions, searched for in the SQL",
+    )
+    """Statements whose SQL, with its placeholders, one of these is found in."""
+
+    CALLERS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=dotted_names,
+        accepts='a list of dotted names of modules, classes and functions ("shop.audit")',
+    )
+    """Statements that are sent while code of these runs."""
 
 
 class QueryBudgetSettings(Section):
@@ -181,11 +274,21 @@ class QueryBudgetSettings(Section):
         default=None,
         parse=headers_policy,
         accepts=(
-            "True, False, None (to DEBUG and INTERNAL_IPS only), or the dotted path of a callable "
+            "True, False, None (with DEBUG only), or the dotted path of a callable "
             "that takes the request and returns whether to send the headers"
         ),
     )
     """Who is sent the headers. Timing leaks, so strangers are not, unless this says so."""
+
+    IGNORE_QUERIES = IgnoreQueriesSettings()
+    """Statements that are left out of every count."""
+
+    MAX_RECORDS = Setting[int](
+        default=10_000,
+        parse=number_of_records,
+        accepts="a whole number of 1 or more",
+    )
+    """How many statements one scope keeps; those after them are counted, and let go."""
 
     IGNORE_PATHS = Setting[tuple[re.Pattern[str], ...]](
         default=(),

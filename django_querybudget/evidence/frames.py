@@ -16,6 +16,7 @@ from django.db.models.fields.related_descriptors import (
 from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
+from django.forms.formsets import BaseFormSet
 
 from django_querybudget.stacks import THREAD_HANDLER, is_library
 
@@ -34,6 +35,7 @@ _FORWARD = ForwardManyToOneDescriptor.__get__.__code__
 _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
 _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
+_FORMSET = BaseFormSet.full_clean.__code__
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
 _ORM = (
@@ -94,7 +96,7 @@ class OrmFrames:
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
         self.serializes = False
-        self.outermost = frame
+        self.innermost = self.outermost = frame
         self._walk(frame)
 
     def _walk(self, frame: FrameType) -> None:
@@ -115,6 +117,8 @@ class OrmFrames:
         code = frame.f_code
         if code is _PREFETCH:
             self.prefetches = True
+        elif code is _FORMSET:  # It checks its rows one by one; the project's line asks once.
+            self.batched = True
         elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):
             self.serializes = True
         elif code in (_FORWARD, _REVERSE_ONE, _DEFERRED) or (

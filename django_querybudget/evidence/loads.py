@@ -29,8 +29,8 @@ Around: TypeAlias = tuple[SerializerField | None, RawHost | None]
 PlaceKey: TypeAlias = tuple[str, int, int, int, Around]
 """SQL text and the place it ran at."""
 
-LoopKey: TypeAlias = tuple[str, int, int, int, Around, int]
-"""A :data:`PlaceKey`, and the call path to it."""
+LoopKey: TypeAlias = tuple[str, int, int, int, Around, int, int]
+"""A :data:`PlaceKey`, the call path to it, and what tells it apart from others of its line."""
 
 
 def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
@@ -77,6 +77,10 @@ class Step(NamedTuple):
     copies: bool = False
     """Whether it is a child's link to its parent's table: Django makes that of the child's fields,
     anew and without what the child has loaded, and ``select_related()`` leaves it out."""
+    generic: bool = False
+    """Whether it is a generic foreign key: the rows at the other end are of several models."""
+    owner: type[Model] | None = None
+    """The model that has it, if that is known."""
 
 
 class Filter(NamedTuple):
@@ -94,6 +98,8 @@ class Scope(NamedTuple):
     """Where in it, in bytes (``f_lasti``)."""
     rows: frozenset[str]
     """Its variables that hold one row: an instance, or what ``values()`` makes of one."""
+    loops: bool = False
+    """Whether what it calls there is Django's loop over rows: ``list(queryset)``, ``delete()``."""
 
 
 class Provenance(NamedTuple):

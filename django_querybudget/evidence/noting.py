@@ -16,11 +16,13 @@ from weakref import ref
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 from django.db.models.sql.compiler import SQLCompiler
+from django.forms.models import ModelChoiceIterator
 
 from django_querybudget.sql.fingerprints import fingerprint
-from django_querybudget.stacks import call_path
+from django_querybudget.stacks import call_path, is_djangos, is_library, is_project
 
-from .loads import Load, LoopKey, PlaceKey, place_key
+from .inside import look_inside, prepare
+from .loads import Load, LoadKind, LoopKey, PlaceKey, place_key
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
@@ -30,6 +32,7 @@ __all__ = ["CHUNK_SIZE", "Evidence", "Source"]
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATE_RAW = RawModelIterable.__iter__.__code__
 _ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
+_CHOICES = ModelChoiceIterator.__iter__.__code__
 _EXECUTE = SQLCompiler.execute_sql.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # What is suggested where iterator() is given none: Django's own without a prefetch.
@@ -39,6 +42,7 @@ _MOST_FRAMES_TO_ITERABLE = 12
 _MOST_FRAMES_TO_PREFETCH = 8
 # Enough to tell most queries of one line apart, by what they select from.
 _START_OF_TEXT = 40
+_OF_ROWS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
 # How many texts of one place are compared by shape.
 _MOST_TEXTS = 8
 
@@ -57,6 +61,10 @@ class Source:
     """How many rows ``iterator()`` takes at a time, if that evaluates it."""
     lacks_chunk_size = False
     """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
+    is_of_package = False
+    """Whether a queryset of an installed package asks by it for its own rows, in another way."""
+    is_choices = False
+    """Whether a form's field offers its rows as choices."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -65,6 +73,7 @@ class Source:
         self.model: type[Model] = queryset.model  # A RawQuery has none.
         if queryset._prefetch_related_lookups:
             self.lookups = queryset._prefetch_related_lookups
+        self._look_at_who_asks(iterable.f_back, queryset)
         caller = iterable.f_back
         if caller is not None and caller.f_code is _ITERATOR:
             given = caller.f_locals.get("chunk_size")
@@ -81,6 +90,22 @@ class Source:
         """Whether it loads deferred fields: its instance is made, read and dropped."""
         names, deferred = getattr(self.query, "deferred_loading", (frozenset(), True))
         return self.owner is self.model and bool(names) and not deferred
+
+    def _look_at_who_asks(self, frame: FrameType | None, queryset: Any) -> None:
+        """Note whether a form's choices ask, or a package's queryset for rows of its own.
+
+        django-polymorphic asks so for the rows of each class: the project has never seen that one.
+        """
+        for _ in range(_MOST_FRAMES_TO_ITERABLE):
+            if frame is None or is_project(frame.f_code):
+                return
+            if frame.f_code is _CHOICES:
+                self.is_choices = True
+            elif is_library(frame.f_code):
+                asking = frame.f_locals.get("self")
+                self.is_of_package = issubclass(type(asking), QuerySet) and asking is not queryset
+                return
+            frame = frame.f_back
 
     def _look_for_prefetch(self, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_PREFETCH):
@@ -101,6 +126,11 @@ class Source:
             frame = frame.f_back
 
 
+def _is_next(latest: RawRecord, raw: RawRecord) -> bool:
+    same = latest.trail == raw.trail and latest.origin == raw.origin
+    return same and latest.inside == raw.inside
+
+
 class Evidence:
     """What a recording saw on the stacks of its queries.
 
@@ -116,11 +146,15 @@ class Evidence:
         """The queryset that first ran an SQL text."""
         self.loads: dict[LoopKey, Load] = {}
         """What the stack said, for each that was repeated often enough."""
+        self.others: dict[LoopKey, list[Load]] = {}
+        """What it said later, where the rows came another way."""
+        self.look_inside = look_inside
         self._counts: dict[LoopKey, int] = {}
         self._counted: set[str] = set()
-        self._latest: dict[str, RawRecord] = {}
+        self._latest: dict[str, tuple[RawRecord, LoopKey]] = {}
         self._firsts: dict[PlaceKey, list[str]] = {}
         self._shapes: set[Any] = set()
+        prepare()
 
     def note_first(self, raw: RawRecord, frame: FrameType) -> None:
         """Take note of a text's first record, sent from ``frame``."""
@@ -157,7 +191,8 @@ class Evidence:
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
                 self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
-            return
+            if is_djangos(outer.f_code):  # django-silk wraps the compiler's method.
+                return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if outer is None:
                 return
@@ -174,29 +209,52 @@ class Evidence:
         """
         sql = raw.sql
         latest = self._latest.get(sql)
-        if latest is not None and latest.trail == raw.trail and latest.origin == raw.origin:
-            return  # The next run of a loop whose cause is known.
-        key = self.key_of(raw)
-        if key is None:
-            return
-        new = [raw]
-        if sql not in self._counted:
+        if latest is not None and _is_next(latest[0], raw):
+            key = latest[1]  # The next run of a loop that is known.
+            self._counts[key] += 1
+        else:
+            found = self.key_of(raw)
+            if found is None:
+                return
+            key = found
+            self._count([raw] if sql in self._counted else same)
             self._counted.add(sql)
-            new = same[:]
-        for each in new:
-            found = self.key_of(each)
-            if found is not None:
-                self._counts[found] = self._counts.get(found, 0) + 1
-        if key not in self.loads and self._counts[key] >= self.threshold:
-            from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
+        count = self._counts[key]
+        if count < self.threshold:
+            return
+        if key not in self.loads or count & (count - 1) == 0:
+            self._read(key, raw, frame)
+        self._latest[sql] = raw, key
 
-            self.loads[key] = read_load(self, raw, self.records, frame)
-        if key in self.loads:
-            self._latest[sql] = raw
+    def _count(self, records: list[RawRecord]) -> None:
+        for each in records:
+            key = self.key_of(each)
+            if key is not None:
+                self._counts[key] = self._counts.get(key, 0) + 1
+
+    def _read(self, key: LoopKey, raw: RawRecord, frame: FrameType) -> None:
+        """Read the stack: first when it is a loop, then each time that it has run twice as often.
+
+        Its rows may come from a second queryset, or from another relation to the same model.
+        """
+        from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
+
+        first = self.loads.get(key)
+        if first is not None and first.kind not in _OF_ROWS:
+            return
+        load = read_load(self, raw, self.records, frame)
+        if first is None:
+            self.loads[key] = load
+            return
+        known = [first, *self.others.get(key, ())]
+        if load.provenance is not None and all(
+            each.provenance != load.provenance for each in known
+        ):
+            self.others.setdefault(key, []).append(load)
 
     def key_of(self, raw: RawRecord) -> LoopKey | None:
-        """Return text, place and call path of a record; None if it has no origin."""
+        """Return text, place and way of a record; None if it has no origin."""
         origin = raw.origin
         if origin is None:
             return None
-        return (*place_key(raw.sql, origin), call_path(raw.trail))
+        return (*place_key(raw.sql, origin), call_path(raw.trail), raw.inside)

@@ -24,25 +24,28 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Model
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import Lookup
+from django.template.base import Variable
 
-from django_querybudget.stacks import is_project, outward
+from django_querybudget.stacks import is_library, is_project, outward
 
 from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
-from .relations import conditions, step_of, target_of
+from .relations import conditions, relation_of, step_of, target_of
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
 
     from .noting import Evidence, Source
 
-__all__ = ["find_provenance", "name_in", "steps_along"]
+__all__ = ["find_provenance", "name_in", "steps_along", "ways"]
 
 # How far back records, rows, frames and relations are searched.
 _MOST_RECORDS = 2000
 _MOST_ROWS = 2000
 _MOST_FRAMES = 60
 _MOST_RELATIONS = 4
+
+_RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
 
 _RULED_OUT, _POSSIBLE, _BY_KEY, _BY_IDENTITY = range(4)
 
@@ -57,11 +60,28 @@ def find_provenance(
 
     ``frame`` is where the search for names that refer to it begins.
     """
-    holder, path = _holder(instance, frame)
-    found = _query_of(evidence, records, holder)
-    if found is None or not path:
-        return found
-    return found._replace(path=(*found.path, *path))
+    for holder, path in _holders(instance, frame):
+        found = _query_of(evidence, records, holder)
+        if found is None:
+            return None
+        if not path or not _came_from(evidence, found, instance, path):
+            return found._replace(path=(*found.path, *path))
+    return None
+
+
+def _came_from(
+    evidence: Evidence, found: Provenance, instance: Model, path: tuple[Step, ...]
+) -> bool:
+    """Whether the holder was itself loaded by way of ``instance``, which it only refers back to.
+
+    ``author.books`` gives books that know their author: the author is not of the books' query.
+    """
+    source = evidence.sources.get(found.sql)
+    if source is None or found.path or source.owner is None or len(path) > 1:
+        return False
+    relation = relation_of(source.query, source.owner) if is_of(instance, source.owner) else None
+    field = None if relation is None else getattr(relation[1], "field", None)
+    return field is not None and field.name == path[0].lookup
 
 
 def name_in(frame: FrameType | None, instance: Model) -> str:
@@ -80,17 +100,26 @@ def name_in(frame: FrameType | None, instance: Model) -> str:
     return ""
 
 
-def _holder(instance: Model, frame: FrameType | None) -> tuple[Model, tuple[Step, ...]]:
-    """Return what the project has at hand, and the way from there to ``instance``."""
+def _holders(instance: Model, frame: FrameType | None) -> Iterator[tuple[Model, tuple[Step, ...]]]:
+    """Yield what the project has at hand, and the way from there to ``instance``; itself last."""
     for each in islice(outward(frame), _MOST_FRAMES):
-        if is_project(each.f_code):
-            values = list(each.f_locals.values())
-            for value in values:
-                if value is not instance and is_of(value, Model):
-                    path = _way(value, instance, _MOST_RELATIONS)
-                    if path is not None:
-                        return value, path
-    return instance, ()
+        for value in _values_at(each):
+            if value is not instance and is_of(value, Model):
+                path = _way(value, instance, _MOST_RELATIONS)
+                if path is not None:
+                    yield value, path
+    yield instance, ()
+
+
+def _values_at(frame: FrameType) -> list[Any]:
+    """Return what a function of the project's or of a package's has at hand, or a template."""
+    code = frame.f_code
+    if is_project(code) or is_library(code):
+        return list(frame.f_locals.values())
+    if code is _RESOLVE:
+        dicts = attributes_of(frame.f_locals.get("context")).get("dicts", ())
+        return [value for each in reversed(dicts) if is_of(each, dict) for value in each.values()]
+    return []
 
 
 def _way(holder: Model, instance: Model, most: int) -> tuple[Step, ...] | None:
@@ -132,10 +161,14 @@ def _query_of(
         source = evidence.sources.get(sql)
         if source is None or origin is None or alias != database or source.is_refresh:
             continue
-        for root, path in _paths(evidence, source, type(instance)):
+        for root, path in ways(evidence, source, type(instance)):
             score = _score(source, raw, instance, path if root is source else None)
             if not _same_fields(root, path, instance):
                 continue
+            if root is source and not _has_joined(source, path, instance):
+                continue
+            if len(path) and root is source and _has_joined(source, (), instance, also=True):
+                continue  # A row of its own, which what it joined does not hold.
             if score == _POSSIBLE and root is source and source.record is not raw and not path:
                 unsure = (
                     True  # A text that ran again, later: its rows are not known, nor ruled out.
@@ -158,7 +191,7 @@ def _query_of(
     return next(iter(best.values())) if len(best) == 1 else None
 
 
-def _paths(
+def ways(
     evidence: Evidence, source: Source, model: type[Model]
 ) -> Iterator[tuple[Source, tuple[Step, ...]]]:
     """Yield how rows of ``source`` lead to instances of ``model``, and from which queryset."""
@@ -202,7 +235,7 @@ def _relations(model: type[Model]) -> Iterator[tuple[Step, type[Model], str]]:
         if generic or (
             field.is_relation and isinstance(related, type) and not getattr(field, "hidden", False)
         ):
-            yield step_of(field), related or model, getattr(field, "cache_name", field.name)
+            yield step_of(field, model), related or model, getattr(field, "cache_name", field.name)
 
 
 def steps_along(model: type[Model], lookup: str) -> tuple[Step, ...] | None:
@@ -232,6 +265,26 @@ def _same_fields(source: Source, path: tuple[Step, ...], instance: Model) -> boo
         if field is not own.pk and (field.name in names or field.attname in names) is bool(deferred)
     }
     return deferred_of(instance) <= left_out
+
+
+def _has_joined(
+    source: Source, path: tuple[Step, ...], instance: Model, *, also: bool = False
+) -> bool:
+    """Whether ``instance`` holds what the queryset joins to the rows at the end of ``path``.
+
+    ``also`` asks whether that is something at all, and the instance one of the queryset's rows.
+    """
+    joined: Any = getattr(source.query, "select_related", False)
+    if not isinstance(joined, dict):
+        return not also
+    for step in path:
+        joined = joined.get(step.lookup, {})
+    held = related_of(instance)
+    model = type(instance)
+    if also and source.model._meta.concrete_model is not model._meta.concrete_model:
+        return False
+    names = {cache for step, _, cache in _relations(model) if step.lookup in joined and step.joins}
+    return names <= held.keys() and (bool(names) or not also)
 
 
 def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ...] | None) -> int:

@@ -10,9 +10,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector
 from django.db.models.query import (
     ModelIterable,
+    RawModelIterable,
     RelatedPopulator,
+    prefetch_related_objects,
 )
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
@@ -45,6 +48,13 @@ logger = logging.getLogger("django_querybudget")
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATORS = {QuerySet._iterator.__code__, QuerySet.aiterator.__code__}  # type: ignore[attr-defined]
 _POPULATE = RelatedPopulator.populate.__code__
+_LOOPING = {
+    _ITERATE,
+    RawModelIterable.__iter__.__code__,
+    Collector.collect.__code__,
+    Collector.delete.__code__,
+    prefetch_related_objects.__code__,
+}
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
@@ -84,12 +94,13 @@ class _Reading(OrmFrames):
 
         The nearest one is where the query was sent from, in any case.
         """
-        number = 0
+        number, loops = 0, False
         for frame in islice(outward(self.outermost), MOST_FRAMES):
+            loops = loops or (number > 0 and frame.f_code in _LOOPING)
             if is_project(frame.f_code):
                 names = {name for name, value in frame.f_locals.items() if _is_row(value)}
-                yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
-                number += 1
+                yield Scope(frame.f_code, frame.f_lasti, frozenset(names), loops)
+                number, loops = number + 1, False
                 if number == _MOST_SCOPES or not self.is_direct:
                     return
             elif number and not passes_on(frame.f_code):
@@ -128,7 +139,7 @@ class _Reading(OrmFrames):
         return None
 
     def _descriptor_load(self, kind: LoadKind, field: Any, instance: Model) -> Load:
-        provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+        provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
         if kind is LoadKind.DEFERRED:
             maker = self._maker_of(instance)
             provenance = provenance if maker is None else maker
@@ -145,7 +156,7 @@ class _Reading(OrmFrames):
             kind=kind,
             model=related if isinstance(related, type) else None,
             owner=type(instance),
-            step=step_of(field),
+            step=step_of(field, type(instance)),
             operation="get",
             provenance=provenance,
             **_tracked(instance),
@@ -203,11 +214,11 @@ class _Reading(OrmFrames):
         if instance is None:
             instance = self._owner_in_sight(queryset, found)
         relation = None if found is None else found[1]
-        step: Step | None = None if relation is None else step_of(relation)
+        step: Step | None = None if found is None else step_of(found[1], found[0])
         provenance = None
         row = ""
         if instance is not None:
-            provenance = find_provenance(self.evidence, self.records, instance, self.outermost)
+            provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
             row = name_in(next(self._project(), None), instance)
         cache = {} if instance is None else attributes_of(instance)
         prefetched = step is not None and step.accessor in cache.get(

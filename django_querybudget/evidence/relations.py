@@ -27,16 +27,17 @@ __all__ = [
 ]
 
 
-def step_of(field: Any) -> Step:
-    """Return the hop along a relation's field or reverse relation."""
+def step_of(field: Any, owner: type[Model] | None = None) -> Step:
+    """Return the hop along a relation's field or reverse relation, from a row of ``owner``."""
     if field.auto_created and not field.concrete:  # A reverse relation.
         accessor = field.get_accessor_name()
-        return Step(field.name, accessor, field.one_to_one, field.field.name)
+        return Step(field.name, accessor, field.one_to_one, field.field.name, owner=owner)
     if field.many_to_one or field.one_to_one:
         copies = bool(getattr(field.remote_field, "parent_link", False))
-        joins = field.related_model is not None and not copies
-        return Step(field.name, field.name, joins, copies=copies)
-    return Step(field.name, field.name, False, _other_end(field))
+        generic = field.related_model is None
+        joins = not (generic or copies)
+        return Step(field.name, field.name, joins, copies=copies, generic=generic, owner=owner)
+    return Step(field.name, field.name, False, _other_end(field), owner=owner)
 
 
 def _other_end(field: Any) -> str:
@@ -81,9 +82,17 @@ def relation_of(
         return owner, field.remote_field
     targets = [target_of(condition) for condition in conditions(query)]
     for relation in (*owner._meta.many_to_many, *owner._meta.related_objects):
-        if any(target is not None and _is_core(relation, target) for target in targets):
+        # Rows of a many-to-many's own model follow the foreign key's other end, not the many.
+        if _leads_to(relation, query.model) and any(
+            target is not None and _is_core(relation, target) for target in targets
+        ):
             return owner, relation
     return _generic_relation(query)
+
+
+def _leads_to(relation: Any, model: type[Model]) -> bool:
+    related = relation.related_model
+    return bool(related._meta.concrete_model is model._meta.concrete_model)
 
 
 def _is_core(relation: Any, target: Any) -> bool:

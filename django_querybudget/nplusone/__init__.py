@@ -8,11 +8,12 @@ into one line for each queryset.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import ast
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from django_querybudget.conf import conf
-from django_querybudget.evidence import Load, LoadKind
+from django_querybudget.evidence import Load, LoadKind, Step
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import Origin, call_path
 
@@ -22,11 +23,14 @@ from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
 from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
+from .hints import hint_for
+from .hosts import fix_for_host
+from .needs import Need, Part
 from .parameters import varies
-from .places import find_built, manager_at, manager_behind
+from .places import find_place, is_shared, manager_behind
 from .roots import Root, find_root
-from .row_loops import loop_around
-from .suggestions import Draft, Part
+from .row_loops import does_only, is_read_after, loop_around
+from .suggestions import Draft
 from .writes import write_fix
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
@@ -65,7 +69,20 @@ def find_nplusone(
         if not any(map(ignored_at, loop.lines))
         and not allowed(patterns, _labels(loop.load), loop.origin)
     ]
-    return tuple(_Findings(log, loops).findings())
+    return tuple(_merged(_Findings(log, loops).findings()))
+
+
+def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings, those as one that say the same: of several requests, of several ways."""
+    same: dict[Finding, list[Finding]] = {}
+    for each in findings:
+        same.setdefault(replace(each, count=0, saves=0, peers=None), []).append(each)
+    for first, *more in same.values():
+        if not more:
+            yield first
+            continue
+        count, saves = sum(each.count for each in more), sum(each.saves for each in more)
+        yield replace(first, count=first.count + count, saves=first.saves + saves)
 
 
 class _Findings:
@@ -77,7 +94,10 @@ class _Findings:
         self.drafts: dict[Root, Draft] = {}
 
     def findings(self) -> list[Finding]:
-        parts = [self._draft(loops[0]) for loops in self.calls]
+        # First what needs the rows themselves: their prefetch answers what is counted of them, too.
+        order = sorted(range(len(self.calls)), key=lambda each: not _reads_all(self.calls[each][0]))
+        drafted = {each: self._draft(self.calls[each][0]) for each in order}
+        parts = [drafted[each] for each in range(len(self.calls))]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
         return [
             _finding(loops, *(_own_fix(loops) or (part, None if root is None else fixes[root])))
@@ -85,26 +105,60 @@ class _Findings:
         ]
 
     def _draft(self, loop: Loop) -> tuple[Root | None, Part | None]:
-        load, count = loop.load, len(loop.records)
+        load = loop.load
         if load is None or load.kind in (LoadKind.LOOKUP, LoadKind.WRITE, LoadKind.PREFETCH):
             return None, None
         if load.kind is LoadKind.TO_MANY and varies(loop.records, load.filters):
             return None, None
-        root = find_root(self.log.evidence, load)
-        if root is None:
-            return None, None
-        own = replace(root, path=())
+        loads = (load, *loop.others)
+        found = [find_root(self.log.evidence, each) for each in loads]
+        roots = [each for each in found if each is not None]
+        if len(roots) < len(loads) or len({replace(each, path=()) for each in roots}) > 1:
+            return None, None  # No one line would load all of its rows.
+        own = replace(roots[0], path=())
         draft = self.drafts.get(own)
         if draft is None:
-            draft = Draft(own)
-        place = loop.records[-1].origin
-        in_python = place is not None and place.is_plain
-        part = draft.add(load, count, root.path, _call(loop, load), in_python=in_python)
+            draft = Draft(own, find_place(own, load.built))
+        part = self._add(draft, loop, loads, [each.path for each in roots])
         if part is None or load.prefetched:
             return None, part
         self.drafts[own] = draft
-        draft.built = draft.built or load.built
         return own, part
+
+    def _add(
+        self,
+        draft: Draft,
+        loop: Loop,
+        loads: tuple[Load, ...],
+        paths: list[tuple[Step, ...]],
+    ) -> Part | None:
+        """Add what a loop loads, along each way that its rows come; None if one has no line."""
+        count = len(loop.records)
+        place = loop.records[-1].origin
+        whole: Part | None = None
+        for load, path in zip(loads, paths, strict=True):
+            need = Need(
+                load=load,
+                count=count,
+                path=path,
+                call=_call(loop, load),
+                in_python=place is not None and place.is_plain,
+                shared=is_shared(loop.origin, draft.place, draft.root),
+            )
+            part = draft.add(need)
+            if part is None:
+                return None
+            if whole is None:
+                whole = part
+            else:  # How many rows came which way is not known: all of them once, and every cost.
+                draft.saves -= count
+                whole = replace(whole, saves=whole.saves - (count - part.saves))
+        return whole
+
+
+def _reads_all(loop: Loop) -> bool:
+    load = loop.load
+    return load is not None and load.operation == "all" and load.filters == () == load.refinements
 
 
 def _calls(loops: list[Loop]) -> list[list[Loop]]:
@@ -154,6 +208,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         alias=loop.alias,
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
+        hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
 
 
@@ -179,12 +234,12 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
 
 
 def _fix(draft: Draft) -> Fix | None:
-    model, evaluated = draft.root.model, draft.root.place
-    built = None if draft.built is None else Origin.of(draft.built)
-    manager = None if built is None else manager_at(built, model)
-    if built is None and evaluated is not None:
-        found = find_built((evaluated, *draft.root.calls), model)
-        built, manager = (None, None) if found is None else found
+    built, manager, evaluated = draft.place
+    host = None if evaluated is None else evaluated.host
+    if built is None and host is not None and draft.chain():
+        fix = fix_for_host(draft, host)
+        if fix is not None:
+            return fix
     code = draft.code(manager)
     if code is None:
         return None
@@ -195,6 +250,16 @@ def _fix(draft: Draft) -> Fix | None:
         saves=draft.saves,
         replaces=draft.eager.replaced,
     )
+
+
+def _is_needed(load: Load, call: Call | None) -> bool:
+    """Whether the loop goes on with a row that it made: it must be there by then."""
+    if load.operation not in ("create", "get_or_create"):
+        return False
+    if call is None or not call.is_statement:
+        return load.operation == "create"
+    names = {node.id for node in ast.walk(call.receiver) if isinstance(node, ast.Name)}
+    return is_read_after(load.scopes, names)
 
 
 def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
@@ -213,7 +278,10 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
     code: str | None
     left, use, replaces = 1, None, None
+    whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)
     if load.kind is LoadKind.WRITE:
+        if not whole and _is_needed(load, call):
+            return None
         code, left = write_fix(loops, load, call) or (None, 1)
     else:
         code = lookup_fix(load, loop.records)
@@ -232,5 +300,6 @@ def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
         built=True,
         saves=saves,
         in_loop=around is not None,
+        alone=around is not None and not whole,
     )
     return Part(saves=saves, use=use, replaces=replaces), fix

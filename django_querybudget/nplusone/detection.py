@@ -23,6 +23,9 @@ __all__ = ["FRAMEWORK_TABLES", "Loop", "find_loops"]
 
 _ONE_ROW = re.compile(r'^UPDATE\b.*\bWHERE\s+[\w."`]+\s*=\s*%s$', re.IGNORECASE | re.DOTALL)
 
+# One lock for each key, in an order: there is no asking for all of them.
+_LOCK = re.compile(r"\b(pg_(try_)?advisory_\w*lock\w*|GET_LOCK|RELEASE_LOCK)\s*\(", re.IGNORECASE)
+
 # Framework tables that Django itself looks up one by one, and caches.
 FRAMEWORK_TABLES = frozenset(
     {"django_content_type", "django_session", "django_site", "auth_permission"}
@@ -44,6 +47,8 @@ class Loop:
     records: tuple[RawRecord, ...]
     load: Load | None
     """What the stack said; None for a log that was recorded without."""
+    others: tuple[Load, ...] = ()
+    """What it said of rows that came another way."""
 
     @property
     def lines(self) -> list[Origin]:
@@ -71,9 +76,9 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
                 if statement_kind(raw.sql) in (StatementKind.READ, StatementKind.WRITE):
                     groups.setdefault((key, fingerprint(raw.sql)), []).append(raw)
     loops = [
-        _loop(each, load)
+        _loop(each, load, others)
         for records in groups.values()
-        for each, load in _by_path(log.evidence, records, threshold)
+        for each, load, others in _by_path(log.evidence, records, threshold)
         if len(each) >= threshold and _is_loop(each, load, threshold)
     ]
     first = {id(raw): number for number, raw in enumerate(log.raw)}
@@ -82,34 +87,39 @@ def find_loops(log: QueryLog, threshold: int) -> tuple[Loop, ...]:
 
 def _by_path(
     evidence: Evidence | None, records: list[RawRecord], threshold: int
-) -> Iterator[tuple[list[RawRecord], Load | None]]:
-    """Yield the records of one line and shape by the way that led there.
+) -> Iterator[tuple[list[RawRecord], Load | None, tuple[Load, ...]]]:
+    """Yield the records of one line and shape by the way that led there, and what they load.
 
-    A helper that is called from three places is three ways, and no loop.
+    A helper that is called from three places is three ways, and no loop; three foreign keys to one
+    model that one line reads are three loops.
     """
     if evidence is None:
-        yield records, None
+        yield records, None, ()
         return
-    ways: dict[int | None, list[RawRecord]] = {}
-    loads: dict[int | None, Load] = {}
+    ways: dict[Hashable, list[RawRecord]] = {}
+    loads: dict[Hashable, Load] = {}
+    others: dict[Hashable, tuple[Load, ...]] = {}
     latest: RawRecord | None = None
+    way: Hashable = None
     for raw in records:
         if latest is None or not _same_way(raw, latest):
             key = evidence.key_of(raw)
-            way = None if key is None else key[-1]
+            way = None if key is None else key[-2:]
             latest = raw
+            if key is not None and way not in loads and key in evidence.loads:
+                loads[way] = evidence.loads[key]
+                others[way] = tuple(evidence.others.get(key, ()))
         ways.setdefault(way, []).append(raw)
-        if way not in loads and key in evidence.loads:
-            loads[way] = evidence.loads[key]
     for way, each in ways.items():
-        yield each, loads.get(way)
+        yield each, loads.get(way), others.get(way, ())
 
 
 def _same_way(raw: RawRecord, other: RawRecord) -> bool:
-    return raw.trail == other.trail and raw.origin == other.origin and raw.sql == other.sql
+    same = raw.trail == other.trail and raw.origin == other.origin and raw.sql == other.sql
+    return same and raw.inside == other.inside
 
 
-def _loop(records: list[RawRecord], load: Load | None) -> Loop:
+def _loop(records: list[RawRecord], load: Load | None, others: tuple[Load, ...]) -> Loop:
     first = records[0]
     return Loop(
         fingerprint=fingerprint(first.sql),
@@ -117,6 +127,7 @@ def _loop(records: list[RawRecord], load: Load | None) -> Loop:
         origin=None if first.origin is None else Origin.of(first.origin),
         records=tuple(records),
         load=load,
+        others=others,
     )
 
 
@@ -124,7 +135,7 @@ def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> boo
     if load is not None and load.kind is LoadKind.BATCH:
         return False
     shape = fingerprint(records[0].sql)
-    if _is_lookup_of_framework(shape, load) or is_paging(records, shape):
+    if _is_lookup_of_framework(shape, load) or is_paging(records, shape) or _LOCK.search(shape):
         return False
     if load is not None and _is_one_row(records, load):
         return False

@@ -37,6 +37,10 @@ class Fix:
     """How many queries fewer the measured scope would have executed."""
     in_loop: bool = False
     """Whether ``place`` is in the loop that ``code`` is written before, or instead of."""
+    alone: bool = False
+    """Whether that loop does more than the statement that ``code`` stands for, and must stay."""
+    where: str = ""
+    """How ``code`` stands to ``place``, if it is no line of its own: ``"in the class at"``."""
     replaces: tuple[str, ...] = ()
     """Lookups of the ``prefetch_related()`` that stands there, to be taken out of it: those of
     ``code`` take their place."""
@@ -69,3 +73,10 @@ class Finding:
     """Of how many rows, where the instances know: see :mod:`.fetch_mode`."""
     fingerprint: str
     """The shape of the query."""
+    hint: str = ""
+    """What can be said where there is neither a ``fix`` nor a ``use``."""
+
+    def __str__(self) -> str:
+        from .rendering import render_findings  # noqa: PLC0415 - which reads what is declared here
+
+        return "\n".join(render_findings([self]))

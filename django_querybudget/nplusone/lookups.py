@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Model
+
 from django_querybudget.evidence import Step
 from django_querybudget.evidence.relations import quoted
 
-__all__ = ["Lookups", "Nested"]
+from .expressions import every_row
+
+__all__ = ["Lookups", "Nested", "name_of"]
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Lookups:
     prefetched: list[str] = field(default_factory=list)
     nested: dict[str, Nested] = field(default_factory=dict)
     """The querysets of prefetched models that are annotated, by lookup."""
+    generic: dict[str, dict[type[Model], Lookups]] = field(default_factory=dict)
+    """What each model at the other end of a generic foreign key is to load, by lookup."""
 
     def join(self, path: tuple[Step, ...]) -> None:
         """Ask for a relation by ``select_related()``."""
@@ -39,12 +45,26 @@ class Lookups:
 
     def has(self, path: tuple[Step, ...]) -> bool:
         """Whether a relation is prefetched already, by what is there or what was asked for."""
-        name = "__".join(step.accessor for step in path)
+        name = name_of(path)
         return name in self.present or quoted(name) in self.prefetched
 
     def prefetch(self, path: tuple[Step, ...]) -> None:
         """Ask for a relation by ``prefetch_related()``."""
-        _put(self.prefetched, quoted("__".join(step.accessor for step in path)))
+        _put(self.prefetched, quoted(name_of(path)))
+
+    def behind_generic(self, path: tuple[Step, ...]) -> tuple[Lookups, tuple[Step, ...]] | None:
+        """Return the lookups of the model behind a generic foreign key, and the rest of the way.
+
+        ``path`` leads through one: a plain lookup would be asked of every model at its other end,
+        and raise at the first that lacks it. None where a ``Prefetch`` that is there is in the way.
+        """
+        end = next(number for number, step in enumerate(path) if step.generic) + 1
+        key, rest = name_of(path[:end]), path[end:]
+        model = rest[0].owner
+        if model is None or not self.can_nest(key):
+            return None
+        models = self.generic.setdefault(key, {})
+        return models.setdefault(model._meta.concrete_model or model, Lookups()), rest
 
     def can_nest(self, key: str) -> bool:
         """Whether a ``Prefetch`` of ``key`` can take the place of what is there.
@@ -61,7 +81,7 @@ class Lookups:
     @property
     def prefetches(self) -> bool:
         """Whether anything is to be prefetched."""
-        return bool(self.prefetched or self.nested)
+        return bool(self.prefetched or self.nested or self.generic)
 
     @property
     def attributes(self) -> set[str]:
@@ -75,7 +95,8 @@ class Lookups:
         return tuple(
             quoted(each)
             for each in self.present
-            if isinstance(each, str) and any(_below(each, key) for key in self.nested)
+            if isinstance(each, str)
+            and any(_below(each, key) for key in (*self.nested, *self.generic))
         )
 
     def code(self) -> str:
@@ -83,6 +104,10 @@ class Lookups:
         selected, prefetched = self._selected(), list(self._prefetches())
         code = f".select_related({', '.join(map(quoted, selected))})" if selected else ""
         return f"{code}.prefetch_related({', '.join(prefetched)})" if prefetched else code
+
+    def joined(self) -> list[str]:
+        """Return the names to give to ``select_related()``."""
+        return self._selected()
 
     def _selected(self) -> list[str]:
         """Return the longest lookups to join, without those that are prefetched."""
@@ -94,10 +119,13 @@ class Lookups:
     def _prefetches(self) -> Iterator[str]:
         for key, nested in sorted(self.nested.items(), key=lambda item: item[0].count("__")):
             yield f"Prefetch({quoted(key)}, queryset={self._queryset(nested)})"
+        for key, models in self.generic.items():
+            querysets = (f"{every_row(model)}{each.code()}" for model, each in models.items())
+            yield f"GenericPrefetch({quoted(key)}, [{', '.join(querysets)}])"
         plain = list(dict.fromkeys([*self.replaced, *self.prefetched]))
         for each in plain:
             deeper = f"{each.removesuffix(chr(34))}__"
-            if each.strip('"') not in self.nested and not any(
+            if each.strip('"') not in (*self.nested, *self.generic) and not any(
                 other.startswith(deeper) for other in plain
             ):
                 yield each
@@ -111,6 +139,11 @@ class Lookups:
         ]
         code = f".select_related({', '.join(map(quoted, _longest(joined)))})" if joined else ""
         return f"{nested.manager}{code}.annotate({', '.join(nested.annotated)})"
+
+
+def name_of(path: tuple[Step, ...]) -> str:
+    """Return the lookup that ``prefetch_related()`` takes for a path."""
+    return "__".join(step.accessor for step in path)
 
 
 def _put(names: list[str], name: str) -> None:

@@ -19,11 +19,22 @@ from typing import Any, NamedTuple
 from django.db.models import Model
 
 from django_querybudget.evidence.instances import attributes_of, is_of
-from django_querybudget.stacks import Origin
+from django_querybudget.stacks import Host, Origin, RawOrigin
 
 from .calls import functions_of, parsed
+from .hosts import node_of_host
+from .roots import Root
+from .starts import related_start
 
-__all__ = ["Built", "find_built", "manager_at", "manager_behind"]
+__all__ = [
+    "Built",
+    "Place",
+    "find_built",
+    "find_place",
+    "is_shared",
+    "manager_at",
+    "manager_behind",
+]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
@@ -36,9 +47,71 @@ class Built(NamedTuple):
     """The manager's name; None where the line names more than one, or another model's."""
 
 
+class Place(NamedTuple):
+    """Where a queryset is to be changed."""
+
+    built: Origin | None
+    """The line that builds it; None if that is not certain."""
+    manager: str | None
+    """What it starts from there."""
+    evaluated: Origin | None
+    """The line that evaluates it."""
+
+
 class _Start(NamedTuple):
     line: int
     manager: str | None
+
+
+def find_place(root: Root, traced: RawOrigin | None) -> Place:
+    """Return where the queryset of ``root`` is; ``traced`` is what its fetch mode knows of it."""
+    evaluated = root.place
+    if traced is not None:
+        built = Origin.of(traced)
+        manager = None if built is None else manager_at(built, root.model)
+        return Place(built, manager, evaluated)
+    found = None if evaluated is None else find_built((evaluated, *root.calls), root.model)
+    if found is None and evaluated is not None and evaluated.host is not None:
+        found = _given_by_host(evaluated.host, root.model)
+    if found is None:
+        return Place(None, None, evaluated)
+    return Place(found.origin, found.manager, evaluated)
+
+
+def _given_by_host(host: Host, model: type[Model]) -> Built | None:
+    """Return where what a framework works for starts a queryset of ``model``, if at one line."""
+    node, module = node_of_host(host), _module(host.filename)
+    found = set() if node is None or module is None else set(_starts(node, module, model))
+    if len({each.line for each in found}) != 1:
+        return None
+    line = next(iter(found)).line
+    place = Origin(filename=host.filename, line=line, function=host.label)
+    return Built(place, _manager(found))
+
+
+def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:
+    """Whether rows of other querysets may come to the line ``reading``.
+
+    They do not where one function builds the queryset, or evaluates it, and reads its rows.
+    """
+    there = place.built or place.evaluated
+    if reading is None or there is None or reading.filename != there.filename:
+        return True
+    around = _innermost(there.filename, there.line)
+    if around is None:
+        return _innermost(reading.filename, reading.line) is not None
+    inside = around.lineno <= reading.line <= (around.end_lineno or 0)  # type: ignore[attr-defined]
+    stands_there = place.built is not None or related_start(root) is not None
+    return not inside or not (stands_there or not _is_handed(there))
+
+
+def _is_handed(origin: Origin) -> bool:
+    """Whether what a line evaluates may be an argument of its function."""
+    scope = _innermost(origin.filename, origin.line)
+    if scope is None:
+        return False
+    values = _values_behind(scope, origin.line)
+    return bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
 def find_built(origins: Iterable[Origin], model: type[Model]) -> Built | None:

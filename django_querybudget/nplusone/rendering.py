@@ -20,16 +20,6 @@ _VERBS = {
     Cause.WRITE: "{operation} {relation} row by row",
     Cause.UNUSED_EAGER_LOAD: "load {relation}, which nobody reads",
 }
-_ADVICE = {
-    Cause.RELATION: (
-        "No queryset is known that could load it: use select_related() or prefetch_related() where "
-        "the rows come from; read a tree level by level."
-    ),
-    Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
-    Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
-    Cause.LOOKUP: "Ask once, before the loop, for all the values: IN (…).",
-    Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
-}
 
 
 def render_findings(findings: Iterable[Finding]) -> list[str]:
@@ -59,8 +49,8 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     if finding.use is not None:
         instead = "" if finding.replaces is None else f", not {finding.replaces}"
         yield f"        read there: {finding.use}{instead}"
-    elif finding.fix is None and finding.cause in _ADVICE:
-        yield f"        {_ADVICE[finding.cause]}"
+    elif finding.fix is None and finding.hint:
+        yield f"        {finding.hint}"
 
 
 def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
@@ -71,7 +61,11 @@ def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
 
 
 def _where(fix: Fix, cause: Cause) -> str:
+    if fix.where:
+        return fix.where
     if fix.in_loop:
+        if fix.alone:
+            return "for that statement alone, after the loop at"
         return "instead of the loop at" if cause is Cause.WRITE else "before the loop at"
     return "at" if fix.built else "evaluated at"
 

@@ -17,6 +17,7 @@ from django_querybudget.evidence import (
     Step,
     place_key,
 )
+from django_querybudget.evidence.provenance import ways
 from django_querybudget.stacks import Origin, RawOrigin, origins_along
 
 from .calls import find_queryset
@@ -90,6 +91,8 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
             source = evidence.sources.get(provenance.sql)
             if source is None:
                 break
+            if source.is_of_package:
+                return None
             key = place_key(provenance.sql, provenance.origin)
             same = evidence.texts.get(provenance.sql, ())
             runs = sum(
@@ -116,6 +119,8 @@ def _root_of_model(
     """Return the model's queryset, wherever it is; None if loops alone load rows of it."""
     if model is None:
         return None
+    if any(path for each in evidence.sources.values() for _, path in ways(evidence, each, model)):
+        return None  # Joined or prefetched rows may be meant: whose queryset is to be changed?
     in_loops = {key[0] for key in evidence.loads}
     asked = any(
         sql not in in_loops
@@ -131,7 +136,7 @@ def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
     if provenance.loop is not None:
         return evidence.loads.get(provenance.loop)
     place = place_key(provenance.sql, provenance.origin)
-    found = [load for key, load in evidence.loads.items() if key[:-1] == place]
+    found = [load for key, load in evidence.loads.items() if key[:-2] == place]
     return found[0] if len(found) == 1 else None
 
 

@@ -7,13 +7,16 @@ loop over the rows. The queries are the same, so the loop is looked at: what doe
 from __future__ import annotations
 
 import ast
+from typing import TypeAlias
 
 from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of
 
-__all__ = ["is_over_rows", "loop_around"]
+__all__ = ["does_only", "is_over_rows", "is_read_after", "loop_around"]
+
+Loop: TypeAlias = ast.For | ast.AsyncFor | ast.While | ast.comprehension
 
 
 def is_over_rows(scopes: tuple[Scope, ...]) -> bool:
@@ -33,12 +36,66 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
     """Return the place in a loop that led to a query; None if there is no loop to be seen.
 
     It is that of the query itself, or, where a helper runs it, a receiver, a property, the call's.
+    Django's own loop over rows is one, and so is a ``gather()``: a loop further out is another.
     """
     for scope in scopes:
         span = span_of(scope.code, scope.instruction)
-        if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
+        if span is None:
+            continue
+        filename = scope.code.co_filename
+        if scope.loops or _innermost_loop(filename, span) is not None or _gathers(filename, span):
             return RawOrigin(scope.code, scope.instruction)
     return None
+
+
+def does_only(scopes: tuple[Scope, ...]) -> bool:
+    """Whether the loop around a statement is seen to do nothing else: it can go as a whole."""
+    found = _loop_and_span(scopes)
+    if found is None:
+        return False
+    loop, span = found
+    if isinstance(loop, ast.comprehension):
+        return False
+    match loop.body:
+        case [ast.Expr(value=ast.Await(value=call) | call)]:
+            return _holds(call, span) and isinstance(call, ast.Call) and not loop.orelse
+    return False
+
+
+def is_read_after(scopes: tuple[Scope, ...], names: set[str]) -> bool:
+    """Whether the loop around a statement goes on, after it, with one of ``names``."""
+    found = _loop_and_span(scopes)
+    if found is None:
+        return False
+    loop, (_, last_line, _, _) = found
+    if isinstance(loop, ast.comprehension):
+        return True
+    return any(
+        isinstance(node, ast.Name) and node.id in names and node.lineno > last_line
+        for each in loop.body
+        for node in ast.walk(each)
+    )
+
+
+def _loop_and_span(scopes: tuple[Scope, ...]) -> tuple[Loop, Span] | None:
+    """Return the loop around the nearest line, and where in it that is."""
+    if not scopes:
+        return None
+    span = span_of(scopes[0].code, scopes[0].instruction)
+    loop = None if span is None else _innermost_loop(scopes[0].code.co_filename, span)
+    return None if span is None or loop is None else (loop, span)
+
+
+def _gathers(filename: str, span: Span) -> bool:
+    """Whether the expression awaits several coroutines at once."""
+    tree = parsed(filename)
+    for node in () if tree is None else ast.walk(tree):
+        match node:
+            case ast.Await(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))):
+                own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
+                if own == span and name in ("gather", "wait"):
+                    return True
+    return False
 
 
 def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset[str]) -> bool:
@@ -48,15 +105,13 @@ def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset
     return any(isinstance(node, ast.Name) and node.id in rows for node in ast.walk(loop.target))
 
 
-def _innermost_loop(
-    filename: str, span: Span
-) -> ast.For | ast.AsyncFor | ast.While | ast.comprehension | None:
+def _innermost_loop(filename: str, span: Span) -> Loop | None:
     line = span[0]
     around = [
         node for node in functions_of(filename) if node.lineno <= line <= (node.end_lineno or 0)
     ]
     scope = around[-1] if around else parsed(filename)
-    found: ast.For | ast.AsyncFor | ast.While | ast.comprehension | None = None
+    found: Loop | None = None
     for node in () if scope is None else ast.walk(scope):  # Outside in.
         match node:
             case ast.For() | ast.AsyncFor() | ast.While():

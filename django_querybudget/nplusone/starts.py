@@ -6,27 +6,41 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import Model
+
 from django_querybudget.evidence.relations import quoted, relation_of, step_of
 
 from .calls import find_queryset
 from .expressions import queryset_of
 from .roots import Root
 
-__all__ = ["loaded_fields", "start_of"]
+__all__ = ["loaded_fields", "related_start", "start_of"]
 
 
 def start_of(root: Root, manager: str | None) -> str:
     """Return what the methods are to be written after: a manager, or a row's related one."""
-    source = root.source
-    if source is not None and source.prefetch_to is None and source.owner is not None:
-        found = relation_of(source.query, source.owner)
-        if found is not None:
-            accessor = step_of(found[1]).accessor
-            call = find_queryset(root.origin, accessor)
-            start = None if call is None else call.start(accessor)
-            name = f"<{found[0]._meta.model_name}>.{accessor}"
-            return name if start is None else ast.unparse(start)
+    found = _relation(root)
+    if found is not None:
+        start = related_start(root)
+        name = f"<{found[0]._meta.model_name}>.{step_of(found[1]).accessor}"
+        return name if start is None else ast.unparse(start)
     return f"{queryset_of(root.model, manager)}{'.raw(...)' if root.is_raw else ''}"
+
+
+def related_start(root: Root) -> ast.expr | None:
+    """Return the related manager that the evaluated line starts from, if it stands there."""
+    found = _relation(root)
+    accessor = "" if found is None else step_of(found[1]).accessor
+    call = find_queryset(root.origin, accessor) if accessor else None
+    return None if call is None else call.start(accessor)
+
+
+def _relation(root: Root) -> tuple[type[Model], Any] | None:
+    """Return the relation of one row that the queryset follows, if it is a related manager's."""
+    source = root.source
+    if source is None or source.prefetch_to is not None or source.owner is None:
+        return None
+    return relation_of(source.query, source.owner)
 
 
 def loaded_fields(root: Root, fields: Sequence[str]) -> str:

@@ -8,16 +8,14 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.evidence import LoadKind, Step
 from django_querybudget.evidence.noting import CHUNK_SIZE
 from django_querybudget.evidence.relations import quoted
-from django_querybudget.stacks import RawOrigin
 
-from .calls import Call, without
+from .calls import without
 from .expressions import (
     annotation,
     can_group,
-    conditions_in_python,
     end_of,
     every_row,
     first_of,
@@ -26,21 +24,18 @@ from .expressions import (
     put_named,
     related_manager,
 )
-from .lookups import Lookups, Nested
+from .lookups import Lookups, Nested, name_of
 from .managers import manager_asked
+from .needs import Need, Part, follows
+from .places import Place
+from .readings import read_rows
 from .roots import Root
 from .starts import loaded_fields, start_of
 
-__all__ = ["Draft", "Part"]
+__all__ = ["Draft"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What one loop's share of a fix is."""
-
-    saves: int
-    use: str | None = None
-    replaces: str | None = None
+# What reads a prefetch as it stands.
+_READ_PLAINLY = ("get", "all", "count", "exists")
 
 
 @dataclass
@@ -48,174 +43,165 @@ class Draft:
     """A queryset's line, while it is being put together."""
 
     root: Root
+    place: Place
     annotated: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
     saves: int = 0
-    built: RawOrigin | None = None
-    """The line that builds it, if that is known for certain."""
     eager: Lookups = field(init=False)
-
-    _in_python: bool = field(init=False, default=True)
-    """Whether the line of the loop that is being added is code."""
 
     def __post_init__(self) -> None:
         self.eager = Lookups(self.root.lookups)
 
-    def add(
-        self,
-        load: Load,
-        count: int,
-        path: tuple[Step, ...],
-        call: Call | None,
-        *,
-        in_python: bool,
-    ) -> Part | None:
-        """Add what saves ``count`` queries of ``load``; None if no line would.
-
-        ``call`` is the expression that runs them, if the source has it. What is not ``in_python``,
-        a template or a serializer's source, reads attributes and can be told nothing else.
-        """
-        self._in_python = in_python
-        copied = any(step is not None and step.copies for step in (*path, load.step))
-        refuses = self.root.is_combined or copied
-        part = None if refuses else self._part(load, count, path, call)
-        if part is not None and part.use is not None and call is not None:
-            use = part.use if call.binds is None else f"for {call.binds} in {part.use}"
-            part = replace(part, use=use, replaces=call.text)
-        if part is not None and not load.prefetched:  # That is saved at the line itself.
-            self.saves += part.saves
-        return part
-
-    def _part(
-        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
-    ) -> Part | None:
-        if load.kind is LoadKind.DEFERRED:
-            return self._undefer(load, count, path)
-        if load.step is None:
+    def add(self, need: Need) -> Part | None:
+        """Add what saves the queries of ``need``; None if no line would, or none that is valid."""
+        copied = any(step.copies for step in need.whole)
+        if self.root.is_combined or copied or not follows(self.root.model, need.whole):
             return None
-        whole = (*path, load.step)
-        if load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
-            if all(step.joins for step in whole) and self._can_join():
-                self.eager.join(whole)
-                return Part(saves=count)
-            return self._prefetch(count, whole)
-        if load.prefetched:
-            return self._bypassed(load, load.step, count, call)
-        return self._related(load, count, path, whole, call)
+        part = self._part(need)
+        told = None if part is None else need.told(part)
+        if told is not None and not need.load.prefetched:  # That is saved at the line itself.
+            self.saves += told.saves
+        return told
+
+    def _part(self, need: Need) -> Part | None:
+        if need.load.kind is LoadKind.DEFERRED:
+            return self._undefer(need)
+        if need.load.step is None:
+            return None
+        if any(step.generic for step in need.whole[:-1]):
+            return self._behind_generic(need)
+        if need.load.kind in (LoadKind.TO_ONE, LoadKind.GENERIC):
+            return self._one(need)
+        if need.load.prefetched:
+            use = read_rows(need)
+            return None if use is None else Part(saves=need.count, use=use)
+        return self._related(need)
+
+    def _one(self, need: Need) -> Part | None:
+        if not all(step.joins for step in need.whole) or not self._can_join():
+            return self._prefetch(need)
+        self.eager.join(need.whole)
+        return Part(saves=need.count)
 
     def _can_join(self) -> bool:
         """Whether the queryset is Django's, and locks no rows: it would lock those it joins."""
         query = None if self.root.source is None else self.root.source.query
         return not self.root.is_raw and not getattr(query, "select_for_update", False)
 
-    def _prefetch(self, count: int, path: tuple[Step, ...], use: str | None = None) -> Part | None:
+    def _prefetch(self, need: Need, use: str | None = None) -> Part | None:
         """Ask for a prefetch; None if it costs as many queries as it saves.
 
         It does where the queryset itself is evaluated in a loop.
         """
-        cost = 0 if self.eager.has(path) else self.root.prefetch_cost(count)
-        if cost >= count:
+        # One query for each model that a generic foreign key leads to.
+        free = self.eager.has(need.whole) and not need.whole[-1].generic
+        cost = 0 if free else self.root.prefetch_cost(need.count)
+        if cost >= need.count:
             return None
-        self.eager.prefetch(path)
-        return Part(saves=count - cost, use=use)
+        self.eager.prefetch(need.whole)
+        return Part(saves=need.count - cost, use=use)
 
-    def _undefer(self, load: Load, count: int, path: tuple[Step, ...]) -> Part | None:
+    def _behind_generic(self, need: Need) -> Part | None:
+        if not need.is_plain or need.load.operation not in _READ_PLAINLY:
+            return None
+        found = self.eager.behind_generic(need.whole)
+        if found is None or any(step.generic for step in found[1][:-1]):
+            return None
+        lookups, rest = found
+        if all(step.joins for step in rest):
+            lookups.join(rest)
+            return Part(saves=need.count)
+        cost = 0 if lookups.has(rest) else self.root.prefetch_cost(need.count)
+        lookups.prefetch(rest)
+        return Part(saves=need.count - cost)
+
+    def _undefer(self, need: Need) -> Part | None:
         raw = self.root.source is None or self.root.is_raw
-        if raw or not all(step.joins for step in path):
+        if raw or not all(step.joins for step in need.path):
             return None
-        _put(self.fields, "__".join((*(step.lookup for step in path), load.name)))
-        return Part(saves=count)
+        _put(self.fields, "__".join((*(step.lookup for step in need.path), need.load.name)))
+        return Part(saves=need.count)
 
-    def _bypassed(self, load: Load, step: Step, count: int, call: Call | None) -> Part | None:
-        rows = f"{_variable(load, call)}.{step.accessor}.all()"
-        conditions = conditions_in_python(load.filters, "each")
-        if conditions is None:
-            return None
-        kept = rows if not conditions else f"[each for each in {rows} if {conditions}]"
-        uses = {
-            "count": f"len({kept})",
-            "exists": f"bool({kept})",
-            "first": end_of(kept, load) or f"next(iter({kept}), None)",
-            "all": kept,
-        }
-        refined = load.refinements and load.operation != "count"
-        if load.operation not in uses or refined or not self._in_python:
-            return None
-        return Part(saves=count, use=uses[load.operation])
-
-    def _related(
-        self,
-        load: Load,
-        count: int,
-        path: tuple[Step, ...],
-        whole: tuple[Step, ...],
-        call: Call | None,
-    ) -> Part | None:
-        manager = manager_asked(load, call)
+    def _related(self, need: Need) -> Part | None:
+        manager = manager_asked(need.load, need.call)
         if manager == "":
             return None
-        load = replace(load, manager=manager)
-        if load.operation in ("count", "exists", "aggregate"):
-            return self._annotate(load, count, path, call)
-        if load.filters == () and not load.refinements and manager is None:
-            use = end_of(f"{_variable(load, call)}.{whole[-1].accessor}.all()", load)
-            if use is None or self._in_python:
-                return self._prefetch(count, whole, use)
-        if load.operation in ("all", "iterator", "first"):
-            return self._prefetch_chosen(load, count, whole, call)
-        return None
+        need = replace(need, load=replace(need.load, manager=manager))
+        by_prefetch = self._by_prefetch(need)
+        if by_prefetch is not None:
+            return by_prefetch
+        if need.load.operation in ("count", "exists", "aggregate"):
+            return self._annotate(need)
+        chosen = need.load.operation in ("all", "iterator", "first")
+        return self._prefetch_chosen(need) if chosen else None
 
-    def _annotate(
-        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
-    ) -> Part | None:
-        row = self._row(load, path, call)
-        if row is not None:
-            query = None if self.root.source is None else self.root.source.query
-            groups = can_group(self.root.model, query)
-            if (found := annotation(load, path, groups=groups)) is None:
+    def _by_prefetch(self, need: Need) -> Part | None:
+        """Answer from a plain prefetch: what reads it is right wherever else it is read."""
+        operation, use = need.load.operation, None
+        if need.is_plain and operation in ("count", "exists"):
+            # These read a prefetch as they stand. Alone, an annotation is less to load.
+            if not need.shared and need.in_python and not self.eager.has(need.whole):
                 return None
-            name = self._put_annotation(self.annotated, found, self.root.model)
-            return Part(saves=count, use=f"{row}.{name}")
-        return self._annotate_nested(load, count, path, call)
+        elif need.is_plain and operation != "all":
+            use = _end(need)
+            if use is None or (use and not need.in_python):
+                return None
+        elif not need.is_cut and not need.is_plain:
+            fits = need.load.manager is None and need.call is not None
+            values = "values" in need.load.refinements
+            use = read_rows(need) if fits and (need.shared or values) else None
+            if use is None:
+                return None
+        return self._prefetch(need, use or None)
 
-    def _row(self, load: Load, path: tuple[Step, ...], call: Call | None) -> str | None:
+    def _annotate(self, need: Need) -> Part | None:
+        row = self._row(need)
+        if row is None:
+            return self._annotate_nested(need)
+        query = None if self.root.source is None else self.root.source.query
+        groups = can_group(self.root.model, query)
+        found = annotation(need.load, need.path, groups=groups)
+        if found is None or not _can_read(need):
+            return None
+        name = self._put_annotation(self.annotated, found, self.root.model)
+        return Part(saves=need.count, use=need.read_if_there(name, f"{row}.{name}", row))
+
+    def _row(self, need: Need) -> str | None:
         """Return how the line names the queryset's own row; None if it does not have it.
 
         ``book.author.books.count()`` has the book, ``self.books.count()`` in a property of the
         author has not: what is annotated must be the author then.
         """
-        if self.root.is_raw or not all(step.joins for step in path):
+        if self.root.is_raw or not all(step.joins for step in need.path):
             return None
-        owner = None if call is None or load.step is None else call.owner(load.step.accessor)
-        if owner is None and load.row and self._in_python:
-            owner = ast.parse(load.row, mode="eval").body
+        owner = need.owner
+        if owner is None and need.load.row and need.in_python:
+            owner = ast.parse(need.load.row, mode="eval").body
         if owner is None:
             return f"<{self.root.model._meta.model_name}>"
-        return without(owner, [step.accessor for step in path])
+        return without(owner, [step.accessor for step in need.path])
 
-    def _annotate_nested(
-        self, load: Load, count: int, path: tuple[Step, ...], call: Call | None
-    ) -> Part | None:
-        if not path or load.owner is None or self._is_joined_already(path):
+    def _annotate_nested(self, need: Need) -> Part | None:
+        path, owner = need.path, need.load.owner
+        if not path or owner is None or self._is_joined_already(path) or not _can_read(need):
             return None
-        if (found := annotation(load, (), groups=can_group(load.owner))) is None:
+        if (found := annotation(need.load, (), groups=can_group(owner))) is None:
             return None
-        key = "__".join(step.accessor for step in path)
+        key = name_of(path)
         joins = all(step.joins for step in path)
         nested = self.eager.nested.get(key)
         # A prefetch where a join would do, unless one is there already.
         added = joins and nested is None and key not in self.root.lookups
-        extra = self.root.prefetch_cost(count) if added else 0
-        if extra >= count:
+        extra = self.root.prefetch_cost(need.count) if added else 0
+        if extra >= need.count or (nested is None and not self.eager.can_nest(key)):
             return None
         if nested is None:
-            if not self.eager.can_nest(key):
-                return None
             lookup = "__".join(step.lookup for step in path) if joins else ""
-            rows = every_row(load.owner) if path[-1].joins else manager_of(load.owner)
+            rows = every_row(owner) if path[-1].joins else manager_of(owner)
             nested = self.eager.nested[key] = Nested(rows, lookup)
-        name = self._put_annotation(nested.annotated, found, load.owner)
-        return Part(saves=count - extra, use=f"{_variable(load, call)}.{name}")
+        name = self._put_annotation(nested.annotated, found, owner)
+        use = need.read_if_there(name, f"{need.row}.{name}", need.row)
+        return Part(saves=need.count - extra, use=use)
 
     def _put_annotation(self, lines: list[str], found: tuple[str, str], model: type[Model]) -> str:
         return put_named(lines, found[0], lambda name: f"{name}={found[1]}", model, self._taken())
@@ -233,19 +219,18 @@ class Draft:
             joined = joined.get(step.lookup) if isinstance(joined, dict) else None
         return isinstance(joined, dict)
 
-    def _prefetch_chosen(
-        self, load: Load, count: int, whole: tuple[Step, ...], call: Call | None
-    ) -> Part | None:
+    def _prefetch_chosen(self, need: Need) -> Part | None:
+        load, whole = need.load, need.whole
         written = keywords(load.filters)
         chain = load.chain if load.operation != "first" else first_of(load)
-        if written is None or chain is None or load.model is None:
+        if written is None or chain is None or load.model is None or not _can_read(need):
             return None
         if not chain and not written and load.manager is None:
             return None
         filtered = f".filter({written})" if written else ".all()" if chain[:1] in ("", "[") else ""
         rows = f"{related_manager(load.model, load.manager)}{filtered}{chain}"
-        lookup = quoted("__".join(step.accessor for step in whole))
-        if self.root.prefetch_cost(count) >= count:
+        lookup = quoted(name_of(whole))
+        if self.root.prefetch_cost(need.count) >= need.count:
             return None
         before = len(self.eager.prefetched)
         name = put_named(
@@ -255,18 +240,23 @@ class Draft:
             load.owner or self.root.model,
             self._taken(),
         )
-        use = f"{_variable(load, call)}.{name}"
+        use = f"{need.row}.{name}"
         if load.operation == "first":
-            use = f"next(iter({use}), None)" if self._in_python else f"{use}.0"
+            use = f"next(iter({use}), None)" if need.in_python else f"{use}.0"
         added = len(self.eager.prefetched) > before
-        cost = self.root.prefetch_cost(count) if added else 0
-        return Part(saves=count - cost, use=use)
+        cost = self.root.prefetch_cost(need.count) if added else 0
+        return Part(saves=need.count - cost, use=need.read_if_there(name, use, need.row))
 
     def code(self, manager: str | None) -> str | None:
         """Return the expression; None if it would change nothing.
 
         ``manager`` is what the queryset starts from, where its source is known.
         """
+        chain = self.chain()
+        return f"{start_of(self.root, manager)}{chain}" if chain else None
+
+    def chain(self) -> str:
+        """Return the calls to write after the start of the queryset; nothing if there are none."""
         code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
@@ -275,7 +265,13 @@ class Draft:
         source = self.root.source
         if source is not None and source.lacks_chunk_size and self.eager.prefetches:
             code += f"  # and .iterator(chunk_size={CHUNK_SIZE}): it prefetches chunk by chunk"
-        return f"{start_of(self.root, manager)}{code}" if code else None
+        return code
+
+    def only_joins(self) -> list[str] | None:
+        """Return the names to join; None if more than ``select_related()`` is needed."""
+        if self.annotated or self.fields or self.eager.prefetches:
+            return None
+        return self.eager.joined()
 
 
 def _put(names: list[str], name: str) -> None:
@@ -283,9 +279,18 @@ def _put(names: list[str], name: str) -> None:
         names.append(name)
 
 
-def _variable(load: Load, call: Call | None) -> str:
-    """Return how the line names the row that has the relation; in brackets if it does not."""
-    owner = None if call is None or load.step is None else call.owner(load.step.accessor)
-    if owner is not None:
-        return ast.unparse(owner)
-    return load.row or f"<{'row' if load.owner is None else load.owner._meta.model_name}>"
+def _can_read(need: Need) -> bool:
+    """Whether the line can be told to read an attribute that only this queryset makes."""
+    return need.read_if_there("", "", "") is not None
+
+
+def _end(need: Need) -> str | None:
+    """Return what reads an end of the prefetched rows; nothing if the method does so itself.
+
+    None if it is another method.
+    """
+    if need.load.operation == "iterator":
+        return need.rows
+    if need.load.operation not in ("first", "last"):
+        return None
+    return end_of(need.rows, need.load) or ""

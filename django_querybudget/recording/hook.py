@@ -23,8 +23,9 @@ Why at index 0
 
 Not seen
     ``cursor.callproc()`` and psycopg's ``cursor.copy()`` pass by every execute wrapper. A plain
-    ``threading.Thread`` starts with an empty context before Python 3.14:
-    :func:`django_querybudget.capture.copy_context` hands it one.
+    ``threading.Thread`` starts with an empty context, unless Python 3.14 or later is told otherwise
+    (``sys.flags.thread_inherit_context``): :func:`django_querybudget.capture.copy_context` hands it
+    one.
 """
 
 from __future__ import annotations
@@ -68,8 +69,11 @@ class Recorder(Protocol):
 class Watcher(Protocol):
     """Hears of every statement of the process, before and after it runs."""
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
-        """The statement is about to be sent."""
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> Any:
+        """The statement is about to be sent; :meth:`after` is given what this returns.
+
+        Other statements may run before it is done: a wrapper of the host's may send some.
+        """
 
     def after(
         self,
@@ -78,8 +82,12 @@ class Watcher(Protocol):
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
+        noted: Any,
     ) -> None:
-        """The statement is done, with ``error`` if it failed."""
+        """The statement is done, with ``error`` if it failed.
+
+        ``noted`` is what :meth:`before` returned for this statement, None if it raised.
+        """
 
 
 _WATCHER_FAILED = "django_querybudget: %r failed at a query; the query goes on."
@@ -144,11 +152,14 @@ def observe(
     if not recorders and not watchers:
         return execute(sql, params, many, context)
     connection = context["connection"]
+    notes = []
     for watcher in watchers:
+        noted = None
         try:
-            watcher.before(sql, params, many, connection)
+            noted = watcher.before(sql, params, many, connection)
         except Exception:  # Ours, not the host's: its query runs as if nobody watched.
             logger.exception(_WATCHER_FAILED, watcher.before)
+        notes.append(noted)
     error: BaseException | None = None
     started = perf_counter()
     try:
@@ -158,9 +169,9 @@ def observe(
         raise
     finally:
         duration = perf_counter() - started
-        for watcher in watchers:
+        for watcher, noted in zip(watchers, notes, strict=True):
             try:
-                watcher.after(sql, params, many, connection, error)
+                watcher.after(sql, params, many, connection, error, noted)
             except Exception:  # As above; the query's own error goes on its way.
                 logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.core import checks
-from django.test import override_settings
+from django.test import modify_settings, override_settings
+from django.test.utils import isolate_apps
 
 from django_querybudget.conf import CacheSettings, Setting
 
@@ -38,6 +43,16 @@ def ids(cache: Any, *, deploy: bool = False) -> list[str]:
         ({"REPLICAS": {"other": {"primary": "none", "lag": 5}}}, ["querybudget.E023"]),
         ({"REPLICAS": {"other": {"primary": "other", "lag": 5}}}, ["querybudget.E023"]),
         ({"REPLICAS": {"other": "default"}}, ["querybudget.E001"]),
+        ({"SCOPES": {"relations.Restaurant": ["name"]}}, ["querybudget.E022"]),
+        ({"SCOPES": {"relations.Restaurant": ["id"]}}, ["querybudget.E022"]),
+        ({"SCOPES": {"jobs.Job": ["subcategories"]}}, ["querybudget.E022"]),
+        ({"SCOPES": {"payment.Payment": ["pk"]}}, ["querybudget.E022"]),
+        ({"DELETE_SIGNALS": ["payment.Payment"]}, []),
+        ({"DELETE_SIGNALS": ["payment.Nothing", "nothing"]}, ["querybudget.E026"] * 2),
+        ({"DELETE_SIGNALS": "payment.Payment"}, ["querybudget.E001"]),
+        ({"M2M_SIGNALS": ["jobs.Job_subcategories"]}, []),
+        ({"M2M_SIGNALS": ["jobs.Job.subcategories"]}, ["querybudget.E026"]),
+        ({"M2M_SIGNALS": [1]}, ["querybudget.E001"]),
         ({"IGNORED_TABLES": "a"}, ["querybudget.E001"]),
         ({"MARK_TIMEOUT": -1}, ["querybudget.E001"]),
         ({"MARK_TIMEOUT": "30"}, ["querybudget.E001"]),
@@ -58,6 +73,23 @@ def ids(cache: Any, *, deploy: bool = False) -> list[str]:
         ({"FUNCTIONS": [1]}, ["querybudget.E001"]),
         ({"DECODED_BYTES": -1}, ["querybudget.E001"]),
         ({"DECODED_BYTES": 1.5}, ["querybudget.E001"]),
+        ({"MAX_BYTES": -1}, ["querybudget.E001"]),
+        ({"MAX_BYTES": 0, "RECOVERY_TIME": 2, "TOKEN_PREFIX": "{site}:"}, []),
+        ({"RECOVERY_TIME": -1}, ["querybudget.E001"]),
+        ({"TOKEN_PREFIX": "a b"}, ["querybudget.E001"]),
+        ({"IDENTITY": {"default": "main"}}, []),
+        ({"IDENTITY": {"none": "main"}}, ["querybudget.E024"]),
+        ({"IDENTITY": {"default": ""}}, ["querybudget.E001"]),
+        ({"IDENTITY": ["default"]}, ["querybudget.E001"]),
+        ({"SESSION": "django.utils.timezone.get_current_timezone_name"}, []),
+        ({"SESSION": "no.such.function"}, ["querybudget.E001"]),
+        ({"SESSION": 1}, ["querybudget.E001"]),
+        ({"IGNORED_VARIABLES": ["app.request"]}, []),
+        ({"IGNORED_VARIABLES": "app.request"}, ["querybudget.E001"]),
+        ({"ROW_SECURITY": {"payment.Payment": []}}, []),
+        ({"ROW_SECURITY": {"payment.Payment": ["app.tenant"]}}, []),
+        ({"ROW_SECURITY": {"payment.None": ["app.tenant"]}}, ["querybudget.E024"]),
+        ({"ROW_SECURITY": ["payment.Payment"]}, ["querybudget.E001"]),
         ({"CLOCK_SKEW": None}, ["querybudget.E001"]),
         ({"CLOCK_SKEW": -0.1}, ["querybudget.E001"]),
         ({"REPLICAS": {"other": {"primary": "default", "lag": "5"}}}, ["querybudget.E001"]),
@@ -90,3 +122,81 @@ def test_a_cache_that_is_used_without_settings_is_a_warning(
     with override_settings(QUERYBUDGET={}):
         [message] = checks.run_checks(tags=["querybudget"])
     assert message.id == "querybudget.W020"
+
+
+USES_THE_CACHE = "from django_querybudget.cache import cached_queryset\nurlpatterns = []\n"
+USES_IT_IN_AN_APP = """
+from django.urls import include, path
+urlpatterns = [path("shop/", include("shop_urls"))]
+"""
+
+
+def w020_of_a_project(folder: Path, urlconf: str, settings: str = "") -> bool:
+    """Return whether ``manage.py check`` of a project with that URLconf, run anew, says W020."""
+    (folder / "project_urls.py").write_text(urlconf)
+    (folder / "shop_urls.py").write_text(USES_THE_CACHE)
+    (folder / "project_settings.py").write_text(
+        "SECRET_KEY = 'x'\nINSTALLED_APPS = ['django_querybudget']\n"
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': ':memory:'}}\n"
+        f"ROOT_URLCONF = 'project_urls'\n{settings}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "check"],
+        capture_output=True, text=True, check=False,
+        env={
+            "DJANGO_SETTINGS_MODULE": "project_settings",
+            "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+        },
+    )  # fmt: skip
+    return "querybudget.W020" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("urlconf", "settings", "expected"),
+    [
+        (USES_THE_CACHE, "", True),
+        (USES_IT_IN_AN_APP, "", True),
+        ("urlpatterns = []", "", False),
+        ("raise RuntimeError", "", False),
+        (USES_THE_CACHE, "QUERYBUDGET = {'CACHE': {}}", False),
+        (USES_THE_CACHE, "ROOT_URLCONF = None", False),
+    ],
+)
+def test_a_project_whose_views_use_the_cache_without_settings_is_told(
+    tmp_path: Path, urlconf: str, settings: str, expected: bool
+) -> None:
+    """Nothing has imported the views when the check runs."""
+    assert w020_of_a_project(tmp_path, urlconf, settings) is expected
+
+
+EVERY_SETTING = {
+    "ALIAS": "redis",
+    "SCOPES": {"payment.Payment": ["payer"]},
+    "DELETE_SIGNALS": ["payment.Payment"],
+    "REPLICAS": {"other": {"primary": "default", "lag": 5}},
+}
+
+
+@pytest.mark.parametrize("cache", [None, {}, EVERY_SETTING], ids=["without", "empty", "all"])
+def test_the_checks_run_while_the_app_is_not_in_the_registry(cache: Any) -> None:
+    """As ``available_apps``, ``modify_settings`` and ``isolate_apps`` of a host's tests have it."""
+    settings: dict[str, Any] = {} if cache is None else {"CACHE": cache}
+    with (
+        override_settings(QUERYBUDGET=settings),
+        modify_settings(INSTALLED_APPS={"remove": ["django_querybudget"]}),
+    ):
+        assert checks.run_checks(tags=["querybudget"], include_deployment_checks=True) is not None
+    with override_settings(QUERYBUDGET=settings), isolate_apps("tests.cache.relations") as registry:
+        assert errors(app_configs=registry.get_app_configs()) == []
+    names = [config.name for config in apps.get_app_configs()]
+    apps.set_available_apps([name for name in names if "querybudget" not in name])
+    try:
+        with override_settings(QUERYBUDGET=settings):
+            assert errors() == []
+    finally:
+        apps.unset_available_apps()
+
+
+def errors(**options: Any) -> list[checks.CheckMessage]:
+    found = checks.run_checks(tags=["querybudget"], **options)
+    return [message for message in found if message.is_serious()]

@@ -19,15 +19,17 @@ import payment.models
 import rating.models
 from django_querybudget.nplusone import Cause, Finding, Fix
 
+from . import models as library
 from .corpus import fixes_of
 
-MODELS = (accounts.models, jobs.models, payment.models, rating.models)
+MARKETPLACE = (accounts.models, jobs.models, payment.models, rating.models)
+MODELS = (*MARKETPLACE, library)
 # What a suggested line may name, and a module then has to import.
 KNOWN = {
     "Coalesce": Coalesce,
     **{
         name: value
-        for module in (models, *MODELS)
+        for module in (models, *MARKETPLACE)
         for name, value in vars(module).items()
         if name[0].isupper()
     },
@@ -172,7 +174,9 @@ class Applied:
         """Return a copy of a module, edited."""
         tree = self._tree(module)
         new = types.ModuleType(module.__name__)
-        new.__dict__.update(KNOWN, __file__=module.__file__)
+        own = vars(library) if module.__package__ == __package__ else {}
+        new.__dict__.update({**KNOWN, **own}, __file__=module.__file__)
+        new.__spec__, new.__package__ = module.__spec__, module.__package__
         exec(compile(tree, str(module.__file__), "exec"), new.__dict__)  # noqa: S102
         return new
 

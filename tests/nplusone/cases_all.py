@@ -10,6 +10,7 @@ from . import (
     cases_names,
     cases_queries,
     cases_relations,
+    cases_shapes,
     cases_silent,
     cases_views,
     cases_writes,
@@ -28,4 +29,5 @@ MODULES = (
     cases_batches,
     cases_framework,
     cases_managers,
+    cases_shapes,
 )

@@ -18,7 +18,7 @@ def _publishers() -> list[Publisher]:
 
 @case(
     write("Publisher", "Publisher.objects.filter(id__in=ids).delete()", operation="delete"),
-    after=11,
+    after=14,
 )
 def delete_of_querysets_with_cascades(run: Run) -> None:
     keys = [publisher.pk for publisher in _publishers()]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.contenttypes.prefetch import GenericPrefetch
 from django.db import models
 from django.db.models.functions import Coalesce
 
@@ -28,6 +29,7 @@ CASES: dict[str, Case] = {}
 _METHODS = r"\.(?=(?:select_related|prefetch_related|annotate|only|defer|in_bulk)\()"
 _NAMES = {
     "Coalesce": Coalesce,
+    "GenericPrefetch": GenericPrefetch,
     **{name: getattr(models, name) for name in dir(models) if name[0].isupper()},
     **{name: getattr(library, name) for name in dir(library) if name[0].isupper()},
 }
@@ -43,6 +45,9 @@ class Expected:
     use: str | None = None
     operation: str | None = None
     replaces: str | None = None
+    hint: str | None = None
+    alone: bool = False
+    """Whether the fix stands for one statement of a loop that does more."""
     instead_of: tuple[str, ...] = ()
     """The lookups whose place the fix's take."""
 

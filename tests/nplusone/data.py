@@ -12,17 +12,22 @@ from .models import (
     Biography,
     Book,
     BoxedItem,
+    Club,
     Comment,
+    EventPage,
     Item,
     Label,
     Maker,
+    Page,
     Place,
     Publisher,
     Review,
+    Seat,
     Setting,
     Shelf,
     Shop,
     Tag,
+    Ticket,
     Watched,
 )
 
@@ -53,7 +58,21 @@ def fill() -> None:
         gone = Item.everything.create(name=f"gone {number}", is_gone=True, shelf=shelf, maker=maker)
         Label.objects.create(item=gone)
         BoxedItem.everything.create(name=f"boxed {number}", shelf=shelf, maker=maker)
-    for model in (Book, Author, Place, Tag):
+        Club.objects.create(name=f"club {number}")
+        Page.objects.create(title=f"page {number}")
+        EventPage.objects.create(title=f"event {number}", host=author)
+    authors = list(Author.objects.order_by("pk"))
+    for number, club in enumerate(Club.objects.order_by("pk")):
+        for person in authors[number % 3 : number % 3 + 4]:
+            Seat.objects.create(club=club, person=person, since=2020 + number)
+    for number, author in enumerate(authors):
+        Ticket.objects.create(
+            title=f"ticket {number}",
+            reporter=author,
+            assignee=authors[number - 1],
+            reviewer=authors[number - 2],
+        )
+    for model in (Book, Author, Place, Tag, Page, EventPage):
         ContentType.objects.get_for_model(model)
 
 

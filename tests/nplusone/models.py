@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from polymorphic.models import PolymorphicModel
 
 
 class Publisher(models.Model):
@@ -165,6 +166,38 @@ class BoxedItem(Item):
     """A child of a multi-table parent that has a relation."""
 
     weight = models.PositiveIntegerField(default=1)
+
+
+class Club(models.Model):
+    """Has its members through a model of its own."""
+
+    name = models.CharField(max_length=80)
+    members = models.ManyToManyField(Author, through="Seat", related_name="clubs")
+
+
+class Seat(models.Model):
+    club = models.ForeignKey(Club, models.CASCADE, related_name="seats")
+    person = models.ForeignKey(Author, models.CASCADE, related_name="seats")
+    since = models.PositiveIntegerField(default=2020)
+
+
+class Ticket(models.Model):
+    """Three foreign keys to one model."""
+
+    title = models.CharField(max_length=80)
+    reporter = models.ForeignKey(Author, models.CASCADE, related_name="reported")
+    assignee = models.ForeignKey(Author, models.CASCADE, related_name="assigned")
+    reviewer = models.ForeignKey(Author, models.CASCADE, related_name="reviewed")
+
+
+class Page(PolymorphicModel):
+    """django-polymorphic's: each row comes as an instance of its own class."""
+
+    title = models.CharField(max_length=80)
+
+
+class EventPage(Page):
+    host = models.ForeignKey(Author, models.CASCADE, related_name="events")
 
 
 class Guarded(Author):

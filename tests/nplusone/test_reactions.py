@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.db import DatabaseError, connection, transaction
 from django.test import Client, override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
 from django_querybudget.exceptions import NPlusOneWarning
 from django_querybudget.nplusone import find_nplusone
 from django_querybudget.nplusone.rendering import render_findings
-from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports import QueryReport, enforcement
 from django_querybudget.signals import nplusone_found, queries_measured
 from django_querybudget.testing import assert_max_queries
@@ -272,3 +274,39 @@ def test_the_text_says_on_which_side_of_the_loop_a_statement_stands() -> None:
 def test_only_a_log_is_searched(given: Any) -> None:
     with pytest.raises(TypeError, match="takes the log of capture_queries"):
         find_nplusone(given)
+
+
+def test_requests_of_one_capture_are_no_loop(client: Client) -> None:
+    with capture_queries() as log:
+        for number in range(6):
+            assert client.get("/one", {"key": f"key-{number}"}).status_code == 200
+    assert log.count == 6
+    assert find_nplusone(log) == ()
+
+
+def test_the_same_loop_of_two_requests_is_one_finding(client: Client) -> None:
+    with capture_queries() as log:
+        for _ in range(2):
+            client.get("/naive")
+    (finding,) = find_nplusone(log)
+    assert (finding.count, finding.saves, log.count) == (12, 12, 14)
+
+
+def test_a_lock_for_each_key_is_no_loop() -> None:
+    with capture_queries() as log:
+        for key in range(4):
+            with connection.cursor() as cursor, suppress(DatabaseError), transaction.atomic():
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+    records = [raw._replace(error=None) for raw in log.raw]
+    locked = QueryLog()
+    for raw in records:
+        locked.append(raw)
+    assert find_nplusone(locked) == ()
+    assert find_nplusone(_asked_otherwise(records)) != ()
+
+
+def _asked_otherwise(records: list[RawRecord]) -> QueryLog:
+    log = QueryLog()
+    for raw in records:
+        log.append(raw._replace(sql=raw.sql.replace("pg_advisory_xact_lock", "upper")))
+    return log

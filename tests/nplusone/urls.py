@@ -9,7 +9,7 @@ from django.urls import path
 
 from django_querybudget import query_budget
 
-from .models import Book
+from .models import Book, Setting
 
 
 def naive(request: HttpRequest) -> HttpResponse:
@@ -37,6 +37,10 @@ def streamed(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(names())
 
 
+def one(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(Setting.objects.get(key=request.GET["key"]).value)
+
+
 @query_budget(nplusone=7, on_exceed="raise")
 def budgeted(request: HttpRequest) -> HttpResponse:
     return naive(request)
@@ -44,6 +48,7 @@ def budgeted(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("naive", naive, name="naive"),
+    path("one", one, name="one"),
     path("clean", clean, name="clean"),
     path("failing", failing, name="failing"),
     path("streamed", streamed, name="streamed"),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
-from django_querybudget.cache.writing.invalidation import row_dependencies
+from django_querybudget.cache.writing.instances import row_dependencies
 
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -46,7 +47,9 @@ class Call:
 
     around: Surroundings
     options: Options
-    key: str
+    key: tuple[str, ...]
+    """The parts of the keys of all that is asked of it."""
+
     build: Callable[[], QuerySet[Any]]
     """Calls the function with what its caller gave it."""
 
@@ -71,19 +74,25 @@ class Call:
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
         template = self.template
-        if holds_instances((args, kwargs)):
-            return NOT_ASKED  # by what of them is compared?
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return NOT_ASKED  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
+            except Unkeyable:
+                return NOT_ASKED
         if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
             return NOT_ASKED
-        if self._now() != self.around:
-            return NOT_ASKED  # the function would see other surroundings than its caller did
         try:
-            asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-        except Unkeyable:
-            return NOT_ASKED
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return NOT_ASKED  # with the reason
         read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            question = read.question(entry_key(self.key, asked))
+            question = read.question(entry_key(*self.key, asked, database, *around), known)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
         found = read_through(question, read.compute)
@@ -119,6 +128,9 @@ class Call:
         None, with the reason in ``fill``, where that may be another answer than the caller's.
         """
         arguments = self.arguments
+        if self._now() != self.around:
+            fill.spoil("a language, time zone or database that has changed since the call")
+            return None
         if self.function.spelled(arguments) != self.spelled:
             fill.spoil("an argument that has changed since the call")
             return None
@@ -181,20 +193,20 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str) -> Question:
+    def question(self, key: str, known: Mapping[str, str]) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
         )
-        is_scalar = self._method in _SCALARS
         return Question(
             key=key,
             shape=key,
             expected=depends,
             required=depends,
             aliases=(),
+            sessions=known,
             form=Form(self._method, self._freeze, self._prepare, self._thaw),
-            found=(lambda number: number > 0) if is_scalar else bool,
+            found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
@@ -239,7 +251,6 @@ class _Read:
 
     def _freeze(self, answer: Any) -> Any:
         self._call._note(self._shape)
-        is_scalar = self._method in _SCALARS
         return {
             "look": self._call.template.look if is_scalar else look_of(self._queryset),
             "shape": self._shape,
@@ -255,7 +266,7 @@ class _Read:
             raise Changed(self._call.function.name)
         content = payload["answer"]
         if self._method not in _SCALARS:
-            content = rows_form(template.queryset).prepare(content)
+            content = template.form.prepare(content)
         return template.look, payload["shape"], payload["routes"], content
 
     def _thaw(self, prepared: Any) -> Any:
@@ -267,7 +278,7 @@ class _Read:
         self._call._check_shape(shape)
         if self._method in _SCALARS:
             return thaw_value(content)
-        return rows_form(template.queryset).thaw(content)
+        return template.form.thaw(content)
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

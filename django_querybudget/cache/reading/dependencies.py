@@ -12,7 +12,7 @@ from django.db.models.fields.related_lookups import RelatedExact
 from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import relations, tags
 from django_querybudget.cache.sql_functions import unknown_functions
 from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
@@ -62,6 +62,11 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
     names, unmodelled = _known_sources[sql, tables()]
+    views, read = relations.behind(sql, connection)
+    if views:
+        names |= read
+        unmodelled = True
+        pins = None
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))

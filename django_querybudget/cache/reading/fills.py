@@ -13,8 +13,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_querybudget.cache import tags
+from django.db import connections
+
+from django_querybudget.cache import sessions, tags
+from django_querybudget.cache.identity import is_identified
+from django_querybudget.cache.relations import refused_relation
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.store import readable, store_for
+from django_querybudget.cache.tokens import is_known
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
@@ -23,7 +29,7 @@ from .dependencies import Pins, refused, tags_read, withheld
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Fill", "current_fill", "filling", "refusal"]
+__all__ = ["Fill", "current_fill", "filling", "refusal", "session_refusal"]
 
 _current: ContextVar[Fill | None] = ContextVar("querybudget_cache_fill", default=None)
 
@@ -41,7 +47,24 @@ def refusal(connection: BaseDatabaseWrapper) -> str | None:
         return "manual transaction"
     if state.has_written():
         return "the transaction has written"
+    if not is_identified(connection.alias):
+        return "the server cannot say which database it is"
     return None
+
+
+def session_refusal(connection: BaseDatabaseWrapper, known: Mapping[str, str]) -> str | None:
+    """Return why a key with the sessions ``known`` does not hold for ``connection``, or None.
+
+    An alias that is not in them must be as its settings make it.
+    """
+    expected = known.get(connection.alias)
+    if expected is None:
+        return None if sessions.is_default(connection) else "another database's session"
+    try:
+        same = sessions.text_of(connection) == expected
+    except sessions.Unknown as reason:
+        return str(reason)
+    return None if same else "the session was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +80,22 @@ class Fill:
     """The tokens read, and whether what was read may be stored.
 
     ``tokens`` are those already read. ``pins`` refine the tags of the next statement.
+    ``known`` are the sessions in the entry's key, by alias.
     """
 
-    def __init__(self, tokens: Mapping[str, str], pins: Pins | None = None) -> None:
+    def __init__(
+        self,
+        tokens: Mapping[str, str],
+        pins: Pins | None = None,
+        known: Mapping[str, str] | None = None,
+    ) -> None:
         self.tokens: dict[str, str] = dict(tokens)
-        self.needed: set[str] = set()
+        self.needed: set[str] = {PULSE}
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
         self.aliases: set[str] = set()
         self._next: Pins | None = pins
+        self._known = known or {}
         self._sources: list[_Source] = []
         self._began = 0.0
 
@@ -77,12 +107,12 @@ class Fill:
         """A statement that reads is about to be sent."""
         self._began = self._began or time.time()
         self.aliases.add(connection.alias)
-        if reason := refusal(connection):
+        if reason := refusal(connection) or session_refusal(connection, self._known):
             self.spoil(reason)
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if reason := refused(sql) or withheld(sql):
+        if reason := refused(sql) or withheld(sql) or refused_relation(sql, connection):
             self.spoil(reason)
         pins, self._next = self._next, None
         found = tags_read(sql, connection, pins)
@@ -102,7 +132,7 @@ class Fill:
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""
-        missing = [tag for tag in wanted if tag not in self.tokens]
+        missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
         store = store_for(conf.CACHE.ALIAS)
@@ -111,15 +141,19 @@ class Fill:
             self.spoil("cache failed")
             return
         values = answer[1]
-        if absent := [tag for tag in missing if tag not in values]:
+        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
             values |= store.ensure(absent)
-        self.tokens.update(values)
+        # The pulse is read each time: the first counts, or this fill has begun before it.
+        self.tokens = {**values, **self.tokens}
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""
         self._began = self._began or time.time()
         self.needed.update(tokens)
         self.aliases.update(aliases)
+        for alias in aliases:
+            if reason := session_refusal(connections[alias], self._known):
+                self.spoil(reason)
         for tag, token in tokens.items():
             self.tokens.setdefault(tag, token)
 
@@ -129,8 +163,10 @@ class Fill:
         ``found`` is whether there was a row.
         """
         needed = self.needed | self.instead[0 if found else 1]
-        if self.reason is None and not needed:
+        if self.reason is None and needed == {PULSE}:
             self.spoil("no query")
+        if PULSE not in self.tokens:
+            self.spoil("the cache takes no writes, or is recovering")
         tokens = {tag: self.tokens.get(tag, "") for tag in needed}
         if not all(tokens.values()):
             self.spoil("the cache kept no token")
@@ -141,6 +177,8 @@ class Fill:
             for source in self._sources
         ):
             self.spoil("the snapshot may be older than a write")
+        if self.reason is None and store_for(conf.CACHE.ALIAS).may_be_marked(tokens.values()):
+            self.spoil("the cache evicts keys")
         return tokens if self.reason is None else None
 
 

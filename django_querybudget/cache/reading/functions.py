@@ -16,9 +16,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
-from django_querybudget.cache.keys import entry_key
-from django_querybudget.cache.stores.store import store_for
-from django_querybudget.conf import conf
+from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
 from .calls import Call
@@ -80,7 +78,7 @@ class CachedFunction:
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
             return cached(build(), options)
-        key = entry_key(self.name, template.version, options.key or "", spelled, around.spelled())
+        key = (self.name, template.version, options.key or "", spelled, around.spelled())
         call = Call(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
@@ -90,7 +88,7 @@ class CachedFunction:
     def invalidate(self, *args: Any, **kwargs: Any) -> None:
         """Drop what is kept for these arguments."""
         own = _tag(self.name, self._reader.read(args, kwargs))
-        store_for(conf.CACHE.ALIAS).renew([tags.user_tag(own)])
+        renew(None, {tags.user_tag(own)})
 
     def spelled(self, arguments: Arguments) -> str:
         """Return what the arguments of a call are now."""

@@ -93,7 +93,7 @@ class CachedQuerySetMixin:
 
     def count(self: Any) -> int:
         """As :meth:`QuerySet.count`, through the cache."""
-        return _scalar(self, "count", super().count, lambda number: number > 0)  # type: ignore[misc,no-any-return]
+        return _scalar(self, "count", super().count, bool)  # type: ignore[misc,no-any-return]
 
     def exists(self: Any) -> bool:
         """As :meth:`QuerySet.exists`, through the cache."""
@@ -174,6 +174,9 @@ def _unpickled(base: type[QuerySet[Any]]) -> QuerySet[Any]:
 
 @cache  # a project has so many queryset classes and no more
 def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+    """Return the subclass that reads through the cache."""
+    if issubclass(base, CachedQuerySetMixin):
+        return base
     names = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
@@ -186,8 +189,8 @@ def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
 def cached(queryset: Q, options: Options | None) -> Q:
     """Return a queryset like ``queryset`` that reads through the cache; past it without options."""
     source: Any = queryset
-    base: Any = type(source)
     clone = source._chain()
+    base: Any = type(clone)
     if issubclass(base, CachedQuerySetMixin):
         made: Any = clone
     else:

@@ -19,7 +19,7 @@ from django.db.models.query import (
 )
 from django.db.models.utils import create_namedtuple_class
 
-from django_querybudget.cache import tags
+from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.freeze import freeze_graph
 from django_querybudget.cache.payload.thaw import prepared_graph, thaw_graph
@@ -30,6 +30,7 @@ from django_querybudget.cache.queryset_classes import (
     is_model_iterable,
     spelled_state,
 )
+from django_querybudget.cache.relations import refused_relation
 from django_querybudget.cache.sql_functions import tell_time
 
 from .compiled import compiled
@@ -73,6 +74,8 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
         raise CannotCache("select_for_update")
     if reason := refused(sql):
         raise CannotCache(reason)
+    if reason := refused_relation(sql, connections[queryset.db]):
+        raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")
     if "?" in queryset.query.order_by:
@@ -106,6 +109,10 @@ def question_of(
         spelled_params = spelled(params)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
+    try:
+        session = sessions.text_of(connection)
+    except sessions.Unknown as reason:
+        raise CannotCache(str(reason)) from None
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
     state = spelled_state(queryset)
@@ -113,12 +120,13 @@ def question_of(
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
-            tags.database_name(alias), shape, spelled_params, options.key or "",
+            tags.database_name(alias), session, shape, spelled_params, options.key or "",
             *sorted(options.tags),
         ),
         shape=shape,
         expected=reads.all,
         aliases=(alias,),
+        sessions={alias: session},
         form=form,
         found=found,
         timeout=options.timeout,

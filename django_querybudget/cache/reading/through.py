@@ -7,7 +7,7 @@ the database, with the tokens that were read before, and the entry is stored und
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import Unfreezable
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.store import readable, same, store_for
+from django_querybudget.cache.tokens import is_known
 from django_querybudget.conf import conf
 
 from .dependencies import Pins
-from .fills import Fill, current_fill, filling, refusal
+from .fills import Fill, current_fill, filling, refusal, session_refusal
 
 __all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
 
@@ -55,6 +57,9 @@ class Question:
 
     aliases: Collection[str]
     """The aliases it is known to read from."""
+
+    sessions: Mapping[str, str]
+    """The sessions that its key holds, by alias; of any other it must be the default one."""
 
     form: Form
     found: Callable[[Any], bool]
@@ -134,10 +139,12 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
     return found, values
 
 
-def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
+def _valid(  # noqa: PLR0911  # one way to miss after another
+    question: Question, entry: Entry, values: dict[str, str]
+) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
-    if not same(entry.tokens, values, known):
+    if PULSE not in known or not same(entry.tokens, values, known):
         return _MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
@@ -149,8 +156,13 @@ def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
         if read is None or not same(entry.tokens, read[1], missing):
             return _MISS
     for alias in entry.aliases:
-        if alias not in question.aliases and refusal(connections[alias]):
+        if alias in question.aliases:
+            continue
+        connection = connections[alias]
+        if refusal(connection) or session_refusal(connection, question.sessions):
             return _MISS
+        if tags.everything(tags.database_name(alias)) not in needed:
+            return _MISS  # the alias was another database's then
     if not question.user_tags | question.required <= needed:
         return _MISS
     return question.form.thaw(entry.prepared(question.form.prepare))
@@ -159,7 +171,11 @@ def _valid(question: Question, entry: Entry, values: dict[str, str]) -> Any:
 def _remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
-    kept = frozenset(tag for tag in found if shape.startswith("qb:") or not tags.is_transient(tag))
+    kept = frozenset(
+        tag
+        for tag in found
+        if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
+    )
     before = _dependencies.get(shape, frozenset())
     if not kept <= before:
         _dependencies[shape] = before | kept
@@ -175,8 +191,8 @@ def forget_dependencies() -> None:
 def _fill(
     question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
 ) -> Any:
-    fill = Fill(values, question.pins)
-    if absent := [tag for tag in wanted if tag not in values]:
+    fill = Fill(values, question.pins, question.sessions)
+    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     with filling(fill):

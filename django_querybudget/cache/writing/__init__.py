@@ -1,1 +1,1 @@
-"""What a write changes: statements and calls, as tags to renew."""
+"""What a write changes, as tags, and when they are renewed."""

@@ -1,98 +1,47 @@
-"""Seeing every write: the watcher on the database hook, and ``invalidate()`` for what it cannot."""
+"""``invalidate()``: for what the watcher on the database hook cannot see."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connections, models, router
+from django.db import connections, models
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.reading.fills import current_fill
-from django_querybudget.cache.stores.store import is_busy, store_for
-from django_querybudget.cache.tables import Table, tables
-from django_querybudget.cache.transactions import TELLING, Mode, mode_of, settle_dropped, state_of
+from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.tables import tables
+from django_querybudget.cache.transactions import Mode, mode_of, state_of
+from django_querybudget.cache.transactions.on_commit import settle_dropped
+from django_querybudget.cache.transactions.renewal import tell
 from django_querybudget.conf import conf
-from django_querybudget.recording import hook
 
-from . import old_scopes as scopes
-from .statements import effect, form_of, sql_text
+from .instances import row_tags, whole_table, with_parents
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-logger = logging.getLogger("django_querybudget")
-
-__all__ = ["grouped_invalidation", "install", "invalidate", "invalidate_all"]
+__all__ = ["grouped_invalidation", "invalidate", "invalidate_all", "renew"]
 
 
-class Writes:
-    """Hears of every statement: marks before a write, renews after it, and helps a fill."""
+@dataclass(slots=True)
+class Group:
+    """The calls of one block, by alias, and where the connections stood when it began."""
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
-        """Mark what the statement is about to write; take the tokens of what it reads."""
-        if is_busy():
-            return
-        state = state_of(connection)
-        text = sql_text(sql, connection)
-        form = form_of(text)
-        fill = current_fill()
-        if form is None and fill is None and state.has_met(connection):
-            return  # most statements of most requests
-        mode = mode_of(connection)
-        state.settle(connection, mode)
-        if form is None:
-            if fill is not None and text is not None:
-                fill.reading(text, connection)
-            return
-        if fill is not None:
-            fill.spoil("the read wrote")
-        database = tags.database_name(connection.alias)
-        try:
-            write = effect(form, params, many, database)
-            found = write.tags
-            if write.old_scopes is not None:
-                found |= scopes.written(write.old_scopes, connection, mode, text or "", params)
-        except Exception:
-            # A parameter of the host's own class may raise anything. What is written then is not
-            # known, and the statement goes on.
-            logger.exception("A write could not be read: everything in %r is renewed.", database)
-            found = frozenset({tags.everything(database)})
-        state.writing(connection, mode, found)
+    began_in: dict[str, tuple[Mode, object]]
+    found: dict[str | None, set[str]] = field(default_factory=dict)
 
-    def after(
-        self,
-        sql: Any,
-        params: Any,  # as the hook calls it
-        many: bool,
-        connection: BaseDatabaseWrapper,
-        error: BaseException | None,  # a lost connection may have committed
-    ) -> None:
-        """Renew what the statement wrote, if it is committed by now."""
-        if is_busy():
-            return
-        state = state_of(connection)
-        state.written()
-        if connection.vendor not in TELLING and not connection.in_atomic_block:
-            state.note(sql)
-        if state.is_watched:
-            state.settle(connection, mode_of(connection))
+    def takes(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether no transaction that began inside of the block may end before it does."""
+        before = self.began_in.get(connection.alias, (Mode.AUTOCOMMIT, None))
+        return _standing(connection) == before
 
 
-_writes = Writes()
-_groups: ContextVar[dict[str | None, set[str]] | None] = ContextVar(
-    "querybudget_cache_groups", default=None
-)
-
-
-def install() -> None:
-    """Watch the writes of this process. Once is enough, twice is harmless."""
-    hook.add_watcher(_writes)
+_group: ContextVar[Group | None] = ContextVar("querybudget_cache_group", default=None)
 
 
 def invalidate(*what: Any, using: str | None = None) -> None:
@@ -102,7 +51,7 @@ def invalidate(*what: Any, using: str | None = None) -> None:
     tables, and tags given to ``cached_queryset(tags=…)``. ``using`` is the alias of the database
     that was written; without it, an instance's and a queryset's own alias, and for the rest every
     database. Inside ``atomic()`` it happens at the commit, like the invalidation of the writes
-    there.
+    there; for a tag, at the commit of each transaction that is open in this thread.
 
     Raises :class:`TypeError` for anything else, and where nothing is named:
     :func:`invalidate_all` is there for everything. :class:`ValueError` for an empty text.
@@ -114,7 +63,7 @@ def invalidate(*what: Any, using: str | None = None) -> None:
         )
     for one in map(unwrapped, what):
         for alias, found in _tags_of(one, using):
-            _renew(alias, found)
+            renew(alias, found)
 
 
 def invalidate_all(using: str | None = None) -> None:
@@ -128,56 +77,90 @@ def invalidate_all(using: str | None = None) -> None:
             f"invalidate() takes models, instances, querysets, tables and tags."
         )
     for alias in [using] if using is not None else list(connections):
-        _renew(alias, {tags.everything(tags.database_name(alias))})
+        renew(alias, {tags.everything(tags.database_name(alias))})
 
 
 @contextmanager
 def grouped_invalidation() -> Iterator[None]:
     """Send the ``invalidate()`` calls of a block at its end, in one round trip per database.
 
+    Those of a transaction that began inside of the block are sent at its commit.
+
     They are sent when the block raised, too: what it wrote before is written.
     """
-    if _groups.get() is not None:
+    if _group.get() is not None:
         yield
         return
-    groups: dict[str | None, set[str]] = {}
-    token = _groups.set(groups)
+    group = Group({each.alias: _standing(each) for each in _opened()})
+    token = _group.set(group)
     try:
         yield
     finally:
-        _groups.reset(token)
-        for alias, found in groups.items():
-            _renew(alias, found)
+        _group.reset(token)
+        for alias, found in group.found.items():
+            renew(alias, found)
 
 
-def _renew(alias: str | None, found: Collection[str]) -> None:
-    groups = _groups.get()
-    if groups is not None:
-        groups.setdefault(alias, set()).update(found)
+def renew(alias: str | None, found: Collection[str]) -> None:
+    """Renew the tags ``found``: at the commit where there is one to come, else at once.
+
+    ``alias`` is that of the database that the tags are of. A tag of the project's own is of none
+    (None): whatever transaction is open on this thread's connections may be what it was announced
+    for, and each of them renews it. In a ``TestCase`` it is renewed at once, since there is no
+    commit.
+    """
+    if not found:
+        return
+    used = [connections[alias]] if alias is not None else _opened()
+    group = _group.get()
+    if group is not None and all(map(group.takes, used)):
+        group.found.setdefault(alias, set()).update(found)
         return
     settle_dropped()
-    if alias is not None:
-        connection = connections[alias]
+    is_waiting = is_told = False
+    for connection in used:
         mode = mode_of(connection)
         state = state_of(connection)
         state.settle(connection, mode)
-        if mode is not Mode.AUTOCOMMIT:
-            state.writing(connection, mode, found)
-            if mode is not Mode.MANUAL:
-                return
-    store_for(conf.CACHE.ALIAS).renew(tuple(found))
+        if mode is Mode.AUTOCOMMIT:
+            continue
+        if mode is Mode.TEST and alias is None:
+            is_told = True
+            continue
+        state.writing(connection, mode, found)
+        if mode is Mode.MANUAL:
+            is_told = True
+        else:
+            is_waiting = True
+    if is_told or not is_waiting:
+        store_for(conf.CACHE.ALIAS).renew(tuple(found))
+        tell(alias, found)
+
+
+def _opened() -> list[BaseDatabaseWrapper]:
+    """Return this thread's connections that may be in a transaction."""
+    return [
+        connection
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None or connection.in_atomic_block
+    ]
+
+
+def _standing(connection: BaseDatabaseWrapper) -> tuple[Mode, object]:
+    blocks = connection.atomic_blocks
+    return mode_of(connection), blocks[0] if blocks else None
 
 
 def _tags_of(one: Any, using: str | None) -> Iterator[tuple[str | None, set[str]]]:
     """Return the tags that ``one`` means, with the alias whose transaction they wait for."""
     known = tables()
     if isinstance(one, type) and issubclass(one, models.Model):
-        names = {model._meta.db_table for model in _with_parents(one)}
+        names = {model._meta.db_table for model in with_parents(one)}
         yield from _whole_tables(names, using)
     elif isinstance(one, models.Model):
         alias = using or one._state.db
         for each in [alias] if alias is not None else list(connections):
-            yield each, _row_tags(one, tags.database_name(each))
+            yield each, row_tags(one, each)
     elif isinstance(one, models.QuerySet):
         alias = using or one.db
         sql = str(one.query) if not one.query.is_empty() else ""
@@ -200,13 +183,8 @@ def _tables_called(name: str) -> set[str]:
     """Return the tables that a text names: by their own name, or by the model's label."""
     found = {known} if (known := tables().by_lower_name.get(name.lower())) else set()
     with suppress(LookupError, ValueError):  # a tag, which may hold a point too
-        found |= {each._meta.db_table for each in _with_parents(apps.get_model(name))}
+        found |= {each._meta.db_table for each in with_parents(apps.get_model(name))}
     return found
-
-
-def _with_parents(model: type[models.Model]) -> list[type[models.Model]]:
-    concrete = model._meta.concrete_model or model
-    return [concrete, *concrete._meta.get_parent_list()]
 
 
 def _whole_tables(names: set[str], using: str | None) -> Iterator[tuple[str, set[str]]]:
@@ -217,52 +195,3 @@ def _whole_tables(names: set[str], using: str | None) -> Iterator[tuple[str, set
         for name in names:
             found |= whole_table(database, known.tables.get(name))
         yield alias, found
-
-
-def whole_table(database: str, table: Table | None) -> set[str]:
-    """Return the tags of a write of unknown extent to ``table``."""
-    if table is None:
-        return {tags.unmodelled(database)}
-    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
-    if table.scopes:
-        found.add(tags.any_scope_tag(database, table.name))
-    return found
-
-
-def _row_tags(instance: models.Model, database: str) -> set[str]:
-    known = tables()
-    found: set[str] = set()
-    for model in _with_parents(type(instance)):
-        table = known.tables.get(model._meta.db_table)
-        text = _key_text(instance, model, table)
-        if table is None or text is None:
-            found |= whole_table(database, table)
-            continue
-        found |= {tags.table_tag(database, table.name), tags.row_tag(database, table.name, text)}
-        if table.scopes:
-            found.add(tags.any_scope_tag(database, table.name))
-    return found
-
-
-def row_dependencies(instance: models.Model) -> set[str]:
-    """Return the tags that are renewed whenever the instance's rows change."""
-    database = tags.database_name(instance._state.db or router.db_for_read(type(instance)))
-    known = tables()
-    found: set[str] = set()
-    for model in _with_parents(type(instance)):
-        table = known.tables.get(model._meta.db_table)
-        text = _key_text(instance, model, table)
-        if table is None or text is None:
-            found |= whole_table(database, table)
-        else:
-            found |= {
-                tags.bulk_tag(database, table.name),
-                tags.row_tag(database, table.name, text),
-            }
-    return found
-
-
-def _key_text(instance: models.Model, model: type[models.Model], table: Table | None) -> str | None:
-    if table is None or table.key is None or model._meta.pk is None:
-        return None
-    return table.key.text(getattr(instance, model._meta.pk.attname))

@@ -57,6 +57,8 @@ _HARMLESS = frozenset(
     REVOKE ATTACH DETACH HELP CHECK
     """.split()  # noqa: SIM905  # a list of words reads better as text
 )
+# They change no row; what they do change, the session follows.
+_CHANGE_THE_SESSION = frozenset({"set_config", "current_setting"})
 _FIRST_WORD = re.compile(r"(?:[\s(;]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
 _CALLS_FIRST = re.compile(r"\s*SELECT\s+(?:\*\s+FROM\s+)?[\w.\"]+\s*\(", re.IGNORECASE)
 
@@ -142,7 +144,8 @@ def _form(key: tuple[str, Tables]) -> Form | None:  # noqa: PLR0911  # one decis
         several = ";" in sql.strip().rstrip(";")
         writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
         if kind is StatementKind.READ and not writing:
-            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, conf.CACHE.FUNCTIONS)
+            harmless = conf.CACHE.FUNCTIONS | _CHANGE_THE_SESSION
+            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, harmless)
             return _EVERYTHING if calls else None
         if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
             return _EVERYTHING if word else _UNMODELLED

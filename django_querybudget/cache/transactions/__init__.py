@@ -4,31 +4,30 @@ Nothing here is pushed or popped. What a transaction has written hangs on a call
 connection's own ``run_on_commit`` list: Django runs it at the commit and drops it at a rollback
 (of the transaction, or of the savepoint that the writes began in), whatever way that comes about.
 So a state cannot be left behind by a transaction whose beginning or end went wrong. Run or
-dropped, the tags are renewed: only a transaction that is still open has nothing to tell.
+dropped, the tags are renewed; a transaction that is open though its callback is gone (somebody
+emptied ``run_on_commit``) gets another one.
 """
 
 from __future__ import annotations
 
 import time
 import weakref
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.tokens import token_time
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import StatementKind, first_words, statement_kind
 
-from .tokens import new_writer, token_time
+from .on_commit import OnCommit, dropped, settle_dropped
+from .pending import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_querybudget.cache.stores.store import Store
-
-__all__ = ["Mode", "Pending", "State", "mode_of", "settle_dropped", "state_of"]
+__all__ = ["Mode", "State", "mode_of", "state_of"]
 
 _ATTRIBUTE = "_querybudget_cache_state"
 
@@ -76,95 +75,16 @@ TELLING = frozenset({"sqlite", "postgresql"})
 """Vendors whose drivers tell whether a transaction is open."""
 
 
-class Pending:
-    """The tags that one writer has written and not yet renewed."""
-
-    def __init__(self) -> None:
-        self.writer = new_writer()
-        self.tags: frozenset[str] = frozenset()
-        self.marked_at = 0.0
-        self.timeout = 0.0  # of the marks, seconds
-        self._store: Store | None = None  # where they are
-        self.done = False
-
-    def add(self, tags: Collection[str], *, always_mark: bool = False) -> None:
-        """Note that ``tags`` are about to be written, and mark those that are not marked yet."""
-        settings = conf.CACHE
-        before = self.tags
-        self.tags = before.union(tags) if before else frozenset(tags)
-        if not (settings.IN_FLIGHT_MARKS or always_mark):
-            return
-        now = time.monotonic()
-        timeout = self.timeout = settings.MARK_TIMEOUT
-        renewing = not self.marked_at or now - self.marked_at > timeout / 3
-        if wanted := (self.tags if renewing else self.tags - before):
-            store = self._store = store_for(settings.ALIAS)
-            done = store.mark(wanted, self.writer, timeout)
-            if not done:
-                self.marked_at = 0.0  # the next statement marks all of them again
-            elif renewing:
-                self.marked_at = now
-
-    def renew(self) -> None:
-        """What was written is committed, or may be: no entry from before is true any more."""
-        if not self.done:
-            self.done = True
-            if self.tags:
-                age = time.monotonic() - self.marked_at
-                (self._store or store_for(conf.CACHE.ALIAS)).renew(
-                    self.tags,
-                    self.writer,
-                    marked=bool(self.marked_at) and age < self.timeout / 2,
-                )
-
-
-class OnCommit:
-    """The callback whose presence in ``run_on_commit`` says that the transaction still runs."""
-
-    def __init__(self, connection: BaseDatabaseWrapper, pending: Pending) -> None:
-        self.connection = connection
-        self.pending = pending
-        weakref.finalize(self, _note_dropped, pending).atexit = False
-
-    def __call__(self) -> None:
-        # captureOnCommitCallbacks(execute=True) runs callbacks of what is not committed.
-        if not self.connection.in_atomic_block:
-            self.pending.renew()
-
-
-_dropped: deque[Pending] = deque()
-
-
-def _note_dropped(pending: Pending) -> None:
-    # Called when the callback is gone, perhaps by the garbage collector at any point of any code:
-    # nothing but a note is safe here.
-    if not pending.done:
-        _dropped.append(pending)
-
-
-def settle_dropped() -> None:
-    """Renew what transactions of any thread wrote whose callback was dropped without being run.
-
-    Mostly they were rolled back. But a callback goes after a COMMIT, too: when one before it
-    raised, when the answer to the COMMIT was lost, when a statement committed implicitly. To tell
-    them apart is impossible, to take one for the other would be stale.
-    """
-    while _dropped:
-        try:
-            pending = _dropped.popleft()
-        except IndexError:
-            return
-        pending.renew()
-
-
 class State:
     """What is known of one connection."""
 
     def __init__(self) -> None:
-        self.statement: Pending | None = None
         self.began = False  # a raw BEGIN was seen (MySQL's drivers do not tell)
+        self.lockable: dict[Any, bool] | None = {}
+        """By table, whether :mod:`.scopes` may lock its rows; None: the session is not known."""
         self._pending: Pending | None = None
-        self._callback: weakref.ref[OnCommit] | None = None
+        self._block: object = None  # the outermost one of the transaction that _pending is of
+        self._place = 0  # of the callback in run_on_commit
         self._manual: Pending | None = None
         self._test_block: object = None
         self._outermost: object = None
@@ -177,7 +97,7 @@ class State:
             self._pending is not None
             or self._manual is not None
             or self._test_block is not None
-            or _dropped
+            or dropped
         )
 
     def has_met(self, connection: BaseDatabaseWrapper) -> bool:
@@ -206,16 +126,11 @@ class State:
 
     def settle(self, connection: BaseDatabaseWrapper, mode: Mode) -> None:
         """Bring the state up to what the connection is at now."""
-        if _dropped:
+        if dropped:
             settle_dropped()
         pending = self._pending
-        if pending is not None:
-            if pending.done:
-                self._pending = None
-            elif not self._is_waiting(connection):
-                # Not waiting and not run: dropped, or the commit's callbacks are running.
-                self._pending = None
-                pending.renew()
+        if pending is not None and (pending.done or not self._is_waiting(connection, pending)):
+            self._settle_pending(connection, pending)
         if self._manual is not None:
             if mode is Mode.AUTOCOMMIT:
                 manual, self._manual = self._manual, None
@@ -231,11 +146,45 @@ class State:
             if outermost is not self._outermost or outermost is None:
                 self._outermost, self._started = outermost, time.time()
 
-    def _is_waiting(self, connection: BaseDatabaseWrapper) -> bool:
-        callback = self._callback() if self._callback is not None else None
-        return callback is not None and any(
-            waiting[1] is callback for waiting in connection.run_on_commit
-        )
+    def _settle_pending(self, connection: BaseDatabaseWrapper, pending: Pending) -> None:
+        """The callback has run, or is gone: by the transaction's end, or in the middle of it."""
+        blocks = connection.atomic_blocks
+        if not pending.done and blocks and blocks[0] is self._block:
+            # A savepoint was rolled back, or somebody emptied run_on_commit. Or a COMMIT took the
+            # callback along, and the same Atomic object (a decorator's) began the next
+            # transaction: what is committed by now must be renewed now.
+            pending.renew_so_far()
+            self._wait(connection, pending)
+        else:
+            # By the transaction's end, or the commit's callbacks are running.
+            self._pending = self._block = None
+            pending.renew()
+
+    def _wait(self, connection: BaseDatabaseWrapper, pending: Pending) -> None:
+        """Let the connection renew at its commit."""
+        callback = OnCommit(connection, pending)
+        pending.callback = weakref.ref(callback)
+        self._block = connection.atomic_blocks[0] if connection.atomic_blocks else None
+        self._place = len(connection.run_on_commit)
+        connection.on_commit(callback, robust=True)
+
+    def _is_waiting(self, connection: BaseDatabaseWrapper, pending: Pending) -> bool:
+        callback = pending.callback() if pending.callback is not None else None
+        if callback is None:
+            return False
+        waiting = connection.run_on_commit
+        if self._place < len(waiting) and waiting[self._place][1] is callback:
+            return True
+        # A rolled back savepoint takes those away that were before it.
+        for place, (_, other, *_) in enumerate(waiting):
+            if other is callback:
+                self._place = place
+                return True
+        return False
+
+    def is_to_renew(self, tag: str) -> bool:
+        """Whether the open transaction has written ``tag``, which its commit will renew."""
+        return self._pending is not None and tag in self._pending.tags
 
     def has_written(self) -> bool:
         """Whether the current transaction has written, as of the last :meth:`settle`."""
@@ -256,8 +205,13 @@ class State:
         before = began - lag - conf.CACHE.CLOCK_SKEW
         return all(token_time(token) < before for token in tokens)
 
-    def writing(self, connection: BaseDatabaseWrapper, mode: Mode, tags: Collection[str]) -> None:
-        """A statement that writes ``tags`` is about to be sent."""
+    def writing(
+        self, connection: BaseDatabaseWrapper, mode: Mode, tags: Collection[str]
+    ) -> Pending | None:
+        """``tags`` are about to be written.
+
+        Outside of a transaction: returns what is to be renewed when the statement is done.
+        """
         if mode is Mode.TEST:
             # Seen by nobody else, ever: this connection alone stops reading from the cache.
             self._test_block = next(
@@ -267,24 +221,18 @@ class State:
             )
         elif mode is Mode.ATOMIC:
             if self._pending is None:
-                self._pending = Pending()
-                callback = OnCommit(connection, self._pending)
-                self._callback = weakref.ref(callback)
-                connection.on_commit(callback, robust=True)
+                self._pending = Pending(connection.alias)
+                self._wait(connection, self._pending)
             self._pending.add(tags)
         elif mode is Mode.MANUAL:
             if self._manual is None:
-                self._manual = Pending()
+                self._manual = Pending(connection.alias)
             self._manual.add(tags, always_mark=True)
         else:
-            self.statement = Pending()
-            self.statement.add(tags)
-
-    def written(self) -> None:
-        """The statement is done; outside of a transaction it is committed, too."""
-        statement, self.statement = self.statement, None
-        if statement is not None:
-            statement.renew()
+            statement = Pending(connection.alias)
+            statement.add(tags)
+            return statement
+        return None
 
 
 def state_of(connection: BaseDatabaseWrapper) -> State:

@@ -1,0 +1,228 @@
+"""What a database adds to a query by itself: what its views read, and row-level security.
+
+The database is asked, once a process and again when a schema changes: when a connection is opened,
+or when the first query has to know. Until it has answered, nothing is read through the cache.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.db.backends.signals import connection_created
+
+from django_querybudget.conf import conf
+from django_querybudget.sql.fingerprints import identifiers
+
+from . import sessions
+from .asking import ask
+from .identity import database_name, name_if_known
+from .sql_functions import unknown_functions
+from .tables import Tables, tables
+from .transactions import Mode, mode_of, state_of
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["behind", "forget", "install", "refused_relation"]
+
+logger = logging.getLogger("django_querybudget")
+
+AGAIN = 60.0
+"""A new connection asks again if the last answer is older, in seconds: others change schemas."""
+
+_ASKED = {
+    "postgresql": (
+        "SELECT c.relname::text, c.relrowsecurity,"
+        " CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE (c.relkind = 'v' OR c.relrowsecurity)"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+    ),
+    "mysql": (
+        "SELECT TABLE_NAME, 0, VIEW_DEFINITION FROM information_schema.VIEWS"
+        " WHERE TABLE_SCHEMA = DATABASE()"
+    ),
+    "sqlite": "SELECT name, 0, sql FROM sqlite_master WHERE type = 'view'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the query behind a view names: its words in small letters, and what it calls."""
+
+    words: frozenset[str]
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Relations:
+    """The views and the tables with row-level security of one database, by their lower name."""
+
+    views: Mapping[str, _View]
+    secured: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.views or self.secured)
+
+
+_known: dict[str, tuple[_Relations, float]] = {}
+
+
+def forget() -> None:
+    """A schema has changed: ask again."""
+    _known.clear()
+
+
+def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
+    """Return what the database has, None while that is not known."""
+    known = _known.get(database_name(connection.alias))
+    if known is not None:
+        return known[0]
+    mode = mode_of(connection)
+    state = state_of(connection)
+    state.settle(connection, mode)
+    if mode is Mode.MANUAL or state.has_written():
+        return None  # it may have changed the schema, and nothing is cached there anyway
+    opened = connection.connection is not None
+    try:
+        connection.ensure_connection()
+        return _ask(connection)
+    except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
+        logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
+        return None
+    finally:
+        if not opened and connection.connection is not None and not connection.in_atomic_block:
+            connection.close()
+
+
+def _ask(connection: BaseDatabaseWrapper) -> _Relations:
+    views: dict[str, _View] = {}
+    secured: set[str] = set()
+    sql = _ASKED.get(connection.vendor)
+    for name, is_secured, definition in ask(connection, sql) if sql else ():
+        lower = str(name).lower()
+        if is_secured:
+            secured.add(lower)
+            continue
+        text = str(definition or "")
+        view = _View(
+            frozenset(word.lower() for word in identifiers(text)),
+            unknown_functions(_query_in(text), conf.CACHE.FUNCTIONS) if text else ("unknown",),
+        )
+        if (other := views.get(lower)) is not None:  # of the same name in another schema
+            view = _View(other.words | view.words, (*other.functions, *view.functions))
+        views[lower] = view
+    found = _Relations(views, frozenset(secured))
+    _known[database_name(connection.alias)] = (found, time.monotonic())
+    return found
+
+
+def _query_in(definition: str) -> str:
+    """Return a view's query: SQLite tells the whole CREATE VIEW."""
+    head, _, query = definition.partition(" AS ")
+    return query if head.lstrip().upper().startswith("CREATE") else definition
+
+
+def refused_relation(sql: str, connection: BaseDatabaseWrapper) -> str | None:
+    """Return why what ``sql`` reads decides more than rows that can be watched, or None."""
+    relations = _relations_of(connection)
+    if relations is None:
+        return "the database's views are not known"
+    if not relations:
+        return None
+    views, secured = _met(sql, relations)
+    for name in views:
+        if functions := relations.views[name].functions:
+            return f"view {name}: function {functions[0]}"
+    for name in secured:
+        if reason := _not_covered(name, connection):
+            return reason
+    return None
+
+
+def _not_covered(table: str, connection: BaseDatabaseWrapper) -> str | None:
+    """Return why the row-level security of a table is not decided by what is in the key."""
+    labels = {label.lower(): names for label, names in conf.CACHE.ROW_SECURITY.items()}
+    names = next((labels[label] for label in tables().labels(table) if label in labels), None)
+    if names is None:
+        return f"row-level security of {table}"
+    try:
+        variables = sessions.variables_of(connection)
+    except sessions.Unknown as reason:
+        return str(reason)
+    for name in names:
+        if name.lower() not in variables and name.lower() not in ("role", "session_authorization"):
+            return f"{name} is not set by a statement that Django sent"
+    return None
+
+
+def behind(sql: str, connection: BaseDatabaseWrapper) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the views that ``sql`` names, and the models' tables that these read."""
+    relations = _relations_of(connection)
+    if not relations:
+        return _NONE
+    return _behind(sql, relations, tables())
+
+
+_NONE: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+
+
+@lru_cache(maxsize=1024)
+def _met(sql: str, relations: _Relations) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the views and the secured tables that ``sql`` reads, at whatever depth."""
+    waiting = {name.lower() for name in identifiers(sql)}
+    views: set[str] = set()
+    secured: set[str] = set()
+    while waiting:
+        word = waiting.pop()
+        if word in relations.secured:
+            secured.add(word)
+        if word in relations.views and word not in views:
+            views.add(word)
+            waiting |= relations.views[word].words
+    return frozenset(views), frozenset(secured)
+
+
+@lru_cache(maxsize=1024)
+def _behind(
+    sql: str, relations: _Relations, known: Tables
+) -> tuple[frozenset[str], frozenset[str]]:
+    views, _ = _met(sql, relations)
+    words = frozenset().union(*(relations.views[name].words for name in views))
+    return views, frozenset(
+        known.by_lower_name[word] for word in words if word in known.by_lower_name
+    )
+
+
+def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Ask over a connection that has just been opened: no transaction is begun yet."""
+    try:
+        name = name_if_known(connection.alias)
+        known = _known.get(name) if name is not None else None
+        if name is not None and (known is None or time.monotonic() - known[1] > AGAIN):
+            _ask(connection)
+    except Exception as error:  # noqa: BLE001  # the host's connection is open all the same
+        logger.debug("The views of %r cannot be asked for: %s", connection.alias, error)
+
+
+def note_schema_change(connection: BaseDatabaseWrapper) -> None:
+    """A statement has changed the schema: ask again, now and when it is committed."""
+    forget()
+    if connection.in_atomic_block and not any(
+        waiting[1] is forget for waiting in connection.run_on_commit
+    ):
+        connection.on_commit(forget, robust=True)
+
+
+def install() -> None:
+    """Ask over connections that are opened from now on. Twice is harmless."""
+    if note_schema_change not in sessions.on_schema_change:
+        sessions.on_schema_change.append(note_schema_change)
+    connection_created.connect(
+        _opened, dispatch_uid="django_querybudget.cache.relations", weak=False
+    )

@@ -1,0 +1,81 @@
+"""The tags of models and of their instances, for who names them instead of writing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections, models, router
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.tables import Table, tables
+
+__all__ = ["row_dependencies", "row_tags", "whole_table", "with_parents"]
+
+
+def with_parents(model: type[models.Model]) -> list[type[models.Model]]:
+    """Return the models in whose tables a row of ``model`` is."""
+    concrete = model._meta.concrete_model or model
+    return [concrete, *concrete._meta.get_parent_list()]
+
+
+def whole_table(database: str, table: Table | None) -> set[str]:
+    """Return the tags of a write of unknown extent to ``table``."""
+    if table is None:
+        return {tags.unmodelled(database)}
+    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
+    if table.scopes:
+        found.add(tags.any_scope_tag(database, table.name))
+    return found
+
+
+def row_tags(instance: models.Model, alias: str) -> set[str]:
+    """Return the tags of a write to the instance's rows, whatever their scopes were."""
+    database = tags.database_name(alias)
+    known = tables()
+    found: set[str] = set()
+    for model in with_parents(type(instance)):
+        table = known.tables.get(model._meta.db_table)
+        text = _key_text(instance, model, table, alias)
+        if table is None or text is None:
+            found |= whole_table(database, table)
+            continue
+        found |= {tags.table_tag(database, table.name), tags.row_tag(database, table.name, text)}
+        if table.scopes:
+            found.add(tags.any_scope_tag(database, table.name))
+    return found
+
+
+def row_dependencies(instance: models.Model) -> set[str]:
+    """Return the tags that are renewed whenever the instance's rows change."""
+    alias = instance._state.db or router.db_for_read(type(instance))
+    database = tags.database_name(alias)
+    known = tables()
+    found: set[str] = set()
+    for model in with_parents(type(instance)):
+        table = known.tables.get(model._meta.db_table)
+        text = _key_text(instance, model, table, alias)
+        if table is None or text is None:
+            found |= whole_table(database, table)
+        else:
+            found |= {
+                tags.bulk_tag(database, table.name),
+                tags.row_tag(database, table.name, text),
+            }
+    return found
+
+
+def _key_text(
+    instance: models.Model, model: type[models.Model], table: Table | None, alias: str
+) -> str | None:
+    """Return the primary key as the row's tag has it; None where the row cannot be told."""
+    key = model._meta.pk
+    if table is None or table.key is None or key is None:
+        return None
+    # The key of a migration's historical model may be another column; a deferred one would be read.
+    if key.column != table.key.name or key.attname not in instance.__dict__:
+        return None
+    value: Any = instance.__dict__[key.attname]
+    try:  # as the database has it: a field may convert
+        return table.key.text(key.get_db_prep_save(value, connections[alias]))
+    except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
+        return None

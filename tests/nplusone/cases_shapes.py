@@ -1,0 +1,337 @@
+"""Shapes of real projects: through models, generic keys of several models, polymorphic rows.
+
+A line for these is easily wrong in a way that raises, or that returns other rows.
+"""
+
+from __future__ import annotations
+
+from asyncio import gather
+from operator import attrgetter
+from typing import Any, ClassVar
+
+from django import forms
+from django.forms import inlineformset_factory
+from rest_framework import serializers
+
+from .corpus import Run, case, lookup, relation, write
+from .data import ROWS
+from .models import (
+    Author,
+    Biography,
+    Club,
+    Comment,
+    EventPage,
+    Page,
+    Publisher,
+    Seat,
+    Setting,
+    Ticket,
+)
+
+
+class PersonSerializer(serializers.ModelSerializer[Author]):
+    publisher = serializers.StringRelatedField()
+
+    class Meta:
+        model = Author
+        fields: ClassVar = ["name", "publisher"]
+
+
+class TicketSerializer(serializers.ModelSerializer[Ticket]):
+    reporter = PersonSerializer()
+    assignee = PersonSerializer()
+    reviewer = PersonSerializer()
+
+    class Meta:
+        model = Ticket
+        fields: ClassVar = ["title", "reporter", "assignee", "reviewer"]
+
+
+class FlatTicketSerializer(serializers.ModelSerializer[Ticket]):
+    class Meta:
+        model = Ticket
+        fields: ClassVar = ["title", "reporter", "assignee", "reviewer"]
+
+
+class TicketForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Ticket
+        fields = ("title", "reporter", "assignee", "reviewer")
+
+
+@case(relation("Seat.person", 'club.seats.select_related("person")'), after=2)
+def rows_of_a_through_model(run: Run) -> None:
+    """A good engineer joins the person to the seats: they are rows of ``Seat``, not members."""
+    club = Club.objects.get(name="club 3")
+    for seat in run(club.seats.all()):
+        assert seat.person.name  # N+1
+
+
+_MEMBERS = 'Club.objects.prefetch_related("seats__person")'
+
+
+@case(relation("Club.seats", _MEMBERS), relation("Seat.person", _MEMBERS), after=3)
+def rows_of_a_through_model_of_each_row(run: Run) -> None:
+    """One prefetch along the seats to their persons."""
+    for club in run(Club.objects.all()):  # root
+        for seat in club.seats.all():  # N+1
+            assert seat.person.name  # N+1
+
+
+@case(relation("Author.publisher", 'club.members.select_related("publisher")'), after=2)
+def members_through_a_model(run: Run) -> None:
+    """The members themselves: their publisher is joined to them."""
+    club = Club.objects.get(name="club 3")
+    for member in run(club.members.all()):
+        assert member.publisher.name  # N+1
+
+
+@case(relation("Seat.club", 'author.seats.select_related("club")'), after=4)
+def rows_of_a_through_model_from_the_other_side(run: Run) -> None:
+    """The seats of one person, with the club of each."""
+    author = Author.objects.get(name="author 3")
+    Seat.objects.bulk_create(Seat(club=club, person=author) for club in Club.objects.all())
+    for seat in run(author.seats.all()):
+        assert seat.club.name  # N+1
+
+
+_ABOUT = (
+    'Comment.objects.prefetch_related(GenericPrefetch("about", [Author.objects.select_related('
+    '"publisher"), Book.objects.select_related("author__publisher")]))'
+)
+
+
+@case(
+    relation("Comment.about", _ABOUT),
+    relation("Comment.about", _ABOUT),
+    relation("Book.author", _ABOUT),
+    relation("Author.publisher", _ABOUT),
+    after=5,
+)
+def generic_keys_of_two_models(run: Run) -> None:
+    """Each model that the comments are about gets a queryset of its own: an author has no author.
+
+    ``prefetch_related("about__author")`` would raise at the first comment about an author.
+    """
+    authors = Author.objects.order_by("pk")
+    Comment.objects.bulk_create(Comment(about=author, text="So.") for author in authors)
+    for comment in run(Comment.objects.order_by("-pk")):  # root
+        about = comment.about  # N+1
+        author = about if isinstance(about, Author) else about.author  # N+1
+        assert author.publisher.name  # N+1
+
+
+@case(relation("EventPage.host", None))
+def rows_of_their_own_classes(run: Run) -> None:
+    """django-polymorphic asks for the rows of each class by a queryset of its own.
+
+    ``EventPage.objects`` would leave out the other pages, and ``Page.objects`` cannot join a
+    subclass' relation: no line for a queryset is right.
+    """
+    for page in Page.objects.order_by("pk"):
+        assert page.host.name if isinstance(page, EventPage) else page.title  # N+1
+    assert Page.objects.count() == 2 * ROWS
+
+
+@case(relation("EventPage.host", 'EventPage.objects.select_related("host")'), after=1)
+def rows_of_one_class_of_several(run: Run) -> None:
+    """Where the line has ``EventPage.objects``, that is the queryset, and the join is right."""
+    for page in run(EventPage.objects.order_by("pk")):  # root
+        assert page.host.name  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        "Setting.objects.filter(pk__in=[each.pk for each in setting_list]).delete()",
+        alone=True,
+    ),
+    after=3,
+)
+def deletes_of_rows_that_are_renamed_first(run: Run) -> None:
+    """The bulk delete stands for that statement alone: without the loop the names would be lost."""
+    settings, gone = list(Setting.objects.all()), []
+    for setting in settings:
+        gone.append(setting.key)
+        if not run.fixed:
+            setting.delete()  # N+1
+    if run.fixed:
+        run.write(setting_list=settings)
+    assert len(gone) == ROWS
+    assert not Setting.objects.exists()
+
+
+@case(write("Author", None, operation="create"), write("Biography", None), blamed="none")
+def creates_of_rows_that_the_loop_goes_on_with(run: Run) -> None:
+    """The biography needs its author's key: no line replaces one of the two alone."""
+    publisher = Publisher.objects.earliest("pk")
+    for number in range(4):
+        author = Author(name=f"new {number}", publisher=publisher)
+        author.save()
+        Biography(author=author, text="New.").save()
+        assert author.pk
+
+
+_THREE = 'Ticket.objects.select_related("reporter", "assignee", "reviewer")'
+
+
+@case(
+    relation("Ticket.reporter", _THREE),
+    relation("Ticket.assignee", _THREE),
+    relation("Ticket.reviewer", _THREE),
+    after=1,
+)
+def three_relations_to_one_model_by_name(run: Run) -> None:
+    """All three stand in the line: each is another query of one text, from one place."""
+    for ticket in run(Ticket.objects.all()):  # root
+        for name in ("reporter", "assignee", "reviewer"):
+            assert getattr(ticket, name).name  # N+1
+
+
+@case(
+    relation("Ticket.reporter", _THREE),
+    relation("Ticket.assignee", _THREE),
+    relation("Ticket.reviewer", _THREE),
+    after=1,
+)
+def three_relations_by_attrgetter(run: Run) -> None:
+    """The same, read by C: there is no frame of the reader's."""
+    names = attrgetter("reporter.name", "assignee.name", "reviewer.name")
+    for ticket in run(Ticket.objects.order_by("pk")):  # root
+        assert all(names(ticket))  # N+1
+
+
+_NESTED = (
+    'Ticket.objects.select_related("reporter__publisher", "assignee__publisher", '
+    '"reviewer__publisher")'
+)
+
+
+@case(
+    relation("Ticket.reporter", _NESTED),
+    relation("Ticket.assignee", _NESTED),
+    relation("Ticket.reviewer", _NESTED),
+    relation("Author.publisher", _NESTED),  # Three loops of one field, told once.
+    after=1,
+)
+def one_serializer_nested_at_three_paths(run: Run) -> None:
+    """Each of the three persons has a publisher: the line joins all three, one deeper."""
+    tickets = run(Ticket.objects.all())  # root
+    assert len(TicketSerializer(tickets, many=True).data) == ROWS  # N+1
+
+
+_PUBLISHERS = 'Ticket.objects.select_related("reporter__publisher", "assignee__publisher")'
+
+
+@case(
+    relation("Ticket.reporter", _PUBLISHERS),
+    relation("Ticket.assignee", _PUBLISHERS),
+    relation("Author.publisher", _PUBLISHERS),
+    after=1,
+)
+def a_second_path_to_the_same_model(run: Run) -> None:
+    """One line reads the publisher of whoever it is given: of both persons."""
+    for ticket in run(Ticket.objects.all()):  # root
+        for person in (ticket.reporter, ticket.assignee):  # N+1
+            assert person.publisher.name  # N+1
+
+
+@case()
+def model_form_with_three_keys_to_one_model(run: Run) -> None:
+    """One object is checked: each key is asked for once, and nobody loops."""
+    key = Author.objects.values_list("pk", flat=True)[0]
+    data = {"title": "new", "reporter": key, "assignee": key + 1, "reviewer": key + 2}
+    form = TicketForm(data)
+    assert form.is_valid(), form.errors
+    serializer = FlatTicketSerializer(data=data)
+    assert serializer.is_valid(), serializer.errors
+
+
+@case()
+def full_clean_of_one_object(run: Run) -> None:
+    """The same without a form."""
+    first, second, third = Author.objects.order_by("pk")[:3]
+    Ticket(title="new", reporter=first, assignee=second, reviewer=third).full_clean()
+
+
+@case()
+def inlines_of_one_form(run: Run) -> None:
+    """A formset checks each of its rows, as the admin's inlines do: that is what it is for."""
+    authors = list(Author.objects.order_by("pk")[:4])
+    club = Club.objects.earliest("pk")
+    formset = inlineformset_factory(Club, Seat, fields=("person", "since"), extra=4)
+    data = {"seats-TOTAL_FORMS": "4", "seats-INITIAL_FORMS": "0"}
+    for number, author in enumerate(authors):
+        data |= {f"seats-{number}-person": str(author.pk), f"seats-{number}-since": "2021"}
+    bound = formset(data, instance=club)
+    assert bound.is_valid(), bound.errors
+
+
+_RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
+
+
+@case(
+    lookup(
+        "Author",
+        None,
+        operation="count",
+        hint=_RANGES,
+    )
+)
+async def counts_up_to_each_key(run: Run) -> None:
+    """No list of values answers ``<=``: one GROUP BY does."""
+    numbers = [key async for key in Author.objects.values_list("pk", flat=True)]
+    assert [await Author.objects.filter(pk__lte=number).acount() for number in numbers]  # N+1
+
+
+@case(
+    lookup(
+        "Seat",
+        None,
+        operation="count",
+        hint=_RANGES,
+    )
+)
+def counts_for_each_month(run: Run) -> None:
+    """Twelve ranges are one ``annotate(...)`` that names the range, and a count for each."""
+    for start in range(2014, 2026):
+        Seat.objects.filter(since__gte=start, since__lt=start + 1).count()  # N+1
+
+
+async def _author_of(key: int) -> str:
+    author = await Author.objects.aget(pk=key)  # N+1: gathered
+    return author.name
+
+
+@case(
+    lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"),
+    blamed="N+1: gathered",
+)
+async def gather_below_a_loop_of_another_thing(run: Run) -> None:
+    """The ``gather()`` is the loop: the one around it has nothing to do with the rows."""
+    for _ in range(1):
+        keys = [key async for key in Author.objects.values_list("pk", flat=True)]
+        assert await gather(*[_author_of(key) for key in keys])
+
+
+class Greeted(Author):
+    """Looks something up for each row that is made."""
+
+    class Meta:
+        proxy = True
+        app_label = "corpus"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value  # N+1: init
+
+
+@case(
+    lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
+    blamed="N+1: greeting",
+)
+def list_below_a_loop_of_another_thing(run: Run) -> None:
+    """``list()`` is the loop over rows; the line to write stands before it."""
+    for _ in range(1):
+        rows = Greeted.objects.all()
+        assert len(list(rows)) == ROWS  # root
