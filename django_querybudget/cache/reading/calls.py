@@ -251,6 +251,7 @@ class _Read:
 
     def _freeze(self, answer: Any) -> Any:
         self._call._note(self._shape)
+        is_scalar = self._method in _SCALARS
         return {
             "look": self._call.template.look if is_scalar else look_of(self._queryset),
             "shape": self._shape,
