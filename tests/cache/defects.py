@@ -11,6 +11,7 @@ from django_querybudget.cache import tokens, transactions
 from django_querybudget.cache.reading import fills
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
+from django_querybudget.cache.transactions import on_commit
 
 
 def tokens_are_read_after_the_query() -> None:
@@ -37,10 +38,10 @@ def a_write_is_renewed_before_its_statement() -> None:
 def a_transaction_is_renewed_before_its_commit() -> None:
     writing = transactions.State.writing
 
-    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> None:
+    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> Any:
         if mode is transactions.Mode.ATOMIC:
             mode = transactions.Mode.AUTOCOMMIT
-        writing(state, connection, mode, tags)
+        return writing(state, connection, mode, tags)
 
     transactions.State.writing = as_in_autocommit  # type: ignore[method-assign]
 
@@ -52,9 +53,9 @@ def a_manual_transaction_is_taken_for_autocommit() -> None:
         mode = mode_of(connection)
         return transactions.Mode.AUTOCOMMIT if mode is transactions.Mode.MANUAL else mode
 
-    from django_querybudget.cache.writing import invalidation
+    from django_querybudget.cache.writing import invalidation, watcher
 
-    for module in (transactions, fills, invalidation):
+    for module in (transactions, fills, invalidation, watcher):
         module.mode_of = naive  # type: ignore[attr-defined]
 
 
@@ -67,7 +68,7 @@ def own_writes_are_forgotten() -> None:
 
 
 def a_dropped_callback_is_taken_for_a_waiting_one() -> None:
-    transactions._note_dropped = lambda _: None
+    on_commit._note_dropped = lambda _: None
     transactions.State._is_waiting = lambda *_: True  # type: ignore[method-assign]
 
 
