@@ -12,6 +12,7 @@ from django_querybudget.cache.reading import fills
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.transactions import on_commit
+from django_querybudget.cache.writing import invalidation, watcher
 
 
 def tokens_are_read_after_the_query() -> None:
@@ -36,14 +37,15 @@ def a_write_is_renewed_before_its_statement() -> None:
 
 
 def a_transaction_is_renewed_before_its_commit() -> None:
-    writing = transactions.State.writing
+    after = watcher.Writes.after
 
-    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> Any:
-        if mode is transactions.Mode.ATOMIC:
-            mode = transactions.Mode.AUTOCOMMIT
-        return writing(state, connection, mode, tags)
+    def renew_too(its: Any, sql: Any, params: Any, many: bool, connection: Any, *rest: Any) -> None:
+        after(its, sql, params, many, connection, *rest)
+        pending = transactions.state_of(connection)._pending
+        if pending is not None:
+            pending.renew()
 
-    transactions.State.writing = as_in_autocommit  # type: ignore[method-assign]
+    watcher.Writes.after = renew_too  # type: ignore[method-assign,assignment]
 
 
 def a_manual_transaction_is_taken_for_autocommit() -> None:
@@ -52,8 +54,6 @@ def a_manual_transaction_is_taken_for_autocommit() -> None:
     def naive(connection: Any) -> Any:
         mode = mode_of(connection)
         return transactions.Mode.AUTOCOMMIT if mode is transactions.Mode.MANUAL else mode
-
-    from django_querybudget.cache.writing import invalidation, watcher
 
     for module in (transactions, fills, invalidation, watcher):
         module.mode_of = naive  # type: ignore[attr-defined]
