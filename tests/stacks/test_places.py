@@ -7,6 +7,7 @@ stack of every query here, and is the place of none.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
@@ -31,7 +33,7 @@ from strawberry.django.views import GraphQLView
 
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import find_nplusone
-from django_querybudget.stacks import HostKind, Origin, call_path
+from django_querybudget.stacks import HostKind, Origin, call_path, outward
 from tests.nplusone.data import fill
 from tests.nplusone.models import Author, Book, Publisher
 
@@ -372,3 +374,19 @@ def test_a_loop_around_requests_is_no_loop_of_the_views(client: Client) -> None:
     assert findings
     for finding in findings:
         assert finding.fix is None or finding.fix.place is None or not finding.fix.in_loop
+
+
+def test_what_is_looked_for_outwards_ends_where_the_request_is_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that refer to a row, loops and callers: none outside of the request is of its query."""
+    met: list[str] = []
+    exists = QuerySet.exists
+
+    def look(queryset: Any) -> bool:
+        met.extend(frame.f_code.co_name for frame in outward(sys._getframe()))
+        return exists(queryset)
+
+    monkeypatch.setattr(QuerySet, "exists", look)
+    client.get("/line")
+    assert met == ["look", "get"]
