@@ -80,7 +80,8 @@ def forget() -> None:
 
 def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
     """Return what the database has, None while that is not known."""
-    known = _known.get(database_name(connection.alias))
+    name = database_name(connection.alias)
+    known = _known.get(name)
     if known is not None:
         return known[0]
     mode = mode_of(connection)
@@ -90,8 +91,9 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
         return None  # it may have changed the schema, and nothing is cached there anyway
     opened = connection.connection is not None
     try:
-        connection.ensure_connection()
-        return _ask(connection)
+        connection.ensure_connection()  # whose receiver may ask
+        known = _known.get(name)
+        return _ask(connection) if known is None else known[0]
     except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
         logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
         return None
