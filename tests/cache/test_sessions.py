@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections, transaction
-from django.db.models import Value
+from django.db.models import CharField, Value
 from django.db.models.functions import ExtractHour, TruncDate
 from django.utils import timezone, translation
 from django.utils.functional import lazy
@@ -529,12 +529,13 @@ def test_language_and_time_zone_are_in_the_sql_of_the_plain_form() -> None:
         date_joined=datetime(2026, 1, 1, 23, 30, tzinfo=UTC),
     )  # fmt: skip
     assert rows.pk
+    word = Value(gettext_lazy("Monday"), output_field=CharField())
     queries: list[Any] = [
         lambda: CustomUser.objects.annotate(day=TruncDate("date_joined")).values_list("day"),
         lambda: CustomUser.objects.annotate(hour=ExtractHour("date_joined")).values_list("hour"),
         lambda: CustomUser.objects.filter(date_joined__date=date(2026, 1, 2)).values_list("pk"),
         lambda: CustomUser.objects.datetimes("date_joined", "day"),
-        lambda: CustomUser.objects.annotate(word=Value(gettext_lazy("Monday"))).values_list("word"),
+        lambda: CustomUser.objects.annotate(word=word).values_list("word"),
         lambda: CustomUser.objects.filter(username=lazy(get_language, str)()).values_list("pk"),
     ]
     for query in queries:
