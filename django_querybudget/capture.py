@@ -59,7 +59,9 @@ class Recording:
         if origins and (threshold is not None or causes):
             self.log.evidence = Evidence(threshold or conf.NPLUSONE_THRESHOLD, self.log.raw)
         self._outer_task: asyncio.Task[Any] | None = None
-        self._recorder, self.close = make_recorder(self.log, checked_aliases(using), origins)
+        self._recorder, self.close = make_recorder(
+            self.log, checked_aliases(using), origins, conf.MAX_RECORDS
+        )
 
     def __enter__(self) -> QueryLog:
         hook.install_everywhere()
@@ -177,10 +179,12 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
 def copy_context(function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` bound to the current context, for a thread to run.
 
-    A ``threading.Thread`` starts with an empty context before Python 3.14, and so do the threads of
-    a ``ThreadPoolExecutor`` on every version: what they query counts for no capture. Hand it on::
+    A ``threading.Thread`` starts with an empty context, and so does each of a
+    ``ThreadPoolExecutor``: what they query counts for no capture. (Python 3.14 and later can be
+    told to hand threads the context, but a pool's is that of whoever came first.) Hand it on::
 
         Thread(target=copy_context(work)).start()
+        pool.map(copy_context(work), keys)
     """
     context = contextvars.copy_context()
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage
-from django.db.models.signals import post_save
-from django.dispatch import receiver
-from django.http import HttpRequest
 from django.test import override_settings
-from django.urls import path
-from ninja import NinjaAPI, Router
 
-from django_querybudget import query_budget
-from django_querybudget.budgets.checks import check_budgets, check_decorators
+from django_querybudget.budgets.checks import check_budgets
 
 
 def of(messages: list[CheckMessage], name: str) -> list[CheckMessage]:
@@ -104,85 +96,3 @@ class TestBudgets:
             (message,) = check_budgets()
         assert message.id == "querybudget.E011"
         assert words in message.msg
-
-
-api = NinjaAPI(urls_namespace="dead")
-router = Router()
-
-
-@query_budget(1)
-@api.get("/above")
-def above(request: HttpRequest) -> int:
-    return 1
-
-
-@api.get("/below")
-@query_budget(1)
-def below(request: HttpRequest) -> int:
-    return 1
-
-
-@query_budget(1)
-@router.post("/above")
-async def async_above(request: HttpRequest) -> int:
-    return 1
-
-
-def shared(request: HttpRequest) -> int:
-    return 1
-
-
-api.get("/shared")(shared)
-budgeted = query_budget(1)(shared)
-api.get("/budgeted")(budgeted)
-api.add_router("/router", router)
-
-urlpatterns = [path("api/", api.urls)]
-
-
-class TestDecorators:
-    """E010."""
-
-    @pytest.fixture(autouse=True)
-    def these_urls(self) -> Iterator[None]:
-        with override_settings(ROOT_URLCONF=__name__):
-            yield
-
-    @pytest.mark.parametrize("name", ["above", "async_above"])
-    def test_above_a_ninja_routers_decorator_is_an_error(self, name: str) -> None:
-        (message,) = of(check_decorators(), f"{__name__}.{name}")
-        assert message.id == "querybudget.E010"
-        assert f"{__name__}.{name} ({__file__}:" in message.msg
-        assert "never runs" in message.msg
-        assert message.hint is not None
-        assert (
-            f"below the router's @….{'post' if 'async' in name else 'get'}() of /api/"
-            in message.hint
-        )
-
-    def test_below_it_is_fine(self) -> None:
-        assert of(check_decorators(), f"{__name__}.below") == []
-
-    def test_a_function_that_is_registered_with_and_without_is_fine(self) -> None:
-        assert of(check_decorators(), f"{__name__}.shared") == []
-
-    def test_above_receiver_is_an_error(self) -> None:
-        def register() -> Any:
-            @query_budget(1)
-            @receiver(post_save)  # noqa: DJ013 - the mistake
-            def on_save(**kwargs: Any) -> None: ...
-
-            return on_save
-
-        on_save = register()
-        try:
-            (message,) = of(check_decorators(), "on_save")
-            assert "stands above @receiver(post_save)" in message.msg
-        finally:
-            post_save.disconnect(on_save.__wrapped__)
-        del on_save
-        gc.collect()
-
-    def test_a_plain_function_is_fine(self, settings: Any) -> None:
-        function = query_budget(1)(lambda: 1)
-        assert of(check_decorators(), function.__qualname__) == []

@@ -120,7 +120,7 @@ def view_budget(request: HttpRequest) -> Declared | None:
         return _view_budget(request)
     except Exception:
         # A defect of ours must not become the host's.
-        logger.exception("django_querybudget could not find the budget of %s.", request.path)
+        logger.exception("django_querybudget could not find the budget of %r.", request.path)
         return None
 
 

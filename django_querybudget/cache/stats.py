@@ -39,6 +39,12 @@ class CacheStats:
     errors: int
     """Errors of the cache server; each read went to the database, each write went on."""
 
+    waits: int
+    """Writes and invalidations that waited, because the cache took no change."""
+
+    unmarked: int
+    """Of those, how many went on although others may have used the cache: see the log."""
+
     @property
     def hit_rate(self) -> float:
         """Hits among the reads that were looked up, 0 to 1; 0 where there were none."""
@@ -46,6 +52,7 @@ class CacheStats:
         return self.hits / looked_up if looked_up else 0.0
 
 
+_COUNTED = ("hits", "misses", "stores", "invalidations", "marks", "errors", "waits", "unmarked")
 _lock = threading.Lock()
 _counts: Counter[str] = Counter()
 _bypasses: Counter[str] = Counter()
@@ -74,10 +81,7 @@ def cache_stats(*, reset: bool = False) -> CacheStats:
     """Return what the cache did in this process; ``reset`` sets the counts to 0 afterwards."""
     with _lock:
         stats = CacheStats(
-            **{
-                name: _counts[name]
-                for name in ("hits", "misses", "stores", "invalidations", "marks", "errors")
-            },
+            **{name: _counts[name] for name in _COUNTED},
             bypasses=MappingProxyType(dict(_bypasses)),
             not_stored=MappingProxyType(dict(_not_stored)),
         )

@@ -11,10 +11,24 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from dataclasses import dataclass
 
-__all__ = ["TagValue", "new_token", "new_writer", "token_time"]
+__all__ = [
+    "LONGEST_MARK",
+    "TagValue",
+    "is_known",
+    "is_token",
+    "new_token",
+    "new_writer",
+    "token_time",
+]
+
+LONGEST_MARK = 86_400.0
+"""The longest that a mark may hold, in seconds. One whose deadline is further away is nobody's."""
+
+_TOKEN = re.compile(r"[0-9]{1,15}-[0-9a-f]{1,16}")
 
 
 # Of our own: a host may seed the module's. Cheaper than asking the system each time.
@@ -33,12 +47,21 @@ def new_writer() -> str:
     return f"{_random.getrandbits(64):016x}"
 
 
+def is_token(text: str) -> bool:
+    """Whether ``text`` is a token. What somebody else has put under a tag's key mostly is none."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def is_known(value: str) -> bool:
+    """Whether a tag's value is one of ours; any other is missing, and is replaced."""
+    if is_token(value):
+        return True
+    return "|" in value and not TagValue.parse(value).is_foreign(int(time.time() * 1000))
+
+
 def token_time(token: str) -> float:
     """Return when ``token`` was made, in seconds since the epoch; ``inf`` for what is no token."""
-    try:
-        return int(token.partition("-")[0]) / 1000
-    except ValueError:
-        return float("inf")
+    return int(token.partition("-")[0]) / 1000 if is_token(token) else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +78,13 @@ class TagValue:
         marks = []
         for mark in filter(None, rest.split(",")):
             writer, _, deadline = mark.partition("@")
-            marks.append((writer, int(deadline) if deadline.isdigit() else 0))
+            is_number = deadline.isascii() and deadline.isdecimal() and len(deadline) < 16
+            marks.append((writer, int(deadline) if is_number else 0))
         return cls(token, tuple(marks))
+
+    def is_foreign(self, now: int) -> bool:
+        """Whether it says nothing: neither a token nor a mark that holds. It is replaced."""
+        return not is_token(self.token) and not self._without("", now)[0]
 
     def __str__(self) -> str:
         if not self.marks:
@@ -71,7 +99,8 @@ class TagValue:
     def _without(self, writer: str, now: int) -> tuple[tuple[tuple[str, int], ...], bool]:
         """Return the marks of other writers that still hold, and whether any did not."""
         others = [mark for mark in self.marks if mark[0] != writer]
-        kept = tuple(mark for mark in others if mark[1] > now)
+        longest = now + int(LONGEST_MARK * 1000)
+        kept = tuple(mark for mark in others if now < mark[1] <= longest)
         return kept, len(kept) < len(others)
 
     def marked(self, writer: str, now: int, deadline: int, fresh: str) -> TagValue:

@@ -17,12 +17,15 @@ from .accepted import (
     boolean,
     budgets_by_view,
     callable_or_none,
+    dotted_names,
     fraction,
     headers_policy,
+    key_prefix,
     level,
     lowercase_set,
     nonempty_string,
     number_of_bytes,
+    number_of_records,
     number_of_repeats,
     on_exceed_policy,
     patterns,
@@ -171,6 +174,27 @@ class CacheSettings(Section):
     )
     """How long a mark of a process that died keeps its tags out of the cache; seconds."""
 
+    MAX_BYTES = Setting(
+        default=1_000_000,
+        parse=number_of_bytes,
+        accepts="a whole number of bytes, 0 for no limit",
+    )
+    """The largest entry that is stored, bytes: memcached refuses a value of more than 1 MB."""
+
+    RECOVERY_TIME = Setting[float](
+        default=2.0,
+        parse=seconds,
+        accepts="a number of seconds; 0 in tests only, where one process clears the cache",
+    )
+    """How long a cache that was empty, or took no writes, is left alone before it is used."""
+
+    TOKEN_PREFIX = Setting(
+        default="",
+        parse=key_prefix,
+        accepts="at most 50 printable ASCII characters without a space",
+    )
+    """What the keys of tokens begin with, whatever the cache's own KEY_PREFIX is."""
+
     REPLICAS = Setting[Mapping[str, tuple[str, float]]](
         default={},
         parse=replicas,
@@ -184,6 +208,31 @@ class CacheSettings(Section):
         accepts="a number of seconds",
     )
     """How far apart the clocks of the machines may be; seconds."""
+
+
+class IgnoreQueriesSettings(Section):
+    """Statements that are left out of every count, by any of these."""
+
+    TABLES = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=string_set,
+        accepts='a list of names of tables ("audit_log")',
+    )
+    """Statements that name these tables and no other."""
+
+    SQL = Setting[tuple[re.Pattern[str], ...]](
+        default=(),
+        parse=regexes,
+        accepts="a list of regular expressions, searched for in the SQL",
+    )
+    """Statements whose SQL, with its placeholders, one of these is found in."""
+
+    CALLERS = Setting[frozenset[str]](
+        default=frozenset(),
+        parse=dotted_names,
+        accepts='a list of dotted names of modules, classes and functions ("shop.audit")',
+    )
+    """Statements that are sent while code of these runs."""
 
 
 class QueryBudgetSettings(Section):
@@ -225,11 +274,21 @@ class QueryBudgetSettings(Section):
         default=None,
         parse=headers_policy,
         accepts=(
-            "True, False, None (to DEBUG and INTERNAL_IPS only), or the dotted path of a callable "
+            "True, False, None (with DEBUG only), or the dotted path of a callable "
             "that takes the request and returns whether to send the headers"
         ),
     )
     """Who is sent the headers. Timing leaks, so strangers are not, unless this says so."""
+
+    IGNORE_QUERIES = IgnoreQueriesSettings()
+    """Statements that are left out of every count."""
+
+    MAX_RECORDS = Setting[int](
+        default=10_000,
+        parse=number_of_records,
+        accepts="a whole number of 1 or more",
+    )
+    """How many statements one scope keeps; those after them are counted, and let go."""
 
     IGNORE_PATHS = Setting[tuple[re.Pattern[str], ...]](
         default=(),

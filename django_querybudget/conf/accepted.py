@@ -32,12 +32,18 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
         raise ValueError(f"{error.pattern!r}: {error}") from error
     for pattern in patterns:
         if not isinstance(pattern.pattern, str):
-            raise TypeError(f"{pattern.pattern!r} matches bytes, a path is text")
+            raise TypeError(f"{pattern.pattern!r} matches bytes, not text")
     return patterns
 
 
 def number_of_repeats(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+        raise ValueError
+    return value
+
+
+def number_of_records(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError
     return value
 
@@ -126,10 +132,24 @@ def nonempty_string(value: object) -> str:
     return value
 
 
+def key_prefix(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{0,50}", value):
+        raise ValueError
+    return value
+
+
 def string_set(value: object) -> frozenset[str]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise TypeError
     return frozenset(nonempty_string(item) for item in value)
+
+
+def dotted_names(value: object) -> frozenset[str]:
+    names = string_set(value)
+    for name in names:
+        if not all(part.isidentifier() or part == "<locals>" for part in name.split(".")):
+            raise ValueError(f"{name!r} is no dotted name")
+    return names
 
 
 def string_lists(value: object) -> Mapping[str, tuple[str, ...]]:

@@ -163,12 +163,22 @@ class RatchetPlugin:
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None
+        self.failed: set[str] = set()
         self.sarif_problem = ""
         self.run.start()
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the tests that failed, in whatever process they ran."""
+        if report.failed:
+            self.failed.add(report.nodeid)
+
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Judge; the exit status is 1 if something is above its line."""
-        self.outcome = self.run.finish(_chosen(session.config), passed=exitstatus == 0)
+        # With 1, tests failed and all others ran; anything else is no run to judge by.
+        failed = self.failed if exitstatus == pytest.ExitCode.TESTS_FAILED else ()
+        self.outcome = self.run.finish(
+            _chosen(session.config), passed=exitstatus == 0, failed=failed
+        )
         self.sarif_problem = self.run.write_sarif(
             self.outcome, session.config.option.querybudget_file
         )

@@ -16,9 +16,10 @@ from weakref import ref
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
 from django.db.models.sql.compiler import SQLCompiler
+from django.forms.models import ModelChoiceIterator
 
 from django_querybudget.sql.fingerprints import fingerprint
-from django_querybudget.stacks import call_path, is_library, is_project
+from django_querybudget.stacks import call_path, is_djangos, is_library, is_project
 
 from .inside import look_inside, prepare
 from .loads import Load, LoadKind, LoopKey, PlaceKey, place_key
@@ -31,6 +32,7 @@ __all__ = ["CHUNK_SIZE", "Evidence", "Source"]
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATE_RAW = RawModelIterable.__iter__.__code__
 _ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
+_CHOICES = ModelChoiceIterator.__iter__.__code__
 _EXECUTE = SQLCompiler.execute_sql.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # What is suggested where iterator() is given none: Django's own without a prefetch.
@@ -59,9 +61,10 @@ class Source:
     """How many rows ``iterator()`` takes at a time, if that evaluates it."""
     lacks_chunk_size = False
     """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
-
     is_of_package = False
     """Whether a queryset of an installed package asks by it for its own rows, in another way."""
+    is_choices = False
+    """Whether a form's field offers its rows as choices."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -70,7 +73,7 @@ class Source:
         self.model: type[Model] = queryset.model  # A RawQuery has none.
         if queryset._prefetch_related_lookups:
             self.lookups = queryset._prefetch_related_lookups
-        self.is_of_package = _asks_for_another(iterable.f_back, queryset)
+        self._look_at_who_asks(iterable.f_back, queryset)
         caller = iterable.f_back
         if caller is not None and caller.f_code is _ITERATOR:
             given = caller.f_locals.get("chunk_size")
@@ -87,6 +90,22 @@ class Source:
         """Whether it loads deferred fields: its instance is made, read and dropped."""
         names, deferred = getattr(self.query, "deferred_loading", (frozenset(), True))
         return self.owner is self.model and bool(names) and not deferred
+
+    def _look_at_who_asks(self, frame: FrameType | None, queryset: Any) -> None:
+        """Note whether a form's choices ask, or a package's queryset for rows of its own.
+
+        django-polymorphic asks so for the rows of each class: the project has never seen that one.
+        """
+        for _ in range(_MOST_FRAMES_TO_ITERABLE):
+            if frame is None or is_project(frame.f_code):
+                return
+            if frame.f_code is _CHOICES:
+                self.is_choices = True
+            elif is_library(frame.f_code):
+                asking = frame.f_locals.get("self")
+                self.is_of_package = issubclass(type(asking), QuerySet) and asking is not queryset
+                return
+            frame = frame.f_back
 
     def _look_for_prefetch(self, frame: FrameType | None) -> None:
         for _ in range(_MOST_FRAMES_TO_PREFETCH):
@@ -105,21 +124,6 @@ class Source:
                 self.parent_query = getattr(parent, "query", None)
                 return
             frame = frame.f_back
-
-
-def _asks_for_another(frame: FrameType | None, queryset: Any) -> bool:
-    """Whether a package's queryset evaluates ``queryset``, which the project has never seen.
-
-    django-polymorphic asks so for the rows of each class.
-    """
-    for _ in range(_MOST_FRAMES_TO_ITERABLE):
-        if frame is None or is_project(frame.f_code):
-            return False
-        if is_library(frame.f_code):
-            asking = frame.f_locals.get("self")
-            return issubclass(type(asking), QuerySet) and asking is not queryset
-        frame = frame.f_back
-    return False
 
 
 def _is_next(latest: RawRecord, raw: RawRecord) -> bool:
@@ -187,7 +191,8 @@ class Evidence:
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
                 self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
-            return
+            if is_djangos(outer.f_code):  # django-silk wraps the compiler's method.
+                return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
             if outer is None:
                 return

@@ -10,9 +10,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector
 from django.db.models.query import (
     ModelIterable,
+    RawModelIterable,
     RelatedPopulator,
+    prefetch_related_objects,
 )
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
@@ -20,7 +23,7 @@ from django_querybudget.stacks import is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames, passes_on
 from .instances import attributes_of, is_of, key_of, same_key, state_of
-from .loads import Load, LoadKind, Provenance, Scope, Step
+from .loads import BY_INDEX, Load, LoadKind, Provenance, Scope, Step
 from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
@@ -45,6 +48,13 @@ logger = logging.getLogger("django_querybudget")
 _ITERATE = ModelIterable.__iter__.__code__
 _ITERATORS = {QuerySet._iterator.__code__, QuerySet.aiterator.__code__}  # type: ignore[attr-defined]
 _POPULATE = RelatedPopulator.populate.__code__
+_LOOPING = {
+    _ITERATE,
+    RawModelIterable.__iter__.__code__,
+    Collector.collect.__code__,
+    Collector.delete.__code__,
+    prefetch_related_objects.__code__,
+}
 # A field deferred in __init__: the iterable that makes the instance is a few frames above.
 _MOST_FRAMES_TO_MAKER = 12
 _MOST_RECORDS = 2000
@@ -84,12 +94,13 @@ class _Reading(OrmFrames):
 
         The nearest one is where the query was sent from, in any case.
         """
-        number = 0
+        number, loops = 0, False
         for frame in islice(outward(self.outermost), MOST_FRAMES):
+            loops = loops or (number > 0 and frame.f_code in _LOOPING)
             if is_project(frame.f_code):
                 names = {name for name, value in frame.f_locals.items() if _is_row(value)}
-                yield Scope(frame.f_code, frame.f_lasti, frozenset(names))
-                number += 1
+                yield Scope(frame.f_code, frame.f_lasti, frozenset(names), loops)
+                number, loops = number + 1, False
                 if number == _MOST_SCOPES or not self.is_direct:
                     return
             elif number and not passes_on(frame.f_code):
@@ -182,7 +193,18 @@ class _Reading(OrmFrames):
     def _prefetch_load(self) -> Load:
         if self._in_one_queryset():
             return Load(kind=LoadKind.BATCH, operation="prefetch_related")
-        return Load(kind=LoadKind.PREFETCH, operation="prefetch_related_objects")
+        instances, lookups = self.prefetched
+        names = tuple(each for each in lookups if isinstance(each, str))
+        owner = type(instances[0]) if type(instances) in (list, tuple) and instances else None
+        return Load(
+            kind=LoadKind.PREFETCH,
+            owner=owner,
+            operation="prefetch_related_objects",
+            name=", ".join(names),
+            fields=names if len(names) == len(lookups) else (),
+            is_direct=self.is_direct,
+            scopes=tuple(self._scopes()),
+        )
 
     def _in_one_queryset(self) -> bool:
         """Whether a queryset prefetches for its own rows: chunks, or levels of one prefetch."""
@@ -218,7 +240,9 @@ class _Reading(OrmFrames):
             model=queryset.model if relation is None else relation.related_model,
             owner=None if found is None else found[0],
             step=step,
-            operation=self.operation or "all",
+            operation="all"
+            if step is not None and self.operation == BY_INDEX
+            else self.operation or "all",
             # serialize() reads a prefetch where there is one, and else only the keys, in an order.
             refinements=() if self.serializes else tuple(refinements(queryset, self.operation)),
             chain=chain_of(queryset),

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,11 +29,18 @@ from django_querybudget.indexes.audit.findings import Finding, Kind
 from django_querybudget.indexes.audit.models import audit_models, audited_models
 from django_querybudget.indexes.models.resolve import resolution_of
 
+# The kinds that gain most first: a scan of a whole table, then what costs at every write.
 _IDS = {
+    Kind.UNINDEXED_FOREIGN_KEY: "querybudget.W032",
     Kind.DUPLICATE: "querybudget.W030",
     Kind.REDUNDANT: "querybudget.W031",
-    Kind.UNINDEXED_FOREIGN_KEY: "querybudget.W032",
     Kind.PREFIX: "querybudget.I031",
+}
+_TITLES = {
+    Kind.UNINDEXED_FOREIGN_KEY: "foreign keys have no index",
+    Kind.DUPLICATE: "indexes have the columns of another",
+    Kind.REDUNDANT: "indexes are given by a field already",
+    Kind.PREFIX: "indexes are usually redundant, since a longer one begins with the same columns",
 }
 
 
@@ -86,15 +94,32 @@ def check_declared_indexes(
         and not finding.is_ignored(settings.IGNORE)
     ]
     return [
-        *(_message(finding) for finding in findings if not finding.documented),
+        *_grouped([finding for finding in findings if not finding.documented]),
         *_documented(installed, [finding for finding in findings if finding.documented]),
     ]
 
 
-def _message(finding: Finding) -> CheckMessage:
-    level = Info if finding.kind is Kind.PREFIX else Warning
-    obj = apps.get_model(finding.model)
-    return level(finding.message, hint=finding.hint, obj=obj, id=_IDS[finding.kind])
+def _grouped(findings: list[Finding]) -> Iterator[CheckMessage]:
+    """Yield one message for each kind in each model, the kinds that gain most first."""
+    by_model: dict[tuple[str, Kind], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_model[finding.model, finding.kind].append(finding)
+    kinds = list(_IDS)
+    for (label, kind), of_model in sorted(
+        by_model.items(), key=lambda item: (kinds.index(item[0][1]), item[0][0])
+    ):
+        level = Info if kind is Kind.PREFIX else Warning
+        message, hint = of_model[0].message, of_model[0].hint
+        if len(of_model) > 1:
+            reasons = "".join(f"\n  - {each.message} {each.hint}" for each in of_model)
+            message, hint = f"{len(of_model)} {_TITLES[kind]}:{reasons}", ""
+        silence = (
+            f'To silence them, name the model in QUERYBUDGET["INDEXES"]["IGNORE"] ({label!r}), '
+            f"or the kind in SILENCED_SYSTEM_CHECKS ({_IDS[kind]!r})."
+        )
+        yield level(
+            message, hint=f"{hint} {silence}".strip(), obj=apps.get_model(label), id=_IDS[kind]
+        )
 
 
 def _documented(
@@ -107,7 +132,7 @@ def _documented(
             reasons = "".join(f"\n  - {finding.message}" for finding in redundant)
             yield Info(
                 f"{len(redundant)} of the {len(resolution_of(model).added)} documented indexes "
-                f"are redundant in this model:{reasons}",
+                f"{'is' if len(redundant) == 1 else 'are'} redundant in this model:{reasons}",
                 hint=f"Set index_skip_redundant = True on {model.__name__} to leave them out, or "
                 f"keep them: each costs disk and time at every write.",
                 obj=model,

@@ -12,22 +12,25 @@ read unseen. Seen wrongly: who reads another way (pickling a queryset for later)
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+from weakref import ref
 
 from django.db.models import Model
 from django.db.models import query as django_query
 from django.db.models.fields import related_descriptors
 
+from django_querybudget.evidence.instances import attributes_of, related_of
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
 from .expressions import queryset_of
 from .findings import Cause, Finding, Fix
-from .places import find_built
+from .places import Built, find_built
+from .rendering import render_findings
 
 __all__ = ["EagerLoads", "watch_eager_loads"]
 
@@ -47,45 +50,65 @@ _DJANGOS_OWN = {related_descriptors.__file__, django_query.__file__}
 class _Load(NamedTuple):
     """One relation that a queryset loaded eagerly."""
 
+    relation: Relation
     operation: str
     places: tuple[Origin, ...]
     """The line that evaluated the queryset, and the calls that led there."""
     root: type[Model] | None = None
     """The queryset's model, for what it joined."""
     path: tuple[str, ...] = ()
-    """The lookup that joined it, hop by hop."""
+    """The lookup, hop by hop."""
 
     @property
     def origin(self) -> Origin | None:
         """The line that evaluated the queryset."""
         return self.places[0] if self.places else None
 
+    @property
+    def built(self) -> Built | None:
+        """Where the queryset is built, if the source says so."""
+        return None if self.root is None else find_built(self.places, self.root)
+
+    @property
+    def queryset(self) -> Hashable:
+        """What stands for the queryset as it is written: its line, for whomever it is evaluated."""
+        built = self.built
+        return self.root, self.places if built is None else built.origin
+
 
 class EagerLoads:
-    """What was loaded eagerly and what was read, while it was watched."""
+    """What was loaded eagerly and what was read, while it was watched. ``str()`` tells of both."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[Relation, _Load], None] = {}
-        self._read: set[Relation] = set()
+        self._loaded: dict[_Load, None] = {}
+        self._read: set[_Load] = set()
+        self._held: dict[int, tuple[ref[Model], dict[str, _Load]]] = {}
+        """What each row holds and which load put it there, by ``id()``."""
+
+    def __str__(self) -> str:
+        lines = render_findings(self.unread)
+        return "\n".join(lines) if lines else "Each relation that was loaded eagerly was read."
 
     @property
     def unread(self) -> tuple[Finding, ...]:
         """A finding for each relation that was loaded eagerly and that nobody read.
 
-        The fix of a ``select_related()`` is the one to write instead, with what was read.
+        One is told by its path: of two ways to a model, the one that is read keeps its join. What
+        one caller of a shared queryset reads is read. The fix of a ``select_related()`` is the one
+        to write instead, with what was read.
         """
-        found = {
-            (relation, load.operation): (relation, load)
-            for relation, load in reversed(self._loaded)
-            if relation not in self._read
-        }
-        return tuple(self._finding(*each) for each in reversed(found.values()))
+        read = {_written(each) for each in self._read}
+        found: dict[Hashable, _Load] = {}
+        for load in self._loaded:
+            if _written(load) not in read:
+                found[_written(load)] = load
+        return tuple(self._finding(load) for load in found.values())
 
-    def _finding(self, relation: Relation, load: _Load) -> Finding:
+    def _finding(self, load: _Load) -> Finding:
         queries = 1 if load.operation == "prefetch_related" else 0
         return Finding(
             cause=Cause.UNUSED_EAGER_LOAD,
-            relation=".".join(relation),
+            relation=".".join(load.relation),
             operation=load.operation,
             origin=load.origin,
             count=queries,
@@ -97,18 +120,17 @@ class EagerLoads:
         )
 
     def _fix(self, load: _Load) -> Fix | None:
-        if load.root is None or load.origin is None:
+        if load.operation != "select_related" or load.root is None or load.origin is None:
             return None
-        read = [
-            each.path
-            for relation, each in self._loaded
-            if (each.root, each.origin) == (load.root, load.origin) and relation in self._read
-        ]
+        joined = [each for each in self._loaded if each.operation == load.operation]
+        same = [each for each in joined if each.queryset == load.queryset]
+        unread = {each.path for each in same} - {each.path for each in self._read & set(same)}
+        read = {each.path for each in same} - unread
         longest = [
             path for path in read if not any(path == more[: len(path)] != more for more in read)
         ]
         names = ", ".join(quoted("__".join(path)) for path in sorted(longest))
-        built = find_built(load.places, load.root)
+        built = load.built
         start = queryset_of(load.root, None if built is None else built.manager)
         return Fix(
             code=f"{start}.select_related({names or None})",
@@ -116,6 +138,26 @@ class EagerLoads:
             built=built is not None,
             saves=0,
         )
+
+    def _note(self, load: _Load, attribute: str, instances: Iterable[Model]) -> None:
+        self._loaded[load] = None
+        for instance in instances:
+            key = id(instance)
+            entry = self._held.get(key)
+            if entry is None:
+                gone = ref(instance, lambda _, key=key: self._held.pop(key, None))  # type: ignore[misc]
+                entry = self._held[key] = gone, {}
+            entry[1][attribute] = load
+
+    def _note_read(self, instance: Model, attribute: str) -> None:
+        entry = self._held.get(id(instance))
+        if entry is not None and attribute in entry[1]:
+            self._read.add(entry[1][attribute])
+        elif attribute in related_of(instance) or attribute in attributes_of(instance).get(
+            "_prefetched_objects_cache", {}
+        ):  # A copy of a row: of which query, nobody knows.
+            relation = type(instance).__name__, attribute
+            self._read |= {each for each in self._loaded if each.relation == relation}
 
     def note(self, frame: FrameType) -> None:
         """Take note of one call of a watched function."""
@@ -125,16 +167,19 @@ class EagerLoads:
         elif code is _PREFETCHED:
             lookup, level = names["lookup"], names["level"]
             to_attr, is_attr = lookup.get_current_to_attr(level)
-            if not is_attr and names["instances"]:
-                relation = type(names["instances"][0]).__name__, to_attr
-                self._loaded[relation, _Load("prefetch_related", _places(frame))] = None
+            instances = names["instances"]
+            if not is_attr and instances:
+                relation = type(instances[0]).__name__, to_attr
+                path = tuple(lookup.get_current_prefetch_to(level).split("__"))
+                load = _Load(relation, "prefetch_related", _places(frame), None, path)
+                self._note(load, to_attr, instances)
         elif names["instance"] is not None:
             caller = frame.f_back
             if caller is not None and caller.f_code.co_filename not in _DJANGOS_OWN:
-                self._read.add((type(names["instance"]).__name__, _name_of(names["self"])))
+                self._note_read(names["instance"], _name_of(names["self"]))
 
     def _note_join(self, frame: FrameType) -> None:
-        model = type(frame.f_locals["from_obj"]).__name__
+        instance = frame.f_locals["from_obj"]
         path: list[str] = []
         each: FrameType | None = frame
         while each is not None and each.f_code is _JOINED:  # Each hop is called by the one above.
@@ -148,8 +193,15 @@ class EagerLoads:
         name = getattr(field, "get_accessor_name", None)
         queryset = None if each is None else each.f_locals.get("queryset")
         root = getattr(queryset, "model", None)
-        load = _Load("select_related", _places(frame), root, tuple(path))
-        self._loaded[(model, field.name if name is None else name()), load] = None
+        attribute = field.name if name is None else name()
+        relation = type(instance).__name__, attribute
+        load = _Load(relation, "select_related", _places(frame), root, tuple(path))
+        self._note(load, attribute, [instance])
+
+
+def _written(load: _Load) -> Hashable:
+    """Return what stands for a relation of a queryset, as it is written."""
+    return load.relation, load.operation, load.path, load.queryset
 
 
 def _places(frame: FrameType) -> tuple[Origin, ...]:

@@ -105,6 +105,10 @@ class Lookups:
         code = f".select_related({', '.join(map(quoted, selected))})" if selected else ""
         return f"{code}.prefetch_related({', '.join(prefetched)})" if prefetched else code
 
+    def joined(self) -> list[str]:
+        """Return the names to give to ``select_related()``."""
+        return self._selected()
+
     def _selected(self) -> list[str]:
         """Return the longest lookups to join, without those that are prefetched."""
         behind = [each.lookup for each in self.nested.values() if each.lookup]

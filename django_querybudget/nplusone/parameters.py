@@ -12,7 +12,7 @@ from django_querybudget.recording.records import RawRecord
 
 from .batches import hashable
 
-__all__ = ["split_varying", "varies"]
+__all__ = ["split_varying", "that_vary", "varies"]
 
 
 def split_varying(
@@ -22,22 +22,28 @@ def split_varying(
 
     None where several vary, or none.
     """
-    if not filters:
+    varying = that_vary(records, filters)
+    if len(varying) != 1 or not filters:
         return None
+    return varying[0], tuple(each for each in filters if each is not varying[0])
+
+
+def that_vary(
+    records: Sequence[RawRecord], filters: tuple[Filter, ...] | None
+) -> tuple[Filter, ...]:
+    """Return the conditions whose value is not the same in every run."""
+    if not filters:
+        return ()
     places = list(_places(filters))
     before = len(records[0].params or ()) - places[-1].stop
     # Each parameter is some condition's, in their order, after those of what is selected.
     if before >= 0 and len({_at(raw, 0, before) for raw in records}) == 1:
-        varying = [
+        return tuple(
             each
             for each, place in zip(filters, places, strict=True)
             if len({_at(raw, before + place.start, before + place.stop) for raw in records}) > 1
-        ]
-    else:
-        varying = [each for each in filters if varies(records, (each,))]
-    if len(varying) != 1:
-        return None
-    return varying[0], tuple(each for each in filters if each is not varying[0])
+        )
+    return tuple(each for each in filters if varies(records, (each,)))
 
 
 def _at(raw: RawRecord, start: int, stop: int) -> Hashable:

@@ -36,10 +36,14 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
     """Return the place in a loop that led to a query; None if there is no loop to be seen.
 
     It is that of the query itself, or, where a helper runs it, a receiver, a property, the call's.
+    Django's own loop over rows is one, and so is a ``gather()``: a loop further out is another.
     """
     for scope in scopes:
         span = span_of(scope.code, scope.instruction)
-        if span is not None and _innermost_loop(scope.code.co_filename, span) is not None:
+        if span is None:
+            continue
+        filename = scope.code.co_filename
+        if scope.loops or _innermost_loop(filename, span) is not None or _gathers(filename, span):
             return RawOrigin(scope.code, scope.instruction)
     return None
 
@@ -80,6 +84,18 @@ def _loop_and_span(scopes: tuple[Scope, ...]) -> tuple[Loop, Span] | None:
     span = span_of(scopes[0].code, scopes[0].instruction)
     loop = None if span is None else _innermost_loop(scopes[0].code.co_filename, span)
     return None if span is None or loop is None else (loop, span)
+
+
+def _gathers(filename: str, span: Span) -> bool:
+    """Whether the expression awaits several coroutines at once."""
+    tree = parsed(filename)
+    for node in () if tree is None else ast.walk(tree):
+        match node:
+            case ast.Await(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))):
+                own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
+                if own == span and name in ("gather", "wait"):
+                    return True
+    return False
 
 
 def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset[str]) -> bool:

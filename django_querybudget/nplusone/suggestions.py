@@ -252,6 +252,11 @@ class Draft:
 
         ``manager`` is what the queryset starts from, where its source is known.
         """
+        chain = self.chain()
+        return f"{start_of(self.root, manager)}{chain}" if chain else None
+
+    def chain(self) -> str:
+        """Return the calls to write after the start of the queryset; nothing if there are none."""
         code = self.eager.code()
         if self.annotated:
             code += f".annotate({', '.join(self.annotated)})"
@@ -260,7 +265,13 @@ class Draft:
         source = self.root.source
         if source is not None and source.lacks_chunk_size and self.eager.prefetches:
             code += f"  # and .iterator(chunk_size={CHUNK_SIZE}): it prefetches chunk by chunk"
-        return f"{start_of(self.root, manager)}{code}" if code else None
+        return code
+
+    def only_joins(self) -> list[str] | None:
+        """Return the names to join; None if more than ``select_related()`` is needed."""
+        if self.annotated or self.fields or self.eager.prefetches:
+            return None
+        return self.eager.joined()
 
 
 def _put(names: list[str], name: str) -> None:

@@ -3,15 +3,22 @@
 Every process of the run (xdist's workers, those of ``test --parallel``) appends what it measures to
 a file of its own in one folder, the *spool*, which it knows from the environment. Lines that a
 process wrote before it crashed are not lost.
+
+Each line is of a test, so that what a failing test measured can be told from the rest.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
+from sys import _getframe
 from threading import Lock
+from types import FrameType
 from typing import Any
+from unittest import TestCase
 
 from django.conf import settings
 
@@ -22,15 +29,28 @@ from django_querybudget.signals import queries_measured
 
 from .lines import Key, Line, merged, view_key
 
-__all__ = ["SPOOL_VARIABLE", "collect", "read_spool", "start", "stop"]
+__all__ = ["SPOOL_VARIABLE", "Collected", "collect", "read_spool", "start", "stop"]
 
 SPOOL_VARIABLE = "QUERYBUDGET_SPOOL"
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
 
 _MEASURED = {"SAMPLE_RATE": 1.0, "ORIGINS": True}
 
-_highest: dict[Key, Line] = {}
+_highest: dict[tuple[Key, str | None], Line] = {}
+_written: dict[tuple[int, Key, Line], int] = {}
+"""The number of each line, by the process that wrote it: many tests measure the same one."""
 _lock = Lock()
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the tests of a run measured."""
+
+    lines: dict[Key, Line] = field(default_factory=dict)
+    """The highest line of each key among the tests that passed."""
+
+    left_out: dict[Key, set[str]] = field(default_factory=dict)
+    """The keys that failing tests measured as well, or alone, each with the names of the tests."""
 
 
 def start(spool: Path) -> None:
@@ -52,6 +72,7 @@ def stop() -> None:
         conf.overrides.pop(name, None)
     queries_measured.disconnect(dispatch_uid=__name__)
     _highest.clear()
+    _written.clear()
 
 
 def start_from_environment() -> None:
@@ -65,29 +86,60 @@ def collect(key: Key, log: QueryLog) -> None:
     spool = os.environ.get(SPOOL_VARIABLE)
     if spool is None:
         return
-    line = Line.of(log)
+    line, test = Line.of(log), _current_test()
     with _lock:
-        before = _highest.get(key)
+        before = _highest.get((key, test))
         highest = line if before is None else line.highest(before)
         if highest == before:
             return
-        _highest[key] = highest
-        # One write of one line: forked processes inherit _highest, so the file is by process.
+        _highest[key, test] = highest
+        # A fork inherits what is kept here, and writes to a file of its own.
+        written = (os.getpid(), key, highest)
+        data = None if written in _written else highest.as_data()
+        number = _written.setdefault(written, len(_written))
+        # One write of one line, so that no process cuts another's.
         with Path(spool, f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps([*key, highest.as_data()]) + "\n")
+            file.write(json.dumps([*key, test, number, data]) + "\n")
 
 
-def read_spool(spool: Path) -> dict[Key, Line]:
-    """Return the highest line of each key that any process has collected."""
-    lines = []
+def _current_test() -> str | None:
+    """Return the name of the test that runs in this thread, as its runner has it; None if unknown.
+
+    pytest tells it in the environment. In unittest, the test is who runs on the stack; a server's
+    thread and a coroutine have no test on theirs.
+    """
+    if told := os.environ.get("PYTEST_CURRENT_TEST"):
+        return told.rpartition(" ")[0]
+    frame: FrameType | None = _getframe(1)
+    while frame is not None:
+        if frame.f_code is TestCase.run.__code__:
+            return str(frame.f_locals["self"].id())
+        frame = frame.f_back
+    return None
+
+
+def read_spool(spool: Path, failed: Collection[str] = ()) -> Collected:
+    """Return what any process has collected. ``failed`` are the tests that did not pass.
+
+    Where some failed, what no test is known for is left out, too.
+    """
+    found: list[tuple[Key, Line]] = []
+    left_out: dict[Key, set[str]] = {}
     for path in sorted(spool.glob("*.jsonl")):
+        known: dict[tuple[Key, int], Line] = {}
         for text in path.read_text(encoding="utf-8").splitlines():
             try:
-                kind, name, data = json.loads(text)
-            except json.JSONDecodeError:
+                kind, name, test, number, data = json.loads(text)
+            except ValueError:
                 continue  # Its process was killed while it wrote.
-            lines.append(((kind, name), Line.from_data(data)))
-    return merged(lines)
+            key = (kind, name)
+            if data is not None:
+                known[key, number] = Line.from_data(data)
+            if failed and (test is None or test in failed):
+                left_out.setdefault(key, set()).add(test or "a test that is not known")
+            else:
+                found.append((key, known[key, number]))
+    return Collected(merged(found), left_out)
 
 
 def _on_measured(report: QueryReport, **_: Any) -> None:

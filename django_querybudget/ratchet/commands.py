@@ -12,7 +12,6 @@ from django.core.management import BaseCommand, CommandError
 from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
 
-from .django_runner import chosen, run_tests
 from .runs import Run
 from .text import github_annotations
 
@@ -59,13 +58,15 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     conf.overrides["VERBOSITY"] = min(max(options["verbosity"] - 1, 0), 2)
+    from .django_runner import chosen, run_tests  # noqa: PLC0415  # imports the project's runner
+
     ratchet.start()
-    status = 1
+    status, failed = 1, set[str]()
     try:
-        status = run_tests(words[1:])
+        status, failed = run_tests(words[1:])
     finally:
         conf.overrides.pop("VERBOSITY", None)
-        outcome = ratchet.finish(chosen(words[1:]), passed=status == 0)
+        outcome = ratchet.finish(chosen(words[1:]), passed=status == 0, failed=failed)
     command.stdout.write(outcome.text)
     if outcome.comparison is not None and options["github"] and outcome.failed:
         for annotation in github_annotations(outcome.comparison):

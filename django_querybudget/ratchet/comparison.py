@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .lines import Key, Line, ShapeCount
@@ -58,31 +58,50 @@ class Comparison:
     """What the file has no line for."""
     stale: list[Key] = field(default_factory=list)
     """Lines that nothing was measured for; empty if the run was of other tests."""
+    left_out: Mapping[Key, Collection[str]] = field(default_factory=dict)
+    """What failing tests measured: not judged by them, with their names."""
 
 
-def compare(lockfile: LockFile, measured: Mapping[Key, Line], run: str) -> Comparison:
-    """Return how ``measured``, of the run that chose its tests by ``run``, differs."""
-    comparison = Comparison(measured=measured)
+def compare(
+    lockfile: LockFile,
+    measured: Mapping[Key, Line],
+    run: str,
+    left_out: Mapping[Key, Collection[str]] | None = None,
+) -> Comparison:
+    """Return how ``measured``, of the run that chose its tests by ``run``, differs.
+
+    ``left_out`` is what failing tests measured. They may have measured less than they do when they
+    work, so that their lines are neither better nor stale, and may still be above.
+    """
+    comparison = Comparison(measured=measured, left_out=left_out or {})
     for key in _in_order(measured):
         old, new = lockfile.lines.get(key), measured[key]
         if old is None:
             comparison.unrecorded.append(key)
         elif new.exceeds(old):
             comparison.above.append(Change(key=key, old=old, new=new))
-        elif old.exceeds(new):
+        elif old.exceeds(new) and key not in comparison.left_out:
             comparison.better.append(Change(key=key, old=old, new=new))
     if run == lockfile.run:
         comparison.stale.extend(_in_order(lockfile.lines.keys() - measured.keys()))
     return comparison
 
 
-def recorded(lockfile: LockFile, measured: Mapping[Key, Line], run: str) -> LockFile:
+def recorded(
+    lockfile: LockFile, comparison: Comparison, run: str, *, passed: bool = True
+) -> LockFile:
     """Return the file with every measured line as measured; stale ones pruned.
 
-    A run of other tests than the file's leaves the lines that it did not measure.
+    A run of other tests than the file's, and one in which tests failed, leaves the lines that it
+    did not measure; a line that a failing test measured is not lowered either.
     """
     whole = not lockfile.lines or run == lockfile.run
-    lines = dict(measured) if whole else {**lockfile.lines, **measured}
+    lines = dict(comparison.measured)
+    if not (whole and passed):
+        kept = lockfile.lines
+        for key in comparison.left_out.keys() & lines.keys() & kept.keys():
+            lines[key] = lines[key].highest(kept[key])
+        lines = {**kept, **lines}
     return LockFile(run=run if whole else lockfile.run, lines=lines)
 
 

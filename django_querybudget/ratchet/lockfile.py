@@ -26,6 +26,7 @@ _HEADER = """\
 # Review it as you review code: a number that rises is a query that somebody pays for.
 # Written by a machine: `pytest --querybudget=record`, or `manage.py querybudget record`.
 """
+_MERGE_MARKER = re.compile(r"^(?:<{7}|={7}|>{7})(?= |$)", re.MULTILINE)
 _SHAPE = re.compile(r"(\d+) x (.+)", re.DOTALL)
 
 
@@ -102,12 +103,14 @@ class _Parser:
         self.text = text
 
     def parse(self) -> LockFile:
+        self.check_text()
         try:
             data = tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
+        # A number of too many digits is a ValueError, too; arrays in arrays recurse.
+        except (ValueError, RecursionError) as error:
             raise LockFileError(f"{self.path}: it is not TOML: {error}. {_WAY_OUT}") from error
         version = data.pop("format", None)
-        if not _is_number(version):
+        if not _is_number(version) or version < 1:
             self.fail("format", f"format is {version!r}; it is the number {FORMAT}")
         if version > FORMAT:
             raise LockFileError(
@@ -125,6 +128,21 @@ class _Parser:
             for name, table in tables.items():
                 lines[kind, name] = self.line(kind, name, table)
         return LockFile(run=run, lines=lines)
+
+    def check_text(self) -> None:
+        """Name what editors and merges leave, which TOML's parser would only call invalid."""
+        if self.text.startswith("\ufeff"):
+            raise LockFileError(
+                f"{self.path}, line 1: it begins with a byte order mark, which TOML has not. Save "
+                "it as UTF-8 without one. It was left as it is."
+            )
+        if marker := _MERGE_MARKER.search(self.text):
+            line = self.text.count("\n", 0, marker.start()) + 1
+            raise LockFileError(
+                f"{self.path}, line {line}: it has markers of a merge ({marker[0]!r}). Take one "
+                "side whole (git checkout --ours or --theirs), then record it again. It was left "
+                "as it is."
+            )
 
     def line(self, kind: str, name: str, table: Any) -> Line:
         if not isinstance(table, dict):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from django_querybudget.exceptions import LockFileError
+from django_querybudget.reports.report import number
 
 from . import collecting, lockfile
 from .comparison import Comparison, compare, recorded, tightened
@@ -70,31 +72,34 @@ class Run:
         collecting.stop()
         shutil.rmtree(self._spool, ignore_errors=True)
 
-    def finish(self, run: str, *, passed: bool) -> Outcome:
-        """Compare, and write the file if the mode asks for it and all tests ``passed``.
+    def finish(self, run: str, *, passed: bool, failed: Collection[str] = ()) -> Outcome:
+        """Compare, and write the file if the mode asks for it.
 
-        ``run`` says how the tests were chosen.
+        ``run`` says how the tests were chosen. ``failed`` are the names of the tests that did not
+        pass: what they measured is left out. ``passed`` is whether the whole run did; where it did
+        not and no test is to blame (it was interrupted, say), nothing is written.
         """
         collecting.stop()
-        measured = collecting.read_spool(self._spool)
+        collected = collecting.read_spool(self._spool, failed)
         self.abandon()
         shown = os.path.relpath(self.path)
-        if not measured:
+        if not (collected.lines or collected.left_out):
             return Outcome(
                 text="No view and no marked test was measured: does the suite use the test client, "
                 'and is QUERYBUDGET["ENABLED"] true?',
                 # A few tests may well have no view among them.
                 failed=self.mode != "record" and run == self._file.run,
             )
-        comparison = compare(self._file, measured, run)
+        comparison = compare(self._file, collected.lines, run, collected.left_out)
         if not passed:
-            # What failed may have measured less than it does when it works.
+            # What failed or never ran may have measured less than it does when it works.
             comparison.stale.clear()
-            comparison.better.clear()
-        rewritten = passed and self.mode != "check"
+            if not failed:
+                comparison.better.clear()
+        rewritten = self.mode != "check" and (passed or bool(failed))
         if rewritten:
             new = (
-                recorded(self._file, measured, run)
+                recorded(self._file, comparison, run, passed=passed)
                 if self.mode == "record"
                 else tightened(self._file, comparison)
             )
@@ -102,14 +107,16 @@ class Run:
                 lockfile.write(self.path, new)
             except OSError as error:
                 return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
-        raised = self.mode == "record" and rewritten
-        text = render(comparison, shown, rewritten=raised, command=self.command)
+        text = render(comparison, shown, mode=self.mode, rewritten=rewritten, command=self.command)
         if rewritten:
-            text += f"\nWrote {len(new.lines)} lines to {shown}."
+            text += f"\nWrote {number(len(new.lines), 'line', 'lines')} to {shown}."
         elif self.mode != "check":
-            text += f"\n{shown} is left as it was: not all tests passed."
+            text += f"\n{shown} is left as it was: the run did not come to its end."
+        raised = self.mode == "record" and rewritten
+        lines = len(collected.lines)
         return Outcome(
-            text=text.strip() or f"All {len(measured)} lines are as in {shown}.",
+            text=text.strip()
+            or f"{'The line is' if lines == 1 else f'All {lines} lines are'} as in {shown}.",
             failed=bool(comparison.above) and not raised,
             comparison=comparison,
         )

@@ -15,24 +15,25 @@ __all__ = ["github_annotations", "headline", "render"]
 MOST_NAMES = 8
 
 
-def render(comparison: Comparison, path: str, *, rewritten: bool, command: str) -> str:
+def render(comparison: Comparison, path: str, *, mode: str, rewritten: bool, command: str) -> str:
     """Return the whole comparison as text; empty if there is nothing to say.
 
-    ``path`` is the file as a person names it, ``rewritten`` whether it was recorded anew,
-    ``command`` what a person types, with ``{mode}`` in it.
+    ``path`` is the file as a person names it, ``mode`` what was asked for (``"check"``),
+    ``rewritten`` whether the file was written, ``command`` what a person types, with ``{mode}`` in
+    it.
     """
-    return "\n".join(_lines(comparison, path, rewritten, command))
+    return "\n".join(_lines(comparison, path, mode, rewritten, command))
 
 
 def headline(change: Change) -> str:
     """Return ``"GET jobs:list 2xx: 3 → 23 queries, 0 → 20 that repeat a shape"``."""
     words = {
-        "queries": "queries",
-        "duplicates": "duplicate queries",
-        "similar": "queries that repeat a shape",
+        "queries": ("query", "queries"),
+        "duplicates": ("duplicate query", "duplicate queries"),
+        "similar": ("query that repeats a shape", "queries that repeat a shape"),
     }
     numbers = [
-        f"{getattr(change.old, name)} → {getattr(change.new, name)} {words[name]}"
+        f"{getattr(change.old, name)} → {number(getattr(change.new, name), *words[name])}"
         for name in Line.NUMBERS
         if getattr(change.old, name) != getattr(change.new, name)
     ]
@@ -53,10 +54,13 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
         yield f"::error {written}::{_escaped(message)}"
 
 
-def _lines(comparison: Comparison, path: str, rewritten: bool, command: str) -> Iterator[str]:
+def _lines(
+    comparison: Comparison, path: str, mode: str, rewritten: bool, command: str
+) -> Iterator[str]:
     above, better = comparison.above, comparison.better
-    record, tighten = (command.replace("{mode}", mode) for mode in ("record", "tighten"))
-    if above and not rewritten:
+    record, tighten = (command.replace("{mode}", name) for name in ("record", "tighten"))
+    raised = mode == "record" and rewritten
+    if above and not raised:
         yield f"{_names(len(above), 'is', 'are')} above the line in {path}:"
     for change in above:
         yield ""
@@ -65,7 +69,7 @@ def _lines(comparison: Comparison, path: str, rewritten: bool, command: str) -> 
             yield from _shape(shape, f"{before} → {shape.count} x")
         for shape, now in change.went:
             yield from _shape(shape, f"{shape.count} → {now} x")
-    if above and not rewritten:
+    if above and mode != "record":
         yield ""
         yield f"Next: repair them; or, if every query is needed, {record} and commit {path}."
     if better:
@@ -73,12 +77,37 @@ def _lines(comparison: Comparison, path: str, rewritten: bool, command: str) -> 
         yield from (f"  {headline(change)}" for change in better)
     if comparison.unrecorded:
         yield _listed(
-            "without a line before" if rewritten else "without a line", comparison.unrecorded
+            "without a line before" if raised else "without a line", comparison.unrecorded
         )
     if comparison.stale:
         yield _listed("stale, pruned" if rewritten else "stale", comparison.stale)
-    if not rewritten and (better or comparison.unrecorded or comparison.stale):
-        yield f"To lower and prune lines: {tighten}. To add lines: {record}."
+    if comparison.left_out:
+        yield from _left_out(comparison)
+    to_lower = (better or comparison.stale) and not rewritten
+    to_add = comparison.unrecorded and mode != "record"
+    next_steps = [
+        *([f"To lower and prune lines: {tighten}."] if to_lower and mode == "check" else []),
+        *([f"To add lines: {record}."] if to_add else []),
+    ]
+    if next_steps:
+        yield " ".join(next_steps)
+
+
+def _left_out(comparison: Comparison) -> Iterator[str]:
+    """Say what is not judged, since the tests that measured it failed."""
+    alone = [key for key in comparison.left_out if key not in comparison.measured]
+    shared = len(comparison.left_out) - len(alone)
+    tests = sorted({test for tests in comparison.left_out.values() for test in tests})
+    if alone:
+        yield _listed("left out, only failing tests reached it", sorted(alone))
+    if shared:
+        yield (
+            f"{number(shared, 'line', 'lines')} without what failing tests measured; "
+            f"{'it is' if shared == 1 else 'they are'} not lowered."
+        )
+    names = "; ".join(tests[:MOST_NAMES])
+    more = f"; and {len(tests) - MOST_NAMES} more" if len(tests) > MOST_NAMES else ""
+    yield f"Failing: {names}{more}"
 
 
 def _shape(shape: ShapeCount, counts: str) -> Iterator[str]:

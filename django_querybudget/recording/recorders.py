@@ -6,17 +6,18 @@ from collections.abc import Callable
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
+from django_querybudget.conf import conf
 from django_querybudget.stacks import (
     TOOLS_OWN,
     RawOrigin,
     Trail,
     find_serializers,
-    is_tools_own,
     locate,
-    tools_imported,
     trail,
+    whole_trail,
 )
 
+from .ignoring import leaving_out
 from .records import QueryLog, RawRecord
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["make_recorder"]
 
 
-def make_recorder(  # noqa: C901 - see below
-    log: QueryLog, aliases: frozenset[str] | None, origins: bool
+def make_recorder(  # noqa: C901, PLR0915 - see below
+    log: QueryLog, aliases: frozenset[str] | None, origins: bool, most: int
 ) -> tuple[Recorder, Callable[[], None]]:
     """Return what writes to ``log``, and what ends it for good.
+
+    It keeps ``most`` statements, and counts the others.
 
     Once ended it does not hold the log: a task that outlives its request keeps a copy of the
     context with the recorder in it, for as long as the process if it is a pool's.
@@ -42,12 +45,15 @@ def make_recorder(  # noqa: C901 - see below
     evidence: Evidence | None = log.evidence
     texts = None if evidence is None else evidence.texts
     threshold = 0 if evidence is None else evidence.threshold
+    kept = log.raw
+    count_only: Callable[[RawRecord], None] | None = log.count_only
+    leaves_out = leaving_out(origins=origins)
     look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
-    tools = not origins and tools_imported()
+    trail_of = whole_trail if conf.VERBOSITY > 1 else trail
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
-    def record(  # noqa: PLR0912 - one function: each call more is paid by every query
+    def record(  # noqa: C901, PLR0912 - one function: each call more is paid by every query
         sql: Any,
         params: Any,
         many: bool,
@@ -62,6 +68,8 @@ def make_recorder(  # noqa: C901 - see below
             return
         if type(sql) is not str:
             sql = _text(sql, connection)
+        if leaves_out is not None and leaves_out(sql, _getframe(4)):
+            return
         if many:
             if not isinstance(params, list | tuple):
                 params = None  # An iterator that the driver has used up, or will.
@@ -79,15 +87,17 @@ def make_recorder(  # noqa: C901 - see below
             if origin is TOOLS_OWN:
                 return
             if evidence is not None:
-                way = trail(project)
+                way = trail_of(project)
                 inside = look_inside(_getframe(4))
-        elif tools and is_tools_own(_getframe(4)):
-            return
         vendor = connection.vendor
         raw = new(
             RawRecord,
             (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
         )
+        if len(kept) >= most:
+            if count_only is not None:
+                count_only(raw)
+            return
         add(raw)
         if evidence is None or texts is None:
             return
@@ -101,8 +111,9 @@ def make_recorder(  # noqa: C901 - see below
                 evidence.note_repeat(raw, same, _getframe(3))
 
     def close() -> None:
-        nonlocal append, evidence, texts
-        append = evidence = texts = None
+        nonlocal append, count_only, evidence, kept, texts
+        append = count_only = evidence = texts = None
+        kept = []
 
     return record, close
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any, NamedTuple
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
-from django_querybudget.stacks import Origin, RawOrigin, Trail
+from django_querybudget.stacks import Origin, RawOrigin, Trail, way_along
 
+from .overflow import Overflow, Tally
 from .summaries import Summary, summed
 
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
@@ -67,15 +69,27 @@ class QueryRecord:
     """The class of the exception it failed with; None if it did not fail."""
     raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
     """What :attr:`origin` is made of."""
+    raw_trail: Trail | None = field(default=None, repr=False, compare=False)
+    """What :attr:`way` is made of."""
 
     @cached_property
     def origin(self) -> Origin | None:
         """The line of the project's code that it comes from, if there is one."""
         return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
+    @cached_property
+    def way(self) -> tuple[Origin, ...]:
+        """The project's lines that led to the query, the outermost first, its own the last.
+
+        From eight frames around its own; from all within the request, or the task, if it was
+        recorded with a ``VERBOSITY`` of 2 (``pytest -vv``). Empty if no causes were looked for.
+        """
+        return () if self.raw_trail is None else tuple(way_along(self.raw_trail))
+
     def __getstate__(self) -> dict[str, Any]:
         # Code objects and template nodes do not leave the process; the line they stand for does.
-        return {**self.__dict__, "origin": self.origin, "raw_origin": None}
+        known = {"origin": self.origin, "way": self.way}
+        return {**self.__dict__, **known, "raw_origin": None, "raw_trail": None}
 
     @property
     def failed(self) -> bool:
@@ -105,6 +119,7 @@ class QueryRecord:
             self.duration,
             self.error,
             self.raw_origin,
+            self.raw_trail,
         )
 
     @classmethod
@@ -120,7 +135,11 @@ class QueryRecord:
             duration=raw.duration,
             error=raw.error,
             raw_origin=raw.origin,
+            raw_trail=raw.trail,
         )
+
+
+_LOCK = Lock()  # Of every log: a lock of its own could not be copied with it.
 
 
 class QueryLog:
@@ -130,7 +149,9 @@ class QueryLog:
     :attr:`transactions` and count nowhere: some backends send them as statements and some do not.
 
     A log is appended to while its scope is open; every answer is about what is in it by then.
-    Records are made when they are asked for: recording itself appends a tuple.
+    Records are made when they are asked for: recording itself appends a tuple. A scope keeps as
+    many as ``QUERYBUDGET["MAX_RECORDS"]`` says, and counts what comes after them: see
+    :attr:`dropped`.
     """
 
     def __init__(self) -> None:
@@ -141,9 +162,28 @@ class QueryLog:
         """What the recording saw on the stacks: an ``evidence.Evidence``, or None."""
         self.append: Callable[[RawRecord], None] = self._raw.append
         """Add one statement. Safe to call from several threads."""
+        self._tallies: dict[str, Tally] = {}
+        self._overflow: Overflow | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _log_of, (tuple(self._made()),)
+        return _log_of, (tuple(self._made()), self._tallies)
+
+    def count_only(self, raw: RawRecord) -> None:
+        """Count one statement, and do not keep it. Safe to call from several threads."""
+        with _LOCK:
+            overflow = self._overflow
+            if overflow is None:
+                overflow = self._overflow = Overflow(self._raw, self._tallies)
+        overflow.add(raw)
+
+    @property
+    def dropped(self) -> int:
+        """How many of the counted queries were not kept: those past ``MAX_RECORDS``.
+
+        :attr:`count`, :attr:`duration`, the counts of duplicates, of similar queries and of writes
+        have them; :attr:`queries` and what is made of it have not.
+        """
+        return sum(tally.count for tally in tuple(self._tallies.values()))
 
     @property
     def raw(self) -> list[RawRecord]:
@@ -171,12 +211,13 @@ class QueryLog:
     @property
     def count(self) -> int:
         """How many queries there were; failed ones count, transaction control does not."""
-        return self._summary().count
+        return self._summary().count + self.dropped
 
     @property
     def duration(self) -> float:
         """How long the database took for the counted queries, in seconds, added up."""
-        return self._summary().duration
+        dropped = sum(tally.duration for tally in tuple(self._tallies.values()))
+        return self._summary().duration + dropped
 
     def _summary(self) -> Summary:
         """Return what every response says of its log, found in one pass and kept until it grows."""
@@ -209,6 +250,12 @@ class QueryLog:
         return tuple(query for query in self.queries if query.kind is StatementKind.WRITE)
 
     @property
+    def write_count(self) -> int:
+        """How many of the counted queries write by their text, those not kept among them."""
+        dropped = sum(tally.kinds[StatementKind.WRITE] for tally in tuple(self._tallies.values()))
+        return len(self.writes) + dropped
+
+    @property
     def duplicates(self) -> tuple[QueryRecord, ...]:
         """The queries that repeat an earlier one: same alias, same SQL, same parameters."""
         positions = self._summary().repeated  # First: the log may grow, but never loses a record.
@@ -217,20 +264,23 @@ class QueryLog:
 
     @property
     def duplicate_count(self) -> int:
-        """``len(log.duplicates)``, without making the records."""
-        return len(self._summary().repeated)
+        """How many queries repeat an earlier one, those not kept among them; makes no records."""
+        dropped = sum(tally.duplicates for tally in tuple(self._tallies.values()))
+        return len(self._summary().repeated) + dropped
 
     @property
     def similar_count(self) -> int:
         """How many queries repeat an earlier one's shape on the same database; duplicates too."""
         counted = [(raw.alias, fingerprint(raw.sql)) for raw in self._counted()]
-        return len(counted) - len(set(counted))
+        dropped = sum(tally.similar for tally in tuple(self._tallies.values()))
+        return len(counted) - len(set(counted)) + dropped
 
     def on(self, using: str | Collection[str]) -> QueryLog:
         """Return a log of what this one has by now on the databases that ``using`` names."""
         aliases = {using} if isinstance(using, str) else using
         log = QueryLog()
         log._raw.extend(raw for raw in self._raw if raw.alias in aliases)
+        log._tallies = {name: own for name, own in self._tallies.items() if name in aliases}
         return log
 
     def by_fingerprint(self) -> dict[str, tuple[QueryRecord, ...]]:
@@ -245,10 +295,11 @@ class QueryLog:
         return {shape: tuple(queries) for shape, queries in shapes.items()}
 
 
-def _log_of(records: tuple[QueryRecord, ...]) -> QueryLog:
+def _log_of(records: tuple[QueryRecord, ...], tallies: dict[str, Tally]) -> QueryLog:
     """Return a log with ``records`` in it, as they are: what pickle and copy rebuild one with."""
     log = QueryLog()
     for made in records:
         log.append(made.raw)
     log._records = list(records)
+    log._tallies = tallies
     return log

@@ -11,7 +11,7 @@ from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 if TYPE_CHECKING:
     from .records import RawRecord
 
-__all__ = ["Summary", "summed"]
+__all__ = ["Summary", "hashable", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ def summed(raws: list[RawRecord]) -> Summary:
         seen = keys.get(sql)
         if seen is None:
             seen = keys[sql] = (
-                set() if earlier.many else {(earlier.alias, _hashable(earlier.params))}
+                set() if earlier.many else {(earlier.alias, hashable(earlier.params))}
             )
         if not raw.many:
-            key = (raw.alias, _hashable(raw.params))
+            key = (raw.alias, hashable(raw.params))
             if key in seen:
                 repeated.append(position)
             else:
@@ -63,8 +63,8 @@ def summed(raws: list[RawRecord]) -> Summary:
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
 
 
-def _hashable(params: Any) -> Hashable:
-    """Parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
+def hashable(params: Any) -> Hashable:
+    """Return parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
 
     A host's object may refuse anything, being compared and hashed among it, or know itself only by
     identity (psycopg's ``Jsonb``): what is not plain is told by its text.

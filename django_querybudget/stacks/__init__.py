@@ -28,7 +28,7 @@ Async code
 
 from __future__ import annotations
 
-from .files import is_library, is_project
+from .files import is_djangos, is_library, is_project
 from .hosts import Host, HostKind, RawHost, attribute_line
 from .origins import Origin, RawOrigin, SerializerField, position
 from .tasks import THREAD_HANDLER, current_task
@@ -42,6 +42,8 @@ from .walking import (
     origins_along,
     outward,
     trail,
+    way_along,
+    whole_trail,
 )
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "call_path",
     "current_task",
     "find_serializers",
+    "is_djangos",
     "is_library",
     "is_project",
     "is_tools_own",
@@ -67,4 +70,6 @@ __all__ = [
     "position",
     "tools_imported",
     "trail",
+    "way_along",
+    "whole_trail",
 ]

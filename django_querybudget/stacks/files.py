@@ -26,6 +26,7 @@ __all__ = [
     "TOOL",
     "checks_access",
     "is_boundary",
+    "is_djangos",
     "is_library",
     "is_project",
     "kind_of",
@@ -33,14 +34,14 @@ __all__ = [
 ]
 
 INTERNAL = 0
-"""The standard library's, Django's, this library's: nobody's line, and false for the walk."""
+"""The standard library's, Django's, a wrapper's, ours: nobody's line, and false for the walk."""
 LIBRARY, PROJECT, TEMPLATES, SERIALIZERS, ASGIREF = range(1, 6)
 FRAMEWORK = 6
 """What calls the project's code, or works for an object of the project's: see :mod:`.hosts`."""
 BOUNDARY = 7
 """What calls a view for a request. Outside of it are middleware and tests, which pass it on."""
 TOOL = 8
-"""Another tool that watches queries: see :mod:`.tools`."""
+"""Another tool's that sends queries of its own: see :mod:`.tools`."""
 
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _INTERNAL_FOLDERS = tuple(
@@ -71,10 +72,12 @@ _FRAMEWORKS = (
     "rest_framework/viewsets.py",
     "ninja/operation.py",
 )
-# Packages whose business is to watch queries, requests or time: by the folder of their code.
-TOOLS = (
+# Packages that watch queries, requests or time, by the folder of their code. These send queries of
+# their own: they store what they see, and run EXPLAIN.
+TOOLS = ("debug_toolbar", "silk")
+# These only wrap what they watch: nobody's line, as the standard library is.
+_WRAPPERS = (
     "ddtrace",
-    "debug_toolbar",
     "django_perf_rec",
     "django_prometheus",
     "elasticapm",
@@ -87,11 +90,11 @@ TOOLS = (
     "querycount",
     "scout_apm",
     "sentry_sdk",
-    "silk",
-    "wrapt",  # What most of them wrap a driver's methods with.
+    "wrapt",  # What most of them wrap methods with.
     "zeal",
 )
 _TOOL_FOLDERS = tuple(f"{name}/" for name in TOOLS)
+_WRAPPER_FOLDERS = tuple(f"{name}/" for name in _WRAPPERS)
 
 kinds: dict[str, int] = {}
 """The files met so far, for the walk that cannot afford a call. Its key is all that an answer
@@ -141,6 +144,8 @@ def _of_packages(path: str) -> int:
         return SERIALIZERS
     if path.startswith(_TOOL_FOLDERS):
         return TOOL
+    if path.startswith(_WRAPPER_FOLDERS):
+        return INTERNAL
     return FRAMEWORK if path.startswith(_FRAMEWORKS) else LIBRARY
 
 
@@ -161,6 +166,11 @@ def is_library(code: CodeType) -> bool:
     return kind in (LIBRARY, SERIALIZERS) or (
         kind == FRAMEWORK and not code.co_filename.startswith(_DJANGO)
     )
+
+
+def is_djangos(code: CodeType) -> bool:
+    """Whether ``code`` is Django's."""
+    return code.co_filename.startswith(_DJANGO)
 
 
 def is_boundary(code: CodeType) -> bool:

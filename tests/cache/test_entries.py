@@ -22,8 +22,8 @@ def test_it_comes_back() -> None:
 @pytest.mark.parametrize(
     "stored",
     [
-        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb1\n", b"qb1\n{}\n{}",
-        b'qb1\n[{"a":1},[]]\n{}', b"qb1\n[{},[]]\n{}", b'qb1\n[{"a":"1"},[]]', b"\xff" * 100,
+        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb2\n", b"qb2\n{}\n{}",
+        b'qb2\n[{"a":1},[]]\n{}', b"qb2\n[{},[]]\n{}", b'qb2\n[{"a":"1"},[]]', b"\xff" * 100,
     ],
 )  # fmt: skip
 def test_a_foreign_value_is_no_entry(stored: bytes) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hypothesis
 import pytest
@@ -24,10 +24,10 @@ from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset
-from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores import store, wire
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.store import Store, store_for, tag_key
-from django_querybudget.cache.tags import every_database, everything
 from django_querybudget.cache.tokens import TagValue
 from jobs.models import Industry
 from tests.servers import Redis, Run
@@ -119,14 +119,22 @@ def value(tested: Store, tag: str = TABLE) -> str | None:
     return answer[1].get(tag)
 
 
+def read(tested: Store, key: str, wanted: list[str]) -> tuple[Any, dict[str, str]]:
+    """Return the entry and the tags' values; the pulse has to be among them."""
+    answer = tested.read(key, wanted)
+    assert answer is not None
+    assert answer[1].pop(PULSE)
+    return answer
+
+
 def test_tokens_and_entries(alias: str) -> None:
     tested = store_for(alias)
     assert isinstance(tested, RedisStore) == isinstance(caches[alias], _redis_cache())
-    assert tested.read("qb:e:1", [TABLE]) == (None, {})
+    assert read(tested, "qb:e:1", [TABLE]) == (None, {})
     first = tested.ensure([TABLE])
     assert tested.ensure([TABLE]) == first
     assert tested.write("qb:e:1", b"\x00entry", 60)
-    assert tested.read("qb:e:1", [TABLE, "x:t:b"]) == (b"\x00entry", first)
+    assert read(tested, "qb:e:1", [TABLE, "x:t:b"]) == (b"\x00entry", first)
     assert tested.renew([TABLE])
     assert value(tested) not in {None, first[TABLE]}
 
@@ -159,7 +167,7 @@ def test_a_mark_ends_by_itself_and_takes_the_token_along(alias: str) -> None:
     tested = store_for(alias)
     before = tested.ensure([TABLE])[TABLE]
     tested.mark([TABLE], "dead", 0.2)
-    threading.Event().wait(2.3 if type(tested) is Store else 0.3)
+    threading.Event().wait(0.3 if isinstance(tested, RedisStore) else 2.3)
     assert value(tested) is None
     assert tested.ensure([TABLE])[TABLE] != before
 
@@ -171,17 +179,21 @@ def test_a_tag_that_no_cache_takes_in_a_key(alias: str) -> None:
     assert tested.renew([odd])
 
 
-def test_prefix_version_and_key_function_are_the_caches(alias: str) -> None:
-    """What stands under our keys stands there for the host's own cache, too, and nowhere else."""
-    token = store_for(alias).ensure([TABLE])[TABLE]
-    cache: Any = caches[alias]
-    spelled = spell(f"qb:t:{TABLE}", cache.key_prefix, 3)
-    if isinstance(store_for(alias), RedisStore):
-        assert cache.client.get_client().get(spelled) == token.encode()
+def test_an_entrys_key_is_the_caches_and_a_tokens_is_not(alias: str) -> None:
+    """Entries may differ by tenant or by release; what is renewed is shared."""
+    tested, cache = store_for(alias), caches[alias]
+    token = tested.ensure([TABLE])[TABLE]
+    assert tested.write("qb:e:1", b"entry", 60)
+    spelled = spell("qb:e:1", cache.key_prefix, 3)
+    if isinstance(tested, RedisStore):
+        raw = cast("Any", cache).client.get_client()
+        assert (raw.get(spelled), raw.get(f"qb:t:{TABLE}")) == (b"entry", token.encode())
     else:
-        assert cache.make_key(f"qb:t:{TABLE}") == spelled
-        assert cache.get(f"qb:t:{TABLE}") == token
-        assert cache.get(f"qb:t:{TABLE}", version=4) is None
+        assert cache.make_key("qb:e:1") == spelled
+        assert cache.get("qb:e:1") == b"entry"
+        assert cache.get("qb:e:1", version=4) is None
+        assert cache.get(f"qb:t:{TABLE}") is None
+        assert cast("Any", tested)._plain.get(f"qb:t:{TABLE}") == token
 
 
 @pytest.mark.parametrize("using", ["default", "postgres"])
@@ -240,10 +252,10 @@ def test_a_database_cache_in_sqlite_is_left_alone(settings: Any) -> None:
 
 def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
     tested = store_for("redis")
-    tested.write("qb:e:1", b"qb1\n", 60)
+    tested.write("qb:e:1", b"qb2\n", 60)
     cache: Any = caches["redis"]
     raw = cache.client.get_client().get(cache.client.make_key("qb:e:1"))
-    assert raw == b"qb1\n"
+    assert raw == b"qb2\n"
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(raw)  # noqa: S301  # that it is none is what is tested
 
@@ -259,10 +271,9 @@ def test_the_script_changes_a_tag_as_a_tag_value_is_changed(
     """``before``: the seconds that marks still hold. ``changes``: marks for seconds; renewals."""
     tested = store_for("redis")
     now = int(time.time() * 1000)
-    model = TagValue("old", tuple((name, now + 1000 * left) for name, left in before.items()))
+    model = TagValue("1-0", tuple((name, now + 1000 * left) for name, left in before.items()))
     cache: Any = caches["redis"]
-    primary = cache.client.get_client()
-    primary.set(cache.client.make_key(tag_key(SCRIPTED)), str(model))
+    cache.client.get_client().set(tag_key(SCRIPTED), str(model))
     for writer, seconds in changes:
         if seconds is None:
             tested._renew([SCRIPTED], writer)
@@ -271,7 +282,7 @@ def test_the_script_changes_a_tag_as_a_tag_value_is_changed(
             tested._mark([SCRIPTED], writer, seconds)
             model = model.marked(writer, now, now + 1000 * seconds, "fresh")
     found = TagValue.parse(value(tested, SCRIPTED) or "")
-    assert (found.token == "old") is (model.token == "old")
+    assert (found.token == "1-0") is (model.token == "1-0")
     assert [name for name, _ in found.marks] == [name for name, _ in model.marks]
     for (_, deadline), (_, expected) in zip(found.marks, model.marks, strict=True):
         assert 0 <= deadline - expected < 20_000
@@ -281,14 +292,20 @@ def test_the_script_changes_a_tag_as_a_tag_value_is_changed(
 def replies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What Redis answers to this process."""
     read: list[Any] = []
-    read_response = AbstractConnection.read_response
 
-    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        answer = read_response(self, *args, **kwargs)
-        read.append(answer)
-        return answer
+    def noted(function: Any) -> Any:
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            answer = function(*args, **kwargs)
+            if threading.current_thread() is threading.main_thread():  # not the keeper's
+                read.append(answer)
+            return answer
 
-    monkeypatch.setattr(AbstractConnection, "read_response", noted)
+        return noting
+
+    monkeypatch.setattr(
+        AbstractConnection, "read_response", noted(AbstractConnection.read_response)
+    )
+    monkeypatch.setattr(wire, "read_answer", noted(wire.read_answer))
     return read
 
 
@@ -468,7 +485,7 @@ def test_what_was_written_while_redis_was_cut_off_is_renewed_when_it_is_back(
     hidden = own_redis.folder / "hidden"
     socket = own_redis.folder / "socket"
     socket.rename(hidden)
-    caches["own"].client.disconnect()  # type: ignore[attr-defined]
+    _close(store_for("own"))
     Industry.objects.update(name="b")
     assert names() == ["b"]
     hidden.rename(socket)
@@ -476,33 +493,31 @@ def test_what_was_written_while_redis_was_cut_off_is_renewed_when_it_is_back(
     assert names() == ["b"]
 
 
-def test_a_renewal_that_is_skipped_while_another_thread_recovers_is_owed(
-    own_redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_dead_server_is_owed_is_put_when_it_is_back(own_redis: Redis) -> None:
     tested = store_for("own")
-    monkeypatch.setattr(tested, "_start_retrying", lambda: None)
-    with tested._owing:
-        tested.distrusted = True
-    renew = tested._renew
-
-    def renew_and_meanwhile(wanted: Any, writer: str) -> None:
-        renew(wanted, writer)
-        monkeypatch.setattr(tested, "_renew", renew)
-        assert tested.renew([TABLE]) is False  # skipped: the store is not trusted yet
-
-    monkeypatch.setattr(tested, "_renew", renew_and_meanwhile)
-    assert tested._recover() is False
-    assert tested.distrusted
-    before = value_of_everything(tested)
-    assert tested._recover() is True
-    assert value_of_everything(tested) != before
+    before = tested.ensure([TABLE])
+    socket, hidden = own_redis.folder / "socket", own_redis.folder / "hidden"
+    socket.rename(hidden)
+    _close(tested)
+    assert tested.renew([TABLE]) is False
+    assert tested.mark([TABLE], "a", 60) is False
+    assert cache_stats().waits == 1  # the second knew
+    hidden.rename(socket)
+    _wait_until_trusted()
+    mark = value(tested)
+    assert mark is not None
+    assert mark.partition("|")[0] != before[TABLE]
+    assert "|a@" in mark
 
 
-def value_of_everything(tested: Store) -> dict[str, str]:
-    return tested._read(None, [everything(name) for name in every_database()])[1]
+def _close(tested: Any) -> None:
+    """Close all connections to the server, so that the next use opens one."""
+    tested.cache.client.disconnect()
+    for connection in list(tested._wire._idle):
+        connection.disconnect()
 
 
-def test_a_cache_that_refuses_by_its_return_value_is_distrusted(
+def test_a_cache_that_refuses_by_its_return_value_is_owed_what_it_refused(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.CACHES = {
@@ -511,7 +526,6 @@ def test_a_cache_that_refuses_by_its_return_value_is_distrusted(
     }
     monkeypatch.setattr(store, "_stores", {})
     tested = store_for("refusing")
-    monkeypatch.setattr(tested, "_start_retrying", lambda: None)
     assert tested.renew([TABLE]) is False
     assert tested.distrusted
     assert tested.read(None, [TABLE]) is None

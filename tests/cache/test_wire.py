@@ -11,10 +11,9 @@ from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
-from redis.connection import AbstractConnection
 
 from django_querybudget.cache import cache_stats
-from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores import store, wire
 from django_querybudget.cache.stores.store import Store, store_for
 
 pytestmark = pytest.mark.once
@@ -95,10 +94,14 @@ def test_a_connection_that_the_server_closed_is_no_failure(make: Callable[..., S
     assert not tested.distrusted
 
 
-def test_who_finds_the_connection_in_use_takes_one_of_the_pool(make: Callable[..., Store]) -> None:
+def test_who_finds_all_connections_in_use_takes_one_of_the_pool(
+    make: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tested: Any = make()
     assert tested.mark([TABLE], "a", 60)
-    with tested._wire._using_own:
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "OWN", 0)
+        patch.setattr(tested._wire, "_idle", [])
         assert tested.mark([TABLE], "b", 60)
         assert tested.renew([TABLE], "a", marked=True)
     assert "b@" in value(tested)
@@ -115,7 +118,7 @@ def test_an_answer_that_nobody_read_is_not_the_next_ones(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(AbstractConnection, "read_response", interrupted)
+        patch.setattr(wire, "read_answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tested.mark([TABLE], "b", 60)
     cache: Any = tested.cache

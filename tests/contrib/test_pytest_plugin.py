@@ -76,7 +76,7 @@ class TestRatchet:
         project.tests(first=1)
         status, text = project.pytest("--querybudget=check")
         assert status == 0
-        assert "GET first 2xx: 3 → 1 queries" in text
+        assert "GET first 2xx: 3 → 1 query" in text
         assert lines(project)["GET first 2xx"] == 3
         status, text = project.pytest("--querybudget=tighten")
         assert status == 0
@@ -115,11 +115,28 @@ class TestRatchet:
         assert status == 1
         assert "GET first 2xx: 3 → 7 queries" in text
 
-    def test_a_failing_suite_is_not_recorded(self, project: Project) -> None:
-        project.tests(more="\ndef test_fails():\n    assert False\n")
-        status, text = project.pytest("--querybudget=record")
+    @pytest.mark.parametrize("more", [(), ("-n", "2")])
+    def test_of_a_suite_with_a_red_test_what_passed_is_recorded(
+        self, project: Project, more: tuple[str, ...]
+    ) -> None:
+        project.tests(
+            more="    def test_fails(self):\n"
+            "        self.client.post('/second')\n        assert False\n"
+        )
+        status, text = project.pytest("--querybudget=record", *more)
         assert status == 1
-        assert "querybudget.toml is left as it was: not all tests passed." in text
+        assert lines(project) == {"GET first 2xx": 3, "GET second 2xx": 2}, text
+        assert "1 left out, only failing tests reached it: POST second 2xx" in text
+        assert "Failing: host/test_views.py::ViewTests::test_fails" in text
+        assert "--querybudget=record" not in text.partition("query budgets")[2]
+        status, text = project.pytest("--querybudget=check", *more)
+        assert (status, "above" in text) == (1, False), text
+
+    def test_a_run_that_was_cut_short_records_nothing(self, project: Project) -> None:
+        project.tests(more="    def test_first_of_all(self):\n        raise KeyboardInterrupt\n")
+        status, text = project.pytest("--querybudget=record")
+        assert status == 2
+        assert "is left as it was: the run did not come to its end" in text
         assert not project.lockfile.exists()
 
     def test_content_types_count_the_same_in_any_order(self, project: Project) -> None:

@@ -237,6 +237,15 @@ class TestNeeds:
         assert needs_of(QueryShape(accesses=(access("t", "flag"),))) == []
         assert needs_of(QueryShape(accesses=(access("t", "flag a"),))) == ["filter t: a flag"]
 
+    def test_a_flag_and_an_order_of_all_its_rows(self) -> None:
+        """Neither a flag alone nor an order without a limit asks for an index; nor do both."""
+        order = Order(alias="t", columns=(("z", True),))
+        shape = QueryShape(accesses=(access("t", "flag"),), order=order)
+        assert needs_of(shape) == []
+        assert needs_of(replace(shape, limited=True)) == ["filter t: flag z"]
+        ranged = QueryShape(accesses=(access("t", "flag", "z"),), order=order)
+        assert needs_of(ranged) == ["filter t: flag z"]
+
     def test_each_branch_of_an_or(self) -> None:
         shape = QueryShape(accesses=(access("t", "", "", only("a"), only("b")),))
         assert needs_of(shape) == ["filter t: a", "filter t: b"]
@@ -397,7 +406,8 @@ class TestWorkload:
     def test_a_flag_alone_is_no_reason_for_an_index(self) -> None:
         from accounts.models import CustomUser
 
-        workload = self.record(lambda: list(CustomUser.objects.filter(is_staff=True)))
+        staff = CustomUser.objects.filter(is_staff=True)
+        workload = self.record(lambda: [list(staff), list(staff.order_by("date_joined"))])
         assert advise(workload).advice == ()
 
     def test_a_table_that_is_gone_is_told(self) -> None:

@@ -13,6 +13,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from django_querybudget.checks import check_settings
+from django_querybudget.indexes import checks as index_checks
 from django_querybudget.indexes.audit.findings import Kind
 from django_querybudget.indexes.audit.models import audit_models, audited_models, is_third_party
 from django_querybudget.indexes.checks import check_declared_indexes, check_documented_indexes
@@ -162,6 +163,76 @@ class TestForeignKeys:
     def test_a_unique_constraint_makes_its_index_redundant(self) -> None:
         meta = {"unique_together": [("parent", "other")]}
         assert self.found(meta=meta) == [(Kind.PREFIX, "(parent_id)")]
+
+
+class TestGrouped:
+    """One message for each kind in each model, what gains most first."""
+
+    @pytest.fixture
+    def found(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[CheckMessage]:
+        with isolate_apps("payment"):
+
+            class Parent(models.Model):
+                class Meta:
+                    app_label = "payment"
+
+            class Untidy(models.Model):
+                parent = models.ForeignKey(Parent, models.CASCADE)
+                code = models.CharField(unique=True, max_length=9)
+                bare = models.ForeignKey(
+                    Parent, models.CASCADE, db_index=False, related_name="bares"
+                )
+
+                class Meta:
+                    app_label = "payment"
+                    indexes = [
+                        models.Index(fields=["parent"], name="untidy_parent"),
+                        models.Index(fields=["code"], name="untidy_code"),
+                    ]
+
+            monkeypatch.setattr(index_checks, "audited_models", lambda **_: [Parent, Untidy])
+            monkeypatch.setattr(index_checks.apps, "get_model", lambda label: Untidy)
+            return check_declared_indexes()
+
+    def test_several_of_a_kind_are_one_message(self, found: list[CheckMessage]) -> None:
+        assert [message.id for message in found] == ["querybudget.W032", "querybudget.W031"]
+        redundant = found[1]
+        assert redundant.msg.startswith("2 indexes are given by a field already:\n  - The index")
+        assert "untidy_parent" in redundant.msg
+        assert "untidy_code" in redundant.msg
+        assert redundant.msg.count("Remove it from Meta.indexes") == 2
+
+    def test_each_says_how_to_silence_it(self, found: list[CheckMessage]) -> None:
+        for message in found:
+            assert message.hint is not None
+            assert message.hint.endswith(
+                'To silence them, name the model in QUERYBUDGET["INDEXES"]["IGNORE"] '
+                f"('payment.Untidy'), or the kind in SILENCED_SYSTEM_CHECKS ({message.id!r})."
+            )
+
+    def test_one_alone_reads_as_one(self, found: list[CheckMessage]) -> None:
+        assert found[0].msg.startswith("The foreign key payment.Untidy.bare has no index")
+
+
+def test_a_foreign_key_beside_an_equal_index_is_told_of_the_other() -> None:
+    with isolate_apps("payment"):
+
+        class Parent(models.Model):
+            class Meta:
+                app_label = "payment"
+
+        class Child(models.Model):
+            parent = models.ForeignKey(Parent, models.CASCADE)
+
+            class Meta:
+                app_label = "payment"
+                constraints = [models.UniqueConstraint(fields=["parent"], name="only_one")]
+
+        (finding,) = audit_models([Child])
+    assert (
+        finding.hint
+        == "Set db_index=False on the foreign key, if the other index is there to stay."
+    )
 
 
 def test_indexes_on_fields_that_do_not_exist_are_djangos_to_report() -> None:

@@ -53,7 +53,7 @@ class TestHypoPG:
             'models.Index(fields=["sku"])': True,
             'models.Index(fields=["quantity"])': False,
         }
-        assert "1 indexes missing" in output
+        assert "1 index missing" in output
         assert output.index("Not worth an index") < output.index('["quantity"]')
 
 

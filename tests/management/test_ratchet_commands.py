@@ -62,12 +62,47 @@ def test_content_types_count_the_same_in_any_order(project: Project) -> None:
     assert '[views."GET third 2xx"]\nqueries = 0\n' in project.lockfile.read_text()
 
 
-def test_a_failing_suite_is_not_recorded(project: Project) -> None:
-    project.tests(more="    def test_fails(self):\n        self.fail()\n")
-    status, text = project.manage("querybudget", "record", "--", "test")
+FAILING = """
+    def test_fails(self):
+        self.client.get("/second")
+        self.client.post("/second")
+        self.client.post("/first", {"queries": 1})
+        self.fail()
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--parallel", "2")])
+def test_of_a_suite_with_a_red_test_what_passed_is_recorded(
+    project: Project, more: tuple[str, ...]
+) -> None:
+    project.tests(more=FAILING + "\nclass Others(ViewTests):\n    test_fails = None\n")
+    status, text = project.manage("querybudget", "record", "--", "test", *more)
     assert status == 1
-    assert "is left as it was: not all tests passed" in text
-    assert not project.lockfile.exists()
+    assert "Wrote 2 lines to querybudget.toml." in text
+    assert (
+        "2 left out, only failing tests reached it: POST first 2xx; POST second 2xx\n"
+        "1 line without what failing tests measured; it is not lowered.\n"
+        "Failing: host.test_views.ViewTests.test_fails\n"
+    ) in text
+    assert "querybudget record" not in text
+    assert b"POST" not in project.lockfile.read_bytes()
+    recorded = project.lockfile.read_bytes()
+    status, text = project.manage("querybudget", "check", "--", "test", *more)
+    assert status == 1
+    assert "above" not in text
+    assert project.lockfile.read_bytes() == recorded
+    # What passed is judged all the same.
+    project.tests(first=7, more=FAILING)
+    status, text = project.manage("querybudget", "check", "--", "test", *more)
+    assert "GET first 2xx: 3 → 7 queries" in text
+    assert "manage.py querybudget record -- test" in text
+
+
+def test_a_run_that_was_cut_short_records_nothing(project: Project) -> None:
+    project.tests(more="    def test_ends(self):\n        raise KeyboardInterrupt\n")
+    status, text = project.manage("querybudget", "record", "--", "test")
+    assert status != 0
+    assert not project.lockfile.exists(), text
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,26 @@ A line for these is easily wrong in a way that raises, or that returns other row
 
 from __future__ import annotations
 
+from asyncio import gather
 from operator import attrgetter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.forms import inlineformset_factory
 from rest_framework import serializers
 
-from .corpus import Run, case, relation, write
+from .corpus import Run, bypassed, case, lookup, related, relation, write
 from .data import ROWS
 from .models import (
     Author,
     Biography,
+    Book,
     Club,
     Comment,
     EventPage,
     Page,
     Publisher,
+    Review,
     Seat,
     Setting,
     Ticket,
@@ -264,3 +267,113 @@ def inlines_of_one_form(run: Run) -> None:
         data |= {f"seats-{number}-person": str(author.pk), f"seats-{number}-since": "2021"}
     bound = formset(data, instance=club)
     assert bound.is_valid(), bound.errors
+
+
+_RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
+
+
+@case(
+    lookup(
+        "Author",
+        None,
+        operation="count",
+        hint=_RANGES,
+    )
+)
+async def counts_up_to_each_key(run: Run) -> None:
+    """No list of values answers ``<=``: one GROUP BY does."""
+    numbers = [key async for key in Author.objects.values_list("pk", flat=True)]
+    assert [await Author.objects.filter(pk__lte=number).acount() for number in numbers]  # N+1
+
+
+@case(
+    lookup(
+        "Seat",
+        None,
+        operation="count",
+        hint=_RANGES,
+    )
+)
+def counts_for_each_month(run: Run) -> None:
+    """Twelve ranges are one ``annotate(...)`` that names the range, and a count for each."""
+    for start in range(2014, 2026):
+        Seat.objects.filter(since__gte=start, since__lt=start + 1).count()  # N+1
+
+
+async def _author_of(key: int) -> str:
+    author = await Author.objects.aget(pk=key)  # N+1: gathered
+    return author.name
+
+
+@case(
+    lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"),
+    blamed="N+1: gathered",
+)
+async def gather_below_a_loop_of_another_thing(run: Run) -> None:
+    """The ``gather()`` is the loop: the one around it has nothing to do with the rows."""
+    for _ in range(1):
+        keys = [key async for key in Author.objects.values_list("pk", flat=True)]
+        assert await gather(*[_author_of(key) for key in keys])
+
+
+class Greeted(Author):
+    """Looks something up for each row that is made."""
+
+    class Meta:
+        proxy = True
+        app_label = "corpus"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value  # N+1: init
+
+
+@case(
+    lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
+    blamed="N+1: greeting",
+)
+def list_below_a_loop_of_another_thing(run: Run) -> None:
+    """``list()`` is the loop over rows; the line to write stands before it."""
+    for _ in range(1):
+        rows = Greeted.objects.all()
+        assert len(list(rows)) == ROWS  # root
+
+
+@case(
+    lookup(
+        "Book",
+        None,
+        operation="[i]",
+        hint="Take the rows once, before the loop, and index these: rows = list(queryset).",
+    )
+)
+def rows_by_their_index(run: Run) -> None:
+    """Each index of a queryset that is not evaluated is a query."""
+    books = Book.objects.order_by("pk")
+    for number in range(1, ROWS):
+        assert books[number].title  # N+1
+
+
+def _tags_of(book: Book) -> int:
+    return book.tags.count()  # N+1: helper
+
+
+@case(
+    related("Book.tags", 'Review.objects.prefetch_related("book__tags")'),
+    blamed="N+1: helper",
+    after=2,
+)
+def counts_in_a_helper_beside_a_join(run: Run) -> None:
+    """The book is joined already; its tags are prefetched behind it, and the helper stays."""
+    for review in run(Review.objects.select_related("book").filter(stars=1)):  # root
+        assert _tags_of(review.book)
+
+
+@case(bypassed("Book.tags", "[each.pk for each in book.tags.all()]"), after=2)
+def keys_of_prefetched_rows(run: Run) -> None:
+    """Their keys are there: ``values_list()`` asks for them again."""
+    for book in Book.objects.prefetch_related("tags"):
+        if run.fixed:
+            assert [each.pk for each in book.tags.all()]
+        else:
+            assert list(book.tags.values_list("pk", flat=True))  # N+1

@@ -45,6 +45,7 @@ class Expected:
     use: str | None = None
     operation: str | None = None
     replaces: str | None = None
+    hint: str | None = None
     alone: bool = False
     """Whether the fix stands for one statement of a loop that does more."""
     instead_of: tuple[str, ...] = ()

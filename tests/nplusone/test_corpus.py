@@ -168,6 +168,7 @@ def test_the_cause_is_found(case: Case) -> None:
     said = {each.relation: each for each in findings}
     for each in case.expected:
         assert each.operation in (None, said[each.relation].operation)
+        assert each.hint in (None, said[each.relation].hint)
         assert each.replaces in (None, said[each.relation].replaces)
         fix = said[each.relation].fix
         assert not each.alone or (fix is not None and fix.alone)

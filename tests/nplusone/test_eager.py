@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 
 import pytest
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Cause
@@ -13,7 +14,7 @@ from django_querybudget.nplusone.eager import watch_eager_loads
 from django_querybudget.nplusone.rendering import render_findings
 
 from .data import fill
-from .models import Author, Book, Comment, Tag
+from .models import Author, Book, Comment, Tag, Ticket
 
 pytestmark = pytest.mark.django_db
 
@@ -87,3 +88,51 @@ def test_nothing_is_left_behind() -> None:
         assert sys.monitoring.get_tool(4) is None
     else:
         assert sys.getprofile() is None
+
+
+def test_one_of_two_paths_to_a_model_that_nobody_reads() -> None:
+    """The reporter's publisher is read, the reviewer's is not: of one relation, by its path."""
+    with watch_eager_loads() as loads:
+        tickets = Ticket.objects.select_related("reporter__publisher", "reviewer__publisher")
+        for ticket in tickets:
+            assert ticket.reporter.publisher.name
+            assert ticket.reviewer.name
+    (finding,) = loads.unread
+    assert (finding.relation, finding.count) == ("Author.publisher", 0)
+    assert finding.fix is not None
+    assert finding.fix.code == 'Ticket.objects.select_related("reporter__publisher", "reviewer")'
+
+
+def _tickets() -> QuerySet[Ticket]:
+    return Ticket.objects.select_related("reporter", "assignee")
+
+
+def test_what_one_caller_of_a_queryset_reads_is_read() -> None:
+    with watch_eager_loads() as loads:
+        assert [ticket.reporter.name for ticket in _tickets()]
+        assert [ticket.assignee.name for ticket in _tickets()]
+    assert loads.unread == ()
+    assert str(loads) == "Each relation that was loaded eagerly was read."
+
+
+def test_a_lazy_read_elsewhere_does_not_hide_it() -> None:
+    with watch_eager_loads() as loads:
+        assert [book.title for book in Book.objects.select_related("author")]
+        assert Book.objects.order_by("pk")[0].author.name
+    (finding,) = loads.unread
+    assert finding.relation == "Book.author"
+    assert "seems to load Book.author, which nobody reads" in str(loads)
+    assert str(finding) in str(loads)
+
+
+def test_a_copy_of_a_row_is_read_for_all() -> None:
+    with watch_eager_loads() as loads:
+        assert [copy(book).author.name for book in Book.objects.select_related("author")]
+    assert loads.unread == ()
+
+
+def test_rows_that_are_gone_are_not_kept() -> None:
+    with watch_eager_loads() as loads:
+        for _ in range(3):
+            assert list(Book.objects.select_related("author"))
+    assert not loads._held

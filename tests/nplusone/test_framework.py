@@ -169,8 +169,12 @@ def test_a_changelist(staff: Client, found: list[Finding]) -> None:
     }
     (fix,) = {each.fix for each in found}
     assert fix is not None
-    assert fix.code == 'Book.objects.prefetch_related("tags")'  # count() reads it as it stands.
-    assert not fix.built
+    assert fix.code == (  # count() reads it as it stands.
+        "def get_queryset(self, request):\n"
+        '    return super().get_queryset(request).prefetch_related("tags")'
+    )
+    assert fix.place is not None
+    assert fix.place.function == "ModelAdmin BookAdmin"
 
 
 def test_a_change_form_with_an_inline(staff: Client, found: list[Finding]) -> None:

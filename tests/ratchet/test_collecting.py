@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from django.test import Client
 
 from django_querybudget.conf import conf
 from django_querybudget.ratchet import collecting
-from django_querybudget.ratchet.collecting import collect, read_spool, start, stop
+from django_querybudget.ratchet.collecting import Collected, collect, read_spool, start, stop
 from django_querybudget.recording.records import QueryLog, RawRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
@@ -44,7 +45,7 @@ def test_each_view_method_and_status_has_its_highest_count(spool: Path, client: 
         client.get("/plain", {"queries": queries})
     client.post("/plain")
     client.get("/nowhere")
-    lines = read_spool(spool)
+    lines = read_spool(spool).lines
     assert {key: line.queries for key, line in lines.items()} == {
         ("views", "GET plain 2xx"): 3,
         ("views", "POST plain 2xx"): 0,
@@ -65,7 +66,7 @@ def test_the_middleware_is_put_first_where_it_is_missing(
     start(tmp_path)
     assert django_settings.MIDDLEWARE == [collecting.MIDDLEWARE]
     client.get("/plain")
-    assert read_spool(tmp_path)
+    assert read_spool(tmp_path).lines
 
 
 def test_processes_merge(spool: Path) -> None:
@@ -78,13 +79,62 @@ def test_processes_merge(spool: Path) -> None:
     os.waitpid(child, 0)
     collect(key, log_of(2))
     assert len(list(spool.glob("*.jsonl"))) == 2
-    assert read_spool(spool)[key].queries == 4
+    assert read_spool(spool).lines[key].queries == 4
 
 
 def test_a_line_that_was_cut_short_is_left_out(spool: Path) -> None:
     collect(("tests", "whole"), log_of(1))
-    (spool / "killed.jsonl").write_text('["tests", "half", {"quer')
-    assert list(read_spool(spool)) == [("tests", "whole")]
+    (spool / "killed.jsonl").write_text('["tests", "half", null, 0, {"quer')
+    assert list(read_spool(spool).lines) == [("tests", "whole")]
+
+
+def test_what_a_failing_test_measured_is_told_apart(
+    spool: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for test, queries in (("t.py::good", 2), ("t.py::bad", 3), ("t.py::other", 2)):
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", f"{test} (call)")
+        client.get("/plain", {"queries": queries})
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "t.py::bad (call)")
+    client.post("/plain")
+    plain, posted = ("views", "GET plain 2xx"), ("views", "POST plain 2xx")
+    assert read_spool(spool).lines[plain].queries == 3
+    collected = read_spool(spool, {"t.py::bad"})
+    assert {key: line.queries for key, line in collected.lines.items()} == {plain: 2}
+    assert collected.left_out == {plain: {"t.py::bad"}, posted: {"t.py::bad"}}
+
+
+def test_a_line_that_many_tests_measure_is_written_once(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(50)
+    for number in range(200):
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", f"t.py::{number} (call)")
+        collect(("tests", "t"), log)
+    (file,) = spool.glob("*.jsonl")
+    assert file.stat().st_size < 200 * 60 + 4000
+    assert read_spool(spool, {"t.py::0"}).lines["tests", "t"].queries == 50
+
+
+class TheTest(unittest.TestCase):
+    def runTest(self) -> None:  # noqa: N802 - unittest's name
+        collect(("tests", "in unittest"), log_of(1))
+
+
+def test_unittest_s_test_is_the_one_on_the_stack(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    TheTest().run()
+    collect(("tests", "nowhere"), log_of(1))
+    collected = read_spool(spool, {f"{__name__}.TheTest.runTest"})
+    assert collected == Collected(
+        {},
+        {
+            ("tests", "in unittest"): {f"{__name__}.TheTest.runTest"},
+            ("tests", "nowhere"): {"a test that is not known"},
+        },
+    )
+    assert len(read_spool(spool).lines) == 2
 
 
 def test_nothing_is_collected_outside_of_a_run(
@@ -92,4 +142,4 @@ def test_nothing_is_collected_outside_of_a_run(
 ) -> None:
     monkeypatch.delenv(collecting.SPOOL_VARIABLE, raising=False)
     collect(("tests", "t"), log_of(1))
-    assert read_spool(tmp_path) == {}
+    assert read_spool(tmp_path) == Collected()

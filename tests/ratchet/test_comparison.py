@@ -41,14 +41,24 @@ def test_less_of_one_number_does_not_make_up_for_more_of_another() -> None:
 
 def test_a_run_of_other_tests_finds_nothing_stale_and_prunes_nothing() -> None:
     assert compare(FILE, MEASURED, "pytest jobs").stale == []
-    file = recorded(FILE, MEASURED, "pytest jobs")
+    file = recorded(FILE, compare(FILE, MEASURED, "pytest jobs"), "pytest jobs")
     assert file.run == "pytest"
     assert file.lines == {**FILE.lines, **MEASURED}
 
 
 def test_recording_takes_what_was_measured_up_and_down() -> None:
-    assert recorded(FILE, MEASURED, "pytest") == LockFile(run="pytest", lines=MEASURED)
-    assert recorded(LockFile(), MEASURED, "any") == LockFile(run="any", lines=MEASURED)
+    comparison = compare(FILE, MEASURED, "pytest")
+    assert recorded(FILE, comparison, "pytest") == LockFile(run="pytest", lines=MEASURED)
+    assert recorded(LockFile(), comparison, "any") == LockFile(run="any", lines=MEASURED)
+
+
+def test_where_tests_failed_nothing_is_pruned_and_what_they_measured_is_not_lowered() -> None:
+    """A failing test may have measured less than it does when it works."""
+    comparison = compare(FILE, MEASURED, "pytest", {BETTER: {"t"}, ("views", "x"): {"t"}})
+    assert comparison.better == []
+    assert [change.key for change in comparison.above] == [ABOVE]
+    file = recorded(FILE, comparison, "pytest", passed=False)
+    assert file.lines == {**FILE.lines, **MEASURED, BETTER: Line(queries=3)}
 
 
 def test_tightening_lowers_and_prunes_and_raises_nothing() -> None:

@@ -76,6 +76,15 @@ shapes = ["1 x SELECT a"]
         ("[views.", "[views", "it is not TOML: .*line 4"),
         ("format = 1", "format = 'one'", "line 1: format is 'one'"),
         ("format = 1\n", "", "format is None"),
+        ("format = 1", "format = 0", "line 1: format is 0; it is the number 1"),
+        ("format = 1", "\ufeffformat = 1", "line 1: it begins with a byte order mark"),
+        ("queries = 1", f"queries = {'1' * 5001}", "it is not TOML: .*digits"),
+        ("queries = 1", f"queries = {'[' * 5000}{']' * 5000}", "it is not TOML: .*recursion"),
+        (
+            "queries = 1",
+            "<<<<<<< HEAD\nqueries = 1\n=======\nqueries = 2\n>>>>>>> theirs",
+            "line 5: it has markers of a merge .*git checkout --ours",
+        ),
         ("format = 1", "format = 2", "line 1: format 2 was recorded by a newer django-querybudget"),
         ('"pytest"', "3", "line 2: run is 3"),
         ("queries = 1", "queries = -1", "line 5: queries of 'GET a 2xx' is -1"),
@@ -92,12 +101,12 @@ def test_a_broken_file_is_named_with_its_line_and_left_as_it_is(
 ) -> None:
     assert GOOD.count(old) == 1
     broken = GOOD.replace(old, new)
-    path.write_text(broken)
+    path.write_text(broken, encoding="utf-8")
     with pytest.raises(LockFileError, match=words) as raised:
         read(path)
     assert str(path) in str(raised.value)
     assert "was left as it is." in str(raised.value)
-    assert path.read_text() == broken
+    assert path.read_text(encoding="utf-8") == broken
 
 
 def test_what_is_no_text_is_named(path: Path) -> None:
@@ -125,6 +134,16 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(
         write(path, LockFile())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_who_reads_meanwhile_has_the_old_file_whole(path: Path) -> None:
+    """It is replaced, never written in place."""
+    write(path, FILE)
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        write(path, LockFile(run="another"))
+        assert reader.read() == before
+    assert path.read_bytes() != before
 
 
 def test_the_files_mode_is_kept_and_a_new_one_can_be_read(path: Path) -> None:

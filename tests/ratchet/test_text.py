@@ -19,7 +19,9 @@ ABOVE = compare(LockFile(run="r", lines={LIST: OLD}), {LIST: NEW}, "r")
 
 
 def test_a_failure_names_view_counts_shapes_line_and_the_next_step() -> None:
-    assert render(ABOVE, "querybudget.toml", rewritten=False, command="run {mode}") == (
+    assert render(
+        ABOVE, "querybudget.toml", mode="check", rewritten=False, command="run {mode}"
+    ) == (
         "1 view or test is above the line in querybudget.toml:\n"
         "\n"
         "GET jobs:list 2xx: 3 → 22 queries, 0 → 19 queries that repeat a shape\n"
@@ -34,7 +36,9 @@ def test_a_failure_names_view_counts_shapes_line_and_the_next_step() -> None:
 def test_better_unrecorded_and_stale_are_told_without_failing() -> None:
     file = LockFile(run="r", lines={LIST: NEW, ("views", "old"): OLD})
     comparison = compare(file, {LIST: OLD, ("views", "new"): OLD}, "r")
-    assert render(comparison, "f", rewritten=False, command="run {mode}").splitlines() == [
+    assert render(
+        comparison, "f", mode="check", rewritten=False, command="run {mode}"
+    ).splitlines() == [
         "1 view or test got better:",
         "  GET jobs:list 2xx: 22 → 3 queries, 19 → 0 queries that repeat a shape",
         "1 without a line: new",
@@ -45,13 +49,15 @@ def test_better_unrecorded_and_stale_are_told_without_failing() -> None:
 
 def test_many_names_are_cut() -> None:
     file = LockFile(run="r", lines={("views", f"v{number}"): OLD for number in range(10)})
-    text = render(compare(file, {LIST: OLD}, "r"), "f", rewritten=False, command="run {mode}")
+    text = render(
+        compare(file, {LIST: OLD}, "r"), "f", mode="check", rewritten=False, command="run {mode}"
+    )
     assert "10 stale: v0; v1; v2; v3; v4; v5; v6; v7; and 2 more" in text
 
 
 def test_nothing_to_say() -> None:
     same = compare(LockFile(run="r", lines={LIST: OLD}), {LIST: OLD}, "r")
-    assert render(same, "f", rewritten=False, command="run {mode}") == ""
+    assert render(same, "f", mode="check", rewritten=False, command="run {mode}") == ""
 
 
 def test_an_annotation_stands_at_the_line_and_is_escaped() -> None:

@@ -336,7 +336,7 @@ def test_the_way_to_a_query_ends_where_the_request_is_answered(client: Client) -
     def twice() -> list[int]:
         with capture_queries() as log:
             client.get("/line")
-        paths = [log.evidence.key_of(raw)[-1] for raw in log.raw if "corpus_book" in raw.sql]
+        paths = [log.evidence.key_of(raw)[-2] for raw in log.raw if "corpus_book" in raw.sql]
         return [int(each) for each in paths]
 
     first = twice()

@@ -23,7 +23,7 @@ __all__ = ["Corrupt", "Entry", "decoded", "log_corrupt", "pack", "unpack"]
 
 logger = logging.getLogger("django_querybudget")
 
-_MAGIC = b"qb1\n"
+_MAGIC = b"qb2\n"  # 1 was without the pulse
 _LOG_EVERY = 60.0
 _NOT_YET: Any = object()
 _logged_at = float("-inf")

@@ -18,7 +18,9 @@ from django.db import connections
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.identity import is_identified
 from django_querybudget.cache.relations import refused_relation
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.store import readable, store_for
+from django_querybudget.cache.tokens import is_known
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
@@ -88,7 +90,7 @@ class Fill:
         known: Mapping[str, str] | None = None,
     ) -> None:
         self.tokens: dict[str, str] = dict(tokens)
-        self.needed: set[str] = set()
+        self.needed: set[str] = {PULSE}
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
         self.aliases: set[str] = set()
@@ -130,7 +132,7 @@ class Fill:
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""
-        missing = [tag for tag in wanted if tag not in self.tokens]
+        missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
         store = store_for(conf.CACHE.ALIAS)
@@ -139,9 +141,10 @@ class Fill:
             self.spoil("cache failed")
             return
         values = answer[1]
-        if absent := [tag for tag in missing if tag not in values]:
+        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
             values |= store.ensure(absent)
-        self.tokens.update(values)
+        # The pulse is read each time: the first counts, or this fill has begun before it.
+        self.tokens = {**values, **self.tokens}
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""
@@ -160,8 +163,10 @@ class Fill:
         ``found`` is whether there was a row.
         """
         needed = self.needed | self.instead[0 if found else 1]
-        if self.reason is None and not needed:
+        if self.reason is None and needed == {PULSE}:
             self.spoil("no query")
+        if PULSE not in self.tokens:
+            self.spoil("the cache takes no writes, or is recovering")
         tokens = {tag: self.tokens.get(tag, "") for tag in needed}
         if not all(tokens.values()):
             self.spoil("the cache kept no token")
@@ -172,6 +177,8 @@ class Fill:
             for source in self._sources
         ):
             self.spoil("the snapshot may be older than a write")
+        if self.reason is None and store_for(conf.CACHE.ALIAS).may_be_marked(tokens.values()):
+            self.spoil("the cache evicts keys")
         return tokens if self.reason is None else None
 
 

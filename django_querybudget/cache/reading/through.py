@@ -17,7 +17,9 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import Unfreezable
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.store import readable, same, store_for
+from django_querybudget.cache.tokens import is_known
 from django_querybudget.conf import conf
 
 from .dependencies import Pins
@@ -142,7 +144,7 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
 ) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
-    if not same(entry.tokens, values, known):
+    if PULSE not in known or not same(entry.tokens, values, known):
         return _MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
@@ -169,7 +171,11 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
 def _remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
-    kept = frozenset(tag for tag in found if shape.startswith("qb:") or not tags.is_transient(tag))
+    kept = frozenset(
+        tag
+        for tag in found
+        if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
+    )
     before = _dependencies.get(shape, frozenset())
     if not kept <= before:
         _dependencies[shape] = before | kept
@@ -186,7 +192,7 @@ def _fill(
     question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
 ) -> Any:
     fill = Fill(values, question.pins, question.sessions)
-    if absent := [tag for tag in wanted if tag not in values]:
+    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     with filling(fill):

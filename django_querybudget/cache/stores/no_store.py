@@ -20,6 +20,8 @@ class NoStore(Store):
     host's row along.
     """
 
+    has_pulse = False
+
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None
 

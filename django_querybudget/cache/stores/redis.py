@@ -2,6 +2,8 @@
 
 Values are written as they are, past the client's serializer: nothing under our keys is ever
 unpickled, whatever serializer the cache is configured with. Everything is read from the primary.
+Entries have the keys that the cache's ``KEY_FUNCTION`` makes; tokens have not, since tables are
+shared by tenants and by releases.
 
 Why a renewal is not waited for where the writer's mark stands
     Until the renewal arrives, readers find the mark, and trust nothing. So it is sent with
@@ -13,78 +15,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from hashlib import sha1
+from functools import lru_cache
 from typing import Any, cast
 
 from django_redis.client import DefaultClient, ShardClient
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import new_token
+from django_querybudget.conf import conf
 
+from .pulse import PULSE
+from .resp import bulk_strings, packed
+from .scripts import BEAT, CHANGE, ENSURE
 from .store import TRANSIENT_TIMEOUT, Store, tag_key
-from .wire import Wire, bulk_strings
+from .wire import Wire
 
 __all__ = ["RedisStore"]
 
 _TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
-
-# The same changes as in tokens.TagValue. ARGV: what to do, a fresh token, the writer, the mark's
-# milliseconds, for each key whether its token stays for ever ("1") or not ("0"), and for how many
-# milliseconds those stay that do not.
-_SCRIPT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local what, fresh, writer = ARGV[1], ARGV[2], ARGV[3]
-for i, key in ipairs(KEYS) do
-  local value = redis.call('GET', key) or ''
-  local token, marks = value, string.find(value, '|', 1, true)
-  local kept, lost, last = {}, false, 0
-  if marks then
-    token = string.sub(value, 1, marks - 1)
-    for name, deadline in string.gmatch(string.sub(value, marks + 1), '([^@,]+)@(%d+)') do
-      if name ~= writer then
-        if tonumber(deadline) > now then
-          table.insert(kept, name .. '@' .. deadline)
-          last = math.max(last, tonumber(deadline))
-        else
-          lost = true
-        end
-      end
-    end
-  end
-  if what == 'renew' or lost then
-    token = fresh
-  end
-  if what == 'mark' then
-    local deadline = string.format('%d', now + tonumber(ARGV[4]))
-    table.insert(kept, writer .. '@' .. deadline)
-    last = math.max(last, tonumber(deadline))
-  end
-  if #kept > 0 then
-    redis.call('SET', key, token .. '|' .. table.concat(kept, ','), 'PX', last - now)
-  elseif string.byte(ARGV[5], i) == 48 then
-    redis.call('SET', key, token, 'PX', ARGV[6])
-  else
-    redis.call('SET', key, token)
-  end
-end
-"""
-
-_SCRIPT_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()  # its name
-
-_ENSURE = """
-local values = {}
-for i, key in ipairs(KEYS) do
-  if string.byte(ARGV[2], i) == 48 then
-    redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[3])
-  else
-    redis.call('SET', key, ARGV[1], 'NX')
-  end
-  values[i] = redis.call('GET', key)
-end
-return values
-"""
 
 
 class RedisStore(Store):
@@ -105,16 +54,26 @@ class RedisStore(Store):
         """django-redis' client of this thread: it knows the primary, and how keys are made."""
         return cast("Any", self.cache).client
 
+    def _wire_of(self, client: Any) -> Wire:
+        wire, pool = self._wire, client.get_client(write=True).connection_pool
+        if wire is None or not wire.is_to(pool):
+            wire = self._wire = Wire(pool)
+            self.keeps_beating = wire.has_own
+        return wire
+
+    # Tags and entries
+
     def _read(
         self, key: str | None, wanted: Collection[str]
     ) -> tuple[bytes | None, dict[str, str]]:
         client = self._client
-        keys = _keys(client, wanted)
+        words = _bulk_keys(wanted)
         if key:
-            keys.append(client.make_key(key))
-        if not keys:
+            words.append(bulk_strings(_encoded(client, key)))
+        if not words:
             return None, {}
-        found = client.get_client(write=True).mget(keys)
+        command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
+        found = self._wire_of(client).ask(command)
         entry = found.pop() if key else None
         return entry, {
             tag: value.decode("ascii", "replace")
@@ -123,43 +82,61 @@ class RedisStore(Store):
         }
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
-        client = self._client
-        keys = _keys(client, missing)
-        found = client.get_client(write=True).eval(
-            _ENSURE, len(keys), *keys, new_token(), _lasting(missing), _TRANSIENT
+        arguments = b"%b%b%b" % (
+            bulk_strings(b"%d" % len(missing)),
+            b"".join(_bulk_keys(missing)),
+            bulk_strings(new_token().encode(), _lasting(missing), _TRANSIENT),
         )
+        *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(missing) + 4)
+        beat = self._pulse[1]
+        if evicted and beat is not None and evicted.decode() != beat.evicted:
+            self._evicts()  # since the pulse was refreshed: the tag may have been there, marked
         return {
-            tag: value.decode("ascii", "replace") for tag, value in zip(missing, found, strict=True)
+            tag: value.decode("ascii", "replace")
+            for tag, value in zip(missing, values, strict=True)
         }
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         client = self._client
-        milliseconds = None if timeout is None else max(1, int(timeout * 1000))
-        primary = client.get_client(write=True)
-        return bool(primary.set(client.make_key(key), entry, px=milliseconds))
+        words = [b"SET", _encoded(client, key), entry]
+        if timeout is not None:
+            words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
+        return bool(self._wire_of(client).ask(packed(*words)))
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
-        call = _Call(self._client, wanted, writer, max(1, int(timeout * 1000)))
+        call = _Call(wanted, writer, max(1, int(timeout * 1000)))
         self._last.call = call  # for the renewal, which mostly is of the same
-        self._send(call, b"mark", silent=False)
+        self._change_tags(call, b"mark", silent=False)
 
     def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
         call: _Call | None = getattr(self._last, "call", None)
         if call is None or call.writer != writer or call.wanted != wanted:
-            call = _Call(self._client, wanted, writer, 0)
-        self._send(call, b"renew", silent=marked)
+            call = _Call(wanted, writer, 0)
+        self._change_tags(call, b"renew", silent=marked)
 
-    def _send(self, call: _Call, what: bytes, *, silent: bool) -> None:
+    def _change_tags(self, call: _Call, what: bytes, *, silent: bool) -> None:
         """Run the script. ``silent``: its answer need not be waited for."""
-        wire = self._wire
-        pool = call.primary.connection_pool
-        if wire is None or not wire.is_to(pool):
-            wire = self._wire = Wire(pool)
-        try:
-            wire.send(call.command(what), silent=silent)
-        except NoScriptError:
-            call.primary.script_load(_SCRIPT)
-            wire.send(call.command(what))
+        wire = self._wire_of(self._client)
+        wire.run(CHANGE, call.arguments(what), call.count, silent=silent)
+
+    # The pulse
+
+    def _beat(self, *, look: bool) -> str:
+        rest = b"%d" % int(conf.CACHE.RECOVERY_TIME * 1000)
+        arguments = bulk_strings(
+            b"1", tag_key(PULSE).encode(), new_token().encode(), rest, b"1" if look else b"0"
+        )
+        value = self._wire_of(self._client).run(BEAT, arguments, 5)
+        return cast("bytes", value).decode("ascii", "replace")
+
+    def _break_pulse(self) -> None:
+        self._wire_of(self._client).ask(packed(b"DEL", tag_key(PULSE).encode()))
+
+    def _opened(self) -> int:
+        return self._wire.opened if self._wire is not None else 0
+
+    def _is_refusal(self, error: Exception) -> bool:
+        return isinstance(error, ResponseError) or super()._is_refusal(error)
 
 
 class _Call:
@@ -168,28 +145,33 @@ class _Call:
     ``mark`` is in milliseconds.
     """
 
-    __slots__ = ("_head", "_tail", "primary", "wanted", "writer")
+    __slots__ = ("_head", "_tail", "count", "wanted", "writer")
 
-    def __init__(self, client: Any, wanted: Collection[str], writer: str, mark: int) -> None:
+    def __init__(self, wanted: Collection[str], writer: str, mark: int) -> None:
         self.wanted, self.writer = wanted, writer
-        self.primary = primary = client.get_client(write=True)
-        options = primary.connection_pool.connection_kwargs
-        encoding = options.get("encoding", "utf-8"), options.get("encoding_errors", "strict")
-        # As the client encodes them, or what is marked is not what is read.
-        keys = [key.encode(*encoding) for key in _keys(client, wanted)]
-        self._head = b"*%d\r\n%b" % (
-            len(keys) + 9,
-            bulk_strings(b"EVALSHA", _SCRIPT_SHA, b"%d" % len(keys), *keys),
-        )
+        self.count = len(wanted) + 7
+        self._head = bulk_strings(b"%d" % len(wanted)) + b"".join(_bulk_keys(wanted))
         self._tail = bulk_strings(writer.encode(), b"%d" % mark, _lasting(wanted), _TRANSIENT)
 
-    def command(self, what: bytes) -> bytes:
-        """Return the command that does ``what``, with a token of now."""
+    def arguments(self, what: bytes) -> bytes:
+        """Return the packed arguments of the call that does ``what``, with a token of now."""
         return b"%b%b%b" % (self._head, bulk_strings(what, new_token().encode()), self._tail)
 
 
-def _keys(client: Any, wanted: Collection[str]) -> list[str]:
-    return [client.make_key(tag_key(tag)) for tag in wanted]
+@lru_cache(maxsize=8192)
+def _bulk_key(key: str) -> bytes:
+    return bulk_strings(key.encode())
+
+
+def _bulk_keys(wanted: Collection[str]) -> list[bytes]:
+    return [_bulk_key(tag_key(tag)) for tag in wanted]
+
+
+def _encoded(client: Any, key: str) -> bytes:
+    """Return the key of an entry as the client encodes it."""
+    options = client.get_client(write=True).connection_pool.connection_kwargs
+    made = str(client.make_key(key))
+    return made.encode(options.get("encoding", "utf-8"), options.get("encoding_errors", "strict"))
 
 
 def _lasting(wanted: Collection[str]) -> bytes:

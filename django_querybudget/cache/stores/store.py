@@ -1,16 +1,15 @@
 """The caches that hold tokens and entries: what is asked of them, and what when they fail.
 
 A :class:`Store` speaks to one of Django's caches. Its errors never reach the host: a read that
-fails is a read from the database, and after it the store is *distrusted*: nothing is read from it
-until a new token stands under everything. So a write whose renewal was lost in between, be it of a
-process that has died since, cannot leave an old entry behind.
+fails is a read from the database. A write is never left out because the cache fails: its mark is
+tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.stores.pulse`),
+and what could not be put is owed, and put as soon as the cache takes it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
@@ -22,26 +21,42 @@ from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_querybudget.cache import stats, tags
-from django_querybudget.cache.tokens import TagValue, new_token
+from django_querybudget.cache.tokens import LONGEST_MARK, token_time
+from django_querybudget.conf import conf
+
+from .debts import Debts, Outage
+from .keeper import Keeper
+from .pulse import ALWAYS, EVERY, LIFE, MARGIN, PULSE, Beat, beat_of
 
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["Store", "is_busy", "store_for"]
+__all__ = ["CacheRefused", "Store", "is_busy", "store_for"]
 
 R = TypeVar("R")
 
 logger = logging.getLogger("django_querybudget")
 
 PAUSE = 1.0
-"""How often it is tried whether a cache that failed is back, in seconds."""
+"""How often a request tries whether a cache that did not answer is back, in seconds."""
+
+RETRY = 0.1
+"""How often a writer that waits tries to put its mark, in seconds."""
+
+KEEPER_RETRY = 0.25
+"""How often what is owed is tried, in seconds."""
+
+IDLE = 600.0
+"""For how long without any use of the cache the pulse is kept, in seconds."""
+
+REST = 2.0
+"""How old a token must be to store under it while the server evicts keys, in seconds."""
 
 TRANSIENT_TIMEOUT = 24 * 3600
 """How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
 
 _SAFE = re.compile(r"[\x21-\x7e]{1,150}")
 _LOG_EVERY = 60.0
-_FAILED = object()
 _busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
 
 
@@ -49,48 +64,67 @@ is_busy = _busy.get
 """Whether the statement that runs now is a cache's own (Django's database cache)."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
+def _key(prefix: str, tag: str) -> str:
+    if tag == PULSE:
+        return f"{prefix}qb:pulse"
+    return f"{prefix}qb:t:{tag}" if _SAFE.fullmatch(tag) else f"{prefix}qb:h:{tags.digest(tag)}"
+
+
 def tag_key(tag: str) -> str:
     """Return the cache key of a tag; a tag that some cache cannot have in a key is hashed."""
-    return f"qb:t:{tag}" if _SAFE.fullmatch(tag) else f"qb:h:{tags.digest(tag)}"
+    return _key(conf.CACHE.TOKEN_PREFIX, tag)
 
 
 class Store:
     """One cache: entries by key, and tags with their values.
 
-    This form works with every backend of Django. Marks and tokens are read, changed and written
-    under a lock of this process: between processes, a writer can lose another's mark, which
-    shortens a guarantee (see docs/explanation/caching.md) and breaks none that hangs on tokens.
+    What a subclass does is how: ``_read``, ``_ensure``, ``_write``, ``_mark``, ``_renew`` and the
+    pulse's ``_beat`` and ``_break_pulse``. Each raises what its cache raises.
     """
+
+    has_pulse = True
+    """Whether the cache can fail while this process and the database do not."""
+
+    keeps_beating = True
+    """Whether a thread may refresh the pulse, or requests have to."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
-        self.distrusted = False
-        # Goes up with each failure and each change that was skipped: who renewed everything may
-        # trust the store again only if nothing came to be owed meanwhile.
-        self._owed = 0
-        self._owing = threading.Lock()
-        self._tried_at = time.monotonic()
-        self._lock = threading.Lock()
-        self._logged_at = float("-inf")
-        self._retrying: threading.Thread | None = None
+        self._outage = Outage()
+        self._debts = Debts()
+        self._keeper = Keeper(self)
+        self._logged: dict[str, float] = {}
+        self._used_at = self._beat_at = self._missed_at = float("-inf")
+        self._pulse: tuple[str, Beat | None] = ("", None)
+        self._evicting_until = float("-inf")
 
     @property
     def cache(self) -> BaseCache:
         """This thread's client."""
         return caches[self.alias]
 
+    @property
+    def distrusted(self) -> bool:
+        """Whether the cache has failed and not taken a change since, or something is owed to it."""
+        return self._outage.began is not None or bool(self._debts)
+
     # What is asked of a store
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
 
+        Where tags are asked for, the pulse is among them if it can be trusted, as :data:`PULSE`.
         Others may have put anything there: :func:`.entries.decoded` tells. None where the cache
-        cannot be asked or be trusted.
+        cannot be asked.
         """
-        if not self._recovered():
+        if (self._outage.began is not None or self._debts.owed) and self._is_away():
             return None
-        return self._guarded(None, self._read, key, wanted)
+        self._used_at = time.monotonic()
+        answer = self._guarded(None, self._read_with_pulse if wanted else self._read, key, wanted)
+        if answer is not None and self._outage.is_unreachable:
+            self._outage.answered()
+        return answer
 
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         """Give each tag without a value a fresh token; return the values that stand then."""
@@ -98,12 +132,29 @@ class Store:
 
     def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         """Store an entry. Returns whether the cache took it."""
-        return self._guarded(False, self._write, key, entry, timeout)
+        most = conf.CACHE.MAX_BYTES
+        if most and len(entry) > most:
+            stats.count_not_stored("larger than MAX_BYTES")
+            return False
+        if self._guarded(False, self._write, key, entry, timeout):
+            return True
+        stats.count_not_stored("the cache did not take it")
+        return False
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
-        """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most."""
+        """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most.
+
+        Returns whether it stands. If not, nobody trusts what is in the cache, and the mark is put
+        as soon as the cache takes it; or a bounded wait is over, which is counted and logged.
+        """
         stats.count("marks")
-        return self._change(self._mark, wanted, writer, timeout)
+        timeout = min(timeout, LONGEST_MARK)
+        flight = self._debts.takes_off(writer, wanted, timeout)
+        self._used_at = time.monotonic()
+        if self._change(self._mark, wanted, writer, timeout):
+            return True
+        flight.is_unmarked = True
+        return False
 
     def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
         """Put a new token under each tag, and take ``writer``'s mark away.
@@ -112,138 +163,309 @@ class Store:
         tags until the renewal has arrived, so that it need not be waited for.
         """
         stats.count("invalidations")
-        return self._change(self._renew, wanted, writer, marked)
+        self._debts.flights.pop(writer, None)
+        marked = marked and not self.is_evicting()  # or the mark may be gone
+        if self._change(self._renew, wanted, writer, marked, waits=not marked):
+            return True
+        self._debts.owe(writer, wanted, _everything())
+        self._keeper.start()
+        return False
 
-    # How Django's caches do it
+    def is_evicting(self) -> bool:
+        """Whether the server evicts keys: a mark may be gone, and its tag come back without it."""
+        return time.monotonic() < self._evicting_until
+
+    def may_be_marked(self, tokens: Iterable[str]) -> bool:
+        """Whether a writer's mark may have been evicted from one of the tags, and not be back yet.
+
+        Each process puts the marks of its writers again while the server evicts.
+        """
+        if not self.is_evicting():
+            return False
+        before = time.time() - REST - conf.CACHE.CLOCK_SKEW
+        return any(token_time(token) > before for token in tokens)
+
+    # How a cache does it
 
     def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
-        keys = {tag_key(tag): tag for tag in wanted}
-        found = self.cache.get_many([*keys, key] if key else list(keys))
-        entry = found.pop(key, None) if key else None
-        values = {keys[name]: value for name, value in found.items() if isinstance(value, str)}
-        return entry, values
+        raise NotImplementedError
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
-        for tag in missing:
-            self.cache.add(tag_key(tag), new_token(), self._token_timeout(tag))
-        return self._read(None, missing)[1]
+        raise NotImplementedError
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        return key not in (self.cache.set_many({key: entry}, timeout) or ())
+        raise NotImplementedError
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
-        now = _milliseconds()
-        deadline = now + int(timeout * 1000)
-        self._replace(wanted, lambda value: value.marked(writer, now, deadline, new_token()))
+        raise NotImplementedError
 
     def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
-        del marked  # Django's caches answer always
-        fresh, now = new_token(), _milliseconds()
-        self._replace(wanted, lambda value: value.renewed(writer, now, fresh))
+        raise NotImplementedError
 
-    def _replace(self, wanted: Collection[str], changed: Callable[[TagValue], TagValue]) -> None:
-        with self._lock:
-            _, values = self._read(None, wanted)
-            by_timeout: dict[float | None, dict[str, str]] = {}
-            for tag in wanted:
-                value = changed(TagValue.parse(values.get(tag, "")))
-                # A second more: a mark must not outlive its key's own clock by rounding.
-                left = (value.deadline - _milliseconds()) / 1000 if value.marks else None
-                timeout = self._token_timeout(tag) if left is None else max(1, int(left + 1))
-                by_timeout.setdefault(timeout, {})[tag_key(tag)] = str(value)
-            for timeout, items in by_timeout.items():
-                if failed := self.cache.set_many(items, timeout):
-                    raise CacheRefused(f"the cache did not take {sorted(failed)}")
+    def _beat(self, *, look: bool) -> str:
+        """Refresh the pulse, or make a new one; return its value.
 
-    @staticmethod
-    def _token_timeout(tag: str) -> float | None:
-        return TRANSIENT_TIMEOUT if tags.is_transient(tag) else None
+        ``look`` at whether the server is the same, even if somebody refreshed it a moment ago.
+        """
+        raise NotImplementedError
+
+    def _break_pulse(self) -> None:
+        """Take the pulse away. Commands that only take away are often not refused."""
+        raise NotImplementedError
+
+    def _opened(self) -> int:
+        """Return how often a connection was opened: there may be another server behind it."""
+        return 0
+
+    def _is_refusal(self, error: Exception) -> bool:
+        """Whether the server has answered, and refused."""
+        return isinstance(error, CacheRefused)
+
+    # The pulse
+
+    def _read_with_pulse(
+        self, key: str | None, wanted: Collection[str]
+    ) -> tuple[Any, dict[str, str]]:
+        if not self.has_pulse:
+            entry, values = self._read(key, wanted)
+            values[PULSE] = ALWAYS
+            return entry, values
+        asked, opened = (*wanted, PULSE), self._opened()
+        entry, values = self._read(key, asked)
+        beat = self._heard(values.pop(PULSE, ""))
+        is_new = self._opened() != opened
+        if is_new or beat is None or self._is_late():
+            before = beat
+            beat = self._beaten(look=is_new)
+            if beat is not None and beat.token and (before is None or before.token != beat.token):
+                # What was read before this pulse came is not to be trusted with it.
+                entry, values = self._read(key, asked)
+                beat = self._heard(values.pop(PULSE, ""))
+        if beat is not None and beat.token:
+            values[PULSE] = beat.token
+        return entry, values
+
+    def _heard(self, text: str) -> Beat | None:
+        """Return what the pulse's value says, and note whether the server evicts."""
+        known, beat = self._pulse
+        if text != known:
+            beat = beat_of(text)
+            self._pulse = (text, beat)
+        if beat is not None and beat.is_evicting:
+            self._evicts()
+        return beat
+
+    def _evicts(self) -> None:
+        self._evicting_until = time.monotonic() + _LOG_EVERY
+
+    def _is_late(self) -> bool:
+        """Whether the pulse was not refreshed when it should have been."""
+        return time.monotonic() - self._beat_at > 2 * EVERY
+
+    def _beaten(self, *, look: bool) -> Beat | None:
+        """Refresh the pulse for a request, and see that the keeper does from now on."""
+        now = time.monotonic()
+        if not look and now - self._missed_at < RETRY:
+            return None
+        if self.keeps_beating:
+            self._keeper.start()
+        try:
+            beat = self._heard(self._beat(look=look))
+        except Exception as error:  # noqa: BLE001  # the server answers reads, and refuses this
+            self._failed(error, now)
+            beat = None
+        self._beat_at = time.monotonic()
+        if beat is None or not beat.token:
+            self._missed_at = self._beat_at
+        return beat
 
     # What when it fails
 
     def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
-        """Run ``operation``; after an error, distrust the store and return ``otherwise``."""
+        """Run ``operation``; after an error, note the outage and return ``otherwise``."""
         token = _busy.set(True)
+        started = time.monotonic()
         try:
             return operation(*arguments)
         except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
-            self._failed(error)
+            self._failed(error, started)
             return otherwise
         finally:
             _busy.reset(token)
 
-    def _change(self, operation: Callable[..., None], *arguments: Any) -> bool:
-        """Run a change of tags. While the store is distrusted: not, since all is renewed then."""
-        if not self._recovered():
-            with self._owing:
-                self._owed += 1
-                self.distrusted = True
-            return False
+    def _tried(self, operation: Callable[..., None], *arguments: Any) -> bool:
         return self._guarded(_FAILED, operation, *arguments) is None
 
-    def _failed(self, error: Exception) -> None:
-        stats.count("errors")
-        now = time.monotonic()
-        with self._owing:
-            self._owed += 1
-            self.distrusted = True
-        if now - self._logged_at > _LOG_EVERY:
-            self._logged_at = now
-            logger.warning(
-                "The cache %r failed (%s: %s). Reads go to the database until it is back and all "
-                "that is in it has been invalidated.",
-                self.alias, type(error).__name__, error,
-            )  # fmt: skip
-        self._start_retrying()
+    def _change(self, operation: Callable[..., None], *arguments: Any, waits: bool = True) -> bool:
+        """Run a change of tags. Returns whether it is done.
 
-    def _start_retrying(self) -> None:
-        if self._retrying is None or not self._retrying.is_alive():
-            # So that a process that has nothing more to read or write renews what it owes, too.
-            self._retrying = threading.Thread(
-                target=self._retry, name=f"querybudget-retry-{self.alias}", daemon=True
-            )
-            self._retrying.start()
-
-    def _retry(self) -> None:
-        try:
-            while self.distrusted:
-                time.sleep(PAUSE)
-                self._recover()
-        finally:
-            connections.close_all()  # this thread's own, where the cache is in a database
-
-    def _recovered(self) -> bool:
-        """Return whether the store can be trusted.
-
-        A client may take seconds to find that a server is still away: that is the retrying
-        thread's to wait for, and a request's only where no thread runs (in a forked process, or
-        in a server that lets none run).
+        If not, it is known that nobody trusts the cache now, or all was tried that can be.
         """
-        if not self.distrusted:
-            return True
-        self._start_retrying()
-        return time.monotonic() > self._tried_at + 20 * PAUSE and self._recover()
-
-    def _recover(self) -> bool:
-        """Try to make the store one that can be trusted: with a new token under everything."""
-        self._tried_at = time.monotonic()
-        owed = self._owed
-        everything = [tags.everything(database) for database in tags.every_database()]
-        if self._guarded(_FAILED, self._renew, everything, "") is not None:
+        outage = self._outage
+        if outage.is_settled and outage.is_fresh(2 * KEEPER_RETRY):
+            self._keeper.start()
             return False
-        with self._owing:
-            if self._owed == owed:
-                self.distrusted = False
+        if self._tried(operation, *arguments):
+            return True
+        return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
+
+    def _done_or_harmless(self, operation: Callable[..., None], *arguments: Any) -> bool:
+        """Try until it is done, or nobody can trust the cache; for a bounded time."""
+        stats.count("waits")
+        limit = time.monotonic() + 2 * LIFE + MARGIN
+        while not self._nobody_trusts():
+            if time.monotonic() > limit:
+                stats.count("unmarked")
+                self._log(
+                    "unmarked",
+                    "The cache %r takes no change from this process, and others seem to use it: "
+                    "what this process writes is stale there until the cache takes a change from "
+                    "it, or until the entries' timeout.", self.alias,
+                )  # fmt: skip
+                break
+            time.sleep(RETRY)
+            if self._tried(operation, *arguments):
                 return True
-        return False  # a renewal was skipped meanwhile
+        self._outage.is_settled = True
+        self._keeper.start()
+        return False
+
+    def _nobody_trusts(self) -> bool:
+        """Whether it is known, after a failure, that there is no pulse that anyone could read."""
+        outage = self._outage
+        if outage.is_unreachable:
+            # Nobody has refreshed it since the server stopped answering.
+            return outage.began is not None and outage.lasted() >= LIFE + MARGIN
+        token = _busy.set(True)
+        try:
+            self._break_pulse()
+        except Exception:  # noqa: BLE001  # a server that takes no write at all
+            try:
+                return PULSE not in self._read(None, (PULSE,))[1]
+            except Exception as error:  # noqa: BLE001
+                self._failed(error, time.monotonic())
+                return False
+        finally:
+            _busy.reset(token)
+        return True
+
+    def _failed(self, error: Exception, started: float) -> None:
+        if isinstance(error, InvalidCacheBackendError):
+            return  # taken out of CACHES, as tests do: store_for() tells
+        stats.count("errors")
+        self._outage.failed(started, unreachable=not self._is_refusal(error))
+        self._log(
+            "failed",
+            "The cache %r failed (%s: %s). Reads go to the database until it takes changes again.",
+            self.alias, type(error).__name__, error,
+        )  # fmt: skip
+        self._keeper.start()
+
+    def _log(self, what: str, message: str, *arguments: object) -> None:
+        """Log a warning, each kind once a minute."""
+        now = time.monotonic()
+        if now - self._logged.get(what, float("-inf")) > _LOG_EVERY:
+            self._logged[what] = now
+            logger.warning(message, *arguments)
+
+    def _is_away(self) -> bool:
+        """Whether the cache need not be asked: it did not answer a moment ago.
+
+        A client may take a second to find that a server is still away: that is the keeper's to
+        wait for, and a request's only where no thread runs, once in a pause.
+        """
+        outage = self._outage
+        if not self.has_pulse:
+            # What is owed may be stale here, and nothing else tells.
+            return self._is_owing()
+        if not (outage.is_unreachable or outage.is_settled):
+            return False
+        self._keeper.start()
+        if outage.is_fresh(PAUSE):
+            return True
+        outage.failed_at = time.monotonic()  # this request tries, others need not
+        return False
+
+    def _is_owing(self) -> bool:
+        if self._outage.is_fresh(PAUSE):
+            self._keeper.start()
+        elif self.distrusted:
+            self._settle()
+        return self.distrusted
+
+    # The keeper's rounds
+
+    def tend(self) -> float | None:
+        """Refresh the pulse, or pay what is owed; return when the next round is due, in seconds."""
+        token = _busy.set(True)
+        try:
+            if self.alias not in caches.settings:
+                return None
+            if self.distrusted:
+                self._settle()
+                return KEEPER_RETRY if self.distrusted else 0.0
+            now = time.monotonic()
+            if not (self.has_pulse and self.keeps_beating) or now - self._used_at > IDLE:
+                return None
+            beat = self._beaten(look=False)
+            if self.is_evicting():
+                self._put_marks(every=True)
+            return EVERY if beat is not None and beat.token else KEEPER_RETRY
+        finally:
+            _busy.reset(token)
+            self._close_own()
+
+    def _settle(self) -> bool:
+        """Put the marks and the renewals that are owed, and the pulse."""
+        outage, started = self._outage, time.monotonic()
+        outage.is_trying = True
+        try:
+            self._put_marks(every=False)
+            while (owed := self._debts.take()) is not None:
+                writer, wanted = owed
+                try:
+                    self._renew(wanted, writer)
+                except BaseException:
+                    self._debts.owe(writer, wanted, _everything())
+                    raise
+            if self.has_pulse:
+                self._heard(self._beat(look=True))
+                self._beat_at = time.monotonic()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+            outage.failed(started, unreachable=not self._is_refusal(error))
+            if self.has_pulse and self._debts and not outage.is_unreachable:
+                self._nobody_trusts()  # a server that takes some changes and not others
+            return False
+        finally:
+            outage.is_trying = False
+        outage.over()
+        return True
+
+    def _put_marks(self, *, every: bool) -> None:
+        """Put the marks of writers in flight that were refused; ``every``: that may be evicted."""
+        now = time.monotonic()
+        for writer, flight in list(self._debts.flights.items()):
+            if not (flight.is_unmarked or (every and now - flight.marked_at < flight.timeout)):
+                continue
+            wanted = tuple(flight.tags)
+            self._mark(wanted, writer, flight.timeout)
+            flight.is_unmarked = False
+            if self._debts.flights.get(writer) is not flight:  # it has ended meanwhile
+                self._debts.owe(writer, wanted, _everything())
+
+    def _close_own(self) -> None:
+        """Close what the keeper's thread has opened and must not keep."""
 
 
 class CacheRefused(Exception):
     """A cache did not take a value, and said so by its return value alone."""
 
 
-def _milliseconds() -> int:
-    return int(time.time() * 1000)
+_FAILED: Any = object()
+
+
+def _everything() -> list[str]:
+    return [tags.everything(database) for database in tags.every_database()]
 
 
 _stores: dict[str, tuple[type, Store]] = {}
@@ -267,6 +489,8 @@ def store_for(alias: str) -> Store:
 
 
 def _class_for(cache: BaseCache) -> Callable[[str], Store]:
+    from .backends import BackendStore, DatabaseStore, ProcessStore  # noqa: PLC0415
+
     client: Any = getattr(cache, "client", None)
     if client is not None and type(client).__module__.startswith("django_redis."):
         from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
@@ -275,9 +499,8 @@ def _class_for(cache: BaseCache) -> Callable[[str], Store]:
             return RedisStore
     if isinstance(cache, BaseDatabaseCache):
         alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
-        if connections[alias].vendor == "sqlite":
-            return _no_store
-    return Store
+        return _no_store if connections[alias].vendor == "sqlite" else DatabaseStore
+    return ProcessStore if ProcessStore.takes(cache) else BackendStore
 
 
 def _no_store(alias: str) -> Store:

@@ -1,68 +1,128 @@
-"""The shortest way to a Redis: commands packed by hand, on a connection kept for them.
+"""The shortest way to a Redis: commands packed by hand, on connections kept for them.
 
-Marks and renewals are in the way of every write of the host's. Of the time that redis-py takes for
-one, half is packing the command, and borrowing a connection from the pool and giving it back. So a
-process keeps one connection for them, besides those of the pool. It takes them from the pool where
-that one is in use, where the host limits its connections or closes them after each request, and
-where the pool has a mind of its own (Sentinel's follows the primary).
+Tokens and marks are in the way of every cached read and of every write of the host's. Of the time
+that redis-py takes for one command, half is packing it, parsing its answer, and borrowing a
+connection from the pool and giving it back. So a process keeps connections of its own, as many as
+it has threads that ask at the same time, besides those of the pool. They have their own bound on
+time, too, where the host's have none. It takes connections from the pool where the host limits them
+or closes them after each request, and where the pool has a mind of its own (Sentinel's follows the
+primary).
 """
 
 from __future__ import annotations
 
 import os
-import threading
+import time
 from inspect import signature
 from typing import Any
 
 from django.conf import settings
-from redis.connection import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
-__all__ = ["Wire", "bulk_strings", "packed"]
+from .resp import bulk_strings, packed, read_answer
+from .scripts import Script
+
+__all__ = ["Wire"]
 
 UNLIMITED = 50
 """A pool that may have as many connections as this is taken for one without a limit."""
 
+OWN = 16
+"""How many connections of its own a process keeps; who needs more takes one of the pool."""
+
+BOUND = 1.0
+"""How long connecting and each answer may take on a connection of our own, in seconds."""
+
+_FLUSHED = 60.0  # for how long scripts are not sent unheard after the server had lost one
+
 
 class Wire:
-    """Sends commands to the server behind a pool, and hears that they are done."""
+    """Sends commands to the server behind a pool, and hears what it answers."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
+        self.opened = 0
+        """How often a command had to open its connection: it may be to another server since."""
         self._process = os.getpid()
-        self._own = _own_connection(pool)
-        self._using_own = threading.Lock()
+        self._options = _own_options(pool)
+        self._idle: list[Any] = []
+        self._made = 0
         self._keeps_silent: bool | None = None
+        self._flushed_at = float("-inf")
 
     def is_to(self, pool: ConnectionPool) -> bool:
         """Whether this is to ``pool``, and of this process."""
         return self.pool is pool and self._process == os.getpid()
 
-    def send(self, command: bytes, *, silent: bool = False) -> None:
-        """Send one packed command. ``silent``: where the server can be, let it not answer.
+    @property
+    def has_own(self) -> bool:
+        """Whether it may have connections besides those of the pool."""
+        return self._options is not None
 
-        Raises what redis-py raises.
+    def run(self, script: Script, arguments: bytes, count: int, *, silent: bool = False) -> Any:
+        """Run a script with ``count`` packed arguments: the number of keys, keys, the others.
+
+        ``silent``: its answer is not waited for, where the server can leave it out. By its text
+        where the server has lost it, which cannot fail for that again.
         """
+        if silent and time.monotonic() - self._flushed_at < _FLUSHED:
+            silent = False  # it would be lost unheard
+        try:
+            return self.ask(_call(b"EVALSHA", script.sha, arguments, count), silent=silent)
+        except NoScriptError:
+            self._flushed_at = time.monotonic()
+            return self.ask(_call(b"EVAL", script.text, arguments, count))
+
+    def ask(self, command: bytes, *, silent: bool = False) -> Any:
+        """Send one packed command; return its answer, in bytes. Raises what redis-py raises."""
         if silent:
             if self._keeps_silent is None:
                 self._keeps_silent = self._ask_for_silence()
             if silent := self._keeps_silent:
                 command = _SKIP + command
-        if self._own is not None and self._using_own.acquire(blocking=False):
+        own = self._take()
+        if own is not None:
             try:
-                _exchange(self._own, command, silent=silent)
-            except RedisConnectionError:
-                pass  # the server closed what was idle, or is gone: the pool finds that out
-            else:
-                return
+                return self._exchange_own(own, command, silent=silent)
             finally:
-                self._using_own.release()
-        connection = self.pool.get_connection(*_BORROWING)
+                self._idle.append(own)
+        connection: Any = self.pool.get_connection(*_BORROWING)
         try:
-            _exchange(connection, command, silent=silent)
+            if not _is_open(connection):
+                self.opened += 1
+            return _exchange(connection, command, silent=silent)
         finally:
             self.pool.release(connection)
+
+    def _take(self) -> Any:
+        """Return a connection of our own that nobody uses; None where there can be none."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            if self._options is None or self._made >= OWN:
+                return None
+        self._made += 1
+        return self.pool.connection_class(**self._options)
+
+    def _exchange_own(self, own: Any, command: bytes, *, silent: bool) -> Any:
+        was_open = _is_open(own)
+        if not was_open:
+            self.opened += 1
+        try:
+            return _exchange(own, command, silent=silent, by_hand=True)
+        except RedisTimeoutError:
+            raise
+        except RedisConnectionError:
+            if not was_open:
+                raise
+            # The server has closed what was idle: each of our commands may be sent twice.
+            self.opened += 1
+            return _exchange(own, command, silent=silent, by_hand=True)
 
     def _ask_for_silence(self) -> bool:
         """Ask the server whether ``CLIENT REPLY SKIP`` takes an answer away.
@@ -83,40 +143,51 @@ class Wire:
             self.pool.release(connection)
 
 
-def _own_connection(pool: Any) -> Any:
-    """Return a connection like those of the pool, not opened yet; None where there must be none."""
+def _call(command: bytes, what: bytes, arguments: bytes, count: int) -> bytes:
+    return b"*%d\r\n%b%b" % (count + 2, bulk_strings(command, what), arguments)
+
+
+def _is_open(connection: Any) -> bool:
+    return getattr(connection, "_sock", None) is not None
+
+
+def _own_options(pool: Any) -> dict[str, Any] | None:
+    """Return how to make connections like those of the pool; None where there must be none."""
     closing = getattr(settings, "DJANGO_REDIS_CLOSE_CONNECTION", False)
     if type(pool) is not ConnectionPool or pool.max_connections < UNLIMITED or closing:
         return None
-    return pool.connection_class(**pool.connection_kwargs)
+    options = {
+        # What moves connections at a server's maintenance is the pool's, and speaks RESP 3.
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if not name.startswith(("maint_", "orig_"))
+    }
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        options[name] = min(options.get(name) or BOUND, BOUND)
+    # Who tries again is decided by who asks.
+    options |= {"retry": Retry(NoBackoff(), 0), "retry_on_timeout": False, "retry_on_error": []}
+    options["health_check_interval"] = 0
+    if _HAS_PROTOCOL:
+        options["protocol"] = 2  # as read_answer() reads it
+    return options
 
 
-def _exchange(connection: Any, command: bytes, *, silent: bool) -> None:
+def _exchange(connection: Any, command: bytes, *, silent: bool, by_hand: bool = False) -> Any:
     try:
-        connection.send_packed_command([command])
-        if not silent:
-            connection.read_response()
-    except NoScriptError:
+        if not by_hand:
+            connection.send_packed_command([command])
+            return None if silent else connection.read_response(disable_decoding=True)
+        connection.send_packed_command([command], False)
+        return None if silent else read_answer(connection._sock)
+    except ResponseError:
         raise
     except BaseException:
         connection.disconnect()  # an answer may be under way, which is not the next one's
         raise
 
 
-def packed(*arguments: bytes) -> bytes:
-    """Return a command as Redis reads it (RESP, an array of bulk strings).
-
-    ``Connection.pack_command()`` takes ten times as long, which is half of a round trip.
-    """
-    return b"*%d\r\n%b" % (len(arguments), bulk_strings(*arguments))
-
-
-def bulk_strings(*arguments: bytes) -> bytes:
-    """Return each argument as a bulk string of RESP."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
-
-
 _SKIP = packed(b"CLIENT", b"REPLY", b"SKIP")
 # What redis-py before 5.3 wants to know of who borrows a connection.
 _COMMAND = signature(ConnectionPool.get_connection).parameters.get("command_name")
 _BORROWING = ("EVALSHA",) if _COMMAND is not None and _COMMAND.default is _COMMAND.empty else ()
+_HAS_PROTOCOL = "protocol" in signature(AbstractConnection.__init__).parameters

@@ -48,13 +48,14 @@ def find_needs(
     """Return the indexes that ``shape`` needs and ``indexes`` does not have.
 
     ``weak`` are the ``(table, column)`` of columns that have few values, booleans: an index on
-    them alone halves a table at best, and is not asked for.
+    them alone halves a table at best, and is not asked for. Nor is one that would only keep all of
+    their rows in an order: those are sorted after they are read anyway.
     """
     return [need for need in _needs(shape, indexes) if not _is_weak(need, weak)]
 
 
 def _is_weak(need: Need, weak: Collection[tuple[str, str]]) -> bool:
-    return not need.tail and all((need.table, column) in weak for column in need.equality)
+    return not need.tail_required and all((need.table, column) in weak for column in need.equality)
 
 
 def _needs(shape: QueryShape, indexes: Indexes) -> Iterator[Need]:

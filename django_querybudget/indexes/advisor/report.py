@@ -23,9 +23,9 @@ def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> st
     told = {id(verdict.advice): verdict for verdict in verdicts}
     wasted = {key for key, verdict in told.items() if not verdict.problem and not verdict.worth_it}
     missing = [advice for advice in report.advice if id(advice) not in wasted]
-    lines = [
-        f"{report.queries} ORM queries of {report.shapes} shapes; {len(missing)} indexes missing."
-    ]
+    queries = _many(report.queries, "ORM query", "ORM queries")
+    shapes, indexes = _many(report.shapes, "shape"), _many(len(missing), "index", "indexes")
+    lines = [f"{queries} of {shapes}; {indexes} missing."]
     lines += _by_model(missing, told)
     if wasted:
         lines += ["", "Not worth an index on this data:"]
@@ -64,6 +64,10 @@ def _advice(advice: Advice, verdict: Verdict | None) -> list[str]:
     if verdict is not None:
         lines.append(f"        {verdict.text}")
     return lines
+
+
+def _many(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _some(names: Collection[str]) -> str:

@@ -89,7 +89,7 @@ def redundancy_finding(
         index=index.name or f"({', '.join(index.columns)})",
         message=f"{_subject(index, is_documented)} of {label} is "
         f"{'usually ' if kind is Kind.PREFIX else ''}redundant: {reason}.",
-        hint=_removal(index, label, is_documented),
+        hint=_removal(redundancy, label, is_documented),
         documented=is_documented,
         implied=index.origin not in _WRITTEN,
         size=size,
@@ -104,11 +104,13 @@ def _subject(index: IndexDefinition, documented: bool) -> str:
     return f"The index that {index.origin.value} makes on {index}"
 
 
-def _removal(index: IndexDefinition, label: str, documented: bool) -> str:
+def _removal(redundancy: Redundancy, label: str, documented: bool) -> str:
+    index = redundancy.index
     if documented:
         return f"Set index_skip_redundant = True on {label}, or keep it: it costs every write."
     if index.origin is Origin.FOREIGN_KEY:
-        return "Set db_index=False on the foreign key, if the longer index is there to stay."
+        kept = "longer" if redundancy.relation is Relation.PREFIX else "other"
+        return f"Set db_index=False on the foreign key, if the {kept} index is there to stay."
     if index.origin in {Origin.DB_INDEX, Origin.UNIQUE}:
         return f"Remove {index.origin.value} from the field {index.columns[0]!r}."
     if index.origin is Origin.CONSTRAINT:

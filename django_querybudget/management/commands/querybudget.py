@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -21,8 +22,23 @@ class Command(BaseCommand):
         parsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
         for name, subcommand in subcommands().items():
             child = parsers.add_parser(name, help=subcommand.HELP, description=subcommand.HELP)
+            _add_common_options(child)
             subcommand.add_arguments(child)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Django's signature
         """Run the subcommand that was asked for."""
         subcommands()[options["subcommand"]].run(self, options)
+
+
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Let Django's common options stand behind the subcommand, too; the parent gives defaults."""
+    for flags, options in (
+        (("-v", "--verbosity"), {"type": int, "choices": [0, 1, 2, 3]}),
+        (("--settings",), {}),
+        (("--pythonpath",), {}),
+        (("--traceback",), {"action": "store_true"}),
+        (("--no-color",), {"action": "store_true"}),
+        (("--force-color",), {"action": "store_true"}),
+    ):
+        arguments: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+        parser.add_argument(*flags, **arguments, **options)

@@ -93,7 +93,10 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         sys.exit(failed)
     missing = [verdict for verdict in verdicts if verdict.worth_it] if verdicts else report.advice
     if options["fail"] and missing:
-        raise CommandError(f"{len(missing)} indexes are missing.", returncode=1)
+        count = len(missing)
+        raise CommandError(
+            "1 index is missing." if count == 1 else f"{count} indexes are missing.", returncode=1
+        )
 
 
 def _run_tests(arguments: list[str], advised: Advised) -> int:
