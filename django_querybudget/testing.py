@@ -26,7 +26,7 @@ from django_querybudget.reports.report import QueryReport, render_growth
 from .capture import ProcessRecording, Recording
 from .exceptions import QueryGrowthError
 
-__all__ = ["MaxQueries", "QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
+__all__ = ["QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
 
 T = TypeVar("T")
 
