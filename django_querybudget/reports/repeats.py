@@ -57,13 +57,18 @@ def is_news(report: QueryReport) -> bool:
 
     How often a loop ran is no news: a page with more rows has the same loop.
     """
-    loops = {replace(each, count=0, saves=0, peers=None) for each in report.findings}
+    loops = map(_uncounted, report.findings)
     exceeded = {each.dimension for each in report.violations}
     content = hash((frozenset(loops), frozenset(exceeded)))
     with _lock:
         known = _told.get(report.name)
     _remember(_told, report.name, content)
     return known != content
+
+
+def _uncounted(finding: Finding) -> Finding:
+    fix = None if finding.fix is None else replace(finding.fix, saves=0)
+    return replace(finding, count=0, saves=0, peers=None, fix=fix)
 
 
 def forget() -> None:

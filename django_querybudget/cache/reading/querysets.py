@@ -3,7 +3,7 @@
 How it gets in
     For each queryset class there is one subclass, made when it is first asked for, that overrides
     the methods by which a queryset reaches the database. ``isinstance`` holds, the host's methods
-    stay, the ORM is left as it is (docs/explanation/caching.md says what was weighed).
+    stay, the ORM is left as it is (docs/explanation/caching.rst says what was weighed).
 """
 
 from __future__ import annotations
