@@ -49,6 +49,16 @@ _ASKED = {
     ),
     "sqlite": "SELECT name, 0, sql FROM sqlite_master WHERE type = 'view'",
 }
+# Functions in which a project's own code runs, which may set a variable of the session.
+_FUNCTIONS = (
+    "SELECT DISTINCT p.proname::text FROM pg_catalog.pg_proc p"
+    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE p.provolatile = 'v' AND p.prokind <> 'p'"
+    " AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype"
+    " AND (l.lanname NOT IN ('c', 'internal') OR p.proname = 'set_limit')"
+    " AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ def forget() -> None:
 
 def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
     """Return what the database has, None while that is not known."""
-    known = _known.get(database_name(connection.alias))
+    name = database_name(connection.alias)
+    known = _known.get(name)
     if known is not None:
         return known[0]
     mode = mode_of(connection)
@@ -90,8 +101,9 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
         return None  # it may have changed the schema, and nothing is cached there anyway
     opened = connection.connection is not None
     try:
-        connection.ensure_connection()
-        return _ask(connection)
+        connection.ensure_connection()  # whose receiver may ask
+        known = _known.get(name)
+        return _ask(connection) if known is None else known[0]
     except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
         logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
         return None
@@ -112,13 +124,19 @@ def _ask(connection: BaseDatabaseWrapper) -> _Relations:
         text = str(definition or "")
         view = _View(
             frozenset(word.lower() for word in identifiers(text)),
-            unknown_functions(_query_in(text), connection.vendor, conf.CACHE.FUNCTIONS)
-            if text
-            else ("unknown",),
+            (
+                unknown_functions(_query_in(text), connection.vendor, conf.CACHE.FUNCTIONS)
+                if text
+                else ("unknown",)
+            ),
         )
         if (other := views.get(lower)) is not None:  # of the same name in another schema
             view = _View(other.words | view.words, (*other.functions, *view.functions))
         views[lower] = view
+    if connection.vendor == "postgresql":
+        sessions.watch_functions(
+            frozenset(str(name).lower() for (name,) in ask(connection, _FUNCTIONS))
+        )
     found = _Relations(views, frozenset(secured))
     _known[database_name(connection.alias)] = (found, time.monotonic())
     return found
@@ -137,7 +155,7 @@ def refused_relation(sql: str, connection: BaseDatabaseWrapper) -> str | None:
         return "the database's views are not known"
     if not relations:
         return None
-    views, secured = _met[sql, relations]
+    views, secured = _all_met[sql, relations]
     for name in views:
         if functions := relations.views[name].functions:
             return f"view {name}: function {functions[0]}"
@@ -174,8 +192,8 @@ def behind(sql: str, connection: BaseDatabaseWrapper) -> tuple[frozenset[str], f
 _NONE: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
-def _read(key: tuple[str, _Relations]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the views and the secured tables that a text reads, at whatever depth."""
+def _met(key: tuple[str, _Relations]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the views and the secured tables that a query reads, at whatever depth."""
     sql, relations = key
     waiting = {name.lower() for name in identifiers(sql)}
     views: set[str] = set()
@@ -190,18 +208,18 @@ def _read(key: tuple[str, _Relations]) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(views), frozenset(secured)
 
 
-_met = Memo(_read)
-
-
-def _behind(key: tuple[str, _Relations, Tables]) -> tuple[frozenset[str], frozenset[str]]:
+def _behind(
+    key: tuple[str, _Relations, Tables],
+) -> tuple[frozenset[str], frozenset[str]]:
     sql, relations, known = key
-    views, _ = _met[sql, relations]
+    views, _ = _all_met[sql, relations]
     words = frozenset().union(*(relations.views[name].words for name in views))
     return views, frozenset(
         known.by_lower_name[word] for word in words if word in known.by_lower_name
     )
 
 
+_all_met = Memo(_met)
 _all_behind = Memo(_behind)
 
 

@@ -119,7 +119,7 @@ def changes_of(sql: str, params: Any, vendor: str) -> tuple[Change, ...]:
             return ()
     if len(sql) > LONGEST:
         return (Change(Kind.LOSS, "a long statement"),) if _MAY_CHANGE.search(sql) else ()
-    found = _known_changes[sql, vendor]
+    found = _all_changes[sql, vendor]
     if not found:
         return found
     return tuple(known for change in found for known in _with_params(change, params))
@@ -206,7 +206,7 @@ def _changes(key: tuple[str, str]) -> tuple[Change, ...]:
     return tuple(found)
 
 
-_known_changes = Memo(_changes)
+_all_changes = Memo(_changes)
 
 
 def _changes_in(piece: list[_Token], vendor: str) -> list[Change]:  # noqa: PLR0911  # by first word
