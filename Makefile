@@ -5,7 +5,7 @@ DEMO := .venv-demo
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-others test-all test-slow lint docs bench clean
+.PHONY: help demo test test-others test-all test-slow test-django lint docs bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
@@ -26,6 +26,9 @@ test-all: ## Run everything but the long proofs on every supported pair of Pytho
 
 test-slow: ## Run the cache's long proofs on the newest Python found
 	@.ci/test slow
+
+test-django: ## Run Django's own test suite with this library installed, without and with its cache
+	@.ci/test-django
 
 lint: .venv-tox/bin/tox ## Check style, types, import contracts and documentation alone
 	.venv-tox/bin/tox run -e checks

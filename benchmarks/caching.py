@@ -7,6 +7,9 @@ name. Peers that are not installed are left out by name.
 Each library runs in a process of its own, since they patch what the others use; the processes
 take turns, a short block each in every round. A figure is the median over the rounds, in
 microseconds, and behind it the number of round trips to Redis.
+
+``--case "atomic, 20,000 save()" --rounds 1`` is one transaction that saves so many rows, and how
+much memory the process took for it. It takes minutes with the peers.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import importlib.util
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,7 +47,10 @@ CASES = (
     "atomic, 10 save()",
     "bulk_create(100)",
 )
+BIG = {f"atomic, {rows:,} save()": rows for rows in (1_000, 20_000, 100_000)}
+"""Transactions that write many rows, each one: run where ``--case`` names them, once a round."""
 BLOCK = {
+    **dict.fromkeys(BIG, 1),
     "hit 1 row": 50,
     "hit 100 rows": 20,
     "hit 100 rows, own __init__": 20,
@@ -153,8 +160,17 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
                 [Job(client=client, industry=industry, title="t", budget=1) for _ in range(100)]
             )
 
+    def many_saves(rows: int) -> Callable[[int], None]:
+        def run(times: int) -> None:
+            for _ in range(times):
+                with transaction.atomic():
+                    for pk in range(2, rows + 2):
+                        Industry(pk=pk, name=f"industry {pk}").save(force_update=True)
+
+        return run
+
     cache.clear()
-    return dict(
+    return {name: many_saves(rows) for name, rows in BIG.items()} | dict(
         zip(
             CASES,
             (
@@ -184,12 +200,18 @@ def serve(library: str) -> None:
     for line in sys.stdin:
         name = line.strip()
         times = BLOCK.get(name, 5)
-        runs[name](1)
-        trips = 0
+        if name not in BIG:
+            runs[name](1)
+        trips, memory = 0, _peak()
         started = perf_counter()
         runs[name](times)
         seconds = perf_counter() - started
-        print(json.dumps([seconds / times * 1e6, trips / times]), flush=True)
+        print(json.dumps([seconds / times * 1e6, trips / times, _peak() - memory]), flush=True)
+
+
+def _peak() -> float:
+    """Return the most memory that this process has had so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fill() -> None:
@@ -216,6 +238,11 @@ def fill() -> None:
         [Application(job_id=pk, applicant=user, offer=pk) for pk in range(1, 101)]
     )
     with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO jobs_industry (id, name) SELECT n, 'industry ' || n "
+            "FROM generate_series(2, %s) AS n ON CONFLICT DO NOTHING",
+            [max(BIG.values()) + 1],
+        )
         for statement in connection.ops.sequence_reset_sql(no_style(), [Job]):
             cursor.execute(statement)
 
@@ -224,7 +251,9 @@ def main() -> None:
     """Start the servers and the libraries' processes, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--case", choices=CASES, action="append", help="all, if none is named")
+    parser.add_argument(
+        "--case", choices=[*CASES, *BIG], action="append", help="all, if none is named"
+    )
     parser.add_argument("--library", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.library == "fill":
@@ -258,7 +287,7 @@ def compare(rounds: int, wanted: Sequence[str]) -> None:
         processes[library] = subprocess.Popen(
             [*command, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-    figures: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    figures: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     for _ in range(rounds):
         for case in wanted:
             # In no fixed order: what one leaves behind (vacuum, checkpoints) is the next one's.
@@ -276,9 +305,12 @@ def compare(rounds: int, wanted: Sequence[str]) -> None:
     for case in wanted:
         row = f"{case:28}"
         for library in processes:
-            times, trips = zip(*figures[case, library], strict=True)
+            times, trips, _ = zip(*figures[case, library], strict=True)
             row += f"{statistics.median(times):>17,.0f} ({statistics.median(trips):>5.1f})"
         print(row)
+        if case in BIG:
+            grown = (max(memory for *_, memory in figures[case, name]) for name in processes)
+            print(f"{'  memory grown by, MB':28}" + "".join(f"{each:>26,.1f}" for each in grown))
 
 
 if __name__ == "__main__":

@@ -179,10 +179,12 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
 def copy_context(function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` bound to the current context, for a thread to run.
 
-    A ``threading.Thread`` starts with an empty context before Python 3.14, and so do the threads of
-    a ``ThreadPoolExecutor`` on every version: what they query counts for no capture. Hand it on::
+    A ``threading.Thread`` starts with an empty context, and so does each of a
+    ``ThreadPoolExecutor``: what they query counts for no capture. (Python 3.14 and later can be
+    told to hand threads the context, but a pool's is that of whoever came first.) Hand it on::
 
         Thread(target=copy_context(work)).start()
+        pool.map(copy_context(work), keys)
     """
     context = contextvars.copy_context()
 

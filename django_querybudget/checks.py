@@ -40,7 +40,7 @@ from django.utils.module_loading import import_string
 
 from .conf import conf
 from .middleware import QueryBudgetMiddleware
-from .reports.enforcement import in_tests
+from django_querybudget.reports.enforcement import in_tests
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
 

@@ -49,7 +49,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
 
     The dimensions are :class:`~django_querybudget.budgets.Budget`'s. ``on_exceed`` is ``"raise"``
     (:class:`~django_querybudget.exceptions.QueryBudgetExceeded`), ``"warn"``, ``"log"``, or None
-    for the setting ``ON_EXCEED``. It decorates function views, class-based views and their methods,
+    for the setting ``ON_EXCEED``. What exceeds it is told with ``message`` before the report. It
+    decorates function views, class-based views and their methods,
     viewset actions, ninja operations (*below* the router's decorator), tasks (*below* the task's)
     and plain functions, sync, async and generators::
 
@@ -62,7 +63,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
     Raises ``TypeError`` or ``ValueError`` for a bad budget, and for what cannot be decorated.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a budget's dimensions, each by its name
         self,
         max_queries: int | None = None,
         *,
@@ -73,6 +74,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         nplusone: int | None = None,
         using: str | Collection[str] | None = None,
         on_exceed: str | None = None,
+        message: str = "",
     ) -> None:
         if callable(max_queries):
             raise TypeError("query_budget takes the budget first: write @query_budget(10).")
@@ -86,6 +88,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             duration=duration,
             nplusone=nplusone,
             using=using,
+            message=message,
         )
         if settings.configured:
             # As early as can be; a module that is imported while settings load is checked later.

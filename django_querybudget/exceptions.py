@@ -1,4 +1,4 @@
-"""Everything this library raises on purpose."""
+"""The exceptions and warnings that a project may want to catch; all errors share one base."""
 
 from __future__ import annotations
 
@@ -8,18 +8,31 @@ if TYPE_CHECKING:
     from django_querybudget.budgets.growth import QueryGrowth
     from django_querybudget.reports.report import QueryReport
 
+__all__ = [
+    "LockFileError",
+    "NPlusOneError",
+    "NPlusOneWarning",
+    "QueryBudgetError",
+    "QueryBudgetExceeded",
+    "QueryBudgetWarning",
+    "QueryGrowthError",
+]
+
 
 class QueryBudgetError(Exception):
     """Base of this library's exceptions: catch it to catch them all."""
 
 
-class QueryBudgetExceeded(QueryBudgetError, AssertionError):
-    """A scope executed more than its budget allows.
+class _Failure(QueryBudgetError, AssertionError):
+    """What a test runner shows as a failure, not as an error. Its text is the whole report."""
 
-    An ``AssertionError`` too: test runners show it as a failure, not as an error. Its text is the
-    whole report.
-    """
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Parallel test runners send exceptions between processes, and a log holds code objects:
+        # the text alone goes along.
+        return type(self), self.args
 
+
+class _OfReport(_Failure):
     report: QueryReport | None
     """What was measured; None once the exception has crossed a process boundary."""
 
@@ -27,30 +40,29 @@ class QueryBudgetExceeded(QueryBudgetError, AssertionError):
         super().__init__(text)
         self.report = report
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Parallel test runners send exceptions between processes, and a log holds code objects.
-        return type(self), self.args
 
+class QueryBudgetExceeded(_OfReport):
+    """A scope executed more than its budget allows; also an ``AssertionError``.
 
-class NPlusOneError(QueryBudgetError, AssertionError):
-    """A scope has N+1 queries, and ``QUERYBUDGET["NPLUSONE"]`` or the caller asked for an error.
-
-    Its text names the lines, the relations and what to write.
+    ``report`` is what was measured, a :class:`~django_querybudget.reports.QueryReport`; None once
+    the exception has crossed a process boundary.
     """
 
-    report: QueryReport | None
-    """What was measured, its ``findings`` among it; None once it crossed a process boundary."""
 
-    def __init__(self, text: str, *, report: QueryReport | None = None) -> None:
-        super().__init__(text)
-        self.report = report
+class NPlusOneError(_OfReport):
+    """A scope has N+1 queries, and ``QUERYBUDGET["NPLUSONE"]`` or the caller asked for an error.
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.args
+    Its text names the lines, the relations and what to write. Also an ``AssertionError``.
+    ``report`` is what was measured, its ``findings`` among it; None once the exception has crossed
+    a process boundary.
+    """
 
 
-class QueryGrowthError(QueryBudgetError, AssertionError):
-    """The number of queries grows with the data. Its text names the shapes that do."""
+class QueryGrowthError(_Failure):
+    """The number of queries grows with the data. Its text names the shapes that do.
+
+    Also an ``AssertionError``.
+    """
 
     growth: QueryGrowth | None
     """What was measured; None once the exception has crossed a process boundary."""
@@ -58,9 +70,6 @@ class QueryGrowthError(QueryBudgetError, AssertionError):
     def __init__(self, text: str, *, growth: QueryGrowth | None = None) -> None:
         super().__init__(text)
         self.growth = growth
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.args
 
 
 class LockFileError(QueryBudgetError):

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+__all__ = ["cache_renewed", "nplusone_found", "queries_measured"]
+
 queries_measured = Signal()
 nplusone_found = Signal()
 cache_renewed = Signal()

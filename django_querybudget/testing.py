@@ -26,7 +26,7 @@ from django_querybudget.reports.report import QueryReport, render_growth
 from .capture import ProcessRecording, Recording
 from .exceptions import QueryGrowthError
 
-__all__ = ["MaxQueries", "QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
+__all__ = ["QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
 
 T = TypeVar("T")
 
@@ -91,7 +91,8 @@ def assert_max_queries(
     """Assert that a block, or ``func(*args, **kwargs)``, executes ``num`` queries at most.
 
     It is called as ``assertNumQueries`` is, but counts on all databases unless ``using`` names
-    one. A block may be given the other dimensions of a budget too::
+    one. A block may be given the other dimensions of a budget too, and ``msg``, which its failure
+    begins with::
 
         with assert_max_queries(3, duplicates=0) as log:
             client.get("/jobs/")
@@ -104,7 +105,8 @@ def assert_max_queries(
     if func is None:
         if args:
             raise TypeError(f"{args!r} are arguments of no function: give func.")
-        budget = Budget.of({"max_queries": num, "using": using, **kwargs})
+        message = kwargs.pop("msg", None) or ""
+        budget = Budget.of({"max_queries": num, "using": using, "message": message, **kwargs})
         return MaxQueries(_caller(_getframe(1)), budget, across_threads=across_threads)
     if iscoroutinefunction(func):
         raise TypeError(f"{func!r} is async: await it in a block, `with assert_max_queries(…):`.")

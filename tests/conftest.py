@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from django.test import SimpleTestCase
 
+from django_querybudget.reports import repeats
 from tests import settings
 from tests.servers import Server
 
@@ -116,6 +117,12 @@ def django_db_modify_db_settings(
         settings.POSTGRESQL.start()
     if "mariadb" in wanted and settings.GIVEN_VENDOR != "mysql":
         settings.MARIADB.start()
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_before() -> None:
+    """A report is told whole once per process: each test begins as a new one."""
+    repeats.forget()
 
 
 @pytest.fixture(scope="session")

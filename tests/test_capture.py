@@ -6,8 +6,10 @@ import asyncio
 import contextvars
 import copy
 import gc
+import inspect
 import logging
 import pickle
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -286,7 +288,7 @@ async def _counted_async() -> int:
 @pytest.mark.django_db(transaction=True)
 def test_as_a_decorator_of_a_coroutine_function_it_waits_for_the_await() -> None:
     decorated = capture_queries()(_counted_async)
-    assert asyncio.iscoroutinefunction(decorated)
+    assert inspect.iscoroutinefunction(decorated)
     asyncio.run(_closing(decorated()))
     assert decorated.last_log.count == 2  # type: ignore[attr-defined]
 
@@ -394,6 +396,17 @@ def test_copy_context_takes_the_capture_into_threads() -> None:
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(copy_context(work), range(6)))
     assert log.count == 7
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plain_thread_counts_where_python_hands_it_the_context() -> None:
+    def work() -> None:
+        Industry.objects.count()
+        connection.close()
+
+    with capture_queries() as log, ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+    assert log.count == getattr(sys.flags, "thread_inherit_context", 0)
 
 
 # Recording: the scope that may be suspended.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
+import importlib
 import os
+import pkgutil
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -11,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import django_querybudget
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_public_names_are_there() -> None:
@@ -26,7 +33,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_it_is_importable_before_settings_exist() -> None:
     script = "import django_querybudget as q; q.Budget; q.capture_queries; print('imported')"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
@@ -36,6 +43,120 @@ def test_it_is_importable_before_settings_exist() -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == ("imported", "")
+
+
+IN_PRODUCTION = """
+import sys, types
+settings = types.ModuleType("production")
+vars(settings).update(
+    SECRET_KEY="x", DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF="production_urls",
+    INSTALLED_APPS=["django_querybudget"],
+    MIDDLEWARE=["django_querybudget.middleware.QueryBudgetMiddleware"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+urls = types.ModuleType("production_urls")
+sys.modules |= {"production": settings, "production_urls": urls}
+
+import django
+django.setup()
+from django.db import connection
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+from django.core.handlers.wsgi import WSGIHandler
+
+def view(request):
+    for _ in range(9):
+        connection.cursor().execute("SELECT 1")
+    return HttpResponse()
+
+urls.urlpatterns = [path("", view)]
+response = WSGIHandler().get_response(RequestFactory().get("/"))
+assert response.status_code == 200
+names = sorted(name.split(".")[1] for name in sys.modules if name.startswith("django_querybudget."))
+print(*dict.fromkeys(names))
+"""
+
+
+def test_a_production_process_imports_what_it_needs() -> None:
+    """No causes, no cache, no ratchet, no advisor; an index set is the host's to import."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "production"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IN_PRODUCTION],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [
+        "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
+        "middleware", "recording", "reports", "signals", "sql", "stacks",
+    ]  # fmt: skip
+
+
+def modules() -> list[str]:
+    return [
+        "django_querybudget",
+        *(
+            found.name
+            for found in pkgutil.walk_packages(django_querybudget.__path__, "django_querybudget.")
+        ),
+    ]
+
+
+def test_every_module_stands_in_a_contract() -> None:
+    """An exhaustive contract for the root, and for each room that has one."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    exhaustive = {
+        contract["containers"].strip()
+        for contract in map(setup.__getitem__, setup.sections())
+        if contract.get("exhaustive") == "True"
+    }
+    assert exhaustive >= {
+        f"django_querybudget{room}" for room in ("", ".cache", ".indexes", ".recording")
+    }
+
+
+PUBLIC = (
+    "testing", "cache", "indexes", "nplusone", "nplusone.eager", "nplusone.fetch_mode",
+    "signals", "exceptions", "budgets", "decorators", "reports",
+)  # fmt: skip
+
+
+def test_every_public_name_has_a_reference_entry() -> None:
+    reference = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.rst"))
+    whole = set(re.findall(r"automodule:: (\S+)", reference))
+    entries = {
+        entry.rpartition(".")[2] for entry in re.findall(r":: (\S+?)(?:\(\))?$", reference, re.M)
+    }
+    missing = [
+        f"{module}.{name}"
+        for module in PUBLIC
+        if f"django_querybudget.{module}" not in whole
+        for name in importlib.import_module(f"django_querybudget.{module}").__all__
+        if name not in entries
+    ]
+    assert missing == []
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    missing = [
+        (name, page)
+        for name in modules()
+        for page in re.findall(
+            r"\bdocs/[\w/.-]*\w", Path(importlib.import_module(name).__file__ or "").read_text()
+        )
+        if not ((ROOT / page).exists() or (ROOT / f"{page}.rst").exists())
+    ]
+    assert missing == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    for name in modules():
+        text = Path(importlib.import_module(name).__file__ or "").read_text()
+        assert not text.strip() or ast.get_docstring(ast.parse(text)), name
 
 
 def test_the_version_is_the_distributions() -> None:

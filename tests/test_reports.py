@@ -51,8 +51,8 @@ def test_the_whole_report_above_it() -> None:
         "   3 x  SELECT * FROM job WHERE id = ?  (3.0 ms)\n"
         "   1 x  SELECT * FROM pay  (1.0 ms)\n"
         "\n"
-        "Next: the query runs 3 times: load its rows before the loop, with select_related() (one "
-        "related object) or prefetch_related() (many)."
+        "Next: the query runs 3 times, with 3 different values: ask for them at once, or raise the "
+        "budget."
     )
 
 
@@ -82,7 +82,11 @@ def test_repeats_have_words() -> None:
     ("log", "budget", "next_step"),
     [
         (log_of(SECRET, SECRET), Budget(1), "asks for the same 2 times: keep its result."),
-        (log_of((JOB, (1,)), (JOB, (2,))), Budget(1), "runs 2 times: load its rows before"),
+        (
+            log_of((JOB, (1,)), (JOB, (2,))),
+            Budget(1),
+            "runs 2 times, with 2 different values: ask for them at once",
+        ),
         (shapes(2), Budget(1), "no query repeats: merge or drop one, or raise the budget to 2."),
         (shapes(2), Budget(duration=0), "look at EXPLAIN of the slowest: SELECT * FROM t0"),
         (log_of(("DELETE FROM job", None)), Budget(writes=0), "write the rows at once"),

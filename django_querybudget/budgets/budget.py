@@ -52,6 +52,8 @@ class Budget:
     """How many repeats of one shape, from one line, are an N+1; that is an error of its own."""
     using: str | Collection[str] | None = None
     """The alias, or the aliases, of the databases that count; all if it is None."""
+    message: str = ""
+    """What a failure says first: why the budget is what it is, or whom to ask."""
 
     def __post_init__(self) -> None:
         limits = {name: getattr(self, name) for name in DIMENSIONS}
@@ -64,6 +66,8 @@ class Budget:
                 _check_limit(name, limit)
         if self.using is not None:
             object.__setattr__(self, "using", named_aliases(self.using))
+        if not isinstance(self.message, str):
+            raise TypeError(f"message is {self.message!r}; it accepts a text.")
 
     @classmethod
     def of(cls, value: Any) -> Budget:

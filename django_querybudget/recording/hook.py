@@ -23,8 +23,9 @@ Why at index 0
 
 Not seen
     ``cursor.callproc()`` and psycopg's ``cursor.copy()`` pass by every execute wrapper. A plain
-    ``threading.Thread`` starts with an empty context before Python 3.14:
-    :func:`django_querybudget.capture.copy_context` hands it one.
+    ``threading.Thread`` starts with an empty context, unless Python 3.14 or later is told otherwise
+    (``sys.flags.thread_inherit_context``): :func:`django_querybudget.capture.copy_context` hands it
+    one.
 """
 
 from __future__ import annotations

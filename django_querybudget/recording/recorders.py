@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
+from django_querybudget.conf import conf
 from django_querybudget.stacks import (
     TOOLS_OWN,
     RawOrigin,
@@ -13,6 +14,7 @@ from django_querybudget.stacks import (
     find_serializers,
     locate,
     trail,
+    whole_trail,
 )
 
 from .ignoring import leaving_out
@@ -47,6 +49,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
     look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
+    trail_of = whole_trail if conf.VERBOSITY > 1 else trail
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
@@ -84,7 +87,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
             if origin is TOOLS_OWN:
                 return
             if evidence is not None:
-                way = trail(project)
+                way = trail_of(project)
                 inside = look_inside(_getframe(4))
         vendor = connection.vendor
         raw = new(

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
-from django_querybudget.stacks import Origin, RawOrigin, Trail
+from django_querybudget.stacks import Origin, RawOrigin, Trail, way_along
 
 from .overflow import Overflow, Tally
 from .summaries import Summary, summed
@@ -69,15 +69,27 @@ class QueryRecord:
     """The class of the exception it failed with; None if it did not fail."""
     raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
     """What :attr:`origin` is made of."""
+    raw_trail: Trail | None = field(default=None, repr=False, compare=False)
+    """What :attr:`way` is made of."""
 
     @cached_property
     def origin(self) -> Origin | None:
         """The line of the project's code that it comes from, if there is one."""
         return None if self.raw_origin is None else Origin.of(self.raw_origin)
 
+    @cached_property
+    def way(self) -> tuple[Origin, ...]:
+        """The project's lines that led to the query, the outermost first, its own the last.
+
+        From eight frames around its own; from all within the request, or the task, if it was
+        recorded with a ``VERBOSITY`` of 2 (``pytest -vv``). Empty if no causes were looked for.
+        """
+        return () if self.raw_trail is None else tuple(way_along(self.raw_trail))
+
     def __getstate__(self) -> dict[str, Any]:
         # Code objects and template nodes do not leave the process; the line they stand for does.
-        return {**self.__dict__, "origin": self.origin, "raw_origin": None}
+        known = {"origin": self.origin, "way": self.way}
+        return {**self.__dict__, **known, "raw_origin": None, "raw_trail": None}
 
     @property
     def failed(self) -> bool:
@@ -107,6 +119,7 @@ class QueryRecord:
             self.duration,
             self.error,
             self.raw_origin,
+            self.raw_trail,
         )
 
     @classmethod
@@ -122,6 +135,7 @@ class QueryRecord:
             duration=raw.duration,
             error=raw.error,
             raw_origin=raw.origin,
+            raw_trail=raw.trail,
         )
 
 

@@ -16,6 +16,7 @@ from django_querybudget.exceptions import (
     QueryBudgetWarning,
 )
 
+from .repeats import is_news
 from .report import QueryReport
 
 __all__ = ["enforce", "enforce_nplusone", "in_tests", "nplusone_policy", "policy"]
@@ -68,7 +69,8 @@ def enforce(
     if what == "warn":
         warnings.warn(str(report), QueryBudgetWarning, stacklevel=2)
     elif not logged:
-        logger.warning("%s", report, extra={"report": report})
+        text = report if is_news(report) else report.brief
+        logger.warning("%s", text, extra={"report": report})
 
 
 def enforce_nplusone(
@@ -87,4 +89,5 @@ def enforce_nplusone(
     if what == "warn" and not in_flight:
         warnings.warn(report.nplusone_text, NPlusOneWarning, stacklevel=2)
     elif not logged:
-        logger.warning("%s", report.nplusone_text, extra={"report": report})
+        text = report.nplusone_text if is_news(report) else report.brief
+        logger.warning("%s", text, extra={"report": report})

@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.budget import Budget, Violation
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
-from django_querybudget.nplusone import Finding, find_nplusone
-from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.recording.records import QueryLog, QueryRecord
 from django_querybudget.sql.fingerprints import StatementKind
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
+
+from .repeats import findings_of
+
+if TYPE_CHECKING:
+    from django_querybudget.nplusone import Finding
 
 __all__ = ["QueryReport", "Shape", "number", "render_growth"]
 
@@ -93,12 +97,12 @@ class QueryReport:
         threshold = self.budget.nplusone if self.budget is not None else None
         if self.log.evidence is None:
             return ()
-        return find_nplusone(self.log, threshold=threshold)
+        return findings_of(self.name, self.log, threshold)
 
     @property
     def nplusone_text(self) -> str:
         """The N+1 queries as text: name, causes, lines to write."""
-        lines = render_findings(self.findings)
+        lines = _finding_lines(self.findings)
         return _printable("\n".join([f"{self.name}: N+1 queries", "", *lines]))
 
     @property
@@ -140,12 +144,14 @@ class QueryReport:
         """Return the report as text: the headline, the queries by shape, the next step.
 
         ``verbosity`` 0 is the most frequent shapes, 1 all shapes and all their lines, 2 their whole
-        SQL. ``parameters`` shows the queries' parameters, which may be secrets. Both default to
-        the settings.
+        SQL and the way to each line. ``parameters`` shows the queries' parameters, which may be
+        secrets. Both default to the settings.
         """
         verbosity = conf.VERBOSITY if verbosity is None else verbosity
         parameters = conf.SHOW_PARAMETERS if parameters is None else parameters
         lines = [self.headline]
+        if self.violations and self.budget is not None and self.budget.message:
+            lines.insert(0, self.budget.message)
         if shapes := self.shapes:
             shown = shapes if verbosity > 0 else shapes[:MOST_SHAPES]
             lines.append("")
@@ -159,13 +165,29 @@ class QueryReport:
                 'QUERYBUDGET["MAX_RECORDS"].'
             )
         if findings := self.findings:
-            lines += ["", "N+1 queries:", *render_findings(findings)]
+            lines += ["", "N+1 queries:", *_finding_lines(findings)]
         if self.violations:
             lines += ["", f"Next: {_next_step(self, shapes)}"]
         return _printable("\n".join(lines))
 
+    @property
+    def brief(self) -> str:
+        """One line, for what was told whole before."""
+        loops = len(self.findings)
+        if not loops:
+            return _printable(self.headline)
+        known = number(loops, "loop of queries", "loops of queries")
+        return _printable(f"{self.headline}; {known}, as told before")
+
     def __str__(self) -> str:
         return self.render() if self.violations or self.findings else self.headline
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+    # Here, not above: most processes have nothing to explain.
+    from django_querybudget.nplusone.rendering import render_findings  # noqa: PLC0415
+
+    return list(render_findings(findings))
 
 
 def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: float) -> str:
@@ -219,6 +241,17 @@ def _origin_lines(shape: Shape, verbosity: int) -> Iterator[str]:
     for origin, count in origins if verbosity > 0 else origins[:1]:
         times = "" if count == shape.count else f" ({count} of {shape.count})"
         yield f"        {origin}{times}"
+        if verbosity > 1:
+            yield from _way_lines(shape, origin)
+
+
+def _way_lines(shape: Shape, origin: Origin) -> Iterator[str]:
+    """Yield the calls that led to a line, of the first query that came from it."""
+    way = next(query.way for query in shape.queries if query.origin == origin)
+    if len(way) > 1:
+        yield "            by way of, the outermost first:"
+        for each in way[:-1]:
+            yield f"              {each}"
 
 
 def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
@@ -228,20 +261,26 @@ def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
         return f"look at EXPLAIN of the slowest: {shortened(slowest.fingerprint)}"
     if exceeded.keys() <= {"writes"}:
         return _WRITE_AT_ONCE
-    repeated = shapes[0]
-    if repeated.count > 1:
-        where = f" at {repeated.origins[0][0]}" if repeated.origins else ""
-        if repeated.queries[0].kind is StatementKind.WRITE:
-            return f"the query{where} writes {repeated.count} times: {_WRITE_AT_ONCE}"
-        different = len({repr(query.params) for query in repeated.queries})
-        if different == 1:
-            return f"the query{where} asks for the same {repeated.count} times: keep its result."
-        return (
-            f"the query{where} runs {repeated.count} times: load its rows before the loop, with "
-            "select_related() (one related object) or prefetch_related() (many)."
-        )
+    if report.findings:
+        return "write the lines that are suggested above."
+    if shapes[0].count > 1:
+        return _of_repeated(shapes[0])
     most = exceeded.get("max_queries", report.log.count)
     return f"no query repeats: merge or drop one, or raise the budget to {most:g}."
+
+
+def _of_repeated(shape: Shape) -> str:
+    """Return no more than the log says: why it repeats is for the findings to know."""
+    where = f" at {shape.origins[0][0]}" if shape.origins else ""
+    if shape.queries[0].kind is StatementKind.WRITE:
+        return f"the query{where} writes {shape.count} times: {_WRITE_AT_ONCE}"
+    different = len({repr(query.params) for query in shape.queries})
+    if different == 1:
+        return f"the query{where} asks for the same {shape.count} times: keep its result."
+    return (
+        f"the query{where} runs {shape.count} times, with {different} different values: ask for "
+        "them at once, or raise the budget."
+    )
 
 
 def _printable(text: str) -> str:

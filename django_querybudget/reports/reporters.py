@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django_querybudget.conf import conf
 from django_querybudget.signals import nplusone_found, queries_measured
 
+from .repeats import is_news
 from .report import QueryReport
 
 logger = logging.getLogger("django_querybudget")
@@ -58,11 +59,13 @@ def _may_see_headers(request: HttpRequest) -> bool:
 
 def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
     """Log the report on ``django_querybudget``: a warning if it exceeds its budget or has N+1
-    queries, else debug.
+    queries, else debug. What was logged whole in this process before is one line.
     """
-    level = logging.WARNING if report.violations or report.findings else logging.DEBUG
+    loud = bool(report.violations or report.findings)
+    level = logging.WARNING if loud else logging.DEBUG
     if logger.isEnabledFor(level):
-        logger.log(level, "%s", report, extra={"report": report, "request": request})
+        text = report.brief if loud and not is_news(report) else report
+        logger.log(level, "%s", text, extra={"report": report, "request": request})
 
 
 def send_signal(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:

@@ -42,6 +42,8 @@ from .walking import (
     origins_along,
     outward,
     trail,
+    way_along,
+    whole_trail,
 )
 
 __all__ = [
@@ -68,4 +70,6 @@ __all__ = [
     "position",
     "tools_imported",
     "trail",
+    "way_along",
+    "whole_trail",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ __all__ = [
     "origins_along",
     "outward",
     "trail",
+    "way_along",
+    "whole_trail",
 ]
 
 
@@ -52,10 +55,13 @@ class Trail(NamedTuple):
     places: list[int]
     """Where in each: an offset in bytes (``f_lasti``); for one that renders, which template node or
     serializer field it renders (its ``id()``)."""
+    beyond: Trail | None = None
+    """The frames further out, if the whole way is asked for; no loop is told from another by it."""
 
 
 # How far up a trail goes from the project's nearest line.
 MOST_FRAMES_OF_PATH = 8
+MOST_FRAMES_OF_WAY = 200
 
 _new = tuple.__new__  # Of a NamedTuple: its own __new__ is a call in Python more.
 
@@ -215,7 +221,16 @@ def trail(
         if outer is None:
             break
         frame = outer
-    return _new(Trail, (codes, places))
+    return _new(Trail, (codes, places, None))
+
+
+def whole_trail(frame: FrameType | None) -> Trail:
+    """Return what :func:`trail` does, and the frames beyond, up to the answer to the request."""
+    near = trail(frame)
+    within = (each for each in outward(frame) if each.f_code is not THREAD_HANDLER)
+    frames = list(islice(within, MOST_FRAMES_OF_WAY))[len(near.codes) :]
+    beyond = Trail([each.f_code for each in frames], [each.f_lasti for each in frames])
+    return near._replace(beyond=beyond)
 
 
 def _within(found: Trail) -> Iterator[tuple[CodeType, int]]:
@@ -232,6 +247,15 @@ def origins_along(found: Trail) -> list[Origin]:
         Origin.of(RawOrigin(code, place)) for code, place in _within(found) if is_project(code)
     ]
     return [origin for origin in lines if origin is not None]
+
+
+def way_along(found: Trail) -> list[Origin]:
+    """Return the project's lines that led to a query, the outermost first, its own the last."""
+    lines = origins_along(found)
+    ended = any(is_boundary(code) for code in found.codes)
+    if found.beyond is not None and not ended:
+        lines += origins_along(found.beyond)
+    return lines[::-1]
 
 
 def call_path(found: Trail | None) -> int:

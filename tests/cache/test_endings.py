@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.db import OperationalError, connections, transaction
 
-from django_querybudget.cache import cached_queryset
+from django_querybudget.cache import cache_stats, cached_queryset
 from payment.models import Payment
 from tests.cache import world
 
@@ -137,3 +139,112 @@ def test_a_rollback_of_nothing_but_a_savepoint_by_hand(alias: str) -> None:
         Payment.objects.using(alias).filter(pk=2).update(amount=1)
         connections[alias].savepoint_rollback(savepoint)
     assert_written_and_seen(alias)
+
+
+@pytest.fixture(params=[True, False], ids=["marks", "no marks"])
+def marks(request: pytest.FixtureRequest, settings: Any, alias: str) -> bool:
+    on: bool = request.param
+    settings.QUERYBUDGET = {
+        "CACHE": {**settings.QUERYBUDGET["CACHE"], "IN_FLIGHT_MARKS": on, "CLOCK_SKEW": 0}
+    }
+    del alias
+    return on
+
+
+EMPTIED = {
+    "cleared": lambda connection: connection.run_on_commit.clear(),
+    "another list": lambda connection: setattr(connection, "run_on_commit", []),
+    "sliced": lambda connection: connection.run_on_commit.__delitem__(slice(None)),
+}
+
+
+def in_another_thread(act: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            return pool.submit(act).result()
+        finally:
+            pool.submit(connections.close_all).result()
+
+
+@pytest.mark.parametrize("emptied", EMPTIED)
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_run_on_commit_emptied_in_the_middle(alias: str, marks: bool, emptied: str) -> None:
+    """Some helpers of tests and other libraries do so; the transaction goes on, and commits."""
+    with transaction.atomic(using=alias):
+        write(alias)
+        EMPTIED[emptied](connections[alias])
+        assert 1000 in read(alias)  # its own write
+        if alias != "default":  # SQLite lets nobody read beside a writer
+            assert 1000 not in in_another_thread(lambda: read(alias))
+        Payment.objects.using(alias).filter(pk=2).update(amount=2000)
+    assert_written_and_seen(alias)
+    assert 2000 in read(alias)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_run_on_commit_emptied_after_the_last_statement(alias: str, marks: bool) -> None:
+    with transaction.atomic(using=alias):
+        write(alias)
+        connections[alias].run_on_commit.clear()
+        # Other threads of the process run statements: none of their business yet.
+        in_another_thread(lambda: execute(alias, "SELECT 1"))
+    assert_written_and_seen(alias)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE[1:])
+def test_run_on_commit_emptied_and_others_read_before_the_commit(alias: str, marks: bool) -> None:
+    """A reader of another thread may fill what it sees until then; nothing of it stays."""
+    with transaction.atomic(using=alias):
+        write(alias)
+        connections[alias].run_on_commit.clear()
+        for _ in range(2):
+            assert 1000 not in in_another_thread(lambda: read(alias))
+    assert_written_and_seen(alias)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_a_decorator_begins_the_next_transaction_with_the_same_block(
+    alias: str, marks: bool
+) -> None:
+    """The first one's callback went with an exception after its COMMIT."""
+
+    @transaction.atomic(using=alias)
+    def step(number: int) -> None:
+        if number == 1:
+            transaction.on_commit(lambda: 1 / 0, using=alias)
+            write(alias)
+        else:
+            assert 1000 in read(alias)
+            Payment.objects.using(alias).filter(pk=2).update(amount=2000)
+
+    with pytest.raises(ZeroDivisionError):
+        step(1)
+    step(2)
+    assert_written_and_seen(alias)
+    assert 2000 in read(alias)
+
+
+def audit(alias: str, sql: str) -> Callable[..., Any]:
+    """Return a wrapper of the host's that sends ``sql`` before every statement."""
+
+    def wrapper(execute: Any, statement: str, params: Any, many: bool, context: Any) -> Any:
+        if "audit" not in statement:
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"{sql} /* audit */")
+        return execute(statement, params, many, context)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1", "UPDATE payment_payment SET status = 'seen' WHERE id = 2"],
+    ids=["reads", "writes"],
+)
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_a_wrapper_that_sends_a_statement_of_its_own(alias: str, marks: bool, sql: str) -> None:
+    cache_stats(reset=True)
+    with connections[alias].execute_wrapper(audit(alias, sql)):
+        write(alias)
+    assert_written_and_seen(alias)
+    assert cache_stats().hits == 1  # no mark was left

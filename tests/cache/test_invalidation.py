@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.models.signals import (
     m2m_changed,
     post_delete,
@@ -167,6 +168,82 @@ def test_inside_atomic_it_waits_for_the_commit() -> None:
         assert cache_stats().bypasses == {"the transaction has written": 1}
     write_unseen("new")
     assert names() == ["new"]
+
+
+@cached_queryset(timeout=60)
+def every_industry() -> Any:
+    return Industry.objects.all()
+
+
+def invalidate_function() -> None:
+    every_industry.invalidate()
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["committed", "rolled back"])
+@pytest.mark.parametrize(
+    "announce",
+    [
+        lambda: invalidate("mine"),
+        invalidate_function,
+        lambda: invalidate("mine", using="default"),
+        lambda: invalidate_all(using="default"),
+    ],
+    ids=["tag", "function", "tag of an alias", "all"],
+)
+def test_a_tag_waits_for_the_commit_too(announce: Any, keep: bool) -> None:
+    """COPY, invalidate, another's read, COMMIT."""
+
+    def read() -> list[list[str]]:
+        return [names(), [each.name for each in every_industry()]]
+
+    def read_beside() -> list[list[str]]:
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                return pool.submit(read).result()
+            finally:
+                pool.submit(connections.close_all).result()
+
+    assert read() == [["old"]] * 2
+    with transaction.atomic():
+        Job.objects.filter(title="none").update(title="many")  # SQLite's lock is had from here
+        write_unseen("new")
+        announce()
+        assert cache_stats().invalidations == 0
+        assert read() == [["new"]] * 2
+        assert read_beside() == [["old"]] * 2
+        transaction.set_rollback(not keep)
+    function, tagged = announce is invalidate_function, announce is not invalidate_function
+    expected = "new" if keep else "old"
+    assert not tagged or names() == [expected]
+    assert not function or [each.name for each in every_industry()] == [expected]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_tag_waits_for_each_transaction_that_is_open() -> None:
+    """A tag is of no database: whatever is open may be what it is announced for."""
+    with transaction.atomic(using="other"):
+        with transaction.atomic():
+            invalidate("mine")
+            assert cache_stats().invalidations == 0
+        assert cache_stats().invalidations == 1
+        names()
+        assert cache_stats().stores == 0  # the other one's mark stands
+    assert cache_stats().invalidations == 2
+
+
+def test_a_tag_outside_of_transactions_is_renewed_at_once_and_once() -> None:
+    names()
+    invalidate("mine")
+    assert cache_stats().invalidations == 1
+
+
+def test_a_group_that_a_transaction_ends_in_leaves_it_to_the_commit() -> None:
+    names()
+    with grouped_invalidation():
+        with transaction.atomic():
+            write_unseen("new")
+            invalidate(Industry, "mine", using="default")
+        assert names() == ["new"]
 
 
 @pytest.mark.parametrize("what", [[], [1], [None], [object()], [Industry.objects]], ids=kind)

@@ -19,7 +19,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, ClassVar
 
 import hypothesis
@@ -27,6 +27,7 @@ import pytest
 from django.core.cache import caches
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, OperationalError, connections, transaction
+from django.db.models.signals import post_save
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -40,6 +41,7 @@ from hypothesis.stateful import (
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cached_queryset, invalidate
+from django_querybudget.cache.transactions import pending
 from jobs.models import Job
 from payment.models import Payment
 from tests.cache import world
@@ -58,6 +60,10 @@ SHARES = {
 }
 DEPTH = 3
 WATCHED = 6
+
+TAG = "watched"  # every cached read has it
+ANNOUNCEMENTS = ["post_save", "post_save with its alias", "instance", "model", "table", "tag"]
+MANY_ROWS = 2  # as few as this are many rows of one transaction here
 
 MODELS = [Job, Payment, Book, Author, CustomUser]
 
@@ -156,6 +162,36 @@ class Machine(RuleBasedStateMachine):
     def invalidate_by_hand(self, model: Any, alias: str | None) -> None:
         invalidate(model, using=alias)
 
+    @rule(alias=aliases, key=keys, price=st.integers(100, 199), by=st.sampled_from(ANNOUNCEMENTS))
+    def write_past_the_hook(self, alias: str, key: int, price: int, by: str) -> None:
+        """As COPY does, or a procedure; and announce it by hand."""
+        row = Book(pk=key, title="of the database", price=price, author_id=1)
+        row._state.db = alias
+
+        def write() -> None:
+            connections[alias].ensure_connection()
+            with closing(connections[alias].create_cursor()) as cursor:
+                cursor.execute("UPDATE relations_book SET price = %s WHERE id = %s", (price, key))
+            announce(by, row)
+
+        self._try(alias, write)
+
+    @rule(alias=aliases)
+    def empty_run_on_commit(self, alias: str) -> None:
+        """Some libraries and tests' helpers do so, in the middle of a transaction or outside."""
+        connections[alias].run_on_commit.clear()
+
+    @rule(alias=aliases, amount=st.integers(1, 99))
+    def write_many_rows(self, alias: str, amount: int) -> None:
+        """Past the bound of what a transaction tells apart, in one."""
+
+        def write() -> None:
+            with transaction.atomic(using=alias):
+                for key in range(1, MANY_ROWS + 3):
+                    Payment.objects.using(alias).filter(pk=key).update(amount=amount)
+
+        self._try(alias, write)
+
     @rule(cache=st.sampled_from(CACHES), number=st.integers(0, 1000))
     def evict(self, cache: str, number: int) -> None:
         """Any key may go at any time."""
@@ -211,6 +247,15 @@ class Machine(RuleBasedStateMachine):
                 raise
 
 
+def announce(by: str, row: Book) -> None:
+    if by == "post_save":
+        post_save.send(sender=Book, instance=row, created=False)
+    elif by == "post_save with its alias":
+        post_save.send(sender=Book, instance=Book(pk=row.pk), created=False, using=row._state.db)
+    else:
+        invalidate({"instance": row, "model": Book, "table": "relations_book", "tag": TAG}[by])
+
+
 class _RollBack(Exception):
     pass
 
@@ -234,7 +279,7 @@ def look_on(watched: dict[tuple[str, str, str], None]) -> None:
 
 
 def _through(cache: str) -> Cached:
-    return lambda queryset: cached_queryset(queryset, 600, cache=cache)
+    return lambda queryset: cached_queryset(queryset, 600, cache=cache, tags=[TAG])
 
 
 def _keys(cache: str) -> list[str]:
@@ -291,9 +336,17 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
     ],
 )
 def test_every_cached_read_is_the_databases_after_each_step(
-    ground: None, first: str, tokens: str, steps: int, settings: Any, record_property: Any
+    ground: None,
+    first: str,
+    tokens: str,
+    steps: int,
+    settings: Any,
+    record_property: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """``tokens`` is the cache that holds the tokens; the entries are in both."""
+    monkeypatch.setattr(pending, "MANY_ROWS", MANY_ROWS)
+    monkeypatch.setattr(pending, "MANY_TAGS", 20)
     settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": tokens}}
     seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
     Machine.steps = 0

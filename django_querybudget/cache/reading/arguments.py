@@ -23,6 +23,9 @@ from .versions import spelled_code
 
 __all__ = ["Arguments", "Reader"]
 
+_ATOMS = frozenset({str, int, bool, type(None)})
+"""Types of most arguments, which are neither lazy nor instances, and hold none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
@@ -107,6 +110,8 @@ class Reader:
 
 def _evaluated(value: Any, instances: list[Model]) -> Any:
     """Return an argument with what is lazy in it evaluated; note the instances among it."""
+    if type(value) in _ATOMS:
+        return value
     value = unwrapped(value)
     if type(value) is tuple:
         return tuple(_evaluated(each, instances) for each in value)
@@ -162,6 +167,8 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _spelled(value: Any) -> str:
+    if type(value) in _ATOMS:
+        return spelled(value)
     if isinstance(value, Manager) and not hasattr(value, "instance"):
         manager: Any = value
         args, made_with = manager._constructor_args

@@ -47,7 +47,9 @@ class Call:
 
     around: Surroundings
     options: Options
-    key: str
+    key: tuple[str, ...]
+    """The parts of the keys of all that is asked of it."""
+
     build: Callable[[], QuerySet[Any]]
     """Calls the function with what its caller gave it."""
 
@@ -72,25 +74,25 @@ class Call:
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
         template = self.template
-        if holds_instances((args, kwargs)):
-            return NOT_ASKED  # by what of them is compared?
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return NOT_ASKED  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
+            except Unkeyable:
+                return NOT_ASKED
         if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
             return NOT_ASKED
-        if self._now() != self.around:
-            return NOT_ASKED  # the function would see other surroundings than its caller did
         try:
             known = sessions.everywhere()
         except sessions.Unknown:
             return NOT_ASKED  # with the reason
-        try:
-            asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-        except Unkeyable:
-            return NOT_ASKED
         read = _Read(self, method, args, kwargs)
         database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
         around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            question = read.question(entry_key(self.key, asked, database, *around), known)
+            question = read.question(entry_key(*self.key, asked, database, *around), known)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
         found = read_through(question, read.compute)
@@ -127,6 +129,9 @@ class Call:
         None, with the reason in ``fill``, where that may be another answer than the caller's.
         """
         arguments = self.arguments
+        if self._now() != self.around:
+            fill.spoil("a language, time zone or database that has changed since the call")
+            return None
         if self.function.spelled(arguments) != self.spelled:
             fill.spoil("an argument that has changed since the call")
             return None
@@ -264,7 +269,7 @@ class _Read:
             raise Changed(self._call.function.name)
         content = payload["answer"]
         if self._method not in _SCALARS:
-            content = rows_form(template.queryset).prepare(content)
+            content = template.form.prepare(content)
         return template.look, payload["shape"], payload["routes"], content
 
     def _thaw(self, prepared: Any) -> Any:
@@ -276,7 +281,7 @@ class _Read:
         self._call._check_shape(shape)
         if self._method in _SCALARS:
             return thaw_value(content)
-        return rows_form(template.queryset).thaw(content)
+        return template.form.thaw(content)
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

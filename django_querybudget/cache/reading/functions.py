@@ -16,7 +16,6 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
-from django_querybudget.cache.keys import entry_key
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
@@ -79,7 +78,7 @@ class CachedFunction:
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
             return cached(build(), options)
-        key = entry_key(self.name, template.version, options.key or "", spelled, around.spelled())
+        key = (self.name, template.version, options.key or "", spelled, around.spelled())
         call = Call(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,

@@ -3,7 +3,7 @@
 How it gets in
     For each queryset class there is one subclass, made when it is first asked for, that overrides
     the methods by which a queryset reaches the database. ``isinstance`` holds, the host's methods
-    stay, the ORM is left as it is (docs/explanation/caching.md says what was weighed).
+    stay, the ORM is left as it is (docs/explanation/caching.rst says what was weighed).
 """
 
 from __future__ import annotations
@@ -174,6 +174,9 @@ def _unpickled(base: type[QuerySet[Any]]) -> QuerySet[Any]:
 
 @cache  # a project has so many queryset classes and no more
 def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
+    """Return the subclass that reads through the cache."""
+    if issubclass(base, CachedQuerySetMixin):
+        return base
     names = {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
@@ -186,8 +189,8 @@ def cached_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
 def cached(queryset: Q, options: Options | None) -> Q:
     """Return a queryset like ``queryset`` that reads through the cache; past it without options."""
     source: Any = queryset
-    base: Any = type(source)
     clone = source._chain()
+    base: Any = type(clone)
     if issubclass(base, CachedQuerySetMixin):
         made: Any = clone
     else:

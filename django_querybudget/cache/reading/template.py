@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from .questions import rows_form
+from .through import Form
 from .versions import code_version
 
 __all__ = ["Template", "look_of"]
@@ -23,6 +25,11 @@ class Template:
         self.shapes: set[str] = set()
         """Digests of the SQL that the function's querysets have in this process."""
         self._function = function
+
+    @cached_property
+    def form(self) -> Form:
+        """How the rows are made of plain values."""
+        return rows_form(self.queryset)
 
     @cached_property
     def version(self) -> str:

@@ -109,6 +109,8 @@ def renew(alias: str | None, found: Collection[str]) -> None:
     for, and each of them renews it. In a ``TestCase`` it is renewed at once, since there is no
     commit.
     """
+    if not found:
+        return
     used = [connections[alias]] if alias is not None else _opened()
     group = _group.get()
     if group is not None and all(map(group.takes, used)):

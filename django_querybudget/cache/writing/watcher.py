@@ -36,8 +36,11 @@ class Writes:
         state = state_of(connection)
         text = sql_text(sql, connection)
         form = form_of(text)
-        if state.lockable and (text is None or old_scopes.changes_what_is_lockable(text)):
-            state.lockable = None
+        if state.lockable:
+            if text is None or old_scopes.changes_what_is_lockable(text):
+                state.lockable = None
+            elif form is not None and form.everything:
+                state.lockable = {}  # a column may be gone
         fill = current_fill()
         if form is None and fill is None and state.has_met(connection):
             return None  # most statements of most requests
