@@ -38,9 +38,10 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
+from django_querybudget.reports.enforcement import in_tests
+
 from .conf import conf
 from .middleware import QueryBudgetMiddleware
-from django_querybudget.reports.enforcement import in_tests
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
 

@@ -37,10 +37,10 @@ def a_write_is_renewed_before_its_statement() -> None:
 def a_transaction_is_renewed_before_its_commit() -> None:
     writing = transactions.State.writing
 
-    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> None:
+    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> Any:
         if mode is transactions.Mode.ATOMIC:
             mode = transactions.Mode.AUTOCOMMIT
-        writing(state, connection, mode, tags)
+        return writing(state, connection, mode, tags)
 
     transactions.State.writing = as_in_autocommit  # type: ignore[method-assign]
 

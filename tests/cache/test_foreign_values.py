@@ -103,7 +103,11 @@ def test_reads_are_right_and_soon_cached(alias: str, redis_url: str, value: byte
     Industry.objects.update(name="b")
     assert read() == ["b"]
     cache_stats(reset=True)
-    assert read() == ["b"]
+    for _ in range(400):  # a pulse that seems to rest is looked at by the keeper
+        assert read() == ["b"]
+        if cache_stats().hits:
+            break
+        time.sleep(0.01)
     assert cache_stats().hits == 1
     assert cache_stats().errors == 0
 

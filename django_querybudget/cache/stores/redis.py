@@ -91,7 +91,7 @@ class RedisStore(Store):
         )
         *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(missing) + 4)
         beat = self._pulse[1]
-        if evicted and beat is not None and evicted.decode() != beat.evicted:
+        if evicted and beat is not None and beat.token and evicted.decode() != beat.evicted:
             self._evicts()  # since the pulse was refreshed: the tag may have been there, marked
         return {
             tag: value.decode("ascii", "replace")
