@@ -4,6 +4,7 @@
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
+``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation (:mod:`.nplusone`).
 ``querybudget.E020``  ``CACHE["ALIAS"]`` is no alias of ``CACHES``.
 ``querybudget.E021``  ``CACHE["SCOPES"]`` names no model.
 ``querybudget.E022``  ``CACHE["SCOPES"]`` names no field by which rows can be told apart.

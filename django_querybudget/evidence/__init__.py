@@ -8,10 +8,22 @@ replaced, and nothing is read before a shape repeats.
 
 from __future__ import annotations
 
-from .loads import Filter, Load, LoadKind, LoopKey, PlaceKey, Provenance, Scope, Step, place_key
+from .loads import (
+    BY_INDEX,
+    Filter,
+    Load,
+    LoadKind,
+    LoopKey,
+    PlaceKey,
+    Provenance,
+    Scope,
+    Step,
+    place_key,
+)
 from .noting import Evidence, Source
 
 __all__ = [
+    "BY_INDEX",
     "Evidence",
     "Filter",
     "Load",

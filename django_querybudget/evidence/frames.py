@@ -21,8 +21,8 @@ from django.forms.formsets import BaseFormSet
 from django_querybudget.stacks import THREAD_HANDLER, is_library
 
 from .batches import is_of_batches
-from .instances import attributes_of
-from .loads import LoadKind
+from .instances import attributes_of, is_of
+from .loads import BY_INDEX, LoadKind
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
@@ -95,6 +95,8 @@ class OrmFrames:
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
         self.prefetches = False
+        self.prefetched: tuple[Any, Any] = None, ()
+        """The rows that ``prefetch_related_objects()`` was given, and its lookups."""
         self.serializes = False
         self.innermost = self.outermost = frame
         self._walk(frame)
@@ -117,6 +119,8 @@ class OrmFrames:
         code = frame.f_code
         if code is _PREFETCH:
             self.prefetches = True
+            names = frame.f_locals
+            self.prefetched = names.get("model_instances"), names.get("related_lookups", ())
         elif code is _FORMSET:  # It checks its rows one by one; the project's line asks once.
             self.batched = True
         elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):
@@ -162,7 +166,9 @@ class OrmFrames:
 
     def _note_queryset(self, frame: FrameType, name: str, queryset: QuerySet[Any]) -> None:
         self.methods.add(name)
-        if name in _INTERNAL_METHODS:
+        if name == "__getitem__" and is_of(frame.f_locals.get("k"), int):
+            self.operation = BY_INDEX
+        elif name in _INTERNAL_METHODS:
             self.operation = self.operation or "all"
         elif not name.startswith("_"):
             self.operation = name

@@ -12,6 +12,7 @@ from django.db.models import Model
 from django_querybudget.stacks import RawHost, RawOrigin, SerializerField, position
 
 __all__ = [
+    "BY_INDEX",
     "Filter",
     "Load",
     "LoadKind",
@@ -22,6 +23,9 @@ __all__ = [
     "Step",
     "place_key",
 ]
+
+BY_INDEX = "[i]"
+"""The operation of ``queryset[i]``: one row, by its position."""
 
 Around: TypeAlias = tuple[SerializerField | None, RawHost | None]
 """What stands around a place: the serializer's field, and whom the framework worked for."""

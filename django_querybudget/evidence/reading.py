@@ -23,7 +23,7 @@ from django_querybudget.stacks import is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames, passes_on
 from .instances import attributes_of, is_of, key_of, same_key, state_of
-from .loads import Load, LoadKind, Provenance, Scope, Step
+from .loads import BY_INDEX, Load, LoadKind, Provenance, Scope, Step
 from .provenance import find_provenance, name_in, steps_along
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
@@ -193,7 +193,18 @@ class _Reading(OrmFrames):
     def _prefetch_load(self) -> Load:
         if self._in_one_queryset():
             return Load(kind=LoadKind.BATCH, operation="prefetch_related")
-        return Load(kind=LoadKind.PREFETCH, operation="prefetch_related_objects")
+        instances, lookups = self.prefetched
+        names = tuple(each for each in lookups if isinstance(each, str))
+        owner = type(instances[0]) if type(instances) in (list, tuple) and instances else None
+        return Load(
+            kind=LoadKind.PREFETCH,
+            owner=owner,
+            operation="prefetch_related_objects",
+            name=", ".join(names),
+            fields=names if len(names) == len(lookups) else (),
+            is_direct=self.is_direct,
+            scopes=tuple(self._scopes()),
+        )
 
     def _in_one_queryset(self) -> bool:
         """Whether a queryset prefetches for its own rows: chunks, or levels of one prefetch."""
@@ -229,7 +240,9 @@ class _Reading(OrmFrames):
             model=queryset.model if relation is None else relation.related_model,
             owner=None if found is None else found[0],
             step=step,
-            operation=self.operation or "all",
+            operation="all"
+            if step is not None and self.operation == BY_INDEX
+            else self.operation or "all",
             # serialize() reads a prefetch where there is one, and else only the keys, in an order.
             refinements=() if self.serializes else tuple(refinements(queryset, self.operation)),
             chain=chain_of(queryset),

@@ -27,6 +27,11 @@ __all__ = [
 ]
 
 
+# Longer ones are no code that a person would paste.
+_MOST_VALUES = 20
+_MOST_CHARACTERS = 200
+
+
 def step_of(field: Any, owner: type[Model] | None = None) -> Step:
     """Return the hop along a relation's field or reverse relation, from a row of ``owner``."""
     if field.auto_created and not field.concrete:  # A reverse relation.
@@ -182,10 +187,12 @@ def _written(queryset: QuerySet[Any], condition: Any, target: Any) -> Filter | N
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``repr(value)`` is code that means the value."""
+    """Whether ``repr(value)`` is code that means the value, and short enough for a line."""
     if is_of(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
+        return len(value) <= _MOST_VALUES and all(map(is_plain, value))
+    if type(value) in (int, str):
+        return len(str(value)) <= _MOST_CHARACTERS if type(value) is str else abs(value) < 10**20
+    return value is None or type(value) in (bool, float)
 
 
 def quoted(name: str) -> str:

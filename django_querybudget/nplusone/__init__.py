@@ -8,30 +8,28 @@ into one line for each queryset.
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from django_querybudget.conf import conf
 from django_querybudget.evidence import Load, LoadKind, Step
 from django_querybudget.recording.records import QueryLog
-from django_querybudget.stacks import Origin, call_path
+from django_querybudget.stacks import call_path, is_library
 
-from .allowlist import allowed, ignored_at
+from .allowlist import allowed, ignored_at, misplaced_at
 from .calls import Call, find_call, find_queryset
-from .coroutines import awaited, is_in_coroutine
 from .detection import Loop, find_loops
-from .expressions import grouped_fix, lookup_fix
 from .findings import Cause, Finding, Fix
 from .hints import hint_for
 from .hosts import fix_for_host
+from .imports import imports_for
 from .needs import Need, Part
+from .own_fixes import own_fix
 from .parameters import varies
-from .places import find_place, is_shared, manager_behind
+from .places import find_place, is_shared
 from .roots import Root, find_root
-from .row_loops import does_only, is_read_after, loop_around
 from .suggestions import Draft
-from .writes import write_fix
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
 
@@ -100,7 +98,7 @@ class _Findings:
         parts = [drafted[each] for each in range(len(self.calls))]
         fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
         return [
-            _finding(loops, *(_own_fix(loops) or (part, None if root is None else fixes[root])))
+            _finding(loops, *(own_fix(loops) or (part, None if root is None else fixes[root])))
             for loops, (root, part) in zip(self.calls, parts, strict=True)
         ]
 
@@ -173,7 +171,7 @@ def _calls(loops: list[Loop]) -> list[list[Loop]]:
         place = loop.origin, call_path(loop.records[0].trail), loop.alias
         if loop.load is None:  # Its texts differ too often, in lists of values: which call's?
             key = writes.get(place, key)
-        elif loop.load.kind is LoadKind.WRITE:
+        elif loop.load.kind in (LoadKind.WRITE, LoadKind.PREFETCH):
             key = writes[place] = *place, loop.load.operation, *_labels(loop.load)
         calls.setdefault(key, []).append(loop)
     number = {id(loop): position for position, loop in enumerate(loops)}
@@ -202,14 +200,25 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         origin=loop.origin,
         count=sum(len(each.records) for each in loops),
         saves=saves,
-        fix=fix,
+        fix=None if fix is None else replace(fix, imports=imports_for(fix)),
         use=None if part is None else part.use,
         replaces=None if part is None else part.replaces,
         alias=loop.alias,
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
+        package=_package_of(loop),
+        misplaced="" if loop.origin is None else misplaced_at(loop.origin),
         hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
+
+
+def _package_of(loop: Loop) -> str:
+    """Return the name of the package that runs a loop, if no line of the project does."""
+    origin = loop.records[0].origin
+    if origin is None or origin.code is None or origin.host or not is_library(origin.code):
+        return ""
+    *_, path = re.split(r"[/\\](?:site|dist)-packages[/\\]", origin.code.co_filename)
+    return re.split(r"[/\\]", path)[0]
 
 
 def _cause(load: Load) -> Cause:
@@ -250,56 +259,3 @@ def _fix(draft: Draft) -> Fix | None:
         saves=draft.saves,
         replaces=draft.eager.replaced,
     )
-
-
-def _is_needed(load: Load, call: Call | None) -> bool:
-    """Whether the loop goes on with a row that it made: it must be there by then."""
-    if load.operation not in ("create", "get_or_create"):
-        return False
-    if call is None or not call.is_statement:
-        return load.operation == "create"
-    names = {node.id for node in ast.walk(call.receiver) if isinstance(node, ast.Name)}
-    return is_read_after(load.scopes, names)
-
-
-def _own_fix(loops: list[Loop]) -> tuple[Part, Fix] | None:
-    """Return the fix of a loop that no relation leads to: it stands where the loop does."""
-    loop = loops[0]
-    load = loop.load
-    if load is None or load.kind not in (LoadKind.LOOKUP, LoadKind.WRITE) or not load.is_direct:
-        return None
-    origin = loop.records[-1].origin
-    call = find_call(origin, load.operation)
-    around = loop_around(load.scopes)
-    where = around or origin
-    waits = where is not None and is_in_coroutine(where)
-    if load.model is not None and load.manager is None and loop.origin is not None:
-        receiver = None if call is None else call.receiver
-        load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
-    code: str | None
-    left, use, replaces = 1, None, None
-    whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)
-    if load.kind is LoadKind.WRITE:
-        if not whole and _is_needed(load, call):
-            return None
-        code, left = write_fix(loops, load, call) or (None, 1)
-    else:
-        code = lookup_fix(load, loop.records)
-        if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
-            grouped = None if call is None else grouped_fix(load, call, waits=waits)
-            if call is not None and grouped is not None:
-                code, use = grouped
-                replaces = call.text
-    saves = sum(len(each.records) for each in loops) - left
-    if code is None or saves <= 0:
-        return None
-    place = None if where is None else Origin.of(where)
-    fix = Fix(
-        code=awaited(code) if waits else code,
-        place=place or loop.origin,
-        built=True,
-        saves=saves,
-        in_loop=around is not None,
-        alone=around is not None and not whole,
-    )
-    return Part(saves=saves, use=use, replaces=replaces), fix

@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from django_querybudget.evidence import Evidence, Load, LoadKind, place_key
+from django_querybudget.evidence import BY_INDEX, Evidence, Load, LoadKind, place_key
 from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.sql.fingerprints import (
     StatementKind,
@@ -135,11 +135,12 @@ def _is_loop(records: list[RawRecord], load: Load | None, threshold: int) -> boo
     if load is not None and load.kind is LoadKind.BATCH:
         return False
     shape = fingerprint(records[0].sql)
-    if _is_lookup_of_framework(shape, load) or is_paging(records, shape) or _LOCK.search(shape):
+    if _is_lookup_of_framework(shape, load) or _LOCK.search(shape):
+        return False
+    by_index = load is not None and load.operation == BY_INDEX
+    if (not by_index and is_paging(records, shape)) or _is_in_pieces(records, load):
         return False
     if load is not None and _is_one_row(records, load):
-        return False
-    if _is_in_pieces(records, load):
         return False
     # Else the same again is a retry, a poll: duplicates are counted as such.
     if load is not None and (load.kind in _RELATIONS or _is_insert(records[0])):

@@ -39,6 +39,10 @@ class Fix:
     """Whether ``place`` is in the loop that ``code`` is written before, or instead of."""
     alone: bool = False
     """Whether that loop does more than the statement that ``code`` stands for, and must stay."""
+    imports: tuple[str, ...] = ()
+    """The import statements that the module of ``place`` lacks for it."""
+    note: str = ""
+    """What else is to be done with what ``code`` returns."""
     where: str = ""
     """How ``code`` stands to ``place``, if it is no line of its own: ``"in the class at"``."""
     replaces: tuple[str, ...] = ()
@@ -75,6 +79,10 @@ class Finding:
     """The shape of the query."""
     hint: str = ""
     """What can be said where there is neither a ``fix`` nor a ``use``."""
+    package: str = ""
+    """The installed package whose code runs the loop, where no line of the project does."""
+    misplaced: str = ""
+    """What is wrong with a ``# querybudget: ignore`` that seems to mean this line."""
 
     def __str__(self) -> str:
         from .rendering import render_findings  # noqa: PLC0415 - which reads what is declared here

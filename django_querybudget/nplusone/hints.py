@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_querybudget.evidence import Load
+from django_querybudget.evidence import BY_INDEX, Load
 
 from .detection import Loop
 from .findings import Cause
@@ -37,6 +37,8 @@ def hint_for(cause: Cause, loop: Loop) -> str:
 
 
 def _for_lookup(load: Load, loop: Loop) -> str:
+    if load.operation == BY_INDEX:
+        return "Take the rows once, before the loop, and index these: rows = list(queryset)."
     varying = [each.lookup.rpartition("__") for each in that_vary(loop.records, load.filters)]
     if not varying:
         return ""

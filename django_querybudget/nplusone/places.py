@@ -10,19 +10,18 @@ than one that could be meant, the line of the evaluation stands instead.
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterable, Iterator
-from inspect import getattr_static
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Model
 
-from django_querybudget.evidence.instances import attributes_of, is_of
+from django_querybudget.evidence.instances import is_of
 from django_querybudget.stacks import Host, Origin, RawOrigin
 
 from .calls import functions_of, parsed
 from .hosts import node_of_host
+from .modules import module_of, resolve
 from .roots import Root
 from .starts import related_start
 
@@ -80,7 +79,7 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
 
 def _given_by_host(host: Host, model: type[Model]) -> Built | None:
     """Return where what a framework works for starts a queryset of ``model``, if at one line."""
-    node, module = node_of_host(host), _module(host.filename)
+    node, module = node_of_host(host), module_of(host.filename)
     found = set() if node is None or module is None else set(_starts(node, module, model))
     if len({each.line for each in found}) != 1:
         return None
@@ -136,7 +135,7 @@ def find_built(origins: Iterable[Origin], model: type[Model]) -> Built | None:
 
 def manager_at(origin: Origin, model: type[Model]) -> str | None:
     """Return the manager that the line ``origin`` starts a queryset of ``model`` from."""
-    tree, module = parsed(origin.filename), _module(origin.filename)
+    tree, module = parsed(origin.filename), module_of(origin.filename)
     if tree is None or module is None:
         return None
     starts = _starts(_statement_at(tree, origin.line), module, model)
@@ -145,7 +144,7 @@ def manager_at(origin: Origin, model: type[Model]) -> str | None:
 
 def manager_behind(expression: ast.expr | None, origin: Origin, model: type[Model]) -> str | None:
     """Return the manager that ``expression`` at ``origin`` starts from, itself or by its names."""
-    module = _module(origin.filename)
+    module = module_of(origin.filename)
     if expression is not None and module is not None:
         starts = set(_starts(expression, module, model))
         if starts:
@@ -161,7 +160,7 @@ def _manager(starts: set[_Start]) -> str | None:
 
 def _near(origin: Origin, model: type[Model]) -> tuple[set[_Start], bool]:
     """Return what starts one near ``origin``, and whether it may be an argument."""
-    tree, module = parsed(origin.filename), _module(origin.filename)
+    tree, module = parsed(origin.filename), module_of(origin.filename)
     scope = _innermost(origin.filename, origin.line)
     if tree is None or module is None or scope is None:
         return set(), False
@@ -196,13 +195,6 @@ def _parameters(scope: ast.AST) -> set[str]:
 
 def _names(node: ast.AST) -> Iterator[str]:
     return (each.id for each in ast.walk(node) if isinstance(each, ast.Name))
-
-
-def _module(filename: str) -> ModuleType | None:
-    for module in tuple(sys.modules.values()):
-        if attributes_of(module).get("__file__") == filename:
-            return module
-    return None
 
 
 def _innermost(filename: str, line: int) -> ast.AST | None:
@@ -271,7 +263,7 @@ def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[
     """Yield each ``Model.manager`` in ``scope``."""
     for node in ast.walk(scope):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
-            owner = _resolve(node.value, module)
+            owner = resolve(node.value, module)
             if (
                 is_of(owner, type)
                 and issubclass(owner, Model)
@@ -293,13 +285,3 @@ def _starts_in_called(
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in called:
             yield from _starts(node, module, model)
-
-
-def _resolve(node: ast.expr, module: ModuleType) -> Any:
-    if isinstance(node, ast.Name):
-        return attributes_of(module).get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = _resolve(node.value, module)
-        # Of a module or a class: of anything else an attribute may be the project's code.
-        return getattr_static(owner, node.attr, None) if is_of(owner, (ModuleType, type)) else None
-    return None

@@ -383,10 +383,19 @@ def update_loop(run: Run) -> None:
         Book.objects.filter(isbn=f"isbn-{number}").update(status="sold")  # N+1
 
 
-@case(Expected("", Cause.PREFETCH))
+@case(
+    Expected(
+        "Book.tags, author", Cause.PREFETCH, 'prefetch_related_objects(book_list, "tags", "author")'
+    ),
+    after=3,
+)
 def prefetch_related_objects_one_by_one(run: Run) -> None:
-    for book in Book.objects.all():
-        prefetch_related_objects([book], "tags")  # N+1
+    """Once, with all rows, before the loop: what the loop calls then finds its work done."""
+    books = list(Book.objects.all())
+    if run.fixed:
+        run.write(book_list=books, prefetch_related_objects=prefetch_related_objects)
+    for book in books:
+        prefetch_related_objects([book], "tags", "author")  # N+1
 
 
 _COUNTED = 'Book.objects.select_related("author").prefetch_related("author__books")'

@@ -13,16 +13,18 @@ from django import forms
 from django.forms import inlineformset_factory
 from rest_framework import serializers
 
-from .corpus import Run, case, lookup, relation, write
+from .corpus import Run, bypassed, case, lookup, related, relation, write
 from .data import ROWS
 from .models import (
     Author,
     Biography,
+    Book,
     Club,
     Comment,
     EventPage,
     Page,
     Publisher,
+    Review,
     Seat,
     Setting,
     Ticket,
@@ -335,3 +337,43 @@ def list_below_a_loop_of_another_thing(run: Run) -> None:
     for _ in range(1):
         rows = Greeted.objects.all()
         assert len(list(rows)) == ROWS  # root
+
+
+@case(
+    lookup(
+        "Book",
+        None,
+        operation="[i]",
+        hint="Take the rows once, before the loop, and index these: rows = list(queryset).",
+    )
+)
+def rows_by_their_index(run: Run) -> None:
+    """Each index of a queryset that is not evaluated is a query."""
+    books = Book.objects.order_by("pk")
+    for number in range(1, ROWS):
+        assert books[number].title  # N+1
+
+
+def _tags_of(book: Book) -> int:
+    return book.tags.count()  # N+1: helper
+
+
+@case(
+    related("Book.tags", 'Review.objects.prefetch_related("book__tags")'),
+    blamed="N+1: helper",
+    after=2,
+)
+def counts_in_a_helper_beside_a_join(run: Run) -> None:
+    """The book is joined already; its tags are prefetched behind it, and the helper stays."""
+    for review in run(Review.objects.select_related("book").filter(stars=1)):  # root
+        assert _tags_of(review.book)
+
+
+@case(bypassed("Book.tags", "[each.pk for each in book.tags.all()]"), after=2)
+def keys_of_prefetched_rows(run: Run) -> None:
+    """Their keys are there: ``values_list()`` asks for them again."""
+    for book in Book.objects.prefetch_related("tags"):
+        if run.fixed:
+            assert [each.pk for each in book.tags.all()]
+        else:
+            assert list(book.tags.values_list("pk", flat=True))  # N+1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import pickle
 from collections.abc import Callable
@@ -15,13 +16,17 @@ from django.test import Client, override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
 from django_querybudget.exceptions import NPlusOneWarning
-from django_querybudget.nplusone import find_nplusone
+from django_querybudget.nplusone import Cause, Finding, find_nplusone
+from django_querybudget.nplusone.checks import check_allowlist
+from django_querybudget.nplusone.layout import WIDTH, laid_out
 from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports import QueryReport, enforcement
 from django_querybudget.signals import nplusone_found, queries_measured
 from django_querybudget.testing import assert_max_queries
 
+from . import cases_all  # noqa: F401 - registers the cases
+from .corpus import CASES
 from .data import fill
 from .models import Book, Tag
 
@@ -310,3 +315,143 @@ def _asked_otherwise(records: list[RawRecord]) -> QueryLog:
     for raw in records:
         log.append(raw._replace(sql=raw.sql.replace("pg_advisory_xact_lock", "upper")))
     return log
+
+
+def a_statement_of_several_lines() -> list[str]:
+    return [
+        f"{book.author.name}, who wrote the book that is called {book.title} and no other one"
+        for book in Book.objects.all()
+    ]  # querybudget: ignore[six rows at most]
+
+
+def a_comment_without_a_reason() -> None:
+    for book in Book.objects.all():
+        assert book.author.name  # querybudget: ignore
+
+
+def a_comment_at_the_def() -> None:  # querybudget: ignore[six rows at most]
+    for book in Book.objects.all():
+        assert book.author.name
+
+
+def test_a_comment_at_any_line_of_a_statement_accepts_it() -> None:
+    with capture_queries() as log:
+        a_statement_of_several_lines()
+    assert log.count == 7
+    assert find_nplusone(log) == ()
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (a_comment_without_a_reason, "has no effect without a reason: ignore[why]."),
+        (a_comment_at_the_def, "has no effect on a function: write it at line "),
+    ],
+)
+def test_a_comment_that_does_nothing_is_named(function: Callable[[], object], said: str) -> None:
+    assert said in rendered(function)
+    assert "has no effect" not in rendered(read_authors)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("Book.autor", "Did you mean 'Book.author'? "),
+        ("corpus.Boook.*", ""),
+        ("jobs.Book.author", "Did you mean "),
+    ],
+)
+def test_a_pattern_that_matches_no_relation_is_reported(pattern: str, hint: str) -> None:
+    with setting(NPLUSONE_ALLOW=[pattern]):
+        (message,) = check_allowlist()
+    assert message.id == "querybudget.W003"
+    assert repr(pattern) in message.msg
+    assert str(message.hint).startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["Book.author", "corpus.Book.*", "Author.books", "Book", "Comment.about", "*/jobs/*", "a.py"],
+)
+def test_a_pattern_that_matches_is_not(pattern: str) -> None:
+    with setting(NPLUSONE_ALLOW=[pattern]):
+        assert check_allowlist() == []
+
+
+def _found(number: int, **more: Any) -> Finding:
+    values: dict[str, Any] = {
+        "cause": Cause.LOOKUP,
+        "relation": "Book",
+        "operation": "get",
+        "origin": None,
+        "count": number,
+        "saves": 0,
+        "fix": None,
+        "use": None,
+        "alias": "default",
+        "fingerprint": f"SELECT {number}",
+    }
+    return Finding(**{**values, **more})
+
+
+def test_a_report_is_bounded_whatever_is_found() -> None:
+    lines = render_findings([_found(number) for number in range(1, 5001)])
+    assert len("\n".join(lines)) < 10_000
+    assert lines[-1] == (
+        f"  … and 4950 more loops of {sum(range(1, 4951))} queries: see find_nplusone(log)."
+    )
+    assert "  5000 queries repeat one query of Book" in lines
+
+
+def test_loops_of_packages_are_one_line() -> None:
+    findings = [_found(number, package="treebeard") for number in range(3, 13)]
+    own = _found(4)
+    assert render_findings([*findings, own])[-1] == (
+        "  75 queries in 10 loops that only installed packages run: treebeard"
+    )
+    assert sum("repeat one query" in line for line in render_findings([*findings, own])) == 1
+
+
+_LONG = (
+    'Book.objects.select_related("author__publisher").prefetch_related(Prefetch("reviews", '
+    'queryset=Review.objects.filter(stars=3).order_by("-stars"), to_attr="chosen_reviews"), '
+    '"tags").annotate(tags_count=Count("tags", distinct=True))'
+)
+
+
+def test_a_long_line_is_laid_out_one_call_a_line() -> None:
+    assert laid_out(_LONG) == [
+        "(",
+        "    Book.objects",
+        '    .select_related("author__publisher")',
+        "    .prefetch_related(",
+        "        Prefetch(",
+        '            "reviews",',
+        '            queryset=Review.objects.filter(stars=3).order_by("-stars"),',
+        '            to_attr="chosen_reviews",',
+        "        ),",
+        '        "tags",',
+        "    )",
+        '    .annotate(tags_count=Count("tags", distinct=True))',
+        ")",
+    ]
+    assert laid_out('Book.objects.prefetch_related("tags")') == [
+        'Book.objects.prefetch_related("tags")'
+    ]
+    blank = f"<book>{'.tags' * 40}"
+    assert laid_out(blank) == [blank]
+
+
+def test_what_is_laid_out_is_the_same_code() -> None:
+    codes = [
+        code
+        for case in CASES.values()
+        for each in case.expected
+        for code in (each.fix, each.use)
+        if code is not None and "<" not in code and not code.startswith("for ")
+    ]
+    assert len(codes) > 150
+    for code in codes:
+        text = [line for line in laid_out(code) if not line.startswith("#")]
+        assert ast.dump(ast.parse("\n".join(text))) == ast.dump(ast.parse(code))
+        assert max(map(len, text)) <= WIDTH, text

@@ -1,0 +1,60 @@
+"""System check of ``QUERYBUDGET["NPLUSONE_ALLOW"]``: relations that no model has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Warning, register
+from django.db.models import Model
+
+from django_querybudget.conf import InvalidSetting, conf
+from django_querybudget.evidence.relations import step_of
+
+from .allowlist import names_file, names_relation
+
+__all__ = ["check_allowlist"]
+
+
+@register("querybudget")
+def check_allowlist(**_: Any) -> list[CheckMessage]:
+    """Report patterns of ``NPLUSONE_ALLOW`` that match no relation, field or model of any app."""
+    try:
+        patterns = [each for each in conf.NPLUSONE_ALLOW if not names_file(each)]
+    except InvalidSetting:  # E001 says so.
+        return []
+    labels = [label for model in apps.get_models() for label in _labels(model)] if patterns else []
+    return [
+        Warning(
+            f'QUERYBUDGET["NPLUSONE_ALLOW"] has {pattern!r}, which matches no relation.',
+            hint=_nearest(pattern, labels),
+            id="querybudget.W003",
+        )
+        for pattern in patterns
+        if not any(names_relation(pattern, label) for label in labels)
+    ]
+
+
+def _labels(model: type[Model]) -> Iterator[str]:
+    """Yield what a finding of the model may be called, with the app and without."""
+    names = [""]
+    for field in (*model._meta.get_fields(), *model._meta.private_fields):
+        found: Any = field
+        hidden = found.is_relation and getattr(found, "hidden", False)
+        names.append(
+            "" if hidden else f".{step_of(found).accessor if found.is_relation else found.name}"
+        )
+    for name in dict.fromkeys(names):
+        yield f"{model.__name__}{name}"
+        yield f"{model._meta.app_label}.{model.__name__}{name}"
+
+
+def _nearest(pattern: str, labels: list[str]) -> str:
+    close = get_close_matches(pattern, labels, n=1)
+    meant = f"Did you mean {close[0]!r}? " if close else ""
+    return (
+        f'{meant}A pattern is a relation, "jobs.Job.client" or "Job.*", or a file: it has a slash '
+        "or ends in .py."
+    )
