@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db.backends.signals import connection_created
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import identifiers
+from django_querybudget.sql.memory import Memo
 
 from . import sessions
 from .asking import ask
@@ -49,6 +49,16 @@ _ASKED = {
     ),
     "sqlite": "SELECT name, 0, sql FROM sqlite_master WHERE type = 'view'",
 }
+# Functions in which a project's own code runs, which may set a variable of the session.
+_FUNCTIONS = (
+    "SELECT DISTINCT p.proname::text FROM pg_catalog.pg_proc p"
+    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+    " WHERE p.provolatile = 'v' AND p.prokind <> 'p'"
+    " AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype"
+    " AND (l.lanname NOT IN ('c', 'internal') OR p.proname = 'set_limit')"
+    " AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ def forget() -> None:
 
 def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
     """Return what the database has, None while that is not known."""
-    known = _known.get(database_name(connection.alias))
+    name = database_name(connection.alias)
+    known = _known.get(name)
     if known is not None:
         return known[0]
     mode = mode_of(connection)
@@ -90,8 +101,9 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
         return None  # it may have changed the schema, and nothing is cached there anyway
     opened = connection.connection is not None
     try:
-        connection.ensure_connection()
-        return _ask(connection)
+        connection.ensure_connection()  # whose receiver may ask
+        known = _known.get(name)
+        return _ask(connection) if known is None else known[0]
     except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
         logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
         return None
@@ -117,6 +129,10 @@ def _ask(connection: BaseDatabaseWrapper) -> _Relations:
         if (other := views.get(lower)) is not None:  # of the same name in another schema
             view = _View(other.words | view.words, (*other.functions, *view.functions))
         views[lower] = view
+    if connection.vendor == "postgresql":
+        sessions.watch_functions(
+            frozenset(str(name).lower() for (name,) in ask(connection, _FUNCTIONS))
+        )
     found = _Relations(views, frozenset(secured))
     _known[database_name(connection.alias)] = (found, time.monotonic())
     return found
@@ -135,7 +151,7 @@ def refused_relation(sql: str, connection: BaseDatabaseWrapper) -> str | None:
         return "the database's views are not known"
     if not relations:
         return None
-    views, secured = _met(sql, relations)
+    views, secured = _all_met[sql, relations]
     for name in views:
         if functions := relations.views[name].functions:
             return f"view {name}: function {functions[0]}"
@@ -166,15 +182,15 @@ def behind(sql: str, connection: BaseDatabaseWrapper) -> tuple[frozenset[str], f
     relations = _relations_of(connection)
     if not relations:
         return _NONE
-    return _behind(sql, relations, tables())
+    return _all_behind[sql, relations, tables()]
 
 
 _NONE: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
 
-@lru_cache(maxsize=1024)
-def _met(sql: str, relations: _Relations) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the views and the secured tables that ``sql`` reads, at whatever depth."""
+def _met(key: tuple[str, _Relations]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the views and the secured tables that a query reads, at whatever depth."""
+    sql, relations = key
     waiting = {name.lower() for name in identifiers(sql)}
     views: set[str] = set()
     secured: set[str] = set()
@@ -188,15 +204,19 @@ def _met(sql: str, relations: _Relations) -> tuple[frozenset[str], frozenset[str
     return frozenset(views), frozenset(secured)
 
 
-@lru_cache(maxsize=1024)
 def _behind(
-    sql: str, relations: _Relations, known: Tables
+    key: tuple[str, _Relations, Tables],
 ) -> tuple[frozenset[str], frozenset[str]]:
-    views, _ = _met(sql, relations)
+    sql, relations, known = key
+    views, _ = _all_met[sql, relations]
     words = frozenset().union(*(relations.views[name].words for name in views))
     return views, frozenset(
         known.by_lower_name[word] for word in words if word in known.by_lower_name
     )
+
+
+_all_met = Memo(_met)
+_all_behind = Memo(_behind)
 
 
 def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import lru_cache
 from typing import Any
+
+from django_querybudget.sql.memory import Memo
 
 from .keys import Unkeyable, spelled
 
@@ -118,7 +119,7 @@ def changes_of(sql: str, params: Any, vendor: str) -> tuple[Change, ...]:
             return ()
     if len(sql) > LONGEST:
         return (Change(Kind.LOSS, "a long statement"),) if _MAY_CHANGE.search(sql) else ()
-    found = _changes(sql, vendor)
+    found = _all_changes[sql, vendor]
     if not found:
         return found
     return tuple(known for change in found for known in _with_params(change, params))
@@ -191,8 +192,8 @@ def _statements(sql: str) -> Iterator[list[_Token]]:
     yield piece
 
 
-@lru_cache(maxsize=128)  # of texts of at most LONGEST characters
-def _changes(sql: str, vendor: str) -> tuple[Change, ...]:
+def _changes(key: tuple[str, str]) -> tuple[Change, ...]:
+    sql, vendor = key
     found: list[Change] = []
     for piece in _statements(sql):
         if piece:
@@ -203,6 +204,9 @@ def _changes(sql: str, vendor: str) -> tuple[Change, ...]:
             replace(change, value=None) if change.kind is Kind.SET else change for change in found
         ]
     return tuple(found)
+
+
+_all_changes = Memo(_changes)
 
 
 def _changes_in(piece: list[_Token], vendor: str) -> list[Change]:  # noqa: PLR0911  # by first word

@@ -19,6 +19,7 @@ so a write in one session may be read in another: too much is renewed, never too
 from __future__ import annotations
 
 import logging
+import re
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from django.db import Error, connections
 from django.db.backends.signals import connection_created
 
 from django_querybudget.conf import conf
+from django_querybudget.sql.memory import Memo
 
 from .session_changes import DEFAULT, TEMPORARY, Change, Kind, changes_of
 from .tables import tables
@@ -219,6 +221,8 @@ def follow(
         session_of(connection).lost = "a statement that cannot be read"
         return
     changes = changes_of(sql, params, connection.vendor)
+    if _functions and connection.vendor == "postgresql" and (name := _calls[sql]):
+        session_of(connection).lost = f"function {name}"
     if not changes or (error is not None and _is_undone(error, connection)):
         return
     session = session_of(connection)
@@ -259,6 +263,31 @@ def _is_elsewhere(change: Change, connection: BaseDatabaseWrapper) -> bool:
         return True
     return name in conf.CACHE.IGNORED_VARIABLES
 
+
+_functions: frozenset[str] = frozenset()
+
+
+def watch_functions(names: frozenset[str]) -> None:
+    """Let calls of these functions of PostgreSQL, by lower name, make the session unknown.
+
+    They are added to those of before: which database a text is for, nobody asks.
+    """
+    global _functions
+    if not names <= _functions:
+        _functions |= names
+        _calls.forget()
+
+
+def _called(sql: str) -> str:
+    declared = {name.lower() for name in conf.CACHE.FUNCTIONS}
+    for match in _CALL.finditer(sql):
+        if (name := match[1].lower()) in _functions and name not in declared:
+            return name
+    return ""
+
+
+_CALL = re.compile(r'(\w+)"?\s*\(')
+_calls = Memo(_called)
 
 on_schema_change: list[Callable[[BaseDatabaseWrapper], None]] = []
 """Called with the connection after a statement that may have changed the schema."""
@@ -330,6 +359,12 @@ def everywhere() -> dict[str, str]:
         connection.alias: text_of(connection)
         for connection in connections.all(initialized_only=True)
     }
+
+
+def writes_elsewhere(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a statement may write another database than the connection's settings name."""
+    base = session_of(connection).base
+    return bool(base) and any(name.startswith(("database", "attached ")) for name in base)
 
 
 def _told(connection: BaseDatabaseWrapper) -> str:

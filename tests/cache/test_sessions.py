@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections, transaction
+from django.db.models import CharField, Value
+from django.db.models.functions import ExtractHour, TruncDate
+from django.utils import timezone, translation
+from django.utils.functional import lazy
+from django.utils.translation import get_language, gettext_lazy
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg import sql as psycopg_sql
 
+from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_queryset
 from jobs.models import Industry
 
@@ -354,6 +361,29 @@ def test_ignored_variables_are_in_no_key(tenants: None, settings: Any) -> None:
     assert hits_of() == 2
 
 
+@on_postgres
+def test_a_function_of_the_projects_own_may_set_what_it_likes(tenants: None, settings: Any) -> None:
+    for name, setting in (("qb_enter", "t2"), ("qb_harmless", "t1")):
+        run(
+            f"CREATE FUNCTION {name}() RETURNS void LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM set_config('search_path', '{setting}', false); END $$"
+        )
+    settings.QUERYBUDGET = {"CACHE": {"FUNCTIONS": ["QB_harmless"]}}
+    try:
+        run("SET search_path TO t1, public")
+        assert hits_of() > 0
+        run("SELECT public.qb_harmless()")
+        assert hits_of() > 0
+        run("SELECT public.qb_enter()")
+        assert read() == "t2"
+        assert hits_of() == 0
+        assert "session state unknown: function qb_enter" in cache_stats().bypasses
+    finally:
+        run("DISCARD ALL")
+        run("DROP FUNCTION qb_enter()")
+        run("DROP FUNCTION qb_harmless()")
+
+
 TENANTS = st.sampled_from(["t1", "t2", "public"])
 STEPS = st.recursive(
     st.one_of(
@@ -438,6 +468,25 @@ def test_use_of_another_database_goes_to_the_database() -> None:
     assert cache_stats().hits == 1
 
 
+@pytest.mark.django_db(transaction=True, databases=["mariadb", "default"])
+def test_a_write_after_use_renews_every_database() -> None:
+    own = connections["mariadb"].settings_dict["NAME"]
+
+    def reading() -> int:
+        return cached_queryset(Industry.objects.using("default"), timeout=60).count()
+
+    try:
+        for database, hits in ((own, 1), ("mysql", 0)):
+            run(f"USE `{database}`", alias="mariadb")
+            reading()
+            cache_stats(reset=True)
+            run(f"UPDATE `{own}`.jobs_industry SET name = 'a' WHERE id = 1", alias="mariadb")
+            reading()
+            assert cache_stats().hits == hits
+    finally:
+        connections["mariadb"].close()
+
+
 @pytest.mark.django_db(transaction=True, databases=["mariadb"])
 def test_a_sql_mode_is_part_of_the_question_on_mariadb() -> None:
     def reading() -> None:
@@ -471,3 +520,28 @@ def test_a_pragma_is_part_of_the_question_on_sqlite() -> None:
     assert cache_stats().hits == 1
     run("PRAGMA case_sensitive_like = OFF", alias="default")
     assert found() == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["default"])
+def test_language_and_time_zone_are_in_the_sql_of_the_plain_form() -> None:
+    rows = CustomUser.objects.create_user(
+        username="ada", email="ada@example.com", password="secret",
+        date_joined=datetime(2026, 1, 1, 23, 30, tzinfo=UTC),
+    )  # fmt: skip
+    assert rows.pk
+    word = Value(gettext_lazy("Monday"), output_field=CharField())
+    queries: list[Any] = [
+        lambda: CustomUser.objects.annotate(day=TruncDate("date_joined")).values_list("day"),
+        lambda: CustomUser.objects.annotate(hour=ExtractHour("date_joined")).values_list("hour"),
+        lambda: CustomUser.objects.filter(date_joined__date=date(2026, 1, 2)).values_list("pk"),
+        lambda: CustomUser.objects.datetimes("date_joined", "day"),
+        lambda: CustomUser.objects.annotate(word=word).values_list("word"),
+        lambda: CustomUser.objects.filter(username=lazy(get_language, str)()).values_list("pk"),
+    ]
+    for query in queries:
+        found = []
+        for zone, language in (("UTC", "en"), ("Asia/Tokyo", "de"), ("UTC", "en")):
+            with timezone.override(zone), translation.override(language):
+                assert list(cached_queryset(query(), timeout=60)) == list(query())
+                found.append(list(cached_queryset(query(), timeout=60)))
+        assert found[0] == found[2]

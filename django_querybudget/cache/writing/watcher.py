@@ -63,6 +63,8 @@ class Writes:
             # known, and the statement goes on.
             logger.exception("A write could not be read: everything in %r is renewed.", database)
             found = frozenset({tags.everything(database)})
+        if sessions.writes_elsewhere(connection):
+            found |= {tags.everything(name) for name in tags.every_database()}
         return state.writing(connection, mode, found)
 
     def after(

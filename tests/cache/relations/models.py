@@ -135,3 +135,12 @@ if django.VERSION >= (6, 1):
     class Kennel(models.Model):
         owner = models.ForeignKey(Owner, models.DB_SET_NULL, null=True, related_name="kennels")
         name = models.CharField(max_length=40)
+
+
+class Shouting(models.Model):
+    """Of a view, which the tests of views make."""
+
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        managed = False

@@ -1,0 +1,1 @@
+"""A project with django-tenants, run in processes of its own: it needs its own database backend."""
