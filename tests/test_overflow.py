@@ -78,6 +78,14 @@ def test_every_count_is_what_it_is_of_a_log_that_keeps_all(
     assert (whole.dropped, cut.dropped) == (0, len(whole.queries) - len(cut.queries))
 
 
+def test_values_of_one_hash_are_no_duplicates() -> None:
+    statements = [
+        RawRecord(STATEMENTS[0], params, False, "default", "sqlite", 0.0, 0.0)
+        for params in [(-1,), (-2,), (1,), (True,), (1.0,)]
+    ]
+    assert log_of(statements, 1).duplicate_count == 0
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda log: pickle.loads(pickle.dumps(log))])  # noqa: S301
 def test_a_copy_counts_as_much(again: Any) -> None:
     log = log_of([RawRecord(STATEMENTS[0], (1,), False, "default", "sqlite", 0.0, 0.5)] * 9, 4)

@@ -7,6 +7,7 @@ stack of every query here, and is the place of none.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.views import View
 from django.views.generic import ListView, TemplateView
@@ -30,7 +32,8 @@ from rest_framework.response import Response
 from strawberry.django.views import GraphQLView
 
 from django_querybudget import capture_queries
-from django_querybudget.stacks import HostKind, Origin
+from django_querybudget.nplusone import find_nplusone
+from django_querybudget.stacks import HostKind, Origin, call_path, outward
 from tests.nplusone.data import fill
 from tests.nplusone.models import Author, Book, Publisher
 
@@ -75,9 +78,6 @@ class Books(Shown):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return super().get(request, *args, **kwargs)
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs)
-
 
 class Inherited(Books):
     pass
@@ -88,6 +88,9 @@ class OfModel(Shown):
     paginate_by = 2
     ordering = "pk"
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs)  # It counts, and slices.
+
 
 class OwnMethod(Shown):
     def get_queryset(self) -> Any:  # method
@@ -97,6 +100,15 @@ class OwnMethod(Shown):
 class OwnLine(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(Book.objects.order_by("pk").exists()))  # exists
+
+
+def one(key: int) -> Book:
+    return Book.objects.get(pk=key)
+
+
+def mapped(request: HttpRequest) -> HttpResponse:
+    keys = list(Book.objects.values_list("pk", flat=True))
+    return HttpResponse(str(list(map(one, keys))))
 
 
 class InContext(TemplateView):
@@ -191,6 +203,7 @@ urlpatterns = [
     ),
     path("method", OwnMethod.as_view()),
     path("line", decorated(OwnLine.as_view())),
+    path("mapped", mapped),
     path("context", InContext.as_view()),
     path("viewset", decorated(BookViewSet.as_view({"get": "list"}))),
     path("object/<int:pk>", BookViewSet.as_view({"get": "destroy"})),
@@ -274,10 +287,15 @@ def test_what_is_blamed_does_not_depend_on_which_view_ran_before(
 
 
 def test_an_async_request_passes_on_as_well() -> None:
+    """The template is rendered on a worker thread; coroutines of the project wait for it."""
+
+    async def ask() -> Any:
+        return await AsyncClient().get("/inherited")
+
     with capture_queries() as log:
-        response = async_to_sync(AsyncClient().get)("/inherited")
+        response = async_to_sync(ask)()
     assert response.status_code == 200
-    lines = {query.origin and query.origin.line for query in log if "corpus_book" in query.sql}
+    lines = {query.origin and query.origin.line for query in log if "corpus_" in query.sql}
     assert lines == {line_of("attribute")}
 
 
@@ -332,13 +350,43 @@ def test_what_djangos_middleware_asks_is_nobodys_line(staff: Client) -> None:
     assert set(origins_of(staff, "/admin/corpus/author/", "accounts_customuser")) == {None}
 
 
-def test_the_way_to_a_query_ends_where_the_request_is_answered(client: Client) -> None:
-    def twice() -> list[int]:
-        with capture_queries() as log:
-            client.get("/line")
-        paths = [log.evidence.key_of(raw)[-2] for raw in log.raw if "corpus_book" in raw.sql]
-        return [int(each) for each in paths]
+def test_who_the_user_is_is_not_what_a_view_queries(staff: Client) -> None:
+    """REST framework asks by code of its own, for every view alike."""
+    (origin,) = origins_of(staff, "/generic", "accounts_customuser")
+    assert origin is None or "site-packages" in origin.filename
+    assert origin is None or origin.host is None
 
-    first = twice()
-    second = twice()  # From another line.
+
+def test_the_way_to_a_query_ends_where_the_request_is_answered(rf: RequestFactory) -> None:
+    view = OwnLine.as_view()
+    with capture_queries() as log:
+        view(rf.get("/"))
+        view(rf.get("/"))
+    first, second = (call_path(raw.trail) for raw in log.raw)
     assert first == second
+
+
+def test_a_loop_around_requests_is_no_loop_of_the_views(client: Client) -> None:
+    with capture_queries() as log:
+        for _ in range(2):
+            client.get("/mapped")
+    findings = find_nplusone(log)
+    assert findings
+    for finding in findings:
+        assert finding.fix is None or finding.fix.place is None or not finding.fix.in_loop
+
+
+def test_what_is_looked_for_outwards_ends_where_the_request_is_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that refer to a row, loops and callers: none outside of the request is of its query."""
+    met: list[str] = []
+    exists = QuerySet.exists
+
+    def look(queryset: Any) -> bool:
+        met.extend(frame.f_code.co_name for frame in outward(sys._getframe()))
+        return exists(queryset)
+
+    monkeypatch.setattr(QuerySet, "exists", look)
+    client.get("/line")
+    assert met == ["look", "get"]
