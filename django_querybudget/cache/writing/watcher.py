@@ -110,8 +110,8 @@ def _forget_catalog(connection: BaseDatabaseWrapper) -> None:
 def watch() -> None:
     """Watch the writes of this process. Once is enough, twice is harmless."""
     hook.add_watcher(_writes)
+    hook.when_opened(sessions.start, "django_querybudget.cache.sessions")
     identity.install()
-    sessions.install()
     relations.install()
     if _forget_catalog not in sessions.on_schema_change:
         sessions.on_schema_change.append(_forget_catalog)
