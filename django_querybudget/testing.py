@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from sys import _getframe
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn, TypeVar, overload
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -139,10 +137,13 @@ def measured(
     *,
     across_threads: bool = False,
     tell: Callable[[QueryLog], None],
+    fail: Callable[[str], NoReturn],
 ) -> Callable[..., T]:
     """Return the test function ``function`` with its calls held to ``budget``; ``tell`` gets logs.
 
-    For test runners' plugins. A test that fails otherwise is left to fail as it does.
+    For test runners' plugins. ``fail`` makes the test fail with the report's text, in the runner's
+    own way: no frame of the test is left to raise from. A test that fails otherwise is left to
+    fail as it does.
     """
     recording_class = ProcessRecording if across_threads else Recording
     using = budget.using if budget is not None else None
@@ -157,7 +158,10 @@ def measured(
             try:
                 enforce(QueryReport(name=name, log=recording.log, budget=budget), "raise")
             except AssertionError as exceeded:
-                _raise_at(function, exceeded)
+                text = str(exceeded)
+            else:
+                return
+            fail(text)
 
     return wrap_callable(function, lambda: recording_class(using, threshold=threshold), done)
 
@@ -220,27 +224,6 @@ def _measured_at(
             measure()
         recording.close()
     return log
-
-
-def _raise_at(function: Callable[..., Any], error: AssertionError) -> NoReturn:
-    """Raise ``error`` as if at the beginning of ``function``, which has returned.
-
-    Without a frame of the test a failure would show this library's source, and if that is hidden
-    no place at all.
-    """
-    __tracebackhide__ = True
-    code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
-        raise error
-    tree = ast.parse("raise error")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt | ast.expr):
-            # No columns: those of this text would be marked in the test's.
-            node.col_offset = node.end_col_offset = -1
-    there = compile(tree, code.co_filename, "exec")
-    there = there.replace(co_firstlineno=code.co_firstlineno, co_name=code.co_name)
-    exec(there, {"error": error})  # noqa: S102 - the text is the constant above
-    raise error
 
 
 def _caller(frame: FrameType) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import TestCase
 
 import pytest
@@ -234,12 +234,19 @@ def _measured(
     from django_querybudget.ratchet.collecting import collect  # noqa: PLC0415
     from django_querybudget.testing import measured  # noqa: PLC0415
 
+    path, line, _ = item.location
+
+    def fail(text: str) -> NoReturn:
+        # The test has returned: a traceback could show nothing but this library.
+        pytest.fail(f"{text}\n\n{path}:{(line or 0) + 1}: in {item.name}", pytrace=False)
+
     return measured(
         function,
         item.nodeid,
         budget,
         across_threads="live_server" in item.fixturenames,
         tell=lambda log: collect(("tests", item.nodeid), log),
+        fail=fail,
     )
 
 

@@ -294,12 +294,12 @@ class TestMarkerAndFixtures:
         assert "3 failed" in text, text
         source = (project.folder / "host" / "test_views.py").read_text().splitlines()
         (marked,) = (number for number, line in enumerate(source, 1) if "similar=0" in line)
-        assert f"host/test_views.py:{marked}: QueryBudgetExceeded" in text
+        assert f"\nhost/test_views.py:{marked}: in test_above\n" in text
+        assert "\nhost/test_views.py::test_above: 3 queries executed, budget is 2" in text
         assert (
-            ">   @pytest.mark.query_budget(2, similar=0)\n"
-            "E   django_querybudget.exceptions.QueryBudgetExceeded: host/test_views.py::test_above"
-        ) in text
-        assert "FAILED host/test_views.py::test_above - django_querybudget" in text
+            "FAILED host/test_views.py::test_above - Failed: host/test_views.py::test_above: 3"
+            in text
+        )
         assert ">       client.get('/second')" in text
         for name in (
             "pytest_runtest_call",
