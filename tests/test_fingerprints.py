@@ -198,3 +198,18 @@ def test_a_long_text_is_not_kept_in_memory() -> None:
     finally:
         tracemalloc.stop()
     assert held < len(sql) * 5
+
+
+@pytest.mark.parametrize(
+    ("piece", "number"),
+    [
+        ("\\'", 500_000), ("$a{}$ ", 50_000), ("/* a */ ", 50_000), ("' ", 9_001), ('" ', 9_001),
+        ("VALUES (a (b) ", 20_000), ("IN (?, ?", 20_000), ("SELECT (", 20_000), ("-- ", 100_000),
+    ],
+)  # fmt: skip
+def test_a_hostile_text_is_read_in_one_pass(piece: str, number: int) -> None:
+    """One look at each character takes parts of a second; one for each other, minutes."""
+    sql = "WITH " + "".join(piece.replace("{}", str(each)) for each in range(number))
+    assert fingerprint(sql)[:4] == "WITH"
+    assert isinstance(statement_kind(sql), StatementKind)
+    assert identifiers(sql)
