@@ -26,7 +26,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.forms.forms import BaseForm
 from django.template.base import Node
 
-from django_querybudget.stacks import is_project
+from django_querybudget.stacks.files import PROJECT, kinds
 
 __all__ = ["look_inside", "prepare"]
 
@@ -76,15 +76,14 @@ def _note_request(sender: Any, **_: Any) -> None:
 def look_inside(frame: FrameType | None) -> int:
     """Return a hash of what tells this query apart from others of its line; 0 for most."""
     way = _request.get()
-    telling = _TELLING
+    telling, known = _TELLING, kinds  # The walk to the line was here before: files are known.
     for _ in range(_MOST_FRAMES):
         if frame is None:
             break
         code = frame.f_code
-        look = telling.get(id(code))
-        if look is not None:
-            way = hash((way, look(frame.f_locals)))
-        elif is_project(code):
+        if id(code) in telling:
+            way = hash((way, telling[id(code)](frame.f_locals)))
+        elif known.get(code.co_filename) == PROJECT:
             break
         frame = frame.f_back
     return way
