@@ -11,6 +11,8 @@ from django_querybudget.cache import tokens, transactions
 from django_querybudget.cache.reading import fills
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
+from django_querybudget.cache.transactions import on_commit
+from django_querybudget.cache.writing import invalidation, watcher
 
 
 def tokens_are_read_after_the_query() -> None:
@@ -35,14 +37,15 @@ def a_write_is_renewed_before_its_statement() -> None:
 
 
 def a_transaction_is_renewed_before_its_commit() -> None:
-    writing = transactions.State.writing
+    after = watcher.Writes.after
 
-    def as_in_autocommit(state: Any, connection: Any, mode: Any, tags: Any) -> None:
-        if mode is transactions.Mode.ATOMIC:
-            mode = transactions.Mode.AUTOCOMMIT
-        writing(state, connection, mode, tags)
+    def renew_too(its: Any, sql: Any, params: Any, many: bool, connection: Any, *rest: Any) -> None:
+        after(its, sql, params, many, connection, *rest)
+        pending = transactions.state_of(connection)._pending
+        if pending is not None:
+            pending.renew()
 
-    transactions.State.writing = as_in_autocommit  # type: ignore[method-assign]
+    watcher.Writes.after = renew_too  # type: ignore[method-assign,assignment]
 
 
 def a_manual_transaction_is_taken_for_autocommit() -> None:
@@ -52,9 +55,7 @@ def a_manual_transaction_is_taken_for_autocommit() -> None:
         mode = mode_of(connection)
         return transactions.Mode.AUTOCOMMIT if mode is transactions.Mode.MANUAL else mode
 
-    from django_querybudget.cache.writing import invalidation
-
-    for module in (transactions, fills, invalidation):
+    for module in (transactions, fills, invalidation, watcher):
         module.mode_of = naive  # type: ignore[attr-defined]
 
 
@@ -67,7 +68,7 @@ def own_writes_are_forgotten() -> None:
 
 
 def a_dropped_callback_is_taken_for_a_waiting_one() -> None:
-    transactions._note_dropped = lambda _: None
+    on_commit._note_dropped = lambda _: None
     transactions.State._is_waiting = lambda *_: True  # type: ignore[method-assign]
 
 

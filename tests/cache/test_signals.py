@@ -27,6 +27,7 @@ from django_querybudget.signals import cache_renewed
 from jobs.models import Industry, Job, Subcategory
 from payment.models import Payment
 from tests.cache import world
+from tests.cache.hosts.models import Hashed, Negated, Shelf
 from tests.cache.relations.models import Book, Named, Place, Restaurant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,6 +193,33 @@ def test_lazy_instances_are_their_instances(wrapped: Any, by: str) -> None:
     else:
         invalidate(lazy)
     assert username() == "new"
+
+
+@pytest.mark.parametrize("by", ["signal", "invalidate"])
+@pytest.mark.parametrize("model", [Hashed, Negated])
+def test_a_key_that_its_field_converts_is_the_databases(model: Any, by: str) -> None:
+    """Only the row's own tag is renewed, so that it must be the one that the read depends on."""
+    shelf = Shelf.objects.create(name="any")
+    for pk in (7, 8):
+        model.objects.create(pk=pk, name="old", shelf=shelf)
+
+    def name_of(pk: Any) -> str:
+        return cached_queryset(model.objects.all()).get(pk=pk).name
+
+    keys = [each.pk for each in model.objects.order_by("name", "id")]
+    assert [name_of(key) for key in keys] == ["old", "old"]
+    stored = {Hashed: 7, Negated: -7}[model]
+    past_the_hook(f"UPDATE {model._meta.db_table} SET name = 'new' WHERE id = ?", stored)
+    [written] = [key for key in keys if model.objects.get(pk=key).name == "new"]
+    instance = model.objects.get(pk=written)
+    if by == "signal":
+        post_save.send(sender=model, instance=instance, created=False)
+    else:
+        invalidate(instance)
+    assert name_of(written) == "new"
+    with CaptureQueriesContext(connection) as queries:
+        assert [name_of(key) for key in keys if key != written] == ["old"]
+    assert len(queries) == 0
 
 
 def test_a_multi_table_childs_parent_is_renewed() -> None:
