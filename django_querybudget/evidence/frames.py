@@ -17,6 +17,8 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 from django.forms.formsets import BaseFormSet
+from django.template.library import InclusionNode
+from django.template.loader_tags import IncludeNode
 
 from django_querybudget.stacks import THREAD_HANDLER, is_library
 
@@ -35,6 +37,7 @@ _FORWARD = ForwardManyToOneDescriptor.__get__.__code__
 _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
 _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
+_INCLUDES = {IncludeNode.render.__code__, InclusionNode.render.__code__}
 _FORMSET = BaseFormSet.full_clean.__code__
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
@@ -94,6 +97,7 @@ class OrmFrames:
         """Whether the project's line asks the ORM itself, not a form, a validator or a package."""
         self.methods: set[str] = set()
         self.descriptor: tuple[LoadKind, Any, Model] | None = None
+        self.included = False
         self.prefetches = False
         self.prefetched: tuple[Any, Any] = None, ()
         """The rows that ``prefetch_related_objects()`` was given, and its lookups."""
@@ -121,6 +125,8 @@ class OrmFrames:
             self.prefetches = True
             names = frame.f_locals
             self.prefetched = names.get("model_instances"), names.get("related_lookups", ())
+        elif code in _INCLUDES:
+            self.included = True
         elif code is _FORMSET:  # It checks its rows one by one; the project's line asks once.
             self.batched = True
         elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):

@@ -157,6 +157,8 @@ class Load:
     is_direct: bool = True
     """Whether the project's line asks the ORM itself: what a form or a package asks is not to be
     asked otherwise there."""
+    included: bool = False
+    """Whether a template was included around it: others may include that, too."""
     peers: int | None = None
     """How many rows were loaded together with the instance, where its fetch mode tracks them."""
     built: RawOrigin | None = None

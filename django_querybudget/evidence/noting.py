@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from django.db.models import Model, QuerySet
-from django.db.models.query import ModelIterable, RawModelIterable, prefetch_related_objects
+from django.db.models.query import (
+    MAX_GET_RESULTS,
+    ModelIterable,
+    RawModelIterable,
+    prefetch_related_objects,
+)
 from django.db.models.sql.compiler import SQLCompiler
 from django.forms.models import ModelChoiceIterator
 
@@ -43,6 +48,8 @@ _MOST_FRAMES_TO_PREFETCH = 8
 # Enough to tell most queries of one line apart, by what they select from.
 _START_OF_TEXT = 40
 _OF_ROWS = (LoadKind.TO_ONE, LoadKind.TO_MANY, LoadKind.GENERIC, LoadKind.DEFERRED)
+# Querysets whose rows are to be counted; most are gone by the next query.
+_MOST_UNCOUNTED = 100
 # How many texts of one place are compared by shape.
 _MOST_TEXTS = 8
 
@@ -61,6 +68,8 @@ class Source:
     """How many rows ``iterator()`` takes at a time, if that evaluates it."""
     lacks_chunk_size = False
     """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
+    rows: int | None = None
+    """How many rows it had; None if it was gone before anybody asked."""
     is_of_package = False
     """Whether a queryset of an installed package asks by it for its own rows, in another way."""
     is_choices = False
@@ -84,6 +93,20 @@ class Source:
             if instance is not None:
                 self.owner = type(instance)
                 self._look_for_prefetch(iterable.f_back)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may have any number of rows: no ``get()``, no ``first()``, no prefetch."""
+        limit = getattr(self.query, "high_mark", None)
+        return self.prefetch_to is None and limit not in (1, MAX_GET_RESULTS)
+
+    def count_rows(self) -> bool:
+        """Note how many rows it has; whether there is nothing more to be known of it."""
+        queryset = self.queryset()
+        found = None if queryset is None else queryset._result_cache
+        if found is not None:
+            self.rows = len(found)
+        return queryset is None or found is not None
 
     @property
     def is_refresh(self) -> bool:
@@ -154,10 +177,12 @@ class Evidence:
         self._latest: dict[str, tuple[RawRecord, LoopKey]] = {}
         self._firsts: dict[PlaceKey, list[str]] = {}
         self._shapes: set[Any] = set()
+        self._uncounted: list[Source] = []
         prepare()
 
     def note_first(self, raw: RawRecord, frame: FrameType) -> None:
         """Take note of a text's first record, sent from ``frame``."""
+        self.count_rows()
         self._note_source(raw, frame)
         origin = raw.origin
         if origin is not None:
@@ -168,6 +193,16 @@ class Evidence:
                 texts.append(raw.sql)
                 if len(texts) > 1:
                     self._note_shape(raw, texts, frame)
+
+    def count_rows(self) -> None:
+        """Note how many rows the querysets have that are still alive: none is kept for it."""
+        self._uncounted = [each for each in self._uncounted if not each.count_rows()]
+
+    def _add_source(self, raw: RawRecord, iterable: FrameType) -> None:
+        found = Source(raw, iterable.f_locals["self"].queryset, iterable)
+        self.sources[raw.sql] = found
+        if found.is_list and len(self._uncounted) < _MOST_UNCOUNTED:
+            self._uncounted.append(found)
 
     def _note_shape(self, raw: RawRecord, texts: list[str], frame: FrameType) -> None:
         """Read the stack if the shape repeats in ``texts``, which are of one place.
@@ -190,7 +225,7 @@ class Evidence:
         outer: FrameType | None = frame.f_back
         if frame.f_code is _EXECUTE and outer is not None:  # The usual read, without a walk.
             if outer.f_code is _ITERATE:
-                self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
+                self._add_source(raw, outer)
             if is_djangos(outer.f_code):  # django-silk wraps the compiler's method.
                 return
         for _ in range(_MOST_FRAMES_TO_ITERABLE):
@@ -198,7 +233,7 @@ class Evidence:
                 return
             code = outer.f_code
             if code is _ITERATE or code is _ITERATE_RAW:
-                self.sources[raw.sql] = Source(raw, outer.f_locals["self"].queryset, outer)
+                self._add_source(raw, outer)
                 return
             outer = outer.f_back
 

@@ -83,7 +83,12 @@ class _Reading(OrmFrames):
         if self.prefetches:
             return self._prefetch_load()
         load = self._other_load()
-        return replace(load, is_direct=self.is_direct, scopes=tuple(self._scopes()))
+        return replace(
+            load,
+            is_direct=self.is_direct,
+            scopes=tuple(self._scopes()),
+            included=self.included,
+        )
 
     def _project(self) -> Iterator[FrameType]:
         frames = islice(outward(self.outermost), MOST_FRAMES)

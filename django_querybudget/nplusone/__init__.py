@@ -141,7 +141,7 @@ class _Findings:
                 path=path,
                 call=_call(loop, load),
                 in_python=place is not None and place.is_plain,
-                shared=is_shared(loop.origin, draft.place, draft.root),
+                shared=load.included or is_shared(loop.origin, draft.place, draft.root),
             )
             part = draft.add(need)
             if part is None:

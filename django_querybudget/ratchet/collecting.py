@@ -29,7 +29,15 @@ from django_querybudget.signals import queries_measured
 
 from .lines import Key, Line, merged, view_key
 
-__all__ = ["SPOOL_VARIABLE", "Collected", "collect", "read_spool", "start", "stop"]
+__all__ = [
+    "SPOOL_VARIABLE",
+    "Collected",
+    "collect",
+    "read_spool",
+    "start",
+    "stop",
+    "views_of_few_rows",
+]
 
 SPOOL_VARIABLE = "QUERYBUDGET_SPOOL"
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
@@ -39,6 +47,8 @@ _MEASURED = {"SAMPLE_RATE": 1.0, "ORIGINS": True}
 _highest: dict[tuple[Key, str | None], Line] = {}
 _written: dict[tuple[int, Key, Line], int] = {}
 """The number of each line, by the process that wrote it: many tests measure the same one."""
+_rows: dict[tuple[int, Key], int] = {}
+"""The most rows that a list of a view had, by the process that wrote it."""
 _lock = Lock()
 
 
@@ -73,6 +83,7 @@ def stop() -> None:
     queries_measured.disconnect(dispatch_uid=__name__)
     _highest.clear()
     _written.clear()
+    _rows.clear()
 
 
 def start_from_environment() -> None:
@@ -142,7 +153,38 @@ def read_spool(spool: Path, failed: Collection[str] = ()) -> Collected:
     return Collected(merged(found), left_out)
 
 
+def _note_rows(key: Key, rows: int) -> None:
+    """Take note of the most rows that a list of a view had in any test."""
+    spool = os.environ.get(SPOOL_VARIABLE)
+    if spool is None:
+        return
+    with _lock:
+        if rows > _rows.get((os.getpid(), key), -1):
+            _rows[os.getpid(), key] = rows
+            with Path(spool, f"{os.getpid()}.rows").open("a", encoding="utf-8") as file:
+                file.write(json.dumps([*key, rows]) + "\n")
+
+
+def views_of_few_rows(spool: Path, threshold: int) -> list[Key]:
+    """Return the list views that no test gave ``threshold`` rows: no loop could show there."""
+    most: dict[Key, int] = {}
+    for path in sorted(spool.glob("*.rows")):
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                kind, name, rows = json.loads(text)
+            except ValueError:
+                continue  # Its process was killed while it wrote.
+            most[kind, name] = max(rows, most.get((kind, name), 0))
+    return sorted(key for key, rows in most.items() if rows < threshold)
+
+
 def _on_measured(report: QueryReport, **_: Any) -> None:
     if report.view_name is not None and report.method is not None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
         collect(key, report.log)
+        # Here, not above: a run without causes has no need of it.
+        from django_querybudget.nplusone.rows import most_rows  # noqa: PLC0415
+
+        rows = most_rows(report.log)
+        if rows is not None:
+            _note_rows(key, rows)

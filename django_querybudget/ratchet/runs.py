@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
 from django_querybudget.reports.report import number
 
@@ -16,7 +17,7 @@ from . import collecting, lockfile
 from .comparison import Comparison, compare, recorded, tightened
 from .lockfile import LockFile
 from .sarif import sarif
-from .text import render
+from .text import few_rows, render
 
 __all__ = ["MODES", "Outcome", "Run"]
 
@@ -81,6 +82,8 @@ class Run:
         """
         collecting.stop()
         collected = collecting.read_spool(self._spool, failed)
+        threshold = conf.NPLUSONE_THRESHOLD
+        few = collecting.views_of_few_rows(self._spool, threshold)
         self.abandon()
         shown = os.path.relpath(self.path)
         if not (collected.lines or collected.left_out):
@@ -112,6 +115,8 @@ class Run:
             text += f"\nWrote {number(len(new.lines), 'line', 'lines')} to {shown}."
         elif self.mode != "check":
             text += f"\n{shown} is left as it was: the run did not come to its end."
+        if few and self.mode == "record":
+            text += f"\n{few_rows(few, threshold)}"
         raised = self.mode == "record" and rewritten
         lines = len(collected.lines)
         return Outcome(

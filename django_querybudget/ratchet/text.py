@@ -9,7 +9,7 @@ from django_querybudget.reports.report import number
 from .comparison import Change, Comparison
 from .lines import Key, Line, ShapeCount
 
-__all__ = ["github_annotations", "headline", "render"]
+__all__ = ["few_rows", "github_annotations", "headline", "render"]
 
 # How many names one line of text holds.
 MOST_NAMES = 8
@@ -108,6 +108,17 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
     names = "; ".join(tests[:MOST_NAMES])
     more = f"; and {len(tests) - MOST_NAMES} more" if len(tests) > MOST_NAMES else ""
     yield f"Failing: {names}{more}"
+
+
+def few_rows(views: list[Key], threshold: int) -> str:
+    """Say which list views no test gave rows enough for a loop to show."""
+    names = "; ".join(name for _, name in views[:MOST_NAMES])
+    more = f"; and {len(views) - MOST_NAMES} more" if len(views) > MOST_NAMES else ""
+    lists = number(len(views), "list view was", "list views were")
+    return (
+        f"{lists} only ever tested with fewer than {threshold} rows, which shows no loop: "
+        f"{names}{more}"
+    )
 
 
 def _shape(shape: ShapeCount, counts: str) -> Iterator[str]:

@@ -54,6 +54,8 @@ def plain(value: Any, above: tuple[models.Model, ...] = ()) -> Any:
         if any(value is instance for instance in above):
             return (type(value).__name__, value.pk)
         return _plain_instance(value, (*above, value))
+    if type(value).__name__ == "FieldInstanceTracker":
+        value = value.saved_data
     if isinstance(value, dict):
         return {key: plain(item, above) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):

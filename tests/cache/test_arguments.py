@@ -23,6 +23,8 @@ from django.utils import timezone as zones
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject, cached_property
 from django.utils.translation import gettext_lazy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accounts.models import CustomUser, Profile
 from django_querybudget.cache import cache_stats, cached_queryset, invalidate
@@ -655,3 +657,77 @@ def test_the_middleware_still_makes_users_lazily() -> None:
     AuthenticationMiddleware(lambda _: HttpResponse()).process_request(request)
     assert isinstance(request.user, SimpleLazyObject)
     assert list(connections)[:2] == ["default", "other"]
+
+
+# All of it, in any order
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.sampled_from(["is_staff", "first_name"]), st.booleans()),
+        st.tuples(st.just("save"), st.integers(0, 2), st.booleans()),
+        st.tuples(st.just("change"), st.integers(0, 2), st.booleans()),
+        st.tuples(st.just("load"), st.integers(0, 2), st.sampled_from(["all", "only", "extra"])),
+        st.tuples(st.just("job"), st.booleans(), st.none()),
+        st.tuples(st.just("read"), st.integers(0, 2), st.sampled_from(["rows", "count", "first"])),
+        st.tuples(st.just("read"), st.integers(0, 2), st.sampled_from(["rows", "count", "first"])),
+    ),
+    min_size=4,
+    max_size=14,
+)
+LOADS: dict[str, Callable[[], Any]] = {
+    "all": CustomUser.objects.get,
+    "only": lambda: CustomUser.objects.only("first_name").get(),
+    "extra": lambda: CustomUser.objects.annotate(wish=models.Value("open")).get(),
+}
+
+
+def by_what_it_holds(person: Any) -> Any:
+    jobs = Job.objects.order_by("pk")
+    if not person.is_staff:
+        jobs = jobs.exclude(title="hidden")
+    if person.first_name:
+        jobs = jobs.exclude(title=person.first_name)
+    return jobs.filter(title__startswith=getattr(person, "wish", ""))
+
+
+ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "rows": lambda found: [each.title for each in found],
+    "count": lambda found: found.count(),
+    "first": lambda found: getattr(found.first(), "title", None),
+}
+
+
+def test_in_any_order_an_answer_is_that_of_a_plain_call() -> None:
+    """Instances of any age, written rows and rows that were only changed in memory."""
+    cache_stats(reset=True)
+    settings(max_examples=40, deadline=None)(given(STEPS)(in_this_order))()
+    assert cache_stats().hits > 30
+    assert cache_stats().not_stored["an argument that differs from its row"] > 5
+
+
+def in_this_order(steps: list[Any]) -> None:
+    caches["default"].clear()
+    CustomUser.objects.update(is_staff=False, first_name="")
+    Job.objects.exclude(title__in=["open", "hidden"]).delete()
+    cached = cached_queryset(timeout=60)(by_what_it_holds)
+    people = [CustomUser.objects.get() for _ in range(3)]
+    for step, one, two in steps:
+        if step == "write":
+            CustomUser.objects.update(**{one: two if one == "is_staff" else "open" * two})
+        elif step == "save":
+            people[one].is_staff = two
+            people[one].save()
+        elif step == "change":
+            people[one].is_staff = two
+        elif step == "load":
+            people[one] = LOADS[two]()
+        elif step == "job":
+            Job.objects.create(
+                client=CustomUser.objects.get(), industry=Industry.objects.get(),
+                title="open too" if one else "other", budget=1,
+            )  # fmt: skip
+        else:
+            expected = ANSWERS[two](by_what_it_holds(people[one]))
+            for _ in range(2):
+                assert ANSWERS[two](cached(people[one])) == expected

@@ -22,7 +22,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils.functional import SimpleLazyObject, lazy
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy, ngettext_lazy
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import CustomUser, Role
@@ -255,11 +255,14 @@ def told(value: Any) -> Any:  # noqa: PLR0911  # one type after another
     return name, value
 
 
+# The first time zones are slow to draw, and so is a machine with much to do.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, VALUES)
 def test_two_values_share_a_spelling_only_if_they_are_the_same(one: Any, other: Any) -> None:
     assert (spelled(one) == spelled(other)) is (told(one) == told(other))
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.lists(TEXTS, max_size=4))
 def test_two_lists_of_parts_share_a_key_only_if_they_are_the_same(
     one: list[str], other: list[str]

@@ -1,9 +1,10 @@
 """Random programs of reads and writes: after each step, every cached read is the database's.
 
-The steps are all kinds of writes of :mod:`tests.cache.writes`, transactions begun, committed and
-rolled back at any depth, keys evicted, tags invalidated by hand, on two databases with the same
-tables and with the entries in two caches. What is read through the cache is compared on the
-connection that writes, and, while a transaction is open, on another one too.
+The steps are all kinds of writes of :mod:`tests.cache.writes` and :mod:`tests.cache.hosts.writes`,
+transactions begun, committed and rolled back at any depth, keys evicted, tags invalidated by hand,
+on two databases with the same tables and with the entries in two caches, with scopes declared and
+without. What is read through the cache, plain and decorated, is compared on the connection that
+writes, and, while a transaction is open, on another one too.
 
 Most programs run on two SQLite files, which take milliseconds to begin again; the others have a
 PostgreSQL or a MariaDB for the first database.
@@ -14,6 +15,7 @@ long run has.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import sqlite3
@@ -24,10 +26,12 @@ from typing import Any, ClassVar
 
 import hypothesis
 import pytest
+from django.conf import settings
 from django.core.cache import caches
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, OperationalError, connections, transaction
 from django.db.models.signals import post_save
+from django.test import override_settings
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -44,10 +48,18 @@ from django_querybudget.cache import cached_queryset, invalidate
 from django_querybudget.cache.transactions import pending
 from jobs.models import Job
 from payment.models import Payment
+from tests.cache import reads as marketplace_reads
 from tests.cache import world
-from tests.cache.reads import READS, Cached, answer
+from tests.cache import writes as marketplace_writes
+from tests.cache.hosts import reads as host_reads
+from tests.cache.hosts import rows as host_rows
+from tests.cache.hosts import writes as host_writes
+from tests.cache.reads import Cached, answer
 from tests.cache.relations.models import Author, Book
-from tests.cache.writes import KINDS
+
+READS = {**marketplace_reads.READS, **host_reads.READS}
+KINDS = {**marketplace_writes.KINDS, **host_writes.KINDS}
+FORMS = ["plain", "decorated"]
 
 CACHES = ["default", "redis"]
 SHORT, LONG = 2000, int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
@@ -80,6 +92,9 @@ def writes(machine: Machine) -> st.SearchStrategy[tuple[str, str]]:
     )
 
 
+Watched = tuple[str, str, str, str]
+"""A read's name, its alias, the cache with its entries, its form."""
+
 aliases = st.runner().flatmap(lambda machine: st.sampled_from(machine.aliases))
 keys = st.integers(1, 4)
 
@@ -92,32 +107,43 @@ class Machine(RuleBasedStateMachine):
     templates: ClassVar[dict[str, sqlite3.Connection]]
     onlooker: ClassVar[ThreadPoolExecutor]
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(scoped=st.booleans())
+    def start(self, scoped: bool) -> None:
+        own = {} if scoped else {"SCOPES": {}}
+        cache = {**settings.QUERYBUDGET["CACHE"], **own}
+        self.settings = override_settings(QUERYBUDGET={"CACHE": cache})
+        self.settings.enable()
         for alias in self.aliases:
             if connections[alias].vendor == "sqlite":
                 self.templates[alias].backup(connections[alias].connection)
             else:
                 world.empty(alias)
-                world.fill(alias)
+                _fill(alias)
         for cache in CACHES:
             caches[cache].clear()
         self.blocks: dict[str, list[Any]] = {alias: [] for alias in self.aliases}
         self.manual: set[str] = set()
-        self.watched: dict[tuple[str, str, str], None] = {}
+        self.watched: dict[Watched, None] = {}
+        ASKED.clear()
 
     def teardown(self) -> None:
         for alias in self.aliases:
             self.by_hand_end(alias, commit=False)
             while self.blocks[alias]:
                 self.leave(alias, keep=False)
+        self.settings.disable()
 
     # Reading
 
-    @rule(name=st.sampled_from(sorted(READS)), alias=aliases, cache=st.sampled_from(CACHES))
-    def watch(self, name: str, alias: str, cache: str) -> None:
+    @rule(
+        name=st.sampled_from(sorted(READS)),
+        alias=aliases,
+        cache=st.sampled_from(CACHES),
+        form=st.sampled_from(FORMS),
+    )
+    def watch(self, name: str, alias: str, cache: str, form: str) -> None:
         """Read it from now on, after every step."""
-        self.watched[name, alias, cache] = None
+        self.watched[name, alias, cache, form] = None
         while len(self.watched) > WATCHED:
             del self.watched[next(iter(self.watched))]
 
@@ -260,14 +286,14 @@ class _RollBack(Exception):
     pass
 
 
-def compare(watched: dict[tuple[str, str, str], None]) -> None:
-    for name, alias, cache in watched:
+def compare(watched: dict[Watched, None]) -> None:
+    for name, alias, cache, form in watched:
         true = answer(READS[name], lambda queryset: queryset, alias)
-        seen = answer(READS[name], _through(cache), alias)
-        assert seen == true, f"{name} on {alias} through {cache}"
+        seen = answer(READS[name], _through(name, alias, cache, form), alias)
+        assert seen == true, f"{name} on {alias} through {cache}, {form}"
 
 
-def look_on(watched: dict[tuple[str, str, str], None]) -> None:
+def look_on(watched: dict[Watched, None]) -> None:
     """Compare on connections of this thread's own, but what a lock of the writer's keeps."""
     for one in watched:
         connection = connections[one[1]]
@@ -278,8 +304,39 @@ def look_on(watched: dict[tuple[str, str, str], None]) -> None:
             compare({one: None})
 
 
-def _through(cache: str) -> Cached:
-    return lambda queryset: cached_queryset(queryset, 600, cache=cache, tags=[TAG])
+def _through(name: str, alias: str, cache: str, form: str) -> Cached:
+    if form == "plain":
+        return lambda queryset: cached_queryset(queryset, 600, cache=cache, tags=[TAG])
+    numbers = itertools.count()
+
+    def wrap(queryset: Any) -> Any:
+        number = next(numbers)
+        ASKED[name, alias, number] = queryset
+        return DECORATED[cache](name, alias, number)
+
+    return wrap
+
+
+ASKED: dict[tuple[str, str, int], Any] = {}
+"""What the decorated functions below return, by their arguments."""
+
+
+@cached_queryset(timeout=600, cache="default", tags=[TAG])
+def asked_in_default(name: str, alias: str, number: int) -> Any:
+    return ASKED[name, alias, number].all()
+
+
+@cached_queryset(timeout=600, cache="redis", tags=[TAG])
+def asked_in_redis(name: str, alias: str, number: int) -> Any:
+    return ASKED[name, alias, number].all()
+
+
+DECORATED: dict[str, Any] = {"default": asked_in_default, "redis": asked_in_redis}
+
+
+def _fill(alias: str) -> None:
+    world.fill(alias)
+    host_rows.fill(alias)
 
 
 def _keys(cache: str) -> list[str]:
@@ -307,7 +364,7 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
             continue
         with connections[alias].cursor() as cursor:
             cursor.execute("PRAGMA journal_mode = WAL")
-        world.fill(alias)
+        _fill(alias)
         template = sqlite3.connect(":memory:")
         connections[alias].connection.backup(template)
         Machine.templates[alias] = template

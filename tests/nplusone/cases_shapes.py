@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.forms import inlineformset_factory
+from django.template.loader import render_to_string
 from rest_framework import serializers
 
 from .corpus import Run, bypassed, case, lookup, related, relation, write
@@ -377,3 +378,14 @@ def keys_of_prefetched_rows(run: Run) -> None:
             assert [each.pk for each in book.tags.all()]
         else:
             assert list(book.tags.values_list("pk", flat=True))  # N+1
+
+
+@case(
+    relation("Author.books", 'Author.objects.prefetch_related("books")'),
+    related("Book.tags", None, operation="first"),
+    blamed="none",
+)
+def first_in_an_included_template(run: Run) -> None:
+    """Others include the template: no attribute that this queryset makes can be told to it."""
+    authors = run(Author.objects.order_by("pk"))
+    assert "tag 3" in render_to_string("corpus/first_included.html", {"authors": authors})

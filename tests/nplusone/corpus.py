@@ -27,7 +27,7 @@ from . import models as library
 CASES: dict[str, Case] = {}
 
 _METHODS = r"\.(?=(?:select_related|prefetch_related|annotate|only|defer|in_bulk)\()"
-_NAMES = {
+RUN_NAMES = {
     "Coalesce": Coalesce,
     "GenericPrefetch": GenericPrefetch,
     **{name: getattr(models, name) for name in dir(models) if name[0].isupper()},
@@ -76,19 +76,19 @@ class Run:
                 queryset = queryset.prefetch_related(None).prefetch_related(
                     *(each for each in present if f'"{each}"' not in fix.replaces)
                 )
-            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **_NAMES})  # noqa: S307
+            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **RUN_NAMES})  # noqa: S307
         return queryset
 
     def write(self, **names: Any) -> None:
         """Execute the suggested statements, with ``names`` for the blanks that they have."""
         (fix,) = self.fixes
-        exec(fix.code, {**_NAMES, **names})  # noqa: S102  # the line under test is run
+        exec(fix.code, {**RUN_NAMES, **names})  # noqa: S102  # the line under test is run
 
     async def awrite(self, **names: Any) -> dict[str, Any]:
         """Execute the suggested statements as a coroutine does; returns what they assigned."""
         (fix,) = self.fixes
         code = compile(fix.code, "<fix>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        after: dict[str, Any] = {**_NAMES, **names}
+        after: dict[str, Any] = {**RUN_NAMES, **names}
         await eval(code, after)  # noqa: S307  # as above
         return after
 

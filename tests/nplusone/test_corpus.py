@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.apps import apps
 from django.db import connection, transaction
+from django.db.models import QuerySet, prefetch_related_objects
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -18,8 +22,9 @@ from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.recording.records import QueryLog
 
 from . import cases_all
-from .corpus import CASES, Case, Run, fixes_of
+from .corpus import CASES, RUN_NAMES, Case, Run, fixes_of
 from .data import fill
+from .models import Book, Publisher
 
 FINDING = [case for case in CASES.values() if case.expected]
 SILENT = [case for case in CASES.values() if not case.expected]
@@ -202,6 +207,9 @@ def test_the_lines_are_right(case: Case) -> None:
     if marked := case.lines(case.blamed):
         assert {origin.line for origin in origins if origin is not None} == marked
         assert {origin.filename for origin in origins if origin is not None} == {case.filename}
+    else:  # Its line is shared with what is no loop: the project's it must be all the same.
+        folder = str(Path(case.filename).parent)
+        assert all(origin.filename.startswith(folder) for origin in origins if origin is not None)
     if case.template is not None:
         assert {origin.template or origin.serializer_field for origin in origins if origin} == {
             case.template
@@ -224,3 +232,46 @@ def test_the_suggested_line_saves_what_it_promises(case: Case) -> None:
     assert log.count == case.after, [query.sql for query in log]
     assert log.count == before.count - promised
     assert find_nplusone(log) == ()
+
+
+def _blank(name: str) -> Any:
+    """Return what may stand for a name of a suggested text that the project is to fill in."""
+    for model in apps.get_app_config("corpus").get_models():
+        if model._meta.model_name == name:
+            return model._base_manager.order_by("pk")[0]
+    if name in ("own", "rows", "books", "queryset"):
+        return Book.objects.order_by("pk")
+    return {"p": Publisher.objects.earliest("pk")}.get(name, [])
+
+
+async def _execute(code: str, names: dict[str, Any]) -> None:
+    compiled = compile(code, "<fix>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    found = eval(compiled, names)  # noqa: S307 - the text under test
+    if found is not None:
+        await found
+
+
+TEXTS = sorted(
+    {(each.fix, case.name) for case in FINDING for each in case.expected if each.fix is not None}
+)
+
+
+@pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize(("code", "name"), TEXTS, ids=[name for _, name in TEXTS])
+def test_every_suggested_text_runs(code: str, name: str) -> None:
+    """Each is executed, also where its case has no place for it: none may raise."""
+    if code.startswith("<"):
+        code = f"{code[1:].partition(' ')[0]}.everything{code[code.index('.') :]}"
+    code = code.replace(".raw(...)", '.raw("SELECT * FROM corpus_book")')
+    names = {**RUN_NAMES, "prefetch_related_objects": prefetch_related_objects}
+    free = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    names.update({each: _blank(each) for each in free - names.keys() - set(dir(builtins))})
+    with transaction.atomic():
+        if "await " in code or "async for" in code:
+            async_to_sync(_execute)(code, names)
+        elif "\n" in code or isinstance(ast.parse(code).body[0], ast.Assign):
+            exec(code, names)  # noqa: S102 - the text under test
+        else:
+            found = eval(code, names)  # noqa: S307 - as above
+            assert not isinstance(found, QuerySet) or list(found) is not None
+        transaction.set_rollback(True)

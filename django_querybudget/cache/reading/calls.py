@@ -101,8 +101,7 @@ class Call:
         if method == "index":
             return found[0]  # or an IndexError, as Django's
         if method == "get" and not found:
-            model = template.queryset.model
-            raise model.DoesNotExist(f"{model._meta.object_name} matching query does not exist.")
+            return NOT_ASKED  # whose DoesNotExist? The function may return another model's rows
         return found[0] if found else None
 
     # How it is made
@@ -199,7 +198,6 @@ class _Read:
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
         )
-        is_scalar = self._method in _SCALARS
         return Question(
             key=key,
             shape=key,
@@ -208,7 +206,7 @@ class _Read:
             aliases=(),
             sessions=known,
             form=Form(self._method, self._freeze, self._prepare, self._thaw),
-            found=(lambda number: number > 0) if is_scalar else bool,
+            found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),

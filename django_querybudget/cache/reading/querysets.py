@@ -93,7 +93,7 @@ class CachedQuerySetMixin:
 
     def count(self: Any) -> int:
         """As :meth:`QuerySet.count`, through the cache."""
-        return _scalar(self, "count", super().count, lambda number: number > 0)  # type: ignore[misc,no-any-return]
+        return _scalar(self, "count", super().count, bool)  # type: ignore[misc,no-any-return]
 
     def exists(self: Any) -> bool:
         """As :meth:`QuerySet.exists`, through the cache."""

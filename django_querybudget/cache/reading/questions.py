@@ -92,7 +92,9 @@ def question_of(
 
     Raises :class:`CannotCache`.
     """
-    options: Options = queryset._querybudget_options
+    options: Options | None = getattr(queryset, "_querybudget_options", None)
+    if options is None:
+        raise CannotCache(f"class {type(queryset).__qualname__} has no subclass")
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
     if queryset._for_write:

@@ -167,7 +167,7 @@ class Store:
         marked = marked and not self.is_evicting()  # or the mark may be gone
         if self._change(self._renew, wanted, writer, marked, waits=not marked):
             return True
-        self._debts.owe(writer, wanted, _everything())
+        self._debts.owe(writer, wanted, _everything)
         self._keeper.start()
         return False
 
@@ -426,7 +426,7 @@ class Store:
                 try:
                     self._renew(wanted, writer)
                 except BaseException:
-                    self._debts.owe(writer, wanted, _everything())
+                    self._debts.owe(writer, wanted, _everything)
                     raise
             if self.has_pulse:
                 self._heard(self._beat(look=True))
@@ -451,7 +451,7 @@ class Store:
             self._mark(wanted, writer, flight.timeout)
             flight.is_unmarked = False
             if self._debts.flights.get(writer) is not flight:  # it has ended meanwhile
-                self._debts.owe(writer, wanted, _everything())
+                self._debts.owe(writer, wanted, _everything)
 
     def _close_own(self) -> None:
         """Close what the keeper's thread has opened and must not keep."""

@@ -34,12 +34,13 @@ _REMOVING = re.compile(r"\b(?:DELETE|TRUNCATE|MERGE|REPLACE)\b", re.IGNORECASE)
 _TRUNCATING = re.compile(r"\bTRUNCATE\b", re.IGNORECASE)
 _INSERT = re.compile(
     rf"INSERT INTO (?P<table>{_NAME}) \((?P<columns>(?:{_NAME})(?:, (?:{_NAME}))*)\) "
-    r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\(.*\))"
+    r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>.*)\))"
     rf"(?: RETURNING [^;]*)?",
     re.DOTALL,
 )
 _EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*")
 _CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
+_PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
 _PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
 _BY_KEY = (
     r" WHERE (?P=table)\.(?P<key>{name})"
@@ -86,6 +87,7 @@ class Form:
     tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
     columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
+    lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: bool = False
 
@@ -184,9 +186,10 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
             return None
         if known.ignored(table.name):
             return None
-        plain = match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"])
+        lists = match["lists"] is not None and _PLAIN_LISTS.fullmatch(match["lists"]) is not None
+        plain = lists or (match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"]))
         columns = tuple(map(_unquoted, re.findall(_NAME, match["columns"]))) if plain else ()
-        return Form((), table, columns)
+        return Form((), table, columns, lists=lists)
     match = _UPDATE_ROWS.fullmatch(sql)
     deleting = match is None
     if match is None and (match := _DELETE_ROWS.fullmatch(sql)) is None:
@@ -223,7 +226,7 @@ def _add_rows(
     values = params if isinstance(params, tuple | list) and not many else None
     if not form.keys:
         if table.scopes:
-            found |= _inserted_scopes(database, table, form.columns, values)
+            found |= _inserted_scopes(database, table, form, values)
         return None
     assert table.key is not None  # noqa: S101  # as the form was made
     keys = values[-form.keys :] if values is not None else ()
@@ -236,17 +239,21 @@ def _add_rows(
 
 
 def _inserted_scopes(
-    database: str, table: Table, columns: tuple[str, ...], values: Sequence[Any] | None
+    database: str, table: Table, form: Form, values: Sequence[Any] | None
 ) -> set[str]:
     unknown = {tags.any_scope_tag(database, table.name)}
+    columns = form.columns
     if values is None or not columns or len(values) % len(columns):
+        return unknown
+    if form.lists and not all(isinstance(each, list) for each in values):
         return unknown
     found: set[str] = set()
     for column in table.scopes.values():
         if column.name not in columns:
             return unknown
         place = columns.index(column.name)
-        some = scope_tags(database, table, column, values[place :: len(columns)])
+        given = values[place] if form.lists else values[place :: len(columns)]
+        some = scope_tags(database, table, column, given)
         if some is None:
             return unknown
         found |= some

@@ -100,6 +100,6 @@ _writes = Writes()
 def watch() -> None:
     """Watch the writes of this process. Once is enough, twice is harmless."""
     hook.add_watcher(_writes)
+    hook.when_opened(sessions.start, "django_querybudget.cache.sessions")
     identity.install()
-    sessions.install()
     relations.install()
