@@ -11,8 +11,11 @@
 ``querybudget.E023``  ``CACHE["REPLICAS"]`` names no alias of ``DATABASES``, or another replica.
 ``querybudget.E026``  ``CACHE["DELETE_SIGNALS"]`` or ``CACHE["M2M_SIGNALS"]`` names no model.
 ``querybudget.W020``  The cache is used without ``QUERYBUDGET["CACHE"]``.
-``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share (``--deploy``).
+``querybudget.W021``  ``CACHE["ALIAS"]`` is a cache that processes do not share.
 ``querybudget.W022``  ``CACHE["ALIAS"]`` is a database cache in SQLite.
+``querybudget.W025``  The cache's server refuses scripts: nothing is cached (``--deploy``).
+``querybudget.W026``  The cache's client has no time limit (``--deploy``).
+``querybudget.W027``  The server may not say what it evicts, or evicts wrongly (``--deploy``).
 ``querybudget.W024``  Two aliases may be one database (``check --database``).
 ``querybudget.E024``  ``CACHE`` names an alias or a model that is not there.
 ===================  =====================================================
@@ -35,6 +38,8 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
+
+from django_querybudget.reports.enforcement import in_tests
 
 from .conf import conf
 from .middleware import QueryBudgetMiddleware
@@ -167,21 +172,38 @@ def check_one_database(databases: Collection[str] | None = None, **_: Any) -> li
     return found
 
 
-@register("querybudget", deploy=True)
+@register("querybudget")
 def check_shared_cache(**_: Any) -> list[CheckMessage]:
-    """Report, with ``check --deploy``, a cache that processes do not share."""
+    """Report a cache of one process alone; not while developing or testing, where one is enough."""
+    return [] if settings.DEBUG or in_tests() else _not_shared("LocMemCache")
+
+
+@register("querybudget", deploy=True)
+def check_deployed_cache(**_: Any) -> list[CheckMessage]:
+    """Report, with ``check --deploy``, a cache that is no good for several processes."""
+    found = _not_shared("DummyCache", "DatabaseCache")
+    if settings.DEBUG or in_tests():
+        found += _not_shared("LocMemCache")  # not said above
+    if conf.CACHE.written() is not None:
+        from django_querybudget.cache.stores.checks import server_messages  # noqa: PLC0415  # importing it watches writes
+
+        found += server_messages()
+    return found
+
+
+def _not_shared(*backends: str) -> list[CheckMessage]:
     alias = conf.CACHE.ALIAS
     backend = settings.CACHES.get(alias, {}).get("BACKEND", "").rpartition(".")[2]
     problem = {
         "LocMemCache": "keeps what it holds in one process: writes of others are not seen",
         "DummyCache": "keeps nothing",
-        "DatabaseCache": "asks the database at each read, and a mark in a transaction is not seen",
-    }.get(backend)
-    if conf.CACHE.written() is None or problem is None:
+        "DatabaseCache": "asks the database at each read, and is not asked in a transaction",
+    }
+    if conf.CACHE.written() is None or backend not in backends:
         return []
     return [
         Warning(
-            f"{conf.CACHE.path('ALIAS')} is {alias!r}, whose {backend} {problem}.",
+            f"{conf.CACHE.path('ALIAS')} is {alias!r}, whose {backend} {problem[backend]}.",
             hint="Use a cache that all processes share: Redis, through django-redis.",
             id="querybudget.W021",
         )

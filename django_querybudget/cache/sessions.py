@@ -25,7 +25,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections
-from django.db.backends.signals import connection_created
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Unknown", "everywhere", "follow", "install", "is_default", "text_of", "variables_of"]
+__all__ = ["Unknown", "everywhere", "follow", "is_default", "start", "text_of", "variables_of"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -305,8 +304,11 @@ def session_of(connection: BaseDatabaseWrapper) -> Session:
     return session
 
 
-def _start(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """A connection was opened, or taken from a pool."""
+def start(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """A connection was opened, or taken from a pool: receives ``connection_created``.
+
+    It has to be the first of its receivers: others may set what the session decides.
+    """
     session = Session()
     try:
         before = _by_driver.get(connection.connection)
@@ -409,8 +411,3 @@ def _spelled_option(value: Any) -> str:
     if isinstance(value, dict):
         return repr(sorted((str(key), _spelled_option(item)) for key, item in value.items()))
     return type(value).__name__
-
-
-def install() -> None:
-    """Follow the sessions of this process. Once is enough, twice is harmless."""
-    connection_created.connect(_start, dispatch_uid="django_querybudget.cache.sessions", weak=False)

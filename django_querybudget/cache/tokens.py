@@ -56,7 +56,7 @@ def is_known(value: str) -> bool:
     """Whether a tag's value is one of ours; any other is missing, and is replaced."""
     if is_token(value):
         return True
-    return "|" in value and not TagValue.parse(value).is_foreign(int(time.time() * 1000))
+    return "|" in value and TagValue.parse(value).has_marks(int(time.time() * 1000))
 
 
 def token_time(token: str) -> float:
@@ -82,9 +82,9 @@ class TagValue:
             marks.append((writer, int(deadline) if is_number else 0))
         return cls(token, tuple(marks))
 
-    def is_foreign(self, now: int) -> bool:
-        """Whether it says nothing: neither a token nor a mark that holds. It is replaced."""
-        return not is_token(self.token) and not self._without("", now)[0]
+    def has_marks(self, now: int) -> bool:
+        """Whether a mark holds. A value with none that does is somebody else's, or over."""
+        return bool(self._without("", now)[0])
 
     def __str__(self) -> str:
         if not self.marks:

@@ -198,12 +198,25 @@ def install_everywhere() -> None:
     """
     global _listening
     if not _listening:
-        connection_created.connect(
-            _install_on_created, dispatch_uid="django_querybudget.recording.hook", weak=False
-        )
+        when_opened(_install_on_created, "django_querybudget.recording.hook")
         _listening = True
     for connection in connections.all(initialized_only=True):
         install(connection)
+
+
+def when_opened(receiver: Callable[..., None], uid: str) -> None:
+    """Call ``receiver`` with each connection that is opened, before all receivers that are there.
+
+    What those send over the new connection is seen, then. Twice with one ``uid`` is harmless.
+    """
+    with connection_created.lock:
+        known = len(connection_created.receivers)
+    connection_created.connect(receiver, dispatch_uid=uid, weak=False)
+    with connection_created.lock:
+        receivers = connection_created.receivers
+        if len(receivers) > known:
+            receivers.insert(0, receivers.pop())
+            connection_created.sender_receivers_cache.clear()
 
 
 def _install_on_created(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -56,6 +56,21 @@ def test_an_insert_leaves_other_scopes_alone(world: tuple[str, list[CustomUser]]
     assert paid_by(alias, users[1]) == (["pending", "pending"], 1)
 
 
+def test_many_inserts_leave_other_scopes_alone(world: tuple[str, list[CustomUser]]) -> None:
+    """On PostgreSQL ``bulk_create()`` sends a list for each column (UNNEST)."""
+    alias, users = world
+    paid_by(alias, users[0]), paid_by(alias, users[1])
+    payment = Payment.objects.using(alias).get(payer=users[1])
+    Payment.objects.using(alias).bulk_create(
+        [
+            Payment(payer=users[1], recipient=users[2], job_id=payment.job_id, amount=amount)
+            for amount in (1, 2, 3)
+        ]
+    )
+    assert paid_by(alias, users[0]) == (["pending"], 0)
+    assert paid_by(alias, users[1]) == (["pending"] * 4, 1)
+
+
 @pytest.mark.parametrize("form", ["save", "update", "delete", "move"])
 def test_a_write_in_atomic_touches_the_rows_scopes_alone(
     world: tuple[str, list[CustomUser]], form: str

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections, transaction
+from django.db.backends.signals import connection_created
 from django.db.models import CharField, Value
 from django.db.models.functions import ExtractHour, TruncDate
 from django.utils import timezone, translation
@@ -346,6 +347,40 @@ def test_options_of_the_connection_are_part_of_the_question(tenants: None) -> No
             assert read() == name
             assert hits_of() == 2
     assert read() == "public"
+
+
+@on_postgres
+def test_what_a_receiver_sets_when_a_connection_is_opened_is_seen(tenants: None) -> None:
+    tenant = "t1"
+
+    def enter(connection: Any, **_: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET search_path TO {tenant}")
+
+    connection_created.connect(enter)
+    try:
+        for tenant in ("t1", "t2", "t1"):  # the receiver reads it
+            connections["postgres"].close()
+            del connections["postgres"]  # as in a new thread: no wrapper is on it yet
+            assert read() == tenant
+            assert hits_of() > 0
+    finally:
+        connection_created.disconnect(enter)
+        connections["postgres"].close()
+
+
+@on_postgres
+def test_a_connection_from_a_pool_is_not_known_as_others_left_it(tenants: None) -> None:
+    connection = connections["postgres"]
+    run("SET search_path TO t1")
+    assert hits_of() > 0
+    # What Django does for a connection that comes from a pool, with what was set in it before.
+    connection_created.send(sender=type(connection), connection=connection)
+    assert read() == "t1"
+    assert hits_of() == 0
+    run("SET search_path TO t2")
+    assert read() == "t2"
+    assert hits_of() > 0
 
 
 @on_postgres

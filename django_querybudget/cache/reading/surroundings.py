@@ -70,7 +70,10 @@ def routes(found: Iterable[str]) -> dict[str, str]:
 
 def same_routes(before: dict[str, str]) -> bool:
     """Whether the routers would choose the same databases now."""
-    return all(
-        tags.database_name(router.db_for_read(apps.get_model(label))) == database
-        for label, database in before.items()
-    )
+    try:
+        return all(
+            tags.database_name(router.db_for_read(apps.get_model(label))) == database
+            for label, database in before.items()
+        )
+    except LookupError:  # a model that is gone by now
+        return False

@@ -25,7 +25,7 @@ from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections, router
 from django.utils.module_loading import import_string
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tokens import TagValue, new_token
+from django_querybudget.cache.tokens import TagValue, is_known, new_token
 from django_querybudget.conf import conf
 
 from .pulse import LIFE, PULSE, beat_of
@@ -97,12 +97,8 @@ class BackendStore(Store):
         cache, fresh = self._plain, new_token()
         for tag in missing:
             cache.add(tag_key(tag), fresh, _token_timeout(tag))
-        values, now = self._read(None, missing)[1], _milliseconds()
-        foreign = [
-            tag
-            for tag in missing
-            if tag not in values or TagValue.parse(values[tag]).is_foreign(now)
-        ]
+        values = self._read(None, missing)[1]
+        foreign = [tag for tag in missing if not is_known(values.get(tag, ""))]
         for tag in foreign:
             cache.set(tag_key(tag), fresh, _token_timeout(tag))
         return values | self._read(None, foreign)[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 __all__ = ["Debts", "Flight", "Outage"]
@@ -99,15 +99,17 @@ class Debts:
             if now - flight.marked_at > flight.timeout:
                 self.flights.pop(writer, None)
 
-    def owe(self, writer: str, wanted: Collection[str], everything: Collection[str]) -> None:
-        """Owe a renewal; more than :data:`MANY` tags are owed as ``everything``."""
+    def owe(
+        self, writer: str, wanted: Collection[str], everything: Callable[[], Collection[str]]
+    ) -> None:
+        """Owe a renewal; more than :data:`MANY` tags are owed as ``everything()``."""
         with self._lock:
             known = self.owed.get(writer, frozenset())
             self.owed[writer] = known.union(wanted)
             self._count += len(wanted)
             if self._count > MANY:
-                self.owed = {"": frozenset(everything)}
-                self._count = len(everything)
+                self.owed = {"": frozenset(everything())}
+                self._count = len(self.owed[""])
 
     def take(self) -> tuple[str, frozenset[str]] | None:
         """Take one renewal that is owed, for one who puts it or owes it again."""

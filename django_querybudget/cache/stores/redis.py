@@ -13,12 +13,14 @@ Why a renewal is not waited for where the writer's mark stands
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, cast
 
 from django_redis.client import DefaultClient, ShardClient
+from redis import connection
 from redis.exceptions import ResponseError
 
 from django_querybudget.cache import tags
@@ -89,7 +91,7 @@ class RedisStore(Store):
         )
         *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(missing) + 4)
         beat = self._pulse[1]
-        if evicted and beat is not None and evicted.decode() != beat.evicted:
+        if evicted and beat is not None and beat.token and evicted.decode() != beat.evicted:
             self._evicts()  # since the pulse was refreshed: the tag may have been there, marked
         return {
             tag: value.decode("ascii", "replace")
@@ -131,6 +133,31 @@ class RedisStore(Store):
 
     def _break_pulse(self) -> None:
         self._wire_of(self._client).ask(packed(b"DEL", tag_key(PULSE).encode()))
+
+    # For the checks
+
+    @property
+    def pool(self) -> Any:
+        """The pool of the client's connections to the primary."""
+        return self._client.get_client(write=True).connection_pool
+
+    @property
+    def default_limit(self) -> float | None:
+        """How long redis-py waits where nobody says, in seconds; None: for ever."""
+        return getattr(connection, "DEFAULT_SOCKET_TIMEOUT", None)
+
+    def try_scripts(self) -> None:
+        """Run a script that writes. Raises what redis-py raises."""
+        self._beat(look=True)
+
+    def eviction_policy(self) -> str:
+        """Return the server's ``maxmemory_policy``; ``?`` where its user may not ask."""
+        try:
+            told = self._wire_of(self._client).ask(packed(b"INFO", b"memory"))
+        except ResponseError:
+            return "?"
+        found = re.search(rb"maxmemory_policy:([a-z-]+)", told)
+        return found[1].decode() if found else ""
 
     def _opened(self) -> int:
         return self._wire.opened if self._wire is not None else 0

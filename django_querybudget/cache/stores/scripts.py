@@ -100,7 +100,7 @@ local values, count = {}, ''
 for i, key in ipairs(KEYS) do
   local value = get(key)
   local token, kept = parse(value, '')
-  if token == '' and #kept == 0 then
+  if #kept == 0 and (token == '' or token ~= value) then
     value = ARGV[1]
     if string.byte(ARGV[2], i) == 48 then
       redis.call('SET', key, value, 'PX', ARGV[3])

@@ -136,8 +136,17 @@ class Store:
         if most and len(entry) > most:
             stats.count_not_stored("larger than MAX_BYTES")
             return False
-        if self._guarded(False, self._write, key, entry, timeout):
-            return True
+        token = _busy.set(True)
+        try:
+            if self._write(key, entry, timeout):
+                return True
+        except Exception as error:  # noqa: BLE001  # one entry not stored: reads tell of an outage
+            self._log(
+                "entry", "The cache %r did not take an entry (%s: %s).",
+                self.alias, type(error).__name__, error,
+            )  # fmt: skip
+        finally:
+            _busy.reset(token)
         stats.count_not_stored("the cache did not take it")
         return False
 
@@ -167,7 +176,7 @@ class Store:
         marked = marked and not self.is_evicting()  # or the mark may be gone
         if self._change(self._renew, wanted, writer, marked, waits=not marked):
             return True
-        self._debts.owe(writer, wanted, _everything())
+        self._debts.owe(writer, wanted, _everything)
         self._keeper.start()
         return False
 
@@ -426,7 +435,7 @@ class Store:
                 try:
                     self._renew(wanted, writer)
                 except BaseException:
-                    self._debts.owe(writer, wanted, _everything())
+                    self._debts.owe(writer, wanted, _everything)
                     raise
             if self.has_pulse:
                 self._heard(self._beat(look=True))
@@ -451,7 +460,7 @@ class Store:
             self._mark(wanted, writer, flight.timeout)
             flight.is_unmarked = False
             if self._debts.flights.get(writer) is not flight:  # it has ended meanwhile
-                self._debts.owe(writer, wanted, _everything())
+                self._debts.owe(writer, wanted, _everything)
 
     def _close_own(self) -> None:
         """Close what the keeper's thread has opened and must not keep."""
