@@ -128,6 +128,18 @@ def test_an_answer_that_nobody_read_is_not_the_next_ones(
     assert "c@" in value(tested)
 
 
+def test_where_scripts_are_thrown_away_a_renewal_is_waited_for(make: Callable[..., Store]) -> None:
+    tested = make()
+    cache: Any = tested.cache
+    assert tested.mark([TABLE], "a", 60)
+    cache.client.get_client().script_flush()
+    assert tested.mark([TABLE], "b", 60)
+    cache.client.get_client().script_flush()
+    assert tested.renew([TABLE], "a", marked=True)
+    assert "a@" not in value(tested)
+    assert "b@" in value(tested)
+
+
 FORKING = """
 import os, sys
 from django.conf import settings
