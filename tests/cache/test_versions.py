@@ -305,6 +305,8 @@ EXPECTED: dict[str, tuple[Any, Any]] = {
 
 def test_each_version_of_the_code_gets_its_own_answers(site: Path) -> None:
     with process(site / "old") as old, process(site / "new") as new:
+        for each in (old, new, old, new):  # a cache that nobody reads is not trusted at once
+            each.ask("unchanged", "warm")
         for name, (before, after) in EXPECTED.items():
             for turn in range(4):
                 for each, expected in ((old, before), (new, after)):
@@ -315,14 +317,12 @@ def test_each_version_of_the_code_gets_its_own_answers(site: Path) -> None:
 
 
 def test_processes_of_one_version_share_their_entries(site: Path) -> None:
-    with process(site / "new") as first:
-        for name in EXPECTED:
+    with process(site / "new") as first, process(site / "new") as second:
+        for name, (_, after) in EXPECTED.items():
+            second.ask(name, "warm")  # the first call of a process shows what it looks like
             for _ in range(3):
                 first.ask(name, "shared")
-        with process(site / "new") as second:
-            for name, (_, after) in EXPECTED.items():
-                second.ask(name, "warm")  # the first call of a process shows what it looks like
-                assert second.ask(name, "shared") == (after, 1), name
+            assert second.ask(name, "shared") == (after, 1), name
 
 
 # What a version is made of
