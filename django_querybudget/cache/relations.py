@@ -124,7 +124,11 @@ def _ask(connection: BaseDatabaseWrapper) -> _Relations:
         text = str(definition or "")
         view = _View(
             frozenset(word.lower() for word in identifiers(text)),
-            unknown_functions(_query_in(text), conf.CACHE.FUNCTIONS) if text else ("unknown",),
+            (
+                unknown_functions(_query_in(text), connection.vendor, conf.CACHE.FUNCTIONS)
+                if text
+                else ("unknown",)
+            ),
         )
         if (other := views.get(lower)) is not None:  # of the same name in another schema
             view = _View(other.words | view.words, (*other.functions, *view.functions))

@@ -1,31 +1,26 @@
-"""Functions in SQL: which depend on nothing but their arguments.
+"""Functions in SQL: which depend on nothing but their arguments, and which write no row.
 
-A function that is not known to may tell the time, draw lots, read a session variable or write
-rows. A query that calls one goes to the database.
+Two questions, both answered by lists of what is known. A query that calls a function which may tell
+the time, draw lots or read a session variable is not cached. A statement that calls a function
+which may write renews everything in its database. PostgreSQL says of its own functions whether
+they can write: see :mod:`.catalog`. Elsewhere ``FUNCTIONS`` declares the project's.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-__all__ = ["tell_time", "unknown_functions"]
+from django_querybudget.sql.statements import TIME_WORDS, read
 
-# Words that stand before a parenthesis and are no functions.
-_KEYWORDS = """
-    ALL AND ANY ARRAY AS BETWEEN BY CASE CHECK CONFLICT CROSS CUBE DISTINCT ELSE END EXCEPT EXISTS
-    FETCH FILTER FROM GROUP GROUPING HAVING IF IN INNER INTERSECT INTO IS JOIN LATERAL LEFT LIKE
-    LIMIT MATERIALIZED NATURAL NOT OF OFFSET ON OR ORDER OUTER OVER PARTITION RECURSIVE RETURNING
-    RIGHT ROLLUP ROW SELECT SET SETS SIMILAR SOME TABLE THEN TO UNION UNIQUE USING VALUES WHEN
-    WHERE WINDOW WITH WITHIN XOR KEY INDEX UPDATE ISNULL NOTNULL REGEXP GLOB ILIKE ESCAPE
-"""
+__all__ = ["may_write", "tell_time", "unknown_functions"]
+
 _TYPES = """
     BIGINT BINARY BIT BLOB BOOL BOOLEAN BYTEA CHAR CHARACTER CITEXT CLOB DATE DATETIME DEC DECIMAL
     DOUBLE FLOAT INT INTEGER INTERVAL JSON JSONB LONGTEXT NCHAR NUMBER NUMERIC NVARCHAR PRECISION
     REAL SIGNED SMALLINT TEXT TIME TIMESTAMP TIMESTAMPTZ TIMETZ UNSIGNED UUID VARBINARY VARCHAR
     VARCHAR2 VARYING TSVECTOR TSQUERY
 """
-_FUNCTIONS = """
+_CONSTANT = """
     ABS ACOS ADDDATE ARRAY_AGG ARRAY_LENGTH ARRAY_POSITION ARRAY_TO_STRING ASCII ASIN ATAN ATAN2
     ATN2 AVG BIT_AND BIT_OR BIT_XOR BITAND BITOR BITXOR BOOL_AND BOOL_OR BTRIM CARDINALITY CAST
     CBRT CEIL CEILING CHAR_LENGTH CHARACTER_LENGTH CHR COALESCE COLLATE CONCAT CONCAT_WS CONVERT
@@ -52,45 +47,134 @@ _FUNCTIONS = """
     WEBSEARCH_TO_TSQUERY WEEK WEEKDAY WORD_SIMILARITY STRICT_WORD_SIMILARITY YEAR YEARWEEK
     STRFTIME JULIANDAY SEC_TO_TIME TIME_TO_SEC MAKETIME INET HOST FAMILY ANY_VALUE ARRAY_REMOVE
 """
-_KNOWN = frozenset(f"{_KEYWORDS} {_TYPES} {_FUNCTIONS}".split())
+_KNOWN = frozenset(f"{_TYPES} {_CONSTANT}".lower().split())
 
-# What stands without parentheses, or changes its answer by a literal.
-_NOT_CONSTANT = re.compile(
-    r"\b(CURRENT_(?:DATE|TIME|TIMESTAMP|USER|ROLE|CATALOG|SCHEMA)|LOCALTIME|LOCALTIMESTAMP|"
-    r"SESSION_USER|SYSTEM_USER|SYSDATE|TABLESAMPLE)\b|('(?:now|today|tomorrow|yesterday)')|(@@?\w)",
-    re.IGNORECASE,
-)
-_QUOTED_NAME = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`')
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
-_CALL = re.compile(r"([A-Za-z_][\w$]*)\s*\(|(\?)\(")
-# SQLite's date functions tell the time where they are given no time.
-_NO_ARGUMENT = re.compile(
-    r"\b((?:DATE|TIME|DATETIME|JULIANDAY|UNIXEPOCH|UUID|TIMESTAMP)\s*\(\s*\))", re.IGNORECASE
-)
+# Those that depend on more than their arguments, and write no row: time, chance, locks, sequences,
+# sessions; and what Django, contrib.postgres and contrib.gis use.
+_HARMLESS = """
+    ACOSH AGE ASINH ATANH BIN_TO_UUID CLOCK_TIMESTAMP COSH CURRENT_DATE CURRENT_TIME
+    CURRENT_TIMESTAMP CURRENT_USER CURRVAL GEN_RANDOM_UUID JUSTIFY_DAYS LASTVAL LOCALTIME
+    LOCALTIMESTAMP NEXTVAL NOW PG_SLEEP RAND RANDOM SETVAL SINH STATEMENT_TIMESTAMP TANH TIMEOFDAY
+    TIMEZONE TRANSACTION_TIMESTAMP USER UUIDV4 UUIDV7 VERSION
+"""
+_POSTGRESQL = """
+    AKEYS ARRAY_DIMS ARRAY_APPEND AVALS BIT_LENGTH CRYPT DIGEST GEN_RANDOM_BYTES GEN_SALT HMAC
+    CURRENT_DATABASE CURRENT_ROLE CURRENT_SCHEMA
+    CURRENT_SCHEMAS CURRENT_SETTING GROUPING HSTORE HSTORE_TO_JSON INT4RANGE INT8RANGE ISEMPTY
+    JSONB_PATH_QUERY JSONB_SET JSON_EXISTS JSON_OBJECTAGG JSON_QUERY JSON_SCALAR JSON_SERIALIZE
+    JSON_TABLE LOWER_INC LOWER_INF MERGE_ACTION NORMALIZE NUMRANGE DATERANGE TSRANGE TSTZRANGE
+    OVERLAY PG_ADVISORY_LOCK PG_ADVISORY_LOCK_SHARED PG_ADVISORY_UNLOCK
+    PG_ADVISORY_UNLOCK_ALL PG_ADVISORY_UNLOCK_SHARED PG_ADVISORY_XACT_LOCK
+    PG_ADVISORY_XACT_LOCK_SHARED PG_BACKEND_PID PG_CANCEL_BACKEND PG_DATABASE_SIZE
+    PG_GET_SERIAL_SEQUENCE PG_INDEXES_SIZE PG_IS_IN_RECOVERY PG_NOTIFY PG_RELATION_SIZE PG_SLEEP_FOR
+    PG_SLEEP_UNTIL PG_TABLE_SIZE PG_TERMINATE_BACKEND PG_TOTAL_RELATION_SIZE PG_TRY_ADVISORY_LOCK
+    PG_TRY_ADVISORY_LOCK_SHARED PG_TRY_ADVISORY_XACT_LOCK PG_TRY_ADVISORY_XACT_LOCK_SHARED
+    QUOTE_IDENT RANDOM_NORMAL REGCLASS SESSION_USER SETSEED SET_CONFIG TREAT TXID_CURRENT UPPER_INC
+    UPPER_INF UUID_GENERATE_V1 UUID_GENERATE_V1MC UUID_GENERATE_V4 XMLCONCAT XMLELEMENT XMLFOREST
+    XMLPARSE XMLPI XMLROOT XMLSERIALIZE XMLTABLE
+"""
+_MYSQL = """
+    ADDTIME ADD_MONTHS AES_DECRYPT AES_ENCRYPT BENCHMARK BIN BINLOG_GTID_POS BIT_COUNT BIT_LENGTH
+    CHARSET COERCIBILITY COLLATION COLUMN_ADD COLUMN_CHECK COLUMN_CREATE COLUMN_DELETE COLUMN_EXISTS
+    COLUMN_GET COLUMN_JSON COLUMN_LIST COMPRESS CONNECTION_ID CONV CRC32C CURDATE CURTIME DATABASE
+    DAYNAME DECODE_HISTOGRAM DEFAULT DES_DECRYPT DES_ENCRYPT ELT ENCRYPT EXPORT_SET EXTRACTVALUE
+    FOUND_ROWS FROM_BASE64 FROM_UNIXTIME GET_FORMAT GET_LOCK GROUPING IGNORE INDEX INET6_ATON
+    INET6_NTOA INET_ATON INET_NTOA INSERT IS_FREE_LOCK IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED IS_IPV6
+    IS_USED_LOCK IS_UUID JSON_ARRAY_APPEND JSON_ARRAY_INSERT JSON_COMPACT JSON_DEPTH JSON_DETAILED
+    JSON_EQUALS JSON_EXISTS JSON_INSERT JSON_LOOSE JSON_MERGE JSON_MERGE_PATCH JSON_MERGE_PRESERVE
+    JSON_NORMALIZE JSON_OVERLAPS JSON_PRETTY JSON_QUERY JSON_REMOVE JSON_REPLACE
+    JSON_SCHEMA_VALID JSON_SET JSON_STORAGE_SIZE JSON_TABLE LAST_INSERT_ID LENGTHB LOAD_FILE
+    MAKEDATE MAKE_SET MASTER_GTID_WAIT MASTER_POS_WAIT MEDIAN MEMBER MONTHNAME NAME_CONST
+    NATURAL_SORT_KEY NVL2 OCT PASSWORD PERIOD_ADD PERIOD_DIFF RANDOM_BYTES REGEXP_INSTR
+    REGEXP_SUBSTR RELEASE_ALL_LOCKS RELEASE_LOCK ROW_COUNT SCHEMA SCHEMAS SESSION_USER SFORMAT SLEEP
+    SOUNDEX SPACE STRCMP SUBTIME SYSDATE SYSTEM_USER SYS_GUID TIMEDIFF TIMESTAMPADD TO_BASE64
+    UNCOMPRESS UNCOMPRESSED_LENGTH UNIX_TIMESTAMP UPDATEXML UTC_DATE UTC_TIME UTC_TIMESTAMP
+    UUID_SHORT UUID_TO_BIN VALUE WEEKOFYEAR WEIGHT_STRING
+    GEOMETRYCOLLECTION LINESTRING MULTILINESTRING MULTIPOINT MULTIPOLYGON POINT POLYGON
+    MBRCONTAINS MBRCOVEREDBY MBRCOVERS MBRDISJOINT MBREQUALS MBRINTERSECTS MBROVERLAPS MBRTOUCHES
+    MBRWITHIN ST_CONTAINS ST_CROSSES ST_DISJOINT ST_EQUALS ST_INTERSECTS ST_OVERLAPS ST_RELATE
+    ST_TOUCHES ST_WITHIN
+"""
+_SQLITE = """
+    BM25 CHANGES CHAR CONCAT FORMAT FTS5_SOURCE_ID GENERATE_SERIES HIGHLIGHT IF JSONB JSONB_ARRAY
+    JSONB_EACH JSONB_EXTRACT JSONB_GROUP_ARRAY JSONB_GROUP_OBJECT JSONB_INSERT JSONB_OBJECT
+    JSONB_PATCH JSONB_REMOVE JSONB_REPLACE JSONB_SET JSONB_TREE JSON_ERROR_POSITION JSON_INSERT
+    JSON_PATCH JSON_PRETTY JSON_REMOVE JSON_REPLACE JSON_SET LAST_INSERT_ROWID LIKELIHOOD LIKELY
+    MATCHINFO MEDIAN OFFSETS PERCENTILE PRAGMA_FOREIGN_KEY_LIST PRAGMA_INDEX_INFO PRAGMA_INDEX_LIST
+    PRAGMA_TABLE_INFO PRAGMA_TABLE_XINFO PRINTF RAISE RANDOMBLOB SNIPPET SOUNDEX
+    SQLITE_COMPILEOPTION_GET SQLITE_COMPILEOPTION_USED SQLITE_SOURCE_ID SQLITE_VERSION STRING_AGG
+    SUBTYPE TIMEDIFF TOTAL_CHANGES UNISTR UNISTR_QUOTE UNIXEPOCH UNLIKELY ZEROBLOB
+    DJANGO_DATE_EXTRACT DJANGO_DATE_TRUNC DJANGO_DATETIME_CAST_DATE DJANGO_DATETIME_CAST_TIME
+    DJANGO_DATETIME_EXTRACT DJANGO_DATETIME_TRUNC DJANGO_TIME_EXTRACT DJANGO_TIME_TRUNC
+    DJANGO_TIME_DIFF DJANGO_TIMESTAMP_DIFF DJANGO_FORMAT_DTDELTA
+    CONTAINS COVEREDBY COVERS CROSSES DISJOINT EQUALS INTERSECTS OVERLAPS RELATE TOUCHES WITHIN
+    MBRCONTAINS MBROVERLAPS MBRWITHIN PTDISTWITHIN
+    ASWKB COLLECT EXTENT GEODESICLENGTH GEOMFROMTEXT GEOMFROMWKB GEOSMINIMUMBOUNDINGCIRCLE
+    GREATCIRCLELENGTH HASZ MAKELINE SCALECOORDS
+"""
+# GeoDjango's, on MySQL and SpatiaLite with and without "ST_". PostGIS is in PostgreSQL's catalog.
+_GEOGRAPHIC = """
+    AREA ASBINARY ASGEOJSON ASGML ASKML ASSVG ASTEXT ASWKT AZIMUTH CENTROID CLOSESTPOINT COLLECT
+    CONVEXHULL DIFFERENCE DISTANCE DISTANCE_SPHERE DWITHIN ENVELOPE EXTENT FORCELHR
+    FORCEPOLYGONCW GEOHASH GEOMETRYTYPE GEOMFROMTEXT GEOMFROMWKB INTERSECTION ISEMPTY ISVALID LENGTH
+    LENGTHSPHEROID LINE_LOCATE_POINT MAKELINE MAKEVALID NDIMS NPOINTS NUMGEOMETRIES NUMPOINTS
+    PERIMETER POINTONSURFACE REVERSE ROTATE SCALE SNAPTOGRID SRID SYMDIFFERENCE TRANSFORM TRANSLATE
+    UNION X Y Z
+"""
 
 
-_TIME_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "allballs"})
+def _harmless(own: str, *, geographic: bool = False) -> frozenset[str]:
+    names = frozenset(f"{_HARMLESS} {own}".lower().split()) | _KNOWN
+    if geographic:
+        plain = _GEOGRAPHIC.lower().split()
+        names = names.union(plain, (f"st_{name}" for name in plain))
+    return names
+
+
+_HARMLESS_IN = {
+    "postgresql": _harmless(_POSTGRESQL),
+    "mysql": _harmless(_MYSQL, geographic=True),
+    "sqlite": _harmless(_SQLITE, geographic=True),
+}
+_HARMLESS_ELSEWHERE = _harmless("")
 
 
 def tell_time(params: Iterable[object]) -> bool:
     """Whether a parameter is a word that a database reads as a time of its own."""
-    return any(isinstance(value, str) and value.strip().lower() in _TIME_WORDS for value in params)
+    return any(isinstance(value, str) and value.strip().lower() in TIME_WORDS for value in params)
 
 
-def unknown_functions(sql: str, declared: frozenset[str] = frozenset()) -> tuple[str, ...]:
+def may_write(calls: Iterable[str], vendor: str, declared: frozenset[str]) -> frozenset[str]:
+    """Return those of the functions that are not known to write no row.
+
+    ``calls`` are names in small letters, with the schema where it is written; ``declared`` those
+    that the project says depend on their arguments alone.
+    """
+    harmless = _HARMLESS_IN.get(vendor, _HARMLESS_ELSEWHERE)
+    unknown = frozenset(name.removeprefix("pg_catalog.") for name in calls) - harmless
+    if unknown and declared:
+        allowed = {name.lower() for name in declared}
+        unknown = frozenset(
+            name for name in unknown if name not in allowed and name.split(".")[-1] not in allowed
+        )
+    return unknown
+
+
+def unknown_functions(
+    sql: str, vendor: str, declared: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Return the functions in ``sql`` that may depend on more than their arguments.
 
     ``declared`` are those of which the project says that they do not.
     """
-    bare = _QUOTED_NAME.sub("?", sql)
-    found = [
-        next(part for part in match.groups() if part) for match in _NOT_CONSTANT.finditer(bare)
-    ]
-    bare = _LITERAL.sub("''", bare)
-    found += _NO_ARGUMENT.findall(bare)
-    allowed = {name.upper() for name in declared}
-    for name, quoted in _CALL.findall(bare):
-        upper = name.upper()
-        if quoted or not (upper in _KNOWN or upper.startswith("DJANGO_") or upper in allowed):
-            found.append(name or "a quoted name")
-    return tuple(found)
+    reading = read(sql, vendor)
+    allowed = {name.lower() for name in declared}
+    unknown = (
+        name
+        for call in sorted(reading.calls)
+        if (name := call.removeprefix("pg_catalog.")) not in _KNOWN
+        and not (vendor == "sqlite" and name in _HARMLESS_IN["sqlite"] and name[:7] == "django_")
+        and name not in allowed
+        and name.split(".")[-1] not in allowed
+    )
+    return (*reading.unsteady, *unknown)

@@ -36,6 +36,10 @@ class CacheStats:
     marks: int
     """In-flight marks set before a write."""
 
+    everything: Mapping[str, int]
+    """Statements that renewed everything in their database, by why: a function that may write
+    (declare it in ``FUNCTIONS`` if it does not), a kind of statement (``CALL``, ``CREATE``)."""
+
     errors: int
     """Errors of the cache server; each read went to the database, each write went on."""
 
@@ -57,6 +61,9 @@ _lock = threading.Lock()
 _counts: Counter[str] = Counter()
 _bypasses: Counter[str] = Counter()
 _not_stored: Counter[str] = Counter()
+_everything: Counter[str] = Counter()
+
+_MOST_NAMES = 100
 
 
 def count(what: str, number: int = 1) -> None:
@@ -77,6 +84,13 @@ def count_not_stored(reason: str) -> None:
         _not_stored[reason] += 1
 
 
+def count_everything(why: str) -> None:
+    """Count a statement that renews everything; past a hundred names it is one of "others"."""
+    with _lock:
+        known = why in _everything or len(_everything) < _MOST_NAMES
+        _everything[why if known else "others"] += 1
+
+
 def cache_stats(*, reset: bool = False) -> CacheStats:
     """Return what the cache did in this process; ``reset`` sets the counts to 0 afterwards."""
     with _lock:
@@ -84,8 +98,9 @@ def cache_stats(*, reset: bool = False) -> CacheStats:
             **{name: _counts[name] for name in _COUNTED},
             bypasses=MappingProxyType(dict(_bypasses)),
             not_stored=MappingProxyType(dict(_not_stored)),
+            everything=MappingProxyType(dict(_everything)),
         )
         if reset:
-            for counter in (_counts, _bypasses, _not_stored):
+            for counter in (_counts, _bypasses, _not_stored, _everything):
                 counter.clear()
     return stats

@@ -10,9 +10,8 @@ import logging
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import is_
 from typing import Any
 
 from django.apps import apps
@@ -20,10 +19,12 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import deletion
+from django.db.models.expressions import RawSQL
 from django.db.models.signals import class_prepared
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import identifiers
+from django_querybudget.sql.statements import read
 
 from .withheld import Withheld
 
@@ -95,13 +96,28 @@ class Table:
     name: str
     key: Column | None
     scopes: Mapping[str, Column]
+    defaults: frozenset[str] = frozenset()
+    """The functions that the database calls for what an INSERT leaves out, in small letters."""
+
+
+def _default_functions(model: type[models.Model]) -> Iterator[str]:
+    for field in model._meta.local_fields:
+        default = getattr(field, "db_default", None)
+        if not hasattr(default, "resolve_expression"):
+            continue
+        expression: Any = default
+        for part in expression.flatten():
+            if isinstance(part, RawSQL):
+                yield from read(part.sql, "").calls
+            elif isinstance(part, models.Func):
+                yield (part.extra.get("function") or part.function or type(part).__name__).lower()
 
 
 class Tables:
     """Every table that a model has, by the words that name it in SQL."""
 
     def __init__(self) -> None:
-        self._settings = _written()
+        self.written = _written()
         self._ignored = conf.CACHE.IGNORED_TABLES
         self.withheld = Withheld(conf.CACHE.values().get("NEVER_STORE"))
         declared = {label.lower(): fields for label, fields in conf.CACHE.SCOPES.items()}
@@ -120,9 +136,13 @@ class Tables:
                 parent = field.related_model._meta.db_table
                 referring[parent].add(name)
                 on_delete = getattr(field.remote_field, "on_delete", None)
-                if _DatabaseOnDelete and isinstance(on_delete, _DatabaseOnDelete):
+                if (_DatabaseOnDelete and isinstance(on_delete, _DatabaseOnDelete)) or (
+                    # Perhaps since a migration of the host's has written ON DELETE CASCADE.
+                    on_delete is models.DO_NOTHING and getattr(field, "db_constraint", False)
+                ):
                     changed_by_database[parent].add(name)
         self.by_lower_name = {name.lower(): name for name in self.tables}
+        self.have_defaults = any(table.defaults for table in self.tables.values())
         self._cache_tables = {
             str(options.get("LOCATION", "")).lower()
             for options in settings.CACHES.values()
@@ -146,19 +166,21 @@ class Tables:
                     conf.CACHE.path("SCOPES"), scope, model._meta.label, problem,
                 )  # fmt: skip
         key = Column.of(model._meta.pk) if model._meta.pk is not None else None
-        self.tables[name] = Table(name, key, columns)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the settings are still those that the tables were built with."""
-        return all(map(is_, self._settings, _written()))
+        defaults = frozenset(_default_functions(model))
+        if name in self.tables:
+            defaults |= self.tables[name].defaults
+        self.tables[name] = Table(name, key, columns, defaults)
 
     def named_in(self, sql: str) -> frozenset[str]:
-        """Return the tables that ``sql`` may name: too many rather than too few."""
+        """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
+        return self.named_among(name.lower() for name in identifiers(sql))
+
+    def named_among(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the tables that some of the names, in small letters, may be."""
         words = self._words
         found: set[str] = set()
-        for name in identifiers(sql):
-            if tables := words.get(name.lower()):
+        for name in names:
+            if tables := words.get(name):
                 found |= tables
             elif not name.isidentifier():
                 # A quoted text of more than a name: in MySQL it may be a literal, in a schema
@@ -179,11 +201,9 @@ class Tables:
         """Return the tables in which the database itself changes rows when ``table`` loses some."""
         return (self._referring if truncated else self._changed_by_database).get(table, frozenset())
 
-    def names_cache_table(self, sql: str) -> bool:
-        """Whether ``sql`` names a table of Django's database cache: no data of the host's."""
-        return bool(self._cache_tables) and any(
-            name.lower() in self._cache_tables for name in identifiers(sql)
-        )
+    def names_cache_table(self, names: Iterable[str]) -> bool:
+        """Whether a table of Django's database cache is among the names: no data of the host's."""
+        return bool(self._cache_tables) and any(name in self._cache_tables for name in names)
 
     def ignored(self, table: str) -> bool:
         """Whether the settings take the table out of caching."""
@@ -223,10 +243,10 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return reached
 
 
-def _written() -> tuple[object, object, object]:
-    """Return what the settings hold that the tables depend on."""
-    values = conf.CACHE.values()
-    return values.get("SCOPES"), values.get("IGNORED_TABLES"), values.get("NEVER_STORE")
+def _written() -> tuple[object, object, object, object]:
+    """Return what the settings hold that the tables, and what is remembered by them, depend on."""
+    get = conf.CACHE.values().get
+    return get("SCOPES"), get("IGNORED_TABLES"), get("FUNCTIONS"), get("NEVER_STORE")
 
 
 _tables: Tables | None = None
@@ -235,9 +255,20 @@ _tables: Tables | None = None
 def tables() -> Tables:
     """Return the tables of the models that are known now."""
     global _tables
-    if _tables is None or not _tables.is_current:
-        _tables = Tables()
-    return _tables
+    known = _tables
+    if known is not None:
+        # Asked at every statement: what the settings hold is compared by identity.
+        get = conf.CACHE.values().get
+        scopes, ignored, functions, withheld = known.written
+        if (
+            get("SCOPES") is scopes
+            and get("IGNORED_TABLES") is ignored
+            and get("FUNCTIONS") is functions
+            and get("NEVER_STORE") is withheld
+        ):
+            return known
+    known = _tables = Tables()
+    return known
 
 
 def _forget(**_: Any) -> None:

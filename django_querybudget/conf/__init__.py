@@ -110,7 +110,7 @@ class CacheSettings(Section):
         parse=string_set,
         accepts="a list of names of database functions that only depend on their arguments",
     )
-    """Database functions of the project's own that may stand in a cached query."""
+    """The project's database functions that may stand in a cached query, and write nothing."""
 
     IDENTITY = Setting[Mapping[str, str]](
         default={},

@@ -26,8 +26,6 @@ from django.db.models.query_utils import DeferredAttribute
 from django.forms.forms import BaseForm
 from django.template.base import Node
 
-from django_querybudget.stacks import is_project
-
 __all__ = ["look_inside", "prepare"]
 
 _MOST_FRAMES = 60
@@ -73,18 +71,19 @@ def _note_request(sender: Any, **_: Any) -> None:
     _request.set(_request.get() + 1)
 
 
-def look_inside(frame: FrameType | None) -> int:
-    """Return a hash of what tells this query apart from others of its line; 0 for most."""
+def look_inside(frame: FrameType | None, end: FrameType | None) -> int:
+    """Return a hash of what tells this query apart from others of its line; 0 for most.
+
+    ``end`` is the frame of that line, if there is one on the stack: what is asked of each frame
+    before it is paid by every query.
+    """
     way = _request.get()
     telling = _TELLING
     for _ in range(_MOST_FRAMES):
-        if frame is None:
+        if frame is None or frame is end:
             break
-        code = frame.f_code
-        look = telling.get(id(code))
+        look = telling.get(id(frame.f_code))
         if look is not None:
             way = hash((way, look(frame.f_locals)))
-        elif is_project(code):
-            break
         frame = frame.f_back
     return way

@@ -48,7 +48,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     kept = log.raw
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
-    look_inside = (lambda _: 0) if evidence is None else evidence.look_inside
+    look_inside = (lambda _, __: 0) if evidence is None else evidence.look_inside
     trail_of = whole_trail if conf.VERBOSITY > 1 else trail
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
@@ -88,7 +88,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
                 return
             if evidence is not None:
                 way = trail_of(project)
-                inside = look_inside(_getframe(4))
+                inside = look_inside(_getframe(4), project)
         vendor = connection.vendor
         raw = new(
             RawRecord,

@@ -84,7 +84,8 @@ class QueryReport:
 
     def __post_init__(self) -> None:
         # A view's name, a route or a method may be anybody's: none of it splits a line of a log.
-        object.__setattr__(self, "name", _printable(self.name).replace("\n", "�"))
+        if not self.name.isprintable():
+            object.__setattr__(self, "name", _printable(self.name).replace("\n", "�"))
 
     @cached_property
     def violations(self) -> tuple[Violation, ...]:

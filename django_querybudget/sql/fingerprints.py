@@ -43,9 +43,10 @@ _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 # SQLite and Oracle for every contains, startswith and endswith is none. Another standard string
 # that ends in a backslash is read wrong here: its fingerprint is odd then, but the same for every
 # run. Possessive: a literal of megabytes is one step, not one for each character.
-_STRING = r"(?:(?<=ESCAPE )'\\'(?!')|'(?:[^'\\]++|''|\\.)*+')"
-_DOLLAR_STRING = r"\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$"
-_QUOTED_NAME = r'"(?:[^"]|"")*"|`[^`]*`'
+# What is not closed reaches to the end: looked for again from every quote, it would take forever.
+_STRING = r"(?:(?<=ESCAPE )'\\'(?!')|'(?:[^'\\]++|''|\\.)*+(?:'|\\?\Z))"
+_DOLLAR_STRING = r"(?<![\w$])\$(?P<tag>(?:[A-Za-z_]\w*+)?)\$(?:.*?\$(?P=tag)\$|.*)"
+_QUOTED_NAME = r'"(?:[^"]++|"")*+(?:"|\Z)|`[^`]*+(?:`|\Z)'
 
 # Possessive: given back, a "--" or "/*" could be cut up in exponentially many ways, or into words.
 _FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*+([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
@@ -56,7 +57,7 @@ _TOKEN = re.compile(
     rf"(?P<space>(?:\s|{_COMMENT})+)"
     rf"|(?P<name>{_QUOTED_NAME})"
     rf"|(?P<literal>\b[EeBbXxNn]{_STRING}|{_STRING}|{_DOLLAR_STRING}"
-    r"|%\(\w+\)s|%s|\$\d+|(?<![:\w]):[A-Za-z_]\w*"
+    r"|%\(\w+\)s|%s(?:, %s)*+|\$\d+|(?<![:\w]):[A-Za-z_]\w*"
     r"|(?<![\w.])(?:0[xX][0-9A-Fa-f]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?))",
     re.DOTALL,
 )
@@ -72,13 +73,16 @@ _COLLAPSED = (
     (re.compile(r"\b(SAVEPOINT) \S+", re.I), r"\1 ?"),
     (re.compile(r"\b_django_curs_\w+"), "_django_curs_?"),
 )
-_WORD = re.compile(r'"((?:[^"]|"")*)"|`([^`]*)`|(\w+)')
+_WORD = re.compile(r'"((?:[^"]++|"")*+)(?:"|\Z)|`([^`]*+)(?:`|\Z)|(\w++)')
 
 
 def _normalised(token: re.Match[str]) -> str:
     if token["space"]:
         return " "
-    return token["name"] or "?"
+    if name := token["name"]:
+        return name
+    # A list of a thousand parameters is one token.
+    return token[0].replace("%s", "?") if token[0][:2] == "%s" else "?"
 
 
 def fingerprint(sql: str) -> str:

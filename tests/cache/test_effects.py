@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from django_querybudget.cache.writing.statements import assigned_columns, effect, form_of
 
+ALIASES = {"sqlite": "default", "postgresql": "postgres", "mysql": "mariadb"}
 JOBS = {"d:t:jobs_job"}
 ALL_JOBS = {"d:t:jobs_job", "d:b:jobs_job"}
 PAYMENTS = {"d:t:payment_payment"}
@@ -15,8 +17,11 @@ ALL_PAYMENTS = {"d:t:payment_payment", "d:b:payment_payment", "d:S:payment_payme
 EVERYTHING = {"d:*"}
 
 
-def written(sql: str | None, params: Any = (), many: bool = False) -> set[str] | None:
-    form = form_of(sql)
+def written(
+    sql: str | None, params: Any = (), many: bool = False, vendor: str | None = None
+) -> set[str] | None:
+    vendor = vendor or ("mysql" if "`" in (sql or "") or "/*!" in (sql or "") else "sqlite")
+    form = form_of(sql, connections[ALIASES[vendor]])
     return None if form is None else set(effect(form, params, many, "d").tags)
 
 
@@ -123,7 +128,7 @@ def test_an_insert_renews_the_scopes_of_its_rows() -> None:
 
 def test_an_update_of_a_scoped_row_asks_for_its_old_scopes() -> None:
     sql = 'UPDATE "payment_payment" SET "status" = %s WHERE "payment_payment"."id" = %s'
-    form = form_of(sql)
+    form = form_of(sql, connections["default"])
     assert form is not None
     write = effect(form, ["paid", 7], False, "d")
     assert write.old_scopes is not None

@@ -15,8 +15,8 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cached_queryset, tables
-from django_querybudget.cache.writing import invalidation, statements
 from django_querybudget.cache.writing import old_scopes as scopes
+from django_querybudget.cache.writing import statements, watcher
 from tests.cache import world
 from tests.cache.reads import READS, Cached, answer
 from tests.cache.writes import KINDS, Kind
@@ -139,7 +139,9 @@ def _no_rows(patch: pytest.MonkeyPatch) -> None:
 
 def _first_word_only(patch: pytest.MonkeyPatch) -> None:
     form_of = statements.form_of
-    patch.setattr(invalidation, "form_of", lambda sql: None if sql[:4] == "WITH" else form_of(sql))
+    patch.setattr(
+        watcher, "form_of", lambda sql, of: None if sql[:4] == "WITH" else form_of(sql, of)
+    )
 
 
 def _no_old_scopes(patch: pytest.MonkeyPatch) -> None:
@@ -152,7 +154,7 @@ def _no_executemany(patch: pytest.MonkeyPatch) -> None:
     def blind(form: Any, params: Any, many: bool, database: str) -> Any:
         return statements.Write(frozenset()) if many else effect(form, params, many, database)
 
-    patch.setattr(invalidation, "effect", blind)
+    patch.setattr(watcher, "effect", blind)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +190,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements._forms.forget()
+    statements.forget_forms()
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements._forms.forget()
+        statements.forget_forms()
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

@@ -531,6 +531,43 @@ def test_a_cache_that_refuses_by_its_return_value_is_owed_what_it_refused(
     assert tested.read(None, [TABLE]) is None
 
 
+def test_an_entry_that_is_too_large_is_not_stored_and_nothing_else(
+    alias: str, settings: Any
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": alias, "MAX_BYTES": 100}}
+    tested = store_for(alias)
+    cache_stats(reset=True)
+    assert tested.write("qb:e:1", b"x" * 101, 60) is False
+    assert tested.write("qb:e:1", b"x" * 100, 60) is True
+    assert cache_stats().not_stored == {"larger than MAX_BYTES": 1}
+    assert not tested.distrusted
+
+
+@pytest.mark.memcached
+@pytest.mark.parametrize("alias", ["memcached"], indirect=True)
+def test_what_memcached_refuses_is_one_entry_not_stored(alias: str, settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": alias, "MAX_BYTES": 0}}
+    tested = store_for(alias)
+    token = tested.ensure([TABLE])
+    cache_stats(reset=True)
+    assert tested.write("qb:e:1", b"x" * 3_000_000, 60) is False
+    assert cache_stats().not_stored == {"the cache did not take it": 1}
+    assert not tested.distrusted
+    assert read(tested, "qb:e:1", [TABLE]) == (None, token)
+
+
+def test_a_write_to_a_row_that_nobody_cached_leaves_no_token(redis_url: str) -> None:
+    tested, row = store_for("redis"), "x:r:a:1"
+    tested.renew([row, TABLE])
+    assert tested.mark([row, TABLE], "a", 60)
+    assert tested._read(None, [row])[1][row].startswith("|a@")
+    assert tested.renew([row, TABLE], "a")
+    assert tested._read(None, [row, TABLE])[1].keys() == {TABLE}
+    token = tested.ensure([row])
+    assert tested.renew([row])
+    assert tested._read(None, [row])[1] not in ({}, token)
+
+
 class RefusingCache(LocMemCache):
     """What memcached does when it takes nothing: it says which keys failed."""
 

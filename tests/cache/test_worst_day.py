@@ -234,7 +234,7 @@ DATABASE = pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_nobody_reads_the_past_while_redis_half_fails(
     alias: str, own_redis: OwnRedis, board: worst_day.Board, tmp_path: Path
 ) -> None:
-    faults = [takes_no_more, read_only, no_scripts, back_from_a_snapshot, forgetting_scripts]
+    faults = [takes_no_more, read_only, back_from_a_snapshot]
     go_through(faults, SHORT, alias, own_redis, board, tmp_path / "log")
 
 

@@ -142,18 +142,18 @@ def read_every_way(text: str) -> None:
     shape = fingerprint(text)
     shortened(shape)
     statement_kind(text)
-    statements.form_of(text)
-    refused(text)
+    statements.form_of(text, connection)
+    refused(text, connection)
     tags_read(text, connection)
 
 
 LONG: dict[str, tuple[int, Callable[[int], str]]] = {
     "a long literal": (
-        2_000,
+        10_000,
         lambda number: f'SELECT "id" FROM "jobs_job" WHERE "title" = \'{number:09000}\'',
     ),
     "just short enough to be kept": (
-        2_000,
+        10_000,
         lambda number: f"SELECT '{number:08000}' FROM \"jobs_job\"",
     ),
     "a list of keys, another length each time": (
@@ -167,6 +167,7 @@ LONG: dict[str, tuple[int, Callable[[int], str]]] = {
 }
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("kind", LONG)
 def test_all_memos_together_hold_no_more_than_8_mib(kind: str) -> None:
     count, text = LONG[kind]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,13 @@ from django_querybudget.cache.sql_functions import unknown_functions
 from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
+from django_querybudget.sql.statements import read
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
 __all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
-
-_SOURCE = re.compile(r'\b(?:FROM|JOIN)\s+(?:"((?:[^"]|"")*)"|`([^`]*)`|([\w.]+))', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +59,17 @@ class ReadTags:
 def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = None) -> ReadTags:
     """Return the tags of what ``sql`` reads on ``connection``."""
     database = tags.database_name(connection.alias)
-    names, unmodelled = _known_sources[sql, tables()]
-    views, read = relations.behind(sql, connection)
+    known = tables()
+    names, unmodelled, repeated = _known_sources[sql, connection.vendor, known]
+    views, behind = relations.behind(sql, connection)
     if views:
-        names |= read
+        names |= behind
         unmodelled = True
         pins = None
     found = {tags.everything(database)}
     if unmodelled:
         found.add(tags.unmodelled(database))
-    if pins is None or pins.table.name not in names or not _known_once[sql, pins.table.name]:
+    if pins is None or pins.table.name not in names or pins.table.name.lower() in repeated:
         return ReadTags(frozenset(found | {tags.table_tag(database, name) for name in names}))
     pinned = pins.table.name
     found |= {tags.table_tag(database, name) for name in names if name != pinned}
@@ -90,16 +89,16 @@ def tags_read(sql: str, connection: BaseDatabaseWrapper, pins: Pins | None = Non
     return ReadTags(frozenset(found))
 
 
-def refused(sql: str) -> str | None:
+def refused(sql: str, connection: BaseDatabaseWrapper) -> str | None:
     """Return why the answer to ``sql`` depends on more than rows that can be watched, or None."""
-    return _refusals[sql, tables(), conf.CACHE.FUNCTIONS]
+    return _refusals[sql, connection.vendor, tables()]
 
 
-def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
-    sql, known, declared = key
-    if unknown := unknown_functions(sql, declared):
+def _refused(key: tuple[str, str, Tables]) -> str | None:
+    sql, vendor, known = key
+    if unknown := unknown_functions(sql, vendor, conf.CACHE.FUNCTIONS):
         return f"function {unknown[0]}"
-    if any(known.ignored(name) for name in known.named_in(sql)):
+    if any(known.ignored(name) for name in known.named_among(read(sql, vendor).names)):
         return "ignored table"
     return None
 
@@ -107,39 +106,29 @@ def _refused(key: tuple[str, Tables, frozenset[str]]) -> str | None:
 _refusals = Memo(_refused)
 
 
-def withheld(sql: str) -> str | None:
+def withheld(sql: str, connection: BaseDatabaseWrapper) -> str | None:
     """Return why the rows of ``sql`` must not be stored, by the project's own word, or None."""
-    return _withheld[sql, tables()]
+    return _withheld[sql, connection.vendor, tables()]
 
 
-def _reason(key: tuple[str, Tables]) -> str | None:
-    sql, known = key
-    return known.withheld.in_query(sql, sorted(known.named_in(sql)))
+def _reason(key: tuple[str, str, Tables]) -> str | None:
+    sql, vendor, known = key
+    return known.withheld.in_query(sql, sorted(known.named_among(read(sql, vendor).names)))
 
 
 _withheld = Memo(_reason)
 
 
-def _sources(key: tuple[str, Tables]) -> tuple[frozenset[str], bool]:
-    """Return the known tables in ``sql``, and whether it may name others."""
-    sql, known = key
-    names = known.named_in(sql)
-    others = False
-    for double_quoted, back_quoted, bare in _SOURCE.findall(sql):
-        name = (double_quoted or back_quoted or bare).lower()
-        others |= name not in known.by_lower_name and name.upper() not in ("LATERAL", "ONLY")
-    return names, others or bool(re.search(r'(?:"|`|\w) , (?:"|`|\()', sql))
+def _sources(key: tuple[str, str, Tables]) -> tuple[frozenset[str], bool, frozenset[str]]:
+    """Return the known tables in ``sql``, whether it may name others, and names that it repeats."""
+    sql, vendor, known = key
+    reading = read(sql, vendor)
+    names = known.named_among(reading.names)
+    others = any(known.by_lower_name.keys().isdisjoint(parts) for parts in reading.sources)
+    return names, others, reading.repeated.intersection(name.lower() for name in names)
 
 
 _known_sources = Memo(_sources)
-
-
-def _named_once(key: tuple[str, str]) -> bool:
-    sql, table = key
-    return len(re.findall(rf"\b{re.escape(table)}\b(?![\"`]\.)", sql, re.IGNORECASE)) == 1
-
-
-_known_once = Memo(_named_once)
 
 
 def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:

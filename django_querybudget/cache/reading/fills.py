@@ -112,7 +112,11 @@ class Fill:
         source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
-        if reason := refused(sql) or withheld(sql) or refused_relation(sql, connection):
+        if reason := (
+            refused(sql, connection)
+            or withheld(sql, connection)
+            or refused_relation(sql, connection)
+        ):
             self.spoil(reason)
         pins, self._next = self._next, None
         found = tags_read(sql, connection, pins)

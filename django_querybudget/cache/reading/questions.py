@@ -72,7 +72,7 @@ def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None
     """Raise :class:`CannotCache` for a query whose answer depends on more than the rows."""
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
-    if reason := refused(sql):
+    if reason := refused(sql, connections[queryset.db]):
         raise CannotCache(reason)
     if reason := refused_relation(sql, connections[queryset.db]):
         raise CannotCache(reason)
@@ -103,7 +103,7 @@ def question_of(
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
     _checked(queryset, sql, params)
-    if is_of_rows and (reason := withheld(sql)):
+    if is_of_rows and (reason := withheld(sql, connection)):
         raise CannotCache(reason)
     try:
         spelled_params = spelled(params)

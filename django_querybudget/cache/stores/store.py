@@ -136,8 +136,17 @@ class Store:
         if most and len(entry) > most:
             stats.count_not_stored("larger than MAX_BYTES")
             return False
-        if self._guarded(False, self._write, key, entry, timeout):
-            return True
+        token = _busy.set(True)
+        try:
+            if self._write(key, entry, timeout):
+                return True
+        except Exception as error:  # noqa: BLE001  # one entry not stored: reads tell of an outage
+            self._log(
+                "entry", "The cache %r did not take an entry (%s: %s).",
+                self.alias, type(error).__name__, error,
+            )  # fmt: skip
+        finally:
+            _busy.reset(token)
         stats.count_not_stored("the cache did not take it")
         return False
 

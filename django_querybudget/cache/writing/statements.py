@@ -1,45 +1,41 @@
 """What a statement reads or writes, as tags, by its text and parameters alone.
 
 The forms in which Django's ORM writes known rows are recognised to the letter; everything else
-that may write is a write of unknown extent to every table it names. So a statement that this
-module reads wrong costs hits, and never leaves a stale entry.
+that may write is a write of unknown extent to every table it names, and what may write without
+naming is one to everything. So what is not known for certain costs hits, and never leaves a stale
+entry.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.sql_functions import unknown_functions
+from django_querybudget.cache.catalog import catalog_of
+from django_querybudget.cache.sql_functions import may_write
 from django_querybudget.cache.tables import Column, Table, Tables, tables
 from django_querybudget.conf import conf
-from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 from django_querybudget.sql.memory import Memo
+from django_querybudget.sql.statements import Statement, plain_calls, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of", "sql_text"]
 
 _NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
-_WRITING = re.compile(
-    r"\b(?:INSERT|UPDATE|DELETE|MERGE|REPLACE|TRUNCATE|COPY|CALL|DO|EXECUTE|ALTER|DROP|REFRESH)\b",
-    re.IGNORECASE,
-)
-_REMOVING = re.compile(r"\b(?:DELETE|TRUNCATE|MERGE|REPLACE)\b", re.IGNORECASE)
-_TRUNCATING = re.compile(r"\bTRUNCATE\b", re.IGNORECASE)
 _INSERT = re.compile(
     rf"INSERT INTO (?P<table>{_NAME}) \((?P<columns>(?:{_NAME})(?:, (?:{_NAME}))*)\) "
     r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>.*)\))"
     rf"(?: RETURNING [^;]*)?",
     re.DOTALL,
 )
-_EXECUTABLE_COMMENT = re.compile(r"/\*M?!\d*")
 _CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
+_INSERTING = frozenset({"INSERT", "REPLACE", "MERGE", "COPY", "LOAD"})
 _PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
 _PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
 _BY_KEY = (
@@ -50,18 +46,6 @@ _UPDATE_ROWS = re.compile(
     rf"UPDATE (?P<table>{_NAME}) SET (?P<set>.*)" + _BY_KEY.format(name=_NAME), re.DOTALL
 )
 _DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{_NAME})" + _BY_KEY.format(name=_NAME))
-# Statements of no kind that fingerprints names, and that change no row.
-_HARMLESS = frozenset(
-    """
-    SET RESET SHOW PRAGMA ANALYZE VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN
-    NOTIFY USE KILL REINDEX CLUSTER DESCRIBE DESC DISCARD MOVE OPTIMIZE FLUSH DECLARE EXPLAIN GRANT
-    REVOKE ATTACH DETACH HELP CHECK
-    """.split()  # noqa: SIM905  # a list of words reads better as text
-)
-# They change no row; what they do change, the session follows.
-_CHANGE_THE_SESSION = frozenset({"set_config", "current_setting"})
-_FIRST_WORD = re.compile(r"(?:[\s(;]|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
-_CALLS_FIRST = re.compile(r"\s*SELECT\s+(?:\*\s+FROM\s+)?[\w.\"]+\s*\(", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +73,14 @@ class Form:
     columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
-    everything: bool = False
+    everything: str = ""  # why it may write anything, if it may
+    # PostgreSQL, whose catalog tells: functions that may write, and what is written to besides.
+    calls: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
+    unmodelled: bool = False  # a table that no model has, too
 
 
-_EVERYTHING = Form((), everything=True)
-_UNMODELLED = Form(())
+_NO_TEXT = Form((), everything="a statement that is no text")
 
 
 def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
@@ -108,14 +95,66 @@ def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
         return None
 
 
-def form_of(sql: str | None) -> Form | None:
-    """Return what the statement's text alone tells of what it writes, None if it is nothing."""
+def form_of(sql: str | None, connection: BaseDatabaseWrapper) -> Form | None:
+    """Return what the statement's text tells of what it writes, None if it is nothing."""
     if sql is None:
-        return _EVERYTHING
-    if "/*!" in sql or "/*M!" in sql:
-        # MySQL and MariaDB run what stands in such a comment.
-        sql = _EXECUTABLE_COMMENT.sub(" ", sql).replace("*/", " ")
-    return _forms[sql, tables()]
+        return _NO_TEXT
+    known = tables()
+    memos = _memos if _memos.known is known else _memos_of(known)
+    form = memos[connection.vendor][sql]
+    return form if form is None or not (form.calls or form.targets) else _settled(form, connection)
+
+
+class _Memos(dict[str, Memo[str, Form | None]]):
+    """What is remembered of texts, by vendor, as long as the tables are the same."""
+
+    def __init__(self, known: Tables | None) -> None:
+        super().__init__()
+        self.known = known
+
+    def __missing__(self, vendor: str) -> Memo[str, Form | None]:
+        known = self.known
+        assert known is not None  # noqa: S101  # as _memos_of() made it
+        memo: Memo[str, Form | None] = Memo(lambda sql: _form(sql, vendor, known))
+        self[vendor] = memo
+        return memo
+
+
+_memos = _Memos(None)
+
+
+def _memos_of(known: Tables) -> _Memos:
+    global _memos
+    _memos = _Memos(known)
+    return _memos
+
+
+def forget_forms() -> None:
+    """Remember nothing of any text."""
+    _memos_of(tables())
+
+
+def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
+    """Return the form with what PostgreSQL's catalog tells of functions and unknown tables."""
+    catalog = catalog_of(connection, form.calls, form.targets)
+    if unknown := form.calls - (catalog.reading if catalog else frozenset()):
+        return Form((), everything=f"function {min(unknown)}")
+    written = frozenset[str]()
+    if form.targets:
+        if catalog is None or (unknown := form.targets - catalog.relations):
+            return Form((), everything=f"table {min(unknown or form.targets)}")
+        above = frozenset[str]().union(
+            *(catalog.above.get(name, frozenset()) for name in form.targets)
+        )
+        written = tables().named_among(above)
+    if not (form.tables or form.target or form.unmodelled):
+        return None
+    return replace(
+        form,
+        tables=(*form.tables, *_tables(tables(), written)),
+        calls=frozenset(),
+        targets=frozenset(),
+    )
 
 
 def effect(form: Form, params: Any, many: bool, database: str) -> Write:
@@ -128,47 +167,71 @@ def effect(form: Form, params: Any, many: bool, database: str) -> Write:
     old = None
     if form.target is not None:
         old = _add_rows(found, database, form, params, many)
-    if not form.tables and form.target is None:
+    if form.unmodelled:
         found.add(tags.unmodelled(database))
     return Write(frozenset(found), old)
 
 
-def _form(key: tuple[str, Tables]) -> Form | None:  # noqa: PLR0911  # one decision after another
-    sql, known = key
-    kind = statement_kind(sql)
-    if kind is StatementKind.TRANSACTION and ";" not in sql.rstrip("; \n"):
+def _form(sql: str, vendor: str, known: Tables) -> Form | None:
+    declared = conf.CACHE.FUNCTIONS
+    plain = plain_calls(sql)
+    if plain is not None and not may_write(plain, vendor, declared):
         return None
-    if kind is StatementKind.SCHEMA:
-        return _EVERYTHING
-    if kind is not StatementKind.WRITE:
-        first = _FIRST_WORD.match(sql)
-        word = first[1].upper() if first else ""
-        several = ";" in sql.strip().rstrip(";")
-        writing = (several or word == "EXPLAIN") and _WRITING.search(sql)
-        if kind is StatementKind.READ and not writing:
-            harmless = conf.CACHE.FUNCTIONS | _CHANGE_THE_SESSION
-            calls = _CALLS_FIRST.match(sql) and unknown_functions(sql, harmless)
-            return _EVERYTHING if calls else None
-        if kind is not StatementKind.READ and word not in _HARMLESS and not writing:
-            return _EVERYTHING if word else _UNMODELLED
-        if not writing:
-            return None
-        if several and kind is not StatementKind.READ:
-            return _EVERYTHING
-    if exact := _exact_form(sql, known):
-        return exact
-    named = known.named_in(sql)
-    if _REMOVING.search(sql):
-        truncated = bool(_TRUNCATING.search(sql))
-        for name in tuple(named):
-            named |= known.deleted_with(name, truncated=truncated)
-    written = frozenset(name for name in named if not known.ignored(name))
-    if not written and (named or known.names_cache_table(sql)):
-        return None
-    return Form(_tables(known, written))
+    statements = read(sql, vendor).statements
+    calls = frozenset[str]().union(
+        *(may_write(each.calls, vendor, declared) for each in statements)
+    )
+    opaque = next((each.opaque for each in statements if each.opaque), "")
+    if opaque:
+        return Form((), everything=opaque)
+    writing = [each for each in statements if each.verbs]
+    calls |= may_write(_defaults(writing, known), vendor, declared)
+    if calls and vendor != "postgresql":
+        return Form((), everything=f"function {min(calls)}")
+    form = None
+    if len(statements) == 1 == len(writing):
+        form = _exact_form(sql, known)
+    if form is None and writing:
+        form = _named_form(writing, vendor, known)
+    if not calls:
+        return form
+    return replace(form or Form(()), calls=calls)
 
 
-_forms = Memo(_form)
+def _defaults(writing: list[Statement], known: Tables) -> Iterator[str]:
+    """Yield the functions that the database calls by itself for rows that are inserted."""
+    for each in writing:
+        if known.have_defaults and each.verbs & _INSERTING:
+            for name in known.named_among(each.names):
+                yield from known.tables[name].defaults
+
+
+def _named_form(writing: list[Statement], vendor: str, known: Tables) -> Form | None:
+    """Return the form of a write of unknown extent to every table that is named."""
+    written: set[str] = set()
+    targets: set[str] = set()
+    unmodelled = False
+    for each in writing:
+        named = known.named_among((each.alone,)) if each.alone else frozenset()
+        named = named or known.named_among(each.names)
+        if each.removes:
+            truncated = "TRUNCATE" in each.verbs
+            for name in tuple(named):
+                named |= known.deleted_with(name, truncated=truncated)
+        kept = {name for name in named if not known.ignored(name)}
+        written |= kept
+        if not kept and not named and not known.names_cache_table(each.names):
+            unmodelled = True
+        if vendor == "postgresql":
+            targets |= {
+                name
+                for name in each.targets
+                if name not in known.by_lower_name and not known.names_cache_table((name,))
+            }
+            unmodelled |= bool(targets)
+    if not written and not unmodelled:
+        return None
+    return Form(_tables(known, written), targets=frozenset(targets), unmodelled=unmodelled)
 
 
 def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:

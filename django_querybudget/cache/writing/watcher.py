@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.cache import identity, relations, sessions, tags
+from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
 from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
@@ -35,7 +36,7 @@ class Writes:
             return None
         state = state_of(connection)
         text = sql_text(sql, connection)
-        form = form_of(text)
+        form = form_of(text, connection)
         if state.lockable:
             if text is None or old_scopes.changes_what_is_lockable(text):
                 state.lockable = None
@@ -53,6 +54,8 @@ class Writes:
         if fill is not None:
             fill.spoil("the read wrote")
         database = tags.database_name(connection.alias)
+        if form.everything:
+            stats.count_everything(form.everything)
         try:
             write = effect(form, params, many, database)
             found = write.tags
@@ -97,9 +100,18 @@ class Writes:
 _writes = Writes()
 
 
+def _forget_catalog(connection: BaseDatabaseWrapper) -> None:
+    """A statement has changed the schema: for this connection now, for others at the commit."""
+    catalog.forget(connection)
+    if connection.in_atomic_block and connection.vendor == "postgresql":
+        connection.on_commit(partial(catalog.forget, connection), robust=True)
+
+
 def watch() -> None:
     """Watch the writes of this process. Once is enough, twice is harmless."""
     hook.add_watcher(_writes)
     hook.when_opened(sessions.start, "django_querybudget.cache.sessions")
     identity.install()
     relations.install()
+    if _forget_catalog not in sessions.on_schema_change:
+        sessions.on_schema_change.append(_forget_catalog)
