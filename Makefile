@@ -5,7 +5,7 @@ DEMO := .venv-demo
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-others test-all test-slow test-django lint docs bench clean
+.PHONY: help demo test test-others test-all test-slow test-django lint docs pictures bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
@@ -35,6 +35,9 @@ lint: .venv-tox/bin/tox ## Check style, types, import contracts and documentatio
 
 docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 	$(DOCS)/bin/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+pictures: $(DEMO)/.installed ## Make the pictures of README and documentation from real output
+	$(DEMO)/bin/python docs/pictures.py
 
 bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)

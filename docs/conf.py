@@ -20,4 +20,5 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 html_theme = "furo"
+html_static_path = ["_static"]
 html_title = f"django-querybudget {release}"

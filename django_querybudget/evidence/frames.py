@@ -17,6 +17,7 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet, prefetch_related_objects
 from django.db.models.query_utils import DeferredAttribute
 from django.forms.formsets import BaseFormSet
+from django.forms.models import BaseModelFormSet
 from django.template.library import InclusionNode
 from django.template.loader_tags import IncludeNode
 
@@ -38,7 +39,11 @@ _REVERSE_ONE = ReverseOneToOneDescriptor.__get__.__code__
 _DEFERRED = DeferredAttribute.__get__.__code__
 _PREFETCH = prefetch_related_objects.__code__
 _INCLUDES = {IncludeNode.render.__code__, InclusionNode.render.__code__}
-_FORMSET = BaseFormSet.full_clean.__code__
+_FORMSETS = {
+    BaseFormSet.full_clean.__code__,
+    BaseModelFormSet.save_existing_objects.__code__,
+    BaseModelFormSet.save_new_objects.__code__,
+}
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
 _SERIALIZERS = os.path.join(_DJANGO, "core", "serializers", "")
 _ORM = (
@@ -127,7 +132,7 @@ class OrmFrames:
             self.prefetched = names.get("model_instances"), names.get("related_lookups", ())
         elif code in _INCLUDES:
             self.included = True
-        elif code is _FORMSET:  # It checks its rows one by one; the project's line asks once.
+        elif code in _FORMSETS:  # It does so with its rows one by one: the project's line, once.
             self.batched = True
         elif code.co_name == "handle_m2m_field" and code.co_filename.startswith(_SERIALIZERS):
             self.serializes = True

@@ -23,7 +23,7 @@ from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
 from .hints import hint_for
 from .hosts import fix_for_host
-from .imports import imports_for
+from .imports import with_imports
 from .needs import Need, Part
 from .own_fixes import own_fix
 from .parameters import varies
@@ -96,7 +96,7 @@ class _Findings:
         order = sorted(range(len(self.calls)), key=lambda each: not _reads_all(self.calls[each][0]))
         drafted = {each: self._draft(self.calls[each][0]) for each in order}
         parts = [drafted[each] for each in range(len(self.calls))]
-        fixes = {key: _fix(draft) for key, draft in self.drafts.items()}
+        fixes = {key: with_imports(_fix(draft)) for key, draft in self.drafts.items()}
         return [
             _finding(loops, *(own_fix(loops) or (part, None if root is None else fixes[root])))
             for loops, (root, part) in zip(self.calls, parts, strict=True)
@@ -200,7 +200,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         origin=loop.origin,
         count=sum(len(each.records) for each in loops),
         saves=saves,
-        fix=None if fix is None else replace(fix, imports=imports_for(fix)),
+        fix=fix,
         use=None if part is None else part.use,
         replaces=None if part is None else part.replaces,
         alias=loop.alias,

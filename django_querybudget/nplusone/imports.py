@@ -1,9 +1,10 @@
-"""What a suggested line needs to be imported: :func:`imports_for`."""
+"""What a suggested line needs to be imported: :func:`with_imports`."""
 
 from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from dataclasses import replace
 
 from django.apps import apps
 from django.db import models
@@ -12,13 +13,18 @@ from django.db.models import functions
 from .findings import Fix
 from .modules import names_at
 
-__all__ = ["imports_for"]
+__all__ = ["imports_for", "with_imports"]
 
 _ELSEWHERE = {
     "GenericPrefetch": "django.contrib.contenttypes.prefetch",
     **dict.fromkeys(functions.__all__, functions.__name__),
     **dict.fromkeys(models.__all__, models.__name__),
 }
+
+
+def with_imports(fix: Fix | None) -> Fix | None:
+    """Return ``fix`` with the imports that it needs."""
+    return None if fix is None else replace(fix, imports=imports_for(fix))
 
 
 def imports_for(fix: Fix) -> tuple[str, ...]:

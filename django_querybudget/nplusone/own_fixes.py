@@ -15,6 +15,7 @@ from .coroutines import awaited, is_in_coroutine
 from .detection import Loop
 from .expressions import grouped_fix, lookup_fix
 from .findings import Fix
+from .imports import with_imports
 from .needs import Part
 from .places import manager_behind
 from .row_loops import does_only, is_read_after, loop_around
@@ -78,7 +79,7 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
         alone=around is not None and not whole,
         note=_handed_over(load, origin, around) if use is None else "",
     )
-    return Part(saves=saves, use=use, replaces=replaces), fix
+    return Part(saves=saves, use=use, replaces=replaces), with_imports(fix) or fix
 
 
 def _prefetch_once(load: Load) -> str | None:

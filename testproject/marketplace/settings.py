@@ -18,7 +18,6 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DEBUG = os.environ.get("DJANGO_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 SECRET_KEY = "demo-only-secret-key-of-the-marketplace-test-project"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
-INTERNAL_IPS = ["127.0.0.1", "::1"]
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -95,6 +94,8 @@ else:
 
 # Each process of the project invalidates; a user's payments are told apart from another's.
 QUERYBUDGET: dict[str, Any] = {
+    # The demo reads them from the responses; a site shows them to who may see what queries tell.
+    "HEADERS": True,
     "CACHE": {"SCOPES": {"payment.Payment": ["payer", "recipient"]}},
 }
 

@@ -44,7 +44,7 @@ from hypothesis.stateful import (
 )
 
 from accounts.models import CustomUser
-from django_querybudget.cache import cached_queryset, invalidate
+from django_querybudget.cache import cache_stats, cached_queryset, invalidate
 from django_querybudget.cache.transactions import pending
 from jobs.models import Job
 from payment.models import Payment
@@ -407,6 +407,7 @@ def test_every_cached_read_is_the_databases_after_each_step(
     settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": tokens}}
     seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
     Machine.steps = 0
+    cache_stats(reset=True)
     goal = steps * SHARES[first, tokens] // sum(SHARES.values())
     rounds = 0
     try:
@@ -429,3 +430,4 @@ def test_every_cached_read_is_the_databases_after_each_step(
         raise
     record_property("steps", Machine.steps)
     assert Machine.steps >= goal
+    assert cache_stats().hits > Machine.steps // 50, "what is compared has to come from the cache"

@@ -296,10 +296,8 @@ class TestMarkerAndFixtures:
         (marked,) = (number for number, line in enumerate(source, 1) if "similar=0" in line)
         assert f"\nhost/test_views.py:{marked}: in test_above\n" in text
         assert "\nhost/test_views.py::test_above: 3 queries executed, budget is 2" in text
-        assert (
-            "FAILED host/test_views.py::test_above - Failed: host/test_views.py::test_above: 3"
-            in text
-        )
+        # pytest cuts the summary to the width of the terminal.
+        assert "\nFAILED host/test_views.py::test_above - Failed: host/test_v" in text
         assert ">       client.get('/second')" in text
         for name in (
             "pytest_runtest_call",

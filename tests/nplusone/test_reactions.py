@@ -455,3 +455,35 @@ def test_what_is_laid_out_is_the_same_code() -> None:
         text = [line for line in laid_out(code) if not line.startswith("#")]
         assert ast.dump(ast.parse("\n".join(text))) == ast.dump(ast.parse(code))
         assert max(map(len, text)) <= WIDTH, text
+
+
+def count_tags() -> None:
+    for book in Book.objects.all():
+        assert book.tags.count()
+
+
+def _tag_named(key: int) -> str:
+    return Tag.objects.get(pk=key).name
+
+
+def look_up_in_a_helper() -> None:
+    for key in list(Tag.objects.values_list("pk", flat=True)):
+        assert _tag_named(key)
+
+
+def test_the_imports_that_the_module_lacks_are_told() -> None:
+    with capture_queries() as log:
+        count_tags()
+    (finding,) = find_nplusone(log)
+    assert finding.fix is not None
+    assert finding.fix.imports == ("from django.db.models import Count",)
+    exec(finding.fix.imports[0], {})  # noqa: S102 - it is there to be imported
+    assert "        from django.db.models import Count\n" in rendered(count_tags)
+    assert "import" not in rendered(read_authors)
+
+
+def test_a_helper_is_to_be_handed_what_was_asked_for_before_the_loop() -> None:
+    text = rendered(look_up_in_a_helper)
+    assert "        Tag.objects.in_bulk(ids)\n" in text
+    assert text.endswith("and hand it to _tag_named() as an argument, or by an attribute")
+    assert "hand it" not in rendered(look_up)
