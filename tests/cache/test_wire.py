@@ -128,6 +128,18 @@ def test_an_answer_that_nobody_read_is_not_the_next_ones(
     assert "c@" in value(tested)
 
 
+def test_where_scripts_are_thrown_away_a_renewal_is_waited_for(make: Callable[..., Store]) -> None:
+    tested = make()
+    cache: Any = tested.cache
+    assert tested.mark([TABLE], "a", 60)
+    cache.client.get_client().script_flush()
+    assert tested.mark([TABLE], "b", 60)
+    cache.client.get_client().script_flush()
+    assert tested.renew([TABLE], "a", marked=True)
+    assert "a@" not in value(tested)
+    assert "b@" in value(tested)
+
+
 FORKING = """
 import os, sys
 from django.conf import settings
@@ -161,6 +173,45 @@ print("done")
 def test_a_forked_process_has_its_own(redis_url: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", FORKING, redis_url],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.stdout == "done\n", result.stderr
+
+
+KEEPING = """
+import os, sys, threading, warnings
+warnings.simplefilter("error")
+from django.conf import settings
+import django
+settings.configure(
+    CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": sys.argv[1]}},
+    INSTALLED_APPS=["django_querybudget"],
+    QUERYBUDGET={"CACHE": {"RECOVERY_TIME": 0, "TOKEN_PREFIX": "keeping"}},
+)
+django.setup()
+from django_querybudget.cache.stores.store import store_for
+store = store_for("default")
+def keepers():
+    return [each.name for each in threading.enumerate() if each.name.startswith("querybudget")]
+store.read(None, ["x:t:a"])
+assert keepers() == ["querybudget-default"], keepers()
+child = os.fork()  # beside a running thread, this would be a warning
+if not child:
+    alone = not keepers()
+    store.read(None, ["x:t:a"])
+    os._exit(0 if alone and store._is_late() is False else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert not keepers()
+store._beat_at = float("-inf")  # a while later
+store.read(None, ["x:t:a"])
+assert keepers() == ["querybudget-default"]
+print("done")
+"""
+
+
+def test_a_process_that_forks_has_no_keeper_then_and_one_again(redis_url: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", KEEPING, redis_url],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert result.stdout == "done\n", result.stderr

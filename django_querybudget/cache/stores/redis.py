@@ -30,7 +30,7 @@ from django_querybudget.conf import conf
 from .pulse import PULSE
 from .resp import bulk_strings, packed
 from .scripts import BEAT, CHANGE, ENSURE
-from .store import TRANSIENT_TIMEOUT, Store, tag_key
+from .store import TRANSIENT_TIMEOUT, Store, prefixed, tag_key
 from .wire import Wire
 
 __all__ = ["RedisStore"]
@@ -186,12 +186,13 @@ class _Call:
 
 
 @lru_cache(maxsize=8192)
-def _bulk_key(key: str) -> bytes:
-    return bulk_strings(key.encode())
+def _bulk_key(prefix: str, tag: str) -> bytes:
+    return bulk_strings(prefixed(prefix, tag).encode())
 
 
 def _bulk_keys(wanted: Collection[str]) -> list[bytes]:
-    return [_bulk_key(tag_key(tag)) for tag in wanted]
+    prefix = conf.CACHE.TOKEN_PREFIX  # once: reading a setting takes as long as all the rest
+    return [_bulk_key(prefix, tag) for tag in wanted]
 
 
 def _encoded(client: Any, key: str) -> bytes:

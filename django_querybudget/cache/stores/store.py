@@ -65,7 +65,8 @@ is_busy = _busy.get
 
 
 @lru_cache(maxsize=8192)
-def _key(prefix: str, tag: str) -> str:
+def prefixed(prefix: str, tag: str) -> str:
+    """Return the cache key of a tag, with ``TOKEN_PREFIX`` as given."""
     if tag == PULSE:
         return f"{prefix}qb:pulse"
     return f"{prefix}qb:t:{tag}" if _SAFE.fullmatch(tag) else f"{prefix}qb:h:{tags.digest(tag)}"
@@ -73,7 +74,7 @@ def _key(prefix: str, tag: str) -> str:
 
 def tag_key(tag: str) -> str:
     """Return the cache key of a tag; a tag that some cache cannot have in a key is hashed."""
-    return _key(conf.CACHE.TOKEN_PREFIX, tag)
+    return prefixed(conf.CACHE.TOKEN_PREFIX, tag)
 
 
 class Store:

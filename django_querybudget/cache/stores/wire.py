@@ -53,6 +53,8 @@ class Wire:
         self._idle: list[Any] = []
         self._made = 0
         self._keeps_silent: bool | None = None
+        self._known: set[bytes] = set()
+        """The names of the scripts that the server has had."""
         self._flushed_at = float("-inf")
 
     def is_to(self, pool: ConnectionPool) -> bool:
@@ -70,13 +72,16 @@ class Wire:
         ``silent``: its answer is not waited for, where the server can leave it out. By its text
         where the server has lost it, which cannot fail for that again.
         """
-        if silent and time.monotonic() - self._flushed_at < _FLUSHED:
-            silent = False  # it would be lost unheard
+        is_flushed = time.monotonic() - self._flushed_at < _FLUSHED
+        silent = silent and script.sha in self._known and not is_flushed  # or it is lost unheard
         try:
-            return self.ask(_call(b"EVALSHA", script.sha, arguments, count), silent=silent)
+            answer = self.ask(_call(b"EVALSHA", script.sha, arguments, count), silent=silent)
         except NoScriptError:
-            self._flushed_at = time.monotonic()
-            return self.ask(_call(b"EVAL", script.text, arguments, count))
+            if script.sha in self._known:
+                self._flushed_at = time.monotonic()
+            answer = self.ask(_call(b"EVAL", script.text, arguments, count))
+        self._known.add(script.sha)
+        return answer
 
     def ask(self, command: bytes, *, silent: bool = False) -> Any:
         """Send one packed command; return its answer, in bytes. Raises what redis-py raises."""
