@@ -10,7 +10,8 @@ Most programs run on two SQLite files, which take milliseconds to begin again; t
 PostgreSQL or a MariaDB for the first database.
 
 ``QUERYBUDGET_SEED`` repeats a run; a failure names its seed. ``QUERYBUDGET_STEPS`` is how many the
-long run has.
+long run has. To make a failing program short takes far longer than to find it: with
+``QUERYBUDGET_SHRINK=0`` it is printed as it was found.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, OperationalError, connections, transaction
 from django.db.models.signals import post_save
 from django.test import override_settings
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -63,6 +64,9 @@ FORMS = ["plain", "decorated"]
 
 CACHES = ["default", "redis"]
 SHORT, LONG = 2000, int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
+PHASES = list(Phase)
+if os.environ.get("QUERYBUDGET_SHRINK") == "0":
+    PHASES = [Phase.generate]
 # Of the steps, in tenths: the first database, and the cache that holds the tokens.
 SHARES = {
     ("default", "default"): 3,
@@ -421,6 +425,7 @@ def test_every_cached_read_is_the_databases_after_each_step(
                     deadline=None,
                     database=None,
                     print_blob=True,
+                    phases=PHASES,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
