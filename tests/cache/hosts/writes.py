@@ -20,6 +20,11 @@ def kind(function: Any) -> Any:
     return function
 
 
+def _first(rows: Any) -> Any:
+    """Return the first of ``rows``. Raises DoesNotExist where a program has deleted them all."""
+    return rows[:1].get()
+
+
 def _writes_of(model: Any) -> None:
     name = model.__name__.lower()
 
@@ -29,7 +34,7 @@ def _writes_of(model: Any) -> None:
             each.save(using=using)
 
     def save_one_field(using: str) -> None:
-        each = model.objects.using(using).order_by("pk")[0]
+        each = _first(model.objects.using(using).order_by("pk"))
         each.name = f"{each.name[:3]}*"
         each.save(using=using, update_fields=["name"])
 
@@ -38,7 +43,7 @@ def _writes_of(model: Any) -> None:
         rows.filter(number=1).update(number=F("number") + 1, labels=["new"])
 
     def update_one(using: str) -> None:
-        key = model.objects.using(using).order_by("pk").values_list("pk", flat=True)[0]
+        key = _first(model.objects.using(using).order_by("pk").values_list("pk", flat=True))
         model.objects.using(using).filter(pk=key).update(name="n1")
 
     def bulk_update(using: str) -> None:
@@ -53,7 +58,7 @@ def _writes_of(model: Any) -> None:
         model.objects.using(using).create(shelf_id=1, name="n1", **key, **more)
 
     def delete(using: str) -> None:
-        model.objects.using(using).order_by("-pk")[0].delete(using=using)
+        _first(model.objects.using(using).order_by("-pk")).delete(using=using)
 
     for each in (save, save_one_field, update, update_one, bulk_update, create, delete):
         full = f"{name}_{each.__name__}"
