@@ -20,6 +20,8 @@ from tests.cache.hosts.models import (
     Animal,
     Assigned,
     Branch,
+    ByCode,
+    ByUuid,
     Cat,
     Circle,
     Dirty,
@@ -37,10 +39,10 @@ from tests.cache.hosts.models import (
     Signalled,
     Tracked,
 )
+from tests.cache.hosts.rows import THINGS, key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THINGS = [FromDb, Inited, Signalled, Assigned, Secret, Tracked, Dirty, Hashed, Negated]
 Wrap = Callable[[QuerySet[Any]], Any]
 
 
@@ -51,7 +53,7 @@ def rows() -> None:
     for model in THINGS:
         for number in (1, 2):
             values = {"word": "abc"} if model is Secret else {}
-            key = {"pk": number} if model is Negated else {}
+            key = {"pk": key_of(model, number)} if model in (Negated, ByUuid, ByCode) else {}
             made = model.objects.create(shelf=shelf, **values, **key)
             row = {"name": f"n{number}", "number": number, "labels": ["x"]}
             model.objects.filter(pk=made.pk).update(**row)
@@ -126,7 +128,7 @@ def test_a_hit_is_what_the_database_would_have_given(model: Any, name: str) -> N
     expected = read(lambda queryset: queryset, model)
     for _ in range(3):
         assert read(cached_queryset, model) == expected
-    own_code = model not in (Hashed, Negated)
+    own_code = model not in (Hashed, Negated, ByUuid, ByCode)
     not_noted = own_code and name == "prefetched"  # by name: a manager makes the queryset
     assert bool(cache_stats().hits) is not not_noted
     assert bool(cache_stats().not_stored) is not_noted
@@ -385,7 +387,7 @@ def test_simple_history() -> None:
 # Primary keys that are converted
 
 
-@pytest.mark.parametrize("model", [Hashed, Negated])
+@pytest.mark.parametrize("model", [Hashed, Negated, ByUuid, ByCode])
 def test_a_converted_key_pins_its_row(model: Any) -> None:
     first, second = model.objects.order_by("number")
     read = lambda pk: cached_queryset(model.objects.all()).get(pk=pk).name  # noqa: E731

@@ -9,8 +9,22 @@ from django.db.models import F
 
 from tests.cache.writes import EVERY_VENDOR, Kind
 
-from .models import Animal, Branch, Cat, Circle, Dog, Hashed, Holder, Negated, Poll, Product, Shelf
-from .rows import THINGS
+from .models import (
+    Animal,
+    Branch,
+    ByCode,
+    ByUuid,
+    Cat,
+    Circle,
+    Dog,
+    Hashed,
+    Holder,
+    Negated,
+    Poll,
+    Product,
+    Shelf,
+)
+from .rows import THINGS, key_of
 
 KINDS: dict[str, Kind] = {}
 
@@ -53,7 +67,7 @@ def _writes_of(model: Any) -> None:
         model.objects.using(using).bulk_update(rows, ["labels"])
 
     def create(using: str) -> None:
-        key = {"pk": 50} if model is Negated else {}
+        key = {"pk": key_of(model, 50)} if model in (Negated, ByUuid, ByCode) else {}
         more = {"word": "new"} if name == "secret" else {}
         model.objects.using(using).create(shelf_id=1, name="n1", **key, **more)
 
@@ -83,6 +97,18 @@ def negated_by_key(using: str) -> None:
 def negated_by_its_column(using: str) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute("UPDATE hosts_negated SET name = 'raw' WHERE id = -1")
+
+
+@kind
+def uuid_by_key(using: str) -> None:
+    rows = ByUuid.objects.using(using)
+    rows.filter(pk=key_of(ByUuid, 1)).update(name=F("number"))
+
+
+@kind
+def code_by_key(using: str) -> None:
+    rows = ByCode.objects.using(using)
+    rows.filter(pk=key_of(ByCode, 1)).update(name=F("number"))
 
 
 @kind
