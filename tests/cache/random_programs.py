@@ -142,7 +142,9 @@ class Program(RuleBasedStateMachine):
             try:
                 write()
             except Error:
-                if alias in self.manual and connections[alias].vendor == "postgresql":
+                connection = connections[alias]
+                is_broken = connection.vendor == "postgresql" or connection.needs_rollback
+                if alias in self.manual and is_broken:
                     transaction.rollback(using=alias)  # or no statement is taken any more
                 raise
 
