@@ -245,9 +245,7 @@ class _Graph:
         }  # fmt: skip
 
 
-def _not_made_again(
-    instance: Model, fields: Sequence[str], others: Sequence[str]
-) -> Sequence[str]:
+def _not_made_again(instance: Model, fields: Sequence[str], others: Sequence[str]) -> Sequence[str]:
     """Return those of ``others`` that the model's ``__init__`` does not set.
 
     For rows that were not noted: Django fetches those of a prefetch by itself. Made again of its
@@ -279,7 +277,10 @@ def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
             continue
         if isinstance(value, Model):
             raise Unfreezable(f"an instance as attribute {name!r}")
-        is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
+        # An empty one may be a prefetch's: of a joined row, it stands in no row that was noted.
+        is_list = type(value) is list and (
+            isinstance(value[0], Model) if value else name not in _attnames(type(instance))
+        )
         (lists if is_list else names).append(name)
     return names, lists
 
