@@ -153,4 +153,4 @@ class TestMiddleware:
 
         monkeypatch.setattr("django_querybudget.budgets.by_view.handlers", fail)
         assert client.get("/plain", {"queries": 3}).status_code == 200
-        assert "could not find the budget of /plain" in caplog.text
+        assert "could not find the budget of '/plain'" in caplog.text

@@ -73,14 +73,20 @@ def listen(connection: Any) -> None:
         import psycopg
 
         for method in ("execute", "executemany"):
-            setattr(psycopg.Cursor, method, _heard(getattr(psycopg.Cursor, method)))
+            heard = _heard(getattr(psycopg.Cursor, method), of=driver)
+            setattr(psycopg.Cursor, method, heard)
     else:
         driver.query = _heard(driver.query, bound=True)
 
 
-def _heard(method: Callable[..., Any], *, bound: bool = False) -> Callable[..., Any]:
+def _heard(
+    method: Callable[..., Any], *, bound: bool = False, of: Any = None
+) -> Callable[..., Any]:
+    """``of`` is the host's connection: what others send is not the host's."""
+
     def heard(*arguments: Any, **options: Any) -> Any:
-        _sent.append(str(arguments[0 if bound else 1]))
+        if bound or arguments[0].connection is of:
+            _sent.append(str(arguments[0 if bound else 1]))
         return method(*arguments, **options)
 
     return heard

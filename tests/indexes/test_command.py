@@ -70,7 +70,9 @@ class TestOutput:
 
     def test_ignored(self, settings: Any) -> None:
         settings.QUERYBUDGET = {
-            "INDEXES": {"IGNORE": ["accounts.*", "jobs.*", "payment_pay_*", "rating.Review"]}
+            "INDEXES": {
+                "IGNORE": ["accounts.*", "jobs.*", "payment_pay_*", "rating.Review", "hosts.*"]
+            }
         }
         (database,) = json.loads(indexes("--json"))["databases"]
         assert database["findings"] == []

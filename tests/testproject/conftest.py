@@ -4,11 +4,18 @@ A module uses one of the fixtures or none: they fill the same tables.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
 from marketplace import sample_data
+
+
+@pytest.fixture(autouse=True)
+def headers(settings: Any) -> None:
+    """The marketplace shows its headers to everyone; the suite's settings take that away."""
+    settings.QUERYBUDGET = {**settings.QUERYBUDGET, "HEADERS": True}
 
 
 def _filled(scale: float, blocker: DjangoDbBlocker) -> Iterator[None]:

@@ -5,8 +5,8 @@ frozen by :mod:`.values`, its relations are numbers of other instances in the gr
 that two others share is shared again.
 
 The values are those that the database sent. Where an instance is nothing but its attributes, they
-are its attributes; where the host's own code makes it, they are what :mod:`.received` noted, and
-what was not noted is not stored.
+are its attributes; where the host's own code makes it, they are what :mod:`.received` noted. What
+was not noted (rows of a prefetch by name) is stored only if an ``__init__`` makes the same of it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from django.db.models.signals import post_init, pre_init
 from django_querybudget.cache import tags
 from django_querybudget.cache.queryset_classes import own_rows_method
 
-from .values import Unfreezable, freeze_column
+from .values import Unfreezable, copied, freeze_column
 
 __all__ = [
     "Changed",
@@ -62,9 +62,13 @@ def has_own_from_db(model: type[Model]) -> bool:
 
 def is_plain(model: type[Model]) -> bool:
     """Whether an instance is nothing but its attributes: no code of the host's makes it."""
+    return model.__init__ is Model.__init__ and _is_made_by_init(model)
+
+
+def _is_made_by_init(model: type[Model]) -> bool:
+    """Whether no other code of the host's than ``__init__`` makes an instance."""
     return (
-        model.__init__ is Model.__init__
-        and not has_own_from_db(model)
+        not has_own_from_db(model)
         and model.__new__ is object.__new__
         and model.__setattr__ is object.__setattr__
         and type(model).__call__ is type.__call__
@@ -185,11 +189,11 @@ class _Graph:
         if received is not None:
             return received.fields, received.names, received.values
         model = type(instance)
-        if not is_plain(model):
-            raise Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
         fields = tuple(name for name in names if name in _attnames(model))
-        others = [name for name in names if name not in _attnames(model)]
+        others: Sequence[str] = [name for name in names if name not in _attnames(model)]
         values = instance.__dict__
+        if not is_plain(model):
+            others = _not_made_again(instance, fields, others)
         return fields, others, [_stored(values[name]) for name in (*fields, *others)]
 
     def frozen(self, roots: Iterable[Model]) -> dict[str, Any]:
@@ -241,6 +245,29 @@ class _Graph:
         }  # fmt: skip
 
 
+def _not_made_again(instance: Model, fields: Sequence[str], others: Sequence[str]) -> Sequence[str]:
+    """Return those of ``others`` that the model's ``__init__`` does not set.
+
+    For rows that were not noted: a manager fetches those of a prefetch by name. Made again of its
+    own values, the instance has to be what it is: then a hit makes the same. Raises
+    :class:`~.values.Unfreezable` where it is not, or where more than ``__init__`` makes it.
+    """
+    model: Any = type(instance)
+    refused = Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
+    if not _is_made_by_init(model) or len(fields) < len(_attnames(model)):
+        raise refused  # such code may load what is deferred
+    order = [each.attname for each in model._meta.concrete_fields]
+    mine = instance.__dict__
+    again = model.from_db(instance._state.db, order, [copied(mine[name]) for name in order])
+    made = {name: value for name, value in again.__dict__.items() if name not in _OWN}
+    if type(again) is not model or not all(
+        name in mine and type(mine[name]) is type(value) and mine[name] == value
+        for name, value in made.items()
+    ):
+        raise refused
+    return [name for name in others if name not in made]
+
+
 def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
     """Return the attributes of an instance, and those of them that are lists of instances."""
     names: list[str] = []
@@ -250,7 +277,10 @@ def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
             continue
         if isinstance(value, Model):
             raise Unfreezable(f"an instance as attribute {name!r}")
-        is_list = type(value) is list and bool(value) and isinstance(value[0], Model)
+        # An empty one may be a prefetch's: of a joined row, it stands in no row that was noted.
+        is_list = type(value) is list and (
+            isinstance(value[0], Model) if value else name not in _attnames(type(instance))
+        )
         (lists if is_list else names).append(name)
     return names, lists
 
