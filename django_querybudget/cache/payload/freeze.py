@@ -6,7 +6,8 @@ that two others share is shared again.
 
 The values are those that the database sent. Where an instance is nothing but its attributes, they
 are its attributes; where the host's own code makes it, they are what :mod:`.received` noted. What
-was not noted (rows of a prefetch by name) is stored only if an ``__init__`` makes the same of it again.
+was not noted (rows of a prefetch by name) is stored only if an ``__init__`` makes the same of it
+again.
 """
 
 from __future__ import annotations
