@@ -285,7 +285,7 @@ def test_r11_a_process_that_dies_between_commit_and_renewal(
 ) -> None:
     assert cached(vendor_alias) == "old"
     tag = table_tag(database_name(vendor_alias), "jobs_industry")
-    Pending().add([tag])  # marked, and never heard of again
+    Pending(vendor_alias).add([tag])  # marked, and never heard of again
     _write_unseen(vendor_alias, "new")
     assert cached(vendor_alias) == "new"
     assert not is_warm(vendor_alias)  # nothing is stored while the mark stands
@@ -296,8 +296,8 @@ def test_r11_a_process_that_dies_between_commit_and_renewal(
 def test_r12_one_of_two_overlapping_writers_dies(vendor_alias: str, short_marks: float) -> None:
     assert cached(vendor_alias) == "old"
     tag = table_tag(database_name(vendor_alias), "jobs_industry")
-    Pending().add([tag])
-    survivor = Pending()
+    Pending(vendor_alias).add([tag])
+    survivor = Pending(vendor_alias)
     survivor.add([tag])
     survivor.renew()
     assert not is_warm(vendor_alias)  # the other's mark stands, so nothing is stored

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from asyncio import gather
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django import forms
 from django.forms import inlineformset_factory
@@ -23,6 +23,7 @@ from .models import (
     Club,
     Comment,
     EventPage,
+    Greeted,
     Page,
     Publisher,
     Review,
@@ -315,18 +316,6 @@ async def gather_below_a_loop_of_another_thing(run: Run) -> None:
     for _ in range(1):
         keys = [key async for key in Author.objects.values_list("pk", flat=True)]
         assert await gather(*[_author_of(key) for key in keys])
-
-
-class Greeted(Author):
-    """Looks something up for each row that is made."""
-
-    class Meta:
-        proxy = True
-        app_label = "corpus"
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value  # N+1: init
 
 
 @case(

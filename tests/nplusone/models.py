@@ -250,3 +250,14 @@ def _refuse(name: str) -> None:
     if "/django_querybudget/" in sys._getframe(2).f_code.co_filename.replace("\\", "/"):
         Guarded.touched.append(name)
         raise RuntimeError(f"{name} is not to be asked")
+
+
+class Greeted(Author):
+    """Looks something up for each row that is made."""
+
+    class Meta:
+        proxy = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value

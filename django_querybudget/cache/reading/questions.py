@@ -68,13 +68,13 @@ def _compiled(query: Query, using: str) -> tuple[str, tuple[Any, ...]]:
         raise CannotCache("no query") from None
 
 
-def _checked(queryset: QuerySet[Any], sql: str, params: tuple[Any, ...]) -> None:
+def _checked(queryset: QuerySet[Any], using: str, sql: str, params: tuple[Any, ...]) -> None:
     """Raise :class:`CannotCache` for a query whose answer depends on more than the rows."""
     if queryset.query.select_for_update:
         raise CannotCache("select_for_update")
-    if reason := refused(sql, connections[queryset.db]):
+    if reason := refused(sql, connections[using]):
         raise CannotCache(reason)
-    if reason := refused_relation(sql, connections[queryset.db]):
+    if reason := refused_relation(sql, connections[using]):
         raise CannotCache(reason)
     if tell_time(params):
         raise CannotCache("a parameter that tells the time")
@@ -102,7 +102,7 @@ def question_of(
     alias = queryset.db
     connection = connections[alias]
     sql, params = _compiled(queryset.query, alias)
-    _checked(queryset, sql, params)
+    _checked(queryset, alias, sql, params)
     if is_of_rows and (reason := withheld(sql, connection)):
         raise CannotCache(reason)
     try:
@@ -149,7 +149,7 @@ def rows_form(queryset: Any) -> Form:
         fetch_mode = getattr(queryset, "_fetch_mode", None)
         if getattr(fetch_mode, "track_peers", False):
             raise CannotCache("fetch mode that tracks peers")
-        prefetches, querysets = _spelled_prefetches(queryset._prefetch_related_lookups)
+        prefetches, querysets = _spelled_prefetches(queryset._prefetch_related_lookups, queryset.db)
         known = queryset._known_related_objects
         mode = (
             None
@@ -235,8 +235,13 @@ def _relate(queryset: Any, instances: list[Model]) -> None:
                 setattr(instance, field.name, related)
 
 
-def _spelled_prefetches(lookups: Any, prefix: str = "") -> tuple[str, dict[str, QuerySet[Any]]]:
-    """Return what is prefetched, as part of a key, and the Prefetch objects' querysets by path."""
+def _spelled_prefetches(
+    lookups: Any, using: str, prefix: str = ""
+) -> tuple[str, dict[str, QuerySet[Any]]]:
+    """Return what is prefetched, as part of a key, and the Prefetch objects' querysets by path.
+
+    ``using`` is the alias of the rows: a prefetch of none of its own goes there as well.
+    """
     texts: list[str] = []
     querysets: dict[str, QuerySet[Any]] = {}
     for lookup in lookups:
@@ -251,24 +256,27 @@ def _spelled_prefetches(lookups: Any, prefix: str = "") -> tuple[str, dict[str, 
                 raise CannotCache("prefetch of values")
             check_rows_method(type(queryset), may_run_after=False)
             querysets[path] = queryset
-            text += f"={_spelled_queryset(queryset)}"
-            inner, more = _spelled_prefetches(queryset._prefetch_related_lookups, path)
+            text += f"={_spelled_queryset(queryset, using)}"
+            inner, more = _spelled_prefetches(
+                queryset._prefetch_related_lookups, queryset._db or using, path
+            )
             text += f"({inner})"
             querysets |= more
         texts.append(text)
     return ";".join(texts), querysets
 
 
-def _spelled_queryset(queryset: Any) -> str:
+def _spelled_queryset(queryset: Any, using: str) -> str:
+    using = queryset._db or using
     if queryset._result_cache is not None:
         raise CannotCache("prefetch of an evaluated queryset")
     try:
-        sql, params = _compiled(queryset.query, queryset.db)
-        text = f"{queryset.db} {queryset.model._meta.label_lower} {sql} {spelled(params)}"
+        sql, params = _compiled(queryset.query, using)
+        text = f"{using} {queryset.db} {queryset.model._meta.label_lower} {sql} {spelled(params)}"
         text += spelled_state(queryset)
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
-    _checked(queryset, sql, params)
+    _checked(queryset, using, sql, params)
     return text
 
 
@@ -292,7 +300,7 @@ def spelled_aggregates(queryset: Any, args: Any, kwargs: Mapping[str, Any]) -> s
         raise
     except Exception as error:  # whatever is wrong with it, Django says it better
         raise CannotCache(f"aggregate that cannot be compiled: {type(error).__name__}") from error
-    _checked(queryset, sql, params)
+    _checked(queryset, queryset.db, sql, params)
     return text
 
 

@@ -141,7 +141,7 @@ if type(server) == 'string' and type(links) == 'string' then
 end
 if not token or identity ~= here or not (is_token(token) or resting) then
   -- Another server, or one that has lost what it held since: a new pulse, which rests.
-  since = is_evicted ~= '0' and now or 0
+  since, count = is_evicted ~= '0' and now or 0, nil
   token = rest > 0 and string.format('|%d', now + rest) or fresh
 elseif resting and tonumber(resting) <= now then
   token = fresh
