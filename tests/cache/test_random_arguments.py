@@ -369,7 +369,7 @@ def may_be_refused(one: Any, seen: Any) -> bool:
 @pytest.mark.once
 @pytest.mark.parametrize(
     "steps",
-    [pytest.param(SHORT // 2, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.slow)],
+    [pytest.param(SHORT // 8, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize(("first", "tokens"), ON_EACH)
 def test_every_cached_answer_is_that_of_a_plain_call(
