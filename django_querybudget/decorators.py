@@ -14,7 +14,6 @@ Never over another exception
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
@@ -33,6 +32,7 @@ from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
+from django_querybudget.stacks import shown_path
 
 from .capture import Recording, last_entered
 
@@ -98,7 +98,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
 
     def __enter__(self) -> QueryLog:
         caller = _getframe(1)
-        path = os.path.relpath(caller.f_code.co_filename)
+        path = shown_path(caller.f_code.co_filename)
         recording = self._recording()
         self._blocks[recording] = f"the block at {path}:{caller.f_lineno}"
         return recording.__enter__()
