@@ -32,9 +32,9 @@ from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
-from django_querybudget.stacks import shown_path
 
 from .capture import Recording, last_entered
+from .stacks import shown_path
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse

@@ -19,10 +19,10 @@ from django_querybudget.recording.warming import warm_django_caches
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce
 from django_querybudget.reports.report import QueryReport, render_growth
-from django_querybudget.stacks import shown_path
 
 from .capture import ProcessRecording, Recording
 from .exceptions import QueryGrowthError
+from .stacks import shown_path
 
 __all__ = ["QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
 
