@@ -41,7 +41,7 @@ from django.utils.module_loading import import_string
 
 from django_querybudget.reports.enforcement import in_tests
 
-from .conf import conf
+from .conf import InvalidSetting, conf
 from .middleware import QueryBudgetMiddleware
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
@@ -62,6 +62,20 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         Error(f"{error.name} {error.problem}.", hint=error.hint, id="querybudget.E001")
         for error in conf.errors()
     ]
+
+
+@register("querybudget")
+def check_nplusone_allow(**_: Any) -> list[CheckMessage]:
+    """Report patterns of ``NPLUSONE_ALLOW`` that match no relation, field or model of any app."""
+    try:
+        if not conf.NPLUSONE_ALLOW:
+            return []
+    except InvalidSetting:  # E001 says so.
+        return []
+    # Imported when there is something to check: a server's process loads nothing of the causes.
+    from django_querybudget.nplusone.checks import check_allowlist  # noqa: PLC0415
+
+    return check_allowlist()
 
 
 @register("querybudget")

@@ -21,15 +21,8 @@ from .accepted import (
     fraction,
     headers_policy,
     key_prefix,
-    level,
     lowercase_set,
     nonempty_string,
-    number_of_bytes,
-    number_of_records,
-    number_of_repeats,
-    on_exceed_policy,
-    patterns,
-    reaction,
     regexes,
     replicas,
     seconds,
@@ -39,6 +32,8 @@ from .accepted import (
     string_set,
     strings,
     strings_by_name,
+    whole_number,
+    word_or_none,
 )
 from .declaration import NO_VALUES, InvalidSetting, Section, Setting
 
@@ -155,7 +150,7 @@ class CacheSettings(Section):
 
     DECODED_BYTES = Setting(
         default=8 * 1024 * 1024,
-        parse=number_of_bytes,
+        parse=whole_number(0),
         accepts="a whole number of bytes, 0 for none",
     )
     """How much of what it read last each process keeps decoded; bytes as they are stored."""
@@ -176,7 +171,7 @@ class CacheSettings(Section):
 
     MAX_BYTES = Setting(
         default=1_000_000,
-        parse=number_of_bytes,
+        parse=whole_number(0),
         accepts="a whole number of bytes, 0 for no limit",
     )
     """The largest entry that is stored, bytes: memcached refuses a value of more than 1 MB."""
@@ -285,7 +280,7 @@ class QueryBudgetSettings(Section):
 
     MAX_RECORDS = Setting[int](
         default=10_000,
-        parse=number_of_records,
+        parse=whole_number(1),
         accepts="a whole number of 1 or more",
     )
     """How many statements one scope keeps; those after them are counted, and let go."""
@@ -299,14 +294,14 @@ class QueryBudgetSettings(Section):
 
     NPLUSONE = Setting[str | None](
         default=None,
-        parse=reaction,
+        parse=word_or_none("raise", "warn", "log", "off"),
         accepts='"raise", "warn", "log", "off", or None (log in tests and with DEBUG, else off)',
     )
     """What becomes of an N+1 that a measured view or a test has; "off" reads no stack for it."""
 
     NPLUSONE_ALLOW = Setting[tuple[str, ...]](
         default=(),
-        parse=patterns,
+        parse=strings,
         accepts=(
             'a list of relations ("jobs.Job.client", "Job.*") and of globs of files '
             '("*/legacy/*.py")'
@@ -316,14 +311,14 @@ class QueryBudgetSettings(Section):
 
     NPLUSONE_THRESHOLD = Setting[int](
         default=3,
-        parse=number_of_repeats,
+        parse=whole_number(2),
         accepts="a whole number of 2 or more",
     )
     """How often one line must run one shape before it is called a loop."""
 
     ON_EXCEED = Setting[str | None](
         default=None,
-        parse=on_exceed_policy,
+        parse=word_or_none("raise", "warn", "log"),
         accepts='"raise", "warn", "log", or None (raise in tests and with DEBUG, else log)',
     )
     """What happens when a budget is exceeded that does not say so itself."""
@@ -351,7 +346,7 @@ class QueryBudgetSettings(Section):
 
     VERBOSITY = Setting(
         default=0,
-        parse=level,
+        parse=whole_number(0, 2),
         accepts="0, 1 (all shapes and lines) or 2 (their whole SQL)",
     )
     """How much a report shows."""

@@ -256,7 +256,7 @@ def forget(alias: str) -> None:
 
 def trusts(alias: str) -> bool:
     """Return whether this process has the cache back, after a failure."""
-    from django_querybudget.cache.stores.store import store_for
+    from django_querybudget.cache.stores.chosen import store_for
 
     del alias
     return not store_for("redis").distrusted

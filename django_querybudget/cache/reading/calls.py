@@ -101,7 +101,9 @@ class Call:
         if method == "index":
             return found[0]  # or an IndexError, as Django's
         if method == "get" and not found:
-            return NOT_ASKED  # whose DoesNotExist? The function may return another model's rows
+            raise read.model.DoesNotExist(
+                f"{read.model._meta.object_name} matching query does not exist."
+            )
         return found[0] if found else None
 
     # How it is made
@@ -189,6 +191,8 @@ class _Read:
         self._method = method
         self._args = args
         self._kwargs = kwargs
+        # What a kept answer is of, since its look is compared; read anew, it may be another.
+        self.model: Any = call.template.queryset.model
         self._queryset: Any = None  # whose rows were read
         self._shape = ""
         self._routes: dict[str, str] = {}
@@ -235,6 +239,7 @@ class _Read:
     def _read(self, built: QuerySet[Any]) -> Any:
         """Return a number, or the rows that are the answer."""
         queryset: Any = self._call._sliced(built)
+        self.model = queryset.model
         if self._method in _SCALARS:
             return getattr(queryset, self._method)()
         if self._method == "rows":

@@ -17,9 +17,9 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
 from django_querybudget.cache.payload.freeze import Changed
 from django_querybudget.cache.payload.values import Unfreezable
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.stores.store import readable, same, store_for
-from django_querybudget.cache.tokens import is_known
+from django_querybudget.cache.tokens import is_known, readable, same
 from django_querybudget.conf import conf
 
 from .dependencies import Pins

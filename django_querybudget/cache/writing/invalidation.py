@@ -13,7 +13,7 @@ from django.db import connections, models
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tables import tables
 from django_querybudget.cache.transactions import Mode, mode_of, state_of
 from django_querybudget.cache.transactions.on_commit import settle_dropped
