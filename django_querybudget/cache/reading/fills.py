@@ -116,6 +116,7 @@ class Fill:
         """Whether there was a row; None where it is not known."""
         self.needs_query = True
         """Whether an answer without any statement is not stored."""
+        self.ended = False
         self.pins_by_text = False
         """Whether statements that were not announced are read for what pins them."""
         self.aliases: set[str] = set()
@@ -228,9 +229,11 @@ def filling(fill: Fill) -> Iterator[Fill]:
     """Let the statements of a block count for ``fill``, and for the fill around it."""
     outer = _current.get()
     token = _current.set(fill)
+    fill.ended = False
     try:
         yield fill
     finally:
+        fill.ended = True
         _current.reset(token)
         if outer is not None:
             outer.absorb(

@@ -12,15 +12,17 @@ answer holds for every request that has not got it either.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, parse_cookie
 from django.http.request import HttpHeaders
-from django.utils.functional import LazyObject, SimpleLazyObject, empty
+from django.utils.functional import SimpleLazyObject
+
+from django_querybudget.cache.lazy import unwrapped
 
 __all__ = ["Inputs", "is_absent", "observed"]
 
@@ -34,36 +36,33 @@ _IN_KEY = frozenset(
     }
 )  # fmt: skip
 
-# Attributes of a request that Django makes of what is in the key, or that hold nothing.
+# What middleware sets on a request, and what is in the key or looked at otherwise.
 _OF_KEY = frozenset(
     {
-        "method", "path", "path_info", "scheme", "GET", "resolver_match", "content_type",
-        "content_params", "encoding", "urlconf", "LANGUAGE_CODE", "upload_handlers",
+        "method", "path", "path_info", "script_name", "GET", "resolver_match", "content_type",
+        "content_params", "encoding", "urlconf", "LANGUAGE_CODE", "upload_handlers", "user",
         "exception_reporter_filter", "exception_reporter_class", "csrf_processing_done",
-        "_dont_enforce_csrf_checks", "accepted_types", "accepted_types_by_precedence",
+        "csrf_cookie_needs_reset", "__class__", "__dict__",
     }
 )  # fmt: skip
-
-# Read through properties of the class below.
-_OBSERVED = frozenset(
-    {"META", "COOKIES", "headers", "user", "auser", "session", "_messages", "environ", "scope"}
-)
 
 
 class Inputs:
     """What was read of one request, besides what is in every key.
 
     Names are ``user``, ``session``, ``messages``, ``body``, ``client address``, ``cookie:NAME``,
-    ``header:NAME`` (as in HTTP, lower case), and ``request.NAME`` for an attribute that some
-    middleware set. ``all headers`` and ``all cookies`` are what cannot be told apart.
+    ``header:NAME`` (as in HTTP, lower case), ``META:NAME``, and ``request:NAME`` for an attribute
+    that some middleware set. ``all headers`` and ``all cookies`` cannot be told apart further.
     """
 
     def __init__(self, request: HttpRequest, known: Iterable[str]) -> None:
         self.read: set[str] = set()
         self.absent: set[str] = set()
-        self._request = request
+        self._own = request.__dict__
+        self._outer = frozenset(name for name in self._own if name[0] != "_") - _OF_KEY
         self._known = frozenset(known)
         self._forwarded = _forwarded_headers()
+        self._noting: dict[int, _Noting] = {}
 
     def note(self, name: str, *, is_there: bool) -> None:
         """Something was read."""
@@ -74,29 +73,58 @@ class Inputs:
         """A key of ``META`` was read."""
         if not isinstance(key, str) or key in _IN_KEY or key in self._forwarded:
             return
-        there = key in _raw(self._request, "META")
-        if key == "REMOTE_ADDR" or key == "REMOTE_HOST" or key == "REMOTE_PORT":
+        is_there = key in self._own["META"]
+        if key in ("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT"):
             self.note("client address", is_there=True)
         elif key == "HTTP_COOKIE":
-            self.note("all cookies", is_there=there)
+            self.note("all cookies", is_there=is_there)
         elif key.startswith("HTTP_"):
-            self.note(f"header:{key[5:].replace('_', '-').lower()}", is_there=there)
-        elif key.startswith("CSRF_COOKIE"):
-            pass  # whether a token was used is looked at when the answer is there
-        elif not key.startswith(("wsgi.", "asgi.")):
-            self.note(f"META[{key}]", is_there=there)
+            self.note(f"header:{key[5:].replace('_', '-').lower()}", is_there=is_there)
+        elif not key.startswith(("wsgi.", "asgi.", "CSRF_COOKIE")):
+            # Whether a CSRF token was used is looked at when the answer is there.
+            self.note(f"META:{key}", is_there=is_there)
 
     def note_cookie(self, name: Any) -> None:
         """A cookie was read."""
-        if isinstance(name, str) and not _is_csrf_check():
-            self.note(f"cookie:{name}", is_there=name in _raw(self._request, "COOKIES"))
+        # Django's CSRF check reads its cookie in the views of Django REST framework.
+        if sys._getframe(2).f_globals.get("__name__") != "django.middleware.csrf":
+            self.note(f"cookie:{name}", is_there=name in _cookies(self._own))
+
+    def note_attribute(self, name: str) -> None:
+        """An attribute of the request was read."""
+        if name in _BODY:
+            self.note("body", is_there=not _has_no_body(self._own["META"]))
+        elif name in _ACCEPT:
+            self.note_meta("HTTP_ACCEPT")
+        elif name == "get_signed_cookie":
+            self.note_meta("HTTP_COOKIE")
+        elif name == "auser":
+            self.note("user", is_there=True)
+        elif name == "scope":
+            self.note("all headers", is_there=True)
+        elif name == "session":
+            if not hasattr(self._own.get("session"), "accessed"):  # not one of Django's
+                self.note("session", is_there=True)
+        elif name in self._outer:
+            self.note(f"request:{name}", is_there=True)
+
+    def noting(self, name: str, raw: Any, note: Callable[[Any], None], everything: str) -> _Noting:
+        """Return ``raw``, a dict of the request's, in a form that notes what is read of it."""
+        found = self._noting.get(id(raw))
+        if found is None:
+            found = self._noting[id(raw)] = _Noting(
+                raw, note, partial(self.note, everything, is_there=True)
+            )
+        return found
 
 
-def is_absent(request: HttpRequest, name: str) -> bool:
+def is_absent(request: HttpRequest, name: str) -> bool:  # noqa: PLR0911  # one kind after another
     """Whether ``request`` has not got an input either, which another one had not."""
     kind, _, rest = name.partition(":")
     if kind == "header":
         return f"HTTP_{rest.upper().replace('-', '_')}" not in request.META
+    if kind == "META":
+        return rest not in request.META
     if kind == "cookie":
         return rest not in request.COOKIES
     if name == "all cookies":
@@ -104,13 +132,9 @@ def is_absent(request: HttpRequest, name: str) -> bool:
     if name == "messages":
         return not _has_messages(request)
     if name == "session":
-        return _is_empty(getattr(request, "session", None))
+        return _is_empty(request.__dict__.get("session"))
     if name == "body":
-        return request.META.get("CONTENT_LENGTH") in (None, "", "0")
-    if name.startswith("META["):
-        return name[5:-1] not in request.META
-    if name.startswith("request."):
-        return rest not in request.__dict__ and name[8:] not in request.__dict__
+        return _has_no_body(request.META)
     return False
 
 
@@ -118,57 +142,46 @@ def is_absent(request: HttpRequest, name: str) -> bool:
 def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
     """Note what a block reads of ``request``; ``known`` are the inputs that its key holds."""
     inputs = Inputs(request, known)
-    own = request.__dict__
-    kind = type(request)
-    session = own.get("session")
+    own, kind = request.__dict__, type(request)
+    session, user = own.get("session"), own.get("user")
     accessed = getattr(session, "accessed", None)
     if accessed:
-        session.accessed = False  # type: ignore[union-attr]  # the key may have read it
-    user = own.get("user")
-    own["_querybudget_inputs"] = inputs
-    own["_querybudget_outer"] = frozenset(own) - _OF_KEY
+        session.accessed = False  # type: ignore[union-attr]  # by what made the key
     if user is not None:
-        own["user"] = _noted_user(user, inputs)
-    request.__class__ = _observing(kind)
+        own["user"] = noted = _noted(user, inputs)
+    own[_NAME] = inputs
+    request.__class__ = _observing(kind)  # type: ignore[arg-type]  # Hashable
     try:
         yield inputs
     finally:
         request.__class__ = kind
-        own.pop("_querybudget_inputs", None)
-        own.pop("_querybudget_outer", None)
-        if isinstance(own.get("user"), _NotedUser):
+        own.pop(_NAME, None)
+        if user is not None and own.get("user") is noted:
             own["user"] = user
         if getattr(session, "accessed", False):
             inputs.note("session", is_there=not _is_empty(session))
-        elif accessed:
+        if accessed:
             session.accessed = True  # type: ignore[union-attr]
         _note_messages(own.get("_messages"), inputs)
 
 
-class _NotedUser(SimpleLazyObject):
-    """The user, lazily: that a template's context holds it says nothing yet."""
+def _noted(user: Any, inputs: Inputs) -> Any:
+    """Return the user, lazily: that a template's context holds it says nothing yet."""
 
-
-def _noted_user(user: Any, inputs: Inputs) -> Any:
     def read() -> Any:
         inputs.note("user", is_there=True)
-        if isinstance(user, LazyObject):
-            if user._wrapped is empty:  # type: ignore[has-type]
-                user._setup()  # type: ignore[no-untyped-call]
-            return user._wrapped  # type: ignore[has-type]
-        return user
+        return unwrapped(user)
 
-    return _NotedUser(read)
+    return SimpleLazyObject(read)
 
 
-def _raw(request: HttpRequest, name: str) -> Any:
-    """Return an attribute as the request's own class has it."""
-    own = request.__dict__
-    if name in own:
-        return own[name]
-    kind: Any = next(each for each in type(request).__mro__ if not hasattr(each, "_querybudget"))
-    found = vars(kind).get(name) or getattr(kind, name)
-    return found.__get__(request, kind)
+def _cookies(own: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] | None = own.get("COOKIES")
+    return parse_cookie(own["META"].get("HTTP_COOKIE", "")) if found is None else found
+
+
+def _has_no_body(meta: Mapping[str, Any]) -> bool:
+    return meta.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in meta
 
 
 def _forwarded_headers() -> frozenset[str]:
@@ -183,14 +196,8 @@ def _forwarded_headers() -> frozenset[str]:
     return frozenset(names)
 
 
-def _is_csrf_check() -> bool:
-    """Whether Django's CSRF check reads, which Django REST framework runs in its views."""
-    frame = sys._getframe(3)
-    return bool(frame.f_globals.get("__name__") == "django.middleware.csrf")
-
-
 def _is_empty(session: Any) -> bool:
-    """Whether nothing is in a session. One that does not exist is not made by asking."""
+    """Whether nothing is in a session, and none exists: one is not made by asking."""
     if session is None:
         return True
     try:
@@ -213,16 +220,19 @@ def _has_messages(request: HttpRequest) -> bool:
 def _note_messages(storage: Any, inputs: Inputs) -> None:
     if storage is None:
         return
-    if storage.used or storage.added_new or "_loaded_data" in vars(storage):
-        loaded = vars(storage).get("_loaded_data") or ()
-        inputs.note("messages", is_there=bool(storage.added_new or loaded))
+    loaded = vars(storage).get("_loaded_data")
+    if loaded is not None or storage.used or storage.added_new:
+        inputs.note("messages", is_there=bool(loaded or storage.added_new))
 
 
 class _Noting(dict):  # type: ignore[type-arg]
-    """A dict of the request's; ``_note`` is called with each key that is read."""
+    """A dict of the request's, with what is read of it noted; what is written goes to both."""
 
-    _note: Any
-    _note_all: Any
+    def __init__(self, raw: Any, note: Callable[[Any], None], note_all: Callable[[], None]) -> None:
+        super().__init__(raw)
+        self._raw = raw
+        self._note = note
+        self._note_all = note_all
 
     def __getitem__(self, key: Any) -> Any:
         self._note(key)
@@ -236,15 +246,13 @@ class _Noting(dict):  # type: ignore[type-arg]
         self._note(key)
         return super().get(key, default)
 
-    def _all(self, name: str) -> Any:
-        self._note_all()
-        return getattr(super(), name)()
-
     def __iter__(self) -> Any:
-        return self._all("__iter__")
+        self._note_all()
+        return super().__iter__()
 
     def __len__(self) -> int:
-        return int(self._all("__len__"))
+        self._note_all()
+        return super().__len__()
 
     def __eq__(self, other: object) -> bool:
         self._note_all()
@@ -255,39 +263,67 @@ class _Noting(dict):  # type: ignore[type-arg]
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        self._note_all()
+        return super().__repr__()
+
     def keys(self) -> Any:
-        return self._all("keys")
+        self._note_all()
+        return super().keys()
 
     def values(self) -> Any:
-        return self._all("values")
+        self._note_all()
+        return super().values()
 
     def items(self) -> Any:
-        return self._all("items")
+        self._note_all()
+        return super().items()
 
     def copy(self) -> Any:
-        return self._all("copy")
+        self._note_all()
+        return super().copy()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._raw[key] = value
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        del self._raw[key]
+        super().__delitem__(key)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self._note(key)
+        self._raw.pop(key, None)
+        return super().pop(key, *default)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
 
 
 class _Headers(HttpHeaders):
-    """The headers, by which ``META`` notes what is read."""
+    """A request's headers, with what is read of them noted."""
 
-    def __init__(self, request: HttpRequest, inputs: Inputs) -> None:
-        super().__init__(_raw(request, "META"))
+    def __init__(self, meta: Mapping[str, Any], inputs: Inputs) -> None:
+        super().__init__(meta)
         self._inputs = inputs
-        self._of = request
 
     def __getitem__(self, key: str) -> str:
-        self._inputs.note_meta(f"HTTP_{key.upper().replace('-', '_')}")
+        self._inputs.note_meta(_meta_key(key))
         return super().__getitem__(key)
 
     def __contains__(self, key: object) -> bool:
-        self._inputs.note_meta(f"HTTP_{str(key).upper().replace('-', '_')}")
+        self._inputs.note_meta(_meta_key(str(key)))
         return super().__contains__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        self._inputs.note_meta(f"HTTP_{key.upper().replace('-', '_')}")
         try:
-            return super().__getitem__(key)
+            return self[key]
         except KeyError:
             return default
 
@@ -296,99 +332,50 @@ class _Headers(HttpHeaders):
         return super().__iter__()
 
 
+def _meta_key(header: str) -> str:
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
+# Whose reads are no view's: the request's own methods.
+_OWN_MODULES = frozenset(
+    {"django.http.request", "django.core.handlers.wsgi", "django.core.handlers.asgi"}
+)
+_BODY = frozenset({"body", "POST", "FILES", "read", "readline", "readlines"})
+_ACCEPT = frozenset(
+    {
+        "accepts", "accepted_type", "accepted_types", "accepted_types_by_precedence",
+        "get_preferred_type",
+    }
+)  # fmt: skip
+
+
 @lru_cache(maxsize=64)
 def _observing(kind: type[HttpRequest]) -> type[HttpRequest]:
     """Return the subclass of a request's class that notes what is read."""
+    plain = kind.__getattribute__
 
     def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807
         own = object.__getattribute__(self, "__dict__")
-        inputs = own.get("_querybudget_inputs")
-        if inputs is None or name in _QUIET:
-            return kind.__getattribute__(self, name)
-        if name in _OBSERVED or name in _BODY:
-            return _read(self, own, inputs, name)
-        if name in own["_querybudget_outer"] and name not in _PRIVATE:
-            inputs.note(f"request.{name}", is_there=True)
-        return kind.__getattribute__(self, name)
+        inputs: Inputs | None = own.get(_NAME)
+        if inputs is None or sys._getframe(1).f_globals.get("__name__") in _OWN_MODULES:
+            return plain(self, name)
+        if name in ("META", "environ"):
+            return inputs.noting(name, plain(self, name), inputs.note_meta, "all headers")
+        if name == "COOKIES":
+            return inputs.noting(name, plain(self, name), inputs.note_cookie, "all cookies")
+        if name == "headers":
+            return _Headers(own["META"], inputs)
+        inputs.note_attribute(name)
+        return plain(self, name)
 
-    return type(
-        kind.__name__,
-        (kind,),
-        {
-            "__module__": kind.__module__,
-            "__qualname__": kind.__qualname__,
-            "_querybudget": True,
-            "__getattribute__": __getattribute__,
-        },
-    )
-
-
-_QUIET = frozenset({"__dict__", "__class__"})
-# What Django itself keeps on a request for later, of its body and of what was read already.
-_PRIVATE = frozenset(
-    {
-        "_querybudget_inputs", "_querybudget_outer", "_read_started", "_stream", "_encoding",
-        "_upload_handlers", "_post", "_files", "_cached_user", "_acached_user", "_body",
-        "_post_parse_error", "is_async_user",
+    names = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        "__getattribute__": __getattribute__,
     }
-)  # fmt: skip
-_BODY = frozenset({"body", "POST", "FILES", "read", "readline", "readlines", "__iter__"})
+    return type(kind.__name__, (kind,), names)
 
 
-def _read(request: Any, own: Mapping[str, Any], inputs: Inputs, name: str) -> Any:
-    """Return an attribute that is an input, noted or in a form that notes."""
-    if name in ("META", "environ"):
-        return _noting(_raw(request, name), inputs.note_meta, inputs, "all headers")
-    if name == "COOKIES":
-        return _noting(_raw(request, name), inputs.note_cookie, inputs, "all cookies")
-    if name == "headers":
-        return _Headers(request, inputs)
-    if name == "scope":
-        inputs.note("all headers", is_there=True)
-    elif name == "auser":
-        inputs.note("user", is_there=True)
-    elif name in _BODY:
-        inputs.note("body", is_there=not is_absent_body(own))
-    elif name == "session" and not hasattr(own.get("session"), "accessed"):
-        inputs.note("session", is_there=own.get("session") is not None)
-    return object.__getattribute__(request, name)
-
-
-def is_absent_body(own: Mapping[str, Any]) -> bool:
-    """Whether a request has no body, by its own ``__dict__``."""
-    return own["META"].get("CONTENT_LENGTH") in (None, "", "0")
-
-
-def _noting(raw: Any, note: Any, inputs: Inputs, everything: str) -> Any:
-    """Return a dict that notes its reads, and what is written into it goes to ``raw`` as well."""
-
-    class Noting(_Noting):
-        _note = staticmethod(note)
-
-        @staticmethod
-        def _note_all() -> None:
-            inputs.note(everything, is_there=True)
-
-        def __setitem__(self, key: Any, value: Any) -> None:
-            raw[key] = value
-            super().__setitem__(key, value)
-
-        def __delitem__(self, key: Any) -> None:
-            del raw[key]
-            super().__delitem__(key)
-
-        def setdefault(self, key: Any, default: Any = None) -> Any:
-            if key not in raw:
-                self[key] = default
-            return self[key]
-
-        def pop(self, key: Any, *default: Any) -> Any:
-            self._note(key)
-            raw.pop(key, None)
-            return super().pop(key, *default)
-
-        def update(self, *args: Any, **kwargs: Any) -> None:
-            for key, value in dict(*args, **kwargs).items():
-                self[key] = value
-
-    return Noting(raw)
+_NAME = "_querybudget_inputs"

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
-from django_querybudget.cache.reading.fills import Reading, current_fill
+from django_querybudget.cache.reading.fills import Reading
+from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
@@ -42,7 +43,7 @@ class Writes:
                 state.lockable = None
             elif form is not None and form.everything:
                 state.lockable = {}  # a column may be gone
-        fill = current_fill()
+        fill = fill_here()
         if form is None and fill is None and state.has_met(connection):
             return None  # most statements of most requests
         mode = mode_of(connection)
