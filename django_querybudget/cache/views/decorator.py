@@ -142,7 +142,7 @@ class cached_view:  # noqa: N801  # a decorator
             if found is None:
                 return await view(request, *args, **kwargs)
             waits = found.waits()
-            while (seconds := await sync_to_async(_next)(waits)) is not None:
+            while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
                 await asyncio.sleep(seconds)  # another process computes
             if (response := found.response) is not None:
                 return response

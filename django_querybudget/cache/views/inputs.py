@@ -60,13 +60,13 @@ class Inputs:
         self.absent: set[str] = set()
         self._own = request.__dict__
         self._outer = frozenset(name for name in self._own if name[0] != "_") - _OF_KEY
-        self._known = frozenset(known)
+        self.known = frozenset(known)
         self._forwarded = _forwarded_headers()
         self._noting: dict[int, _Noting] = {}
 
     def note(self, name: str, *, is_there: bool) -> None:
         """Something was read."""
-        if name not in self._known:
+        if name not in self.known:
             (self.read if is_there else self.absent).add(name)
 
     def note_meta(self, key: Any) -> None:
@@ -149,6 +149,9 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
         session.accessed = False  # type: ignore[union-attr]  # by what made the key
     if user is not None:
         own["user"] = noted = _noted(user, inputs)
+    lent = "user" in inputs.known and "_acached_user" not in own and "_cached_user" in own
+    if lent:  # auser() would read the session again, for the user that the key has
+        own["_acached_user"] = own["_cached_user"]
     own[_NAME] = inputs
     request.__class__ = _observing(kind)  # type: ignore[arg-type]  # Hashable
     try:
@@ -156,6 +159,8 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
     finally:
         request.__class__ = kind
         own.pop(_NAME, None)
+        if lent:
+            own.pop("_acached_user", None)
         if user is not None and own.get("user") is noted:
             own["user"] = user
         if getattr(session, "accessed", False):

@@ -33,7 +33,7 @@ from django_querybudget.cache.reading.through import (
     keep,
     look_up,
 )
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.stores.chosen import store_for
 
 from .answers import Answer, answer_of, refusal_of, vary_of
 from .inputs import Inputs, is_absent, observed
@@ -310,7 +310,8 @@ def _question(name: str, options: Options, request: HttpRequest, around: str) ->
         found=lambda _: True,
         timeout=options.timeout,
         cache=options.cache,
-        user_tags=frozenset(map(tags.user_tag, options.tags)),
+        # Its own tag besides: invalidate("view:<name>") drops all answers of one view.
+        user_tags=frozenset(map(tags.user_tag, (*options.tags, f"view:{name}"))),
     )
 
 
