@@ -246,12 +246,12 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
-    from django_querybudget.cache.reading.through import forget_dependencies
+    from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
 
     connection = connections[alias]
     state_of(connection).settle(connection, mode_of(connection))
-    forget_dependencies()
+    _dependencies.clear()
 
 
 def trusts(alias: str) -> bool:

@@ -25,7 +25,7 @@ from django_querybudget.conf import conf
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
+__all__ = ["Question", "bypass", "read_through"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +181,6 @@ def _remember(shape: str, found: Collection[str]) -> None:
         _dependencies[shape] = before | kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
-
-
-def forget_dependencies() -> None:
-    """Forget what was noted of shapes: the next hit of each takes one more look."""
-    _dependencies.clear()
 
 
 def _fill(
