@@ -16,7 +16,8 @@ from typing import Any
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 
-from .freeze import Received, is_plain
+from .freeze import Received
+from .models import is_plain_model
 from .values import copied
 
 __all__ = ["noting"]
@@ -34,7 +35,7 @@ def noting(queryset: Any) -> Iterator[Notes]:
     received = Notes()
     # Whatever is joined may be a model with code of its own: that is known once it is compiled.
     if queryset._iterable_class is not ModelIterable or (
-        is_plain(queryset.model) and not queryset.query.select_related
+        is_plain_model(queryset.model) and not queryset.query.select_related
     ):
         yield received
         return
@@ -81,7 +82,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
 
             def noted_results(*args: Any, **kwargs: Any) -> Any:
                 results = results_iter(*args, **kwargs)
-                if all(map(is_plain, _models(compiler.klass_info))):
+                if all(map(is_plain_model, _models(compiler.klass_info))):
                     return results
                 compilers.append(compiler)
                 return self._noted(results, rows)

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.instances import row_dependencies
 

@@ -15,7 +15,7 @@ from django.db import connections
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import Unfreezable
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
