@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import models
@@ -23,10 +23,6 @@ from django.db.models.fields import related_lookups
 from django.db.models.fields.related import ForeignObject
 from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.functions import Coalesce, Length, Lower, Upper
-
-if TYPE_CHECKING:
-    pass
-
 
 COMPARISONS = frozenset(
     {
