@@ -14,10 +14,6 @@ from django.db.models.sql import Query
 from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import WhereNode
 
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-
 from .known_sql import (
     AGGREGATES,
     ATOMS,
@@ -35,6 +31,9 @@ from .known_sql import (
     is_djangos_field,
     is_pure_join,
 )
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["Structure", "StructureWalk", "UnknownPart"]
 

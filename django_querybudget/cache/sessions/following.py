@@ -12,13 +12,14 @@ from django_querybudget.cache.tables import tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 
+from .changes import changes_of
+from .kinds import TEMPORARY, Change, Kind
+from .session import session_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-from .changes import changes_of
-from .kinds import TEMPORARY, Change, Kind
-from .session import session_of
 
 __all__ = ["follow", "on_schema_change", "watch_functions"]
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache.transactions import Mode, mode_of
 
+from .kinds import DEFAULT, TEMPORARY, Change, Kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-from .kinds import DEFAULT, TEMPORARY, Change, Kind
 
 __all__ = ["Session", "Unknown", "session_of", "start"]
 
