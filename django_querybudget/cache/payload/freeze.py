@@ -6,7 +6,8 @@ that two others share is shared again.
 
 The values are those that the database sent. Where an instance is nothing but its attributes, they
 are its attributes; where the host's own code makes it, they are what :mod:`.received` noted. What
-was not noted (rows of a prefetch) is stored only if an ``__init__`` makes the same of it again.
+was not noted (rows of a prefetch by name) is stored only if an ``__init__`` makes the same of it
+again.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ class _Graph:
 def _not_made_again(instance: Model, fields: Sequence[str], others: Sequence[str]) -> Sequence[str]:
     """Return those of ``others`` that the model's ``__init__`` does not set.
 
-    For rows that were not noted: Django fetches those of a prefetch by itself. Made again of its
+    For rows that were not noted: a manager fetches those of a prefetch by name. Made again of its
     own values, the instance has to be what it is: then a hit makes the same. Raises
     :class:`~.values.Unfreezable` where it is not, or where more than ``__init__`` makes it.
     """

@@ -35,7 +35,7 @@ from .known_sql import (
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Structure", "StructureWalk", "UnknownPart"]
+__all__ = ["Structure", "StructureWalk"]
 
 Structure = tuple[Any, ...]
 
