@@ -30,10 +30,10 @@ from django.utils.module_loading import import_string
 
 from django_querybudget.budgets.checks import check_budgets
 from django_querybudget.budgets.dead_decorators import check_decorators
-from django_querybudget.indexes import checks as _of_indexes  # noqa: F401 - registers them
 from django_querybudget.reports.enforcement import in_tests
 
 from .conf import InvalidSetting, conf
+from .indexes import checks as _of_indexes  # noqa: F401 - registers them
 from .middleware import QueryBudgetMiddleware
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
@@ -78,7 +78,7 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    from django_querybudget.cache import checks  # noqa: PLC0415
+    from .cache import checks  # noqa: PLC0415
 
     found = checks.settings_messages()
     if not (settings.DEBUG or in_tests()):  # where one process is enough
@@ -91,8 +91,9 @@ def check_deployed_cache(**_: Any) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
     if conf.CACHE.written() is None:
         return []
-    from django_querybudget.cache import checks  # noqa: PLC0415
     from django_querybudget.cache.stores.checks import server_messages  # noqa: PLC0415
+
+    from .cache import checks  # noqa: PLC0415
 
     found = checks.not_shared("DummyCache", "DatabaseCache")
     if settings.DEBUG or in_tests():
@@ -105,7 +106,7 @@ def check_one_database(databases: Collection[str] | None = None, **_: Any) -> li
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
         return []
-    from django_querybudget.cache import checks  # noqa: PLC0415
+    from .cache import checks  # noqa: PLC0415
 
     return checks.one_database(databases or ())
 
