@@ -22,10 +22,6 @@ class QueryBudgetConfig(AppConfig):
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
         from . import checks  # noqa: F401, PLC0415
-        from .budgets import checks as budget_checks  # noqa: F401, PLC0415
-        from .budgets import dead_decorators  # noqa: F401, PLC0415
-        from .indexes import checks as index_checks  # noqa: F401, PLC0415
-        from .nplusone import checks as nplusone_checks  # noqa: F401, PLC0415
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:

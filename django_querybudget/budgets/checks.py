@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 
 from django_querybudget.conf import InvalidSetting, conf
 
@@ -21,7 +21,6 @@ _WEBDAV = {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "
 _METHODS = _HTTP | _WEBDAV
 
 
-@register("querybudget")
 def check_budgets(**_: Any) -> list[CheckMessage]:
     """Report budgets of ``BUDGETS`` that are none, and names that no URL has."""
     messages: list[CheckMessage] = []

@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import signals as auth_signals
 from django.core import signals as core_signals
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.template import Library
@@ -46,7 +46,6 @@ class Registered:
     decorator: str
 
 
-@register("querybudget")
 def check_decorators(**_: Any) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from django_querybudget.conf import conf
-from django_querybudget.recording.summaries import hashable
+from django_querybudget.recording.summaries import parameters_key
 
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
@@ -90,7 +90,7 @@ def _signature(log: QueryLog, threshold: int | None) -> int:
     parts: list[Hashable] = [threshold, conf.NPLUSONE_THRESHOLD, tuple(conf.NPLUSONE_ALLOW)]
     parts += [
         # An executemany has any number of parameters; a loop of them is told by text and line.
-        (raw.sql, raw.alias, raw.origin, None if raw.many else hashable(raw.params))
+        (raw.sql, raw.alias, raw.origin, None if raw.many else parameters_key(raw.params))
         for raw in log.raw
     ]
     return hash(tuple(parts))

@@ -253,12 +253,12 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
-    from django_querybudget.cache.reading.through import forget_dependencies
+    from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
 
     connection = connections[alias]
     state_of(connection).settle(connection, mode_of(connection))
-    forget_dependencies()
+    _dependencies.clear()
 
 
 def counts(alias: str) -> tuple[int, int]:
@@ -272,7 +272,7 @@ def counts(alias: str) -> tuple[int, int]:
 
 def trusts(alias: str) -> bool:
     """Return whether this process has the cache back, after a failure."""
-    from django_querybudget.cache.stores.store import store_for
+    from django_querybudget.cache.stores.chosen import store_for
 
     del alias
     return not store_for("redis").distrusted

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db.models import Avg, Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.template import Context, Origin, Template
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -339,6 +341,7 @@ class TestMerge:
 
 
 Run = Callable[[], object]
+THIS = "tests/indexes/test_advisor.py"
 
 
 @pytest.mark.django_db
@@ -365,6 +368,24 @@ class TestWorkload:
         (line,) = sample.lines
         assert line.startswith("tests/indexes/test_advisor.py:")
         assert list(sample.tests) == ["test"]
+
+    def test_a_coroutines_line_is_its_own(self) -> None:
+        async def ask() -> int:
+            return await Payment.objects.filter(status="paid").acount()
+
+        (sample,) = self.record(async_to_sync(ask)).samples
+        assert list(sample.lines) == [f"{THIS}:{ask.__code__.co_firstlineno + 1}"]
+
+    def test_a_templates_line_is_told(self) -> None:
+        template = Template("\n{{ payments.count }}", Origin("payments.html", "payments.html"))
+        context = Context({"payments": Payment.objects.filter(status="paid")})
+
+        def render() -> str:
+            return template.render(context)
+
+        (sample,) = self.record(render).samples
+        line = render.__code__.co_firstlineno + 1
+        assert list(sample.lines) == [f"payments.html:2 ({THIS}:{line})"]
 
     def test_between_tests_nothing_is_recorded(self) -> None:
         workload = Workload()

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, Prefetch
 from django.db.models.query import ModelIterable
 
-from .freeze import Received, is_plain
+from .freeze import Received
+from .models import is_plain_model
 from .values import copied
 
 __all__ = ["noting"]
@@ -30,24 +31,66 @@ class Notes(dict[int, Received]):
 
 @contextmanager
 def noting(queryset: Any) -> Iterator[Notes]:
-    """Note the rows that ``queryset`` fetches in a block."""
+    """Note the rows that ``queryset`` fetches in a block, and those of its ``Prefetch`` objects."""
     received = Notes()
-    # Whatever is joined may be a model with code of its own: that is known once it is compiled.
-    if queryset._iterable_class is not ModelIterable or (
-        is_plain(queryset.model) and not queryset.query.select_related
-    ):
-        yield received
-        return
-
-    def noted(asked: Any, **options: Any) -> _Noting:
-        return _Noting(asked, received, options)
-
-    queryset._iterable_class = noted
+    before = queryset._iterable_class, queryset._prefetch_related_lookups
+    _note(queryset, received)
     try:
         yield received
     finally:
         received.is_open = False  # what streams on is not kept
-        queryset._iterable_class = ModelIterable
+        queryset._iterable_class, queryset._prefetch_related_lookups = before
+
+
+def _note(queryset: Any, received: Notes) -> None:
+    """Let what ``queryset`` fetches be noted."""
+    # Whatever is joined may be a model with code of its own: that is known once it is compiled.
+    if queryset._iterable_class is ModelIterable and not (
+        is_plain_model(queryset.model) and not queryset.query.select_related
+    ):
+
+        def noted(asked: Any, **options: Any) -> _Noting:
+            return _Noting(asked, received, options)
+
+        queryset._iterable_class = noted
+    queryset._prefetch_related_lookups = tuple(
+        _NotingPrefetch.of(each, received) if _has_queryset(each) else each
+        for each in queryset._prefetch_related_lookups
+    )
+
+
+def _has_queryset(lookup: Any) -> bool:
+    """Whether the rows of a lookup come from a queryset that is at hand, and from the database.
+
+    Those of a lookup by name come from one that a manager makes.
+    """
+    return (
+        type(lookup) is Prefetch
+        and lookup.queryset is not None
+        and getattr(lookup.queryset, "_querybudget_options", None) is None
+    )
+
+
+class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
+    """A lookup whose rows are noted; its ``queryset`` stays the host's, and on the instances."""
+
+    _received: Notes
+
+    @classmethod
+    def of(cls, lookup: Any, received: Notes) -> _NotingPrefetch:
+        """Return a lookup like ``lookup``."""
+        made = cls.__new__(cls)
+        made.__dict__.update(lookup.__dict__, _received=received)
+        return made
+
+    def get_current_querysets(self, level: int) -> Any:
+        found: Any = super().get_current_querysets(level)
+        if found is None:
+            return None
+        noted = [each._chain() for each in found]
+        for each in noted:
+            _note(each, self._received)
+        return noted
 
 
 class _Asked:
@@ -81,7 +124,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
 
             def noted_results(*args: Any, **kwargs: Any) -> Any:
                 results = results_iter(*args, **kwargs)
-                if all(map(is_plain, _models(compiler.klass_info))):
+                if all(map(is_plain_model, _models(compiler.klass_info))):
                     return results
                 compilers.append(compiler)
                 return self._noted(results, rows)

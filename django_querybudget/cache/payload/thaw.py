@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db.models.base import ModelState
 
-from .freeze import Changed, has_own_from_db, is_plain, step, version_of
+from .freeze import step
+from .models import Changed, has_own_from_db, is_plain_model, version_of
 from .values import Column
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Graph:
 def prepared_graph(payload: Mapping[str, Any]) -> Graph:
     """Read a payload of :func:`~.freeze.freeze_graph`.
 
-    Raises :class:`~.freeze.Changed` if a model is not what it was.
+    Raises :class:`~.models.Changed` if a model is not what it was.
     """
     return Graph([_prepared(group) for group in payload["groups"]], payload["roots"])
 
@@ -96,7 +97,7 @@ def thaw_graph(
 ) -> list[Model]:
     """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
 
-    Raises :class:`~.freeze.Changed` if a model's fields are not what they were.
+    Raises :class:`~.models.Changed` if a model's fields are not what they were.
     """
     instances: list[Model] = []
     groups: list[tuple[Group, list[Model]]] = []
@@ -127,7 +128,7 @@ def _members(group: Group) -> list[Model]:
     if version_of(model) != group.version:
         raise Changed(model._meta.label_lower)
     members: list[Model] = []
-    if not is_plain(model):
+    if not is_plain_model(model):
         number, names = len(group.fields), group.names
         make = _maker(model, database, group.fields)
         for row in zip(*(column.values() for column in group.columns), strict=True):

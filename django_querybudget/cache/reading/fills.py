@@ -18,9 +18,9 @@ from django.db import connections
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.identity import is_identified
 from django_querybudget.cache.relations import refused_relation
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.stores.store import readable, store_for
-from django_querybudget.cache.tokens import is_known
+from django_querybudget.cache.tokens import is_known, readable
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 

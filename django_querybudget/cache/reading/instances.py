@@ -118,13 +118,17 @@ def fresh(instance: Model, fill: Fill) -> Model | None:
     alias = instance._state.db or router.db_for_read(model, instance=instance)
     # Not by a manager of the host's, which may hide rows or join others.
     rows: QuerySet[Model] = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
+    loaded = _loaded(instance)
+    if len(loaded) < len(_fields(model)) and router.db_for_read(model, instance=instance) != alias:
+        # What is deferred comes from another database, if the function asks for it.
+        rows = rows.only(*loaded)
     with fill.next_reads(pins_of(rows.query, connections[alias])):
         found = list(rows)
     if not found:
         return None
     again: Model = found[0]
     fields = _fields(model)
-    if not all(_holds_same(fields[name], instance, again) for name in _loaded(instance)):
+    if not all(_holds_same(fields[name], instance, again) for name in loaded):
         return None
     again.__dict__.update(_extras(instance))
     return again

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db.models import Prefetch, QuerySet
@@ -27,17 +27,11 @@ from django_querybudget.cache.queryset_classes import (
     slots_of,
 )
 
+from .codecs import Codec
 from .fills import current_fill
-from .questions import (
-    Options,
-    question_of,
-    rows_question,
-    spelled_aggregates,
-)
-from .through import Form, bypass, read_through
-
-if TYPE_CHECKING:
-    pass
+from .questions import Options, question_of, rows_question
+from .spelling import spelled_aggregates
+from .through import bypass, read_through
 
 __all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
 
@@ -242,8 +236,8 @@ def _scalar(
     if has_own(queryset, kind.partition(" ")[0]):
         return bypass(f"own method {kind}()", compute)
     try:
-        form = Form(kind, freeze_value, _as_it_is, thaw_value)
-        question = question_of(queryset, form, found)
+        codec = Codec(kind, freeze_value, _as_it_is, thaw_value)
+        question = question_of(queryset, codec, found)
     except CannotCache as reason:
         return bypass(str(reason), compute)
     return read_through(question, compute)

@@ -25,7 +25,7 @@ from django.utils import functional
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.keys import Unkeyable, spelled
-from django_querybudget.cache.payload.freeze import version_of
+from django_querybudget.cache.payload.models import version_of
 
 __all__ = ["code_version", "spelled_code"]
 

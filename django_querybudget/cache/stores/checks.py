@@ -18,7 +18,7 @@ from django.core.checks import CheckMessage, Warning
 
 from django_querybudget.conf import conf
 
-from .store import store_for
+from .chosen import store_for
 
 __all__ = ["server_messages"]
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.db import BaseDatabaseCache
-from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.tokens import LONGEST_MARK, token_time
@@ -31,7 +29,7 @@ from .pulse import ALWAYS, EVERY, LIFE, MARGIN, PULSE, Beat, beat_of
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheRefused", "Store", "is_busy", "store_for"]
+__all__ = ["CacheRefused", "Store", "is_busy"]
 
 R = TypeVar("R")
 
@@ -476,54 +474,3 @@ _FAILED: Any = object()
 
 def _everything() -> list[str]:
     return [tags.everything(database) for database in tags.every_database()]
-
-
-_stores: dict[str, tuple[type, Store]] = {}
-
-
-def store_for(alias: str) -> Store:
-    """Return the store on the cache ``alias``: in the way its backend does best."""
-    found = _stores.get(alias)
-    try:
-        cache = caches[alias]
-    except InvalidCacheBackendError as error:
-        # The checks say so too, but a server that serves requests runs no checks.
-        if found is None or found[0] is not InvalidCacheBackendError:
-            logger.error("Nothing is cached in %r: %s", alias, error)
-            found = _stores[alias] = (InvalidCacheBackendError, _no_store(alias))
-        return found[1]
-    kind = type(getattr(cache, "client", cache))
-    if found is None or found[0] is not kind:
-        found = _stores[alias] = (kind, _class_for(cache)(alias))
-    return found[1]
-
-
-def _class_for(cache: BaseCache) -> Callable[[str], Store]:
-    from .backends import BackendStore, DatabaseStore, ProcessStore  # noqa: PLC0415
-
-    client: Any = getattr(cache, "client", None)
-    if client is not None and type(client).__module__.startswith("django_redis."):
-        from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
-
-        if RedisStore.takes(client):
-            return RedisStore
-    if isinstance(cache, BaseDatabaseCache):
-        alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
-        return _no_store if connections[alias].vendor == "sqlite" else DatabaseStore
-    return ProcessStore if ProcessStore.takes(cache) else BackendStore
-
-
-def _no_store(alias: str) -> Store:
-    from .no_store import NoStore  # noqa: PLC0415  # a store itself
-
-    return NoStore(alias)
-
-
-def readable(value: str) -> bool:
-    """Whether a tag's value is a token without marks: may be trusted, and stored under."""
-    return bool(value) and "|" not in value
-
-
-def same(entry: Mapping[str, str], values: Mapping[str, str], needed: Iterable[str]) -> bool:
-    """Whether each tag still has the token that the entry was stored with, and no mark."""
-    return all(readable(entry[tag]) and values.get(tag) == entry[tag] for tag in needed)

@@ -13,14 +13,14 @@ from django.db import connections, models
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.stores.store import store_for
-from django_querybudget.cache.tables import tables
+from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.tables import tables, whole_table
 from django_querybudget.cache.transactions import Mode, mode_of, state_of
 from django_querybudget.cache.transactions.on_commit import settle_dropped
 from django_querybudget.cache.transactions.renewal import tell
 from django_querybudget.conf import conf
 
-from .instances import row_tags, whole_table, with_parents
+from .instances import row_tags, with_parents
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -26,10 +26,10 @@ from django.dispatch import Signal
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.tables import tables
+from django_querybudget.cache.tables import tables, whole_table
 from django_querybudget.conf import conf
 
-from .instances import row_tags, whole_table, with_parents
+from .instances import row_tags, with_parents
 from .invalidation import invalidate_all, renew
 
 __all__ = ["listen"]

@@ -11,9 +11,10 @@ from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
+from django_querybudget.sql.text import sql_text
 
 from . import old_scopes
-from .statements import effect, form_of, sql_text
+from .statements import effect, form_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections.abc import Iterable
-from pathlib import Path
 
 from django.apps import apps
 from django.db import connections, models, router
@@ -13,10 +11,9 @@ from django.db import connections, models, router
 from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
 from django_querybudget.indexes.models.resolve import resolution_of
 from django_querybudget.indexes.redundancy import Redundancy, Relation, find_redundant
+from django_querybudget.stacks import is_project_file
 
 from .findings import Finding, Kind
-
-_LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 
 _WRITTEN = {Origin.INDEX, Origin.CONSTRAINT, Origin.DATABASE}
 
@@ -40,14 +37,11 @@ def audited_models(
 
 
 def is_third_party(model: type[models.Model]) -> bool:
-    """Return whether ``model`` is of a package in ``site-packages``."""
+    """Return whether ``model`` is of an installed package, whose ``Meta`` is not the project's."""
     config = model._meta.app_config
     module = sys.modules.get(model.__module__)
     found: str | None = config.path if config else getattr(module, "__file__", None)
-    if found is None:
-        return False
-    path = Path(found).resolve()
-    return any(library in path.parents for library in _LIBRARIES)
+    return found is not None and not is_project_file(found)
 
 
 def audit_models(installed: Iterable[type[models.Model]]) -> list[Finding]:

@@ -7,6 +7,7 @@ constraint.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from dirtyfields import DirtyFieldsMixin
 from django.contrib.contenttypes.models import ContentType
@@ -115,6 +116,16 @@ class Hashed(Thing):
 
 class Negated(Thing):
     id = NegatedKey(primary_key=True)
+
+
+class ByUuid(Thing):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+
+
+class ByCode(Thing):
+    """Its primary key is text."""
+
+    id = models.CharField(max_length=8, primary_key=True)
 
 
 class Holder(models.Model):
