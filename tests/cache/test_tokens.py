@@ -15,6 +15,8 @@ from django_querybudget.cache.tokens import (
     is_token,
     new_token,
     new_writer,
+    readable,
+    same,
     token_time,
 )
 
@@ -87,7 +89,15 @@ def test_a_mark_holds_until_its_deadline_and_no_longer_than_a_day() -> None:
 
 @pytest.mark.parametrize(
     ("deadline", "read"),
-    [("7", 7), ("9" * 15, 10**15 - 1), ("9" * 16, 0), ("-7", 0), ("\u0667", 0), ("", 0), ("7@8", 0)],
+    [
+        ("7", 7),
+        ("9" * 15, 10**15 - 1),
+        ("9" * 16, 0),
+        ("-7", 0),
+        ("\u0667", 0),
+        ("", 0),
+        ("7@8", 0),
+    ],
 )
 def test_a_deadline_is_a_number_of_fifteen_digits_at_most(deadline: str, read: int) -> None:
     assert TagValue.parse(f"t|a@{deadline},b@9").marks == (("a", read), ("b", 9))
@@ -102,6 +112,24 @@ def test_a_mark_that_cannot_be_read_is_over() -> None:
     assert TagValue.parse("t|a@soon").marked("b", NOW, NOW + 1, "f") == TagValue(
         "f", (("b", NOW + 1),)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1-a", True), ("", False), ("1-a|w@9", False), ("|w@9", False)]
+)
+def test_a_value_with_a_mark_is_not_read_under(value: str, expected: bool) -> None:
+    assert readable(value) is expected
+
+
+def test_an_entry_is_true_while_each_of_its_tags_has_the_same_token() -> None:
+    entry = {"a": "1-a", "b": "1-b"}
+    assert same(entry, {"a": "1-a", "b": "1-b", "c": "1-c"}, ["a", "b"])
+    assert same(entry, {"a": "1-a"}, ["a"])
+    assert not same(entry, {"a": "1-a"}, ["a", "b"])
+    assert not same(entry, {"a": "1-a", "b": "2-b"}, ["a", "b"])
+    marked = {"a": "1-a|w@9"}
+    assert not same(marked, marked, ["a"])  # stored with a mark: as if it were not
+    assert TagValue("t").deadline == 0
 
 
 def test_each_writer_takes_its_own_mark_away() -> None:
