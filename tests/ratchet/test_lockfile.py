@@ -126,7 +126,7 @@ def test_a_broken_file_is_named_with_its_line_and_left_as_it_is(
     with pytest.raises(LockFileError, match=words) as raised:
         read(path)
     assert str(path) in str(raised.value)
-    assert "was left as it is." in str(raised.value)
+    assert ". It was left as it is." in str(raised.value)
     assert path.read_text(encoding="utf-8") == broken
 
 
