@@ -181,7 +181,7 @@ def test_a_write_to_a_partition_is_one_to_its_table(partitions: None, sql: str) 
     with transaction.atomic(using="postgres"):
         run("postgres", sql)
         assert read(Measured, "postgres") == true(Measured, "postgres")
-        transaction.set_rollback(True)
+        transaction.set_rollback(True, using="postgres")
     assert read(Measured, "postgres") == true(Measured, "postgres") == before
     run("postgres", sql)
     after = read(Measured, "postgres")
