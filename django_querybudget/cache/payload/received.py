@@ -137,7 +137,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         source = None
         for instance in super().__iter__():
             if rows:
-                source = source or _source(compilers[0].klass_info, compilers[0])
+                source = source or _layout_of(compilers[0].klass_info, compilers[0])
                 source.note(instance, rows.pop(), self._received)
             yield instance
 
@@ -156,13 +156,13 @@ def _models(info: Mapping[str, Any]) -> Iterator[type[Model]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _RowLayout:
     """Where in a row the values of an instance are, and where those that hang on it."""
 
     fields: tuple[str, ...]
     places: tuple[int, ...]
     names: tuple[str, ...]
-    related: Sequence[tuple[Callable[..., Model | None], _Source]]
+    related: Sequence[tuple[Callable[..., Model | None], _RowLayout]]
 
     def note(self, instance: Model, row: Sequence[Any], received: Notes) -> None:
         received[id(instance)] = Received(
@@ -174,7 +174,7 @@ class _Source:
                 source.note(other, row, received)
 
 
-def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _Source:
+def _layout_of(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _RowLayout:
     places = list(info["select_fields"])
     if is_root or not info["from_parent"]:
         places = list(range(places[0], places[-1] + 1))
@@ -183,14 +183,14 @@ def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> 
         order = [each.attname for each in info["model"]._meta.concrete_fields]
         by_name = {name: by_name[name] for name in order if name in by_name}
     annotations = (compiler.annotation_col_map or {}) if is_root else {}
-    return _Source(
+    return _RowLayout(
         tuple(by_name),
         (*by_name.values(), *annotations.values()),
         tuple(annotations),
         [
             (
                 (each["field"].remote_field if each["reverse"] else each["field"]).get_cached_value,
-                _source(each, compiler, is_root=False),
+                _layout_of(each, compiler, is_root=False),
             )
             for each in info.get("related_klass_infos", ())
         ],

@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "Column",
+    "FrozenColumn",
     "Unfreezable",
     "copied",
     "freeze_column",
@@ -90,7 +90,7 @@ def freeze_column(values: Sequence[Any]) -> list[Any]:
     return ["x", [freeze_value(value) for value in values]]
 
 
-class Column:
+class FrozenColumn:
     """A frozen column that is read over and over.
 
     Values that cannot change are read once, and are the same objects each time.

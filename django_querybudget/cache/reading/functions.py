@@ -19,7 +19,7 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
-from .calls import Call
+from .calls import FunctionCall
 from .instances import Untold
 from .querysets import CachedQuerySetMixin, cached, is_typical
 from .questions import Options
@@ -79,7 +79,7 @@ class CachedFunction:
             stats.count_bypass(f"{self.name}(): {reason}")
             return cached(build(), options)
         key = (self.name, template.version, options.key or "", spelled, around.spelled())
-        call = Call(
+        call = FunctionCall(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
         )  # fmt: skip

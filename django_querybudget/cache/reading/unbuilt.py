@@ -17,13 +17,13 @@ from .querysets import cached_class
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-__all__ = ["NOT_ASKED", "Source", "unbuilt"]
+__all__ = ["NOT_ASKED", "Builder", "unbuilt"]
 
 NOT_ASKED: Any = object()
 """Says that a read cannot be answered by the arguments alone."""
 
 
-class Source(Protocol):
+class Builder(Protocol):
     """A call of a decorated function."""
 
     def queryset(self) -> QuerySet[Any]:
@@ -52,7 +52,7 @@ class Unbuilt:
     """
 
     _querybudget_is_unbuilt = True
-    _querybudget_source: Source
+    _querybudget_source: Builder
     _result_cache: list[Any] | None
 
     def __getattribute__(self, name: str) -> Any:
@@ -166,7 +166,7 @@ def _unbuilt_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     return type(base.__name__, (base,), names)
 
 
-def unbuilt(like: type[QuerySet[Any]], source: Source) -> QuerySet[Any]:
+def unbuilt(like: type[QuerySet[Any]], source: Builder) -> QuerySet[Any]:
     """Return a queryset of a subclass of ``like`` that is built by ``source`` if it has to be."""
     subclass: Any = _unbuilt_class(cached_class(like))
     queryset = subclass.__new__(subclass)

@@ -29,7 +29,7 @@ __all__ = ["grouped_invalidation", "invalidate", "invalidate_all", "renew"]
 
 
 @dataclass(slots=True)
-class Group:
+class GroupedCalls:
     """The calls of one block, by alias, and where the connections stood when it began."""
 
     began_in: dict[str, tuple[Mode, object]]
@@ -41,7 +41,7 @@ class Group:
         return _standing(connection) == before
 
 
-_group: ContextVar[Group | None] = ContextVar("querybudget_cache_group", default=None)
+_group: ContextVar[GroupedCalls | None] = ContextVar("querybudget_cache_group", default=None)
 
 
 def invalidate(*what: Any, using: str | None = None) -> None:
@@ -91,7 +91,7 @@ def grouped_invalidation() -> Iterator[None]:
     if _group.get() is not None:
         yield
         return
-    group = Group({each.alias: _standing(each) for each in _opened()})
+    group = GroupedCalls({each.alias: _standing(each) for each in _opened()})
     token = _group.set(group)
     try:
         yield

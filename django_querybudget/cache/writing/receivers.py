@@ -93,14 +93,14 @@ def _was_seen(signal: Any, sender: Any) -> bool:
     frame: Any = sys._getframe(2)
     for _ in range(_BETWEEN):
         if frame.f_code in _SENDING:
-            return frame.f_back.f_globals is _SENDERS[signal] and _is_plain(sender)
+            return frame.f_back.f_globals is _SENDERS[signal] and _is_djangos_to_write(sender)
         frame = frame.f_back
         if frame is None:
             return False
     return False
 
 
-def _is_plain(model: Any) -> bool:
+def _is_djangos_to_write(model: Any) -> bool:
     """Whether nothing of the model's own stands between Django's writes and the database."""
     known = _plain.get(model)
     if known is None:
