@@ -68,7 +68,7 @@ def check_nplusone_allow(**_: Any) -> list[CheckMessage]:
             return []
     except InvalidSetting:  # E001 says so.
         return []
-    from django_querybudget.nplusone.checks import check_allowlist  # noqa: PLC0415
+    from django_querybudget.nplusone.checks import check_allowlist
 
     return check_allowlist()
 
@@ -78,7 +78,7 @@ def check_cache(**_: Any) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     found = checks.settings_messages()
     if not (settings.DEBUG or in_tests()):  # where one process is enough
@@ -91,9 +91,9 @@ def check_deployed_cache(**_: Any) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
     if conf.CACHE.written() is None:
         return []
-    from django_querybudget.cache.stores.checks import server_messages  # noqa: PLC0415
+    from django_querybudget.cache.stores.checks import server_messages
 
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     found = checks.not_shared("DummyCache", "DatabaseCache")
     if settings.DEBUG or in_tests():
@@ -106,7 +106,7 @@ def check_one_database(databases: Collection[str] | None = None, **_: Any) -> li
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
         return []
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     return checks.one_database(databases or ())
 
@@ -161,7 +161,7 @@ def _is_ours(name: str) -> bool:
         return True
     try:
         found = import_string(name)
-    except Exception:  # noqa: BLE001 - a module may raise anything; Django tells it
+    except Exception:  # a module may raise anything; Django tells it
         return False
     return isinstance(found, type) and issubclass(found, QueryBudgetMiddleware)
 

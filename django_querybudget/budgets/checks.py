@@ -59,14 +59,14 @@ def _view_names() -> Iterator[tuple[str, ...]]:
 
 
 def _nearest_method(method: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for a message alone
+    from difflib import get_close_matches  # for a message alone
 
     near = get_close_matches(method, sorted(_METHODS), n=1)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _nearest(key: BudgetKey, names: list[tuple[str, ...]]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for a message alone
+    from difflib import get_close_matches  # for a message alone
 
     if key.name == "default":
         return 'The budget of every view that has no other is "*".'

@@ -87,7 +87,8 @@ def cached_queryset(
     if queryset is None or (
         callable(queryset) and not isinstance(queryset, QuerySet | BaseManager | type)
     ):
-        from django_querybudget.cache.reading.functions import decorated  # noqa: PLC0415  # the decorator caches querysets
+        # The decorator caches querysets itself.
+        from django_querybudget.cache.reading.functions import decorated
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             return decorated(function, options)

@@ -183,7 +183,7 @@ def _on_measured(report: QueryReport, **_: Any) -> None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
         collect(key, report.log)
         # Here, not above: a run without causes has no need of it.
-        from django_querybudget.nplusone.rows import most_rows  # noqa: PLC0415
+        from django_querybudget.nplusone.rows import most_rows
 
         rows = most_rows(report.log)
         if rows is not None:

@@ -190,7 +190,7 @@ def cached(queryset: Q, options: Options | None) -> Q:
     else:
         try:
             subclass = cached_class(base)
-        except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
+        except Exception as error:  # a metaclass or __init_subclass__() objects
             stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
             return clone  # type: ignore[no-any-return]
         # Not by its __class__: the layouts of classes with __slots__ or Generic differ.

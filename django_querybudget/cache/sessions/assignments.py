@@ -24,7 +24,7 @@ __all__ = [
 _BEFORE_A_NAME = frozenset(
     """
     CREATE OR REPLACE LOCAL GLOBAL TEMP TEMPORARY INTO TABLE VIEW IF NOT EXISTS RECURSIVE
-    """.split()  # noqa: SIM905  # a list of words reads better as text
+    """.split()
 )
 
 # Variables that change no answer: how it is computed, how long it may take, what is logged.

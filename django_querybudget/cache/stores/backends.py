@@ -80,14 +80,14 @@ class BackendStore(Store):
         cache = self._plain
         try:
             return cache.get_many(keys)
-        except Exception:  # noqa: BLE001
+        except Exception:
             # Another client may have written there in a way of its own (a pickle that is none).
             cache.get(_PROBE)  # if this fails too, it is the server
         found = {}
         for key in keys:
             try:
                 value = cache.get(key)
-            except Exception:  # noqa: BLE001, S112  # a foreign value is a miss
+            except Exception:  # noqa: S112  # a foreign value is a miss
                 continue
             if value is not None:
                 found[key] = value

@@ -115,7 +115,7 @@ def _has_djangos_own(model: type[models.Model]) -> bool:
     try:
         managers = {model._base_manager, model._default_manager}
         querysets = [type(manager.get_queryset()) for manager in managers]
-    except Exception:  # noqa: BLE001  # a manager of the host's own may raise anything
+    except Exception:  # a manager of the host's own may raise anything
         return False
     return all(
         getattr(model, name, None) is getattr(models.Model, name, None) for name in _OWN
