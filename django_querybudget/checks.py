@@ -52,7 +52,7 @@ register(check_decorators, "querybudget")
 
 
 @register("querybudget")
-def check_settings(**_: Any) -> list[CheckMessage]:
+def check_settings(**_: object) -> list[CheckMessage]:
     """Report every key and value of ``QUERYBUDGET`` that no setting accepts."""
     return [
         Error(f"{error.name} {error.problem}.", hint=error.hint, id="querybudget.E001")
@@ -61,7 +61,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget")
-def check_nplusone_allow(**_: Any) -> list[CheckMessage]:
+def check_nplusone_allow(**_: object) -> list[CheckMessage]:
     """Report patterns of ``NPLUSONE_ALLOW`` that match no relation, field or model of any app."""
     try:
         if not conf.NPLUSONE_ALLOW:
@@ -74,7 +74,7 @@ def check_nplusone_allow(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget")
-def check_cache(**_: Any) -> list[CheckMessage]:
+def check_cache(**_: object) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
@@ -87,7 +87,7 @@ def check_cache(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget", deploy=True)
-def check_deployed_cache(**_: Any) -> list[CheckMessage]:
+def check_deployed_cache(**_: object) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
     if conf.CACHE.written() is None:
         return []
@@ -102,7 +102,7 @@ def check_deployed_cache(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def check_one_database(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+def check_one_database(databases: Collection[str] | None = None, **_: object) -> list[CheckMessage]:
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
         return []
@@ -112,7 +112,7 @@ def check_one_database(databases: Collection[str] | None = None, **_: Any) -> li
 
 
 @register("querybudget")
-def check_middleware_order(**_: Any) -> list[CheckMessage]:
+def check_middleware_order(**_: object) -> list[CheckMessage]:
     """Report middleware above ours, whose queries are not in any count."""
     middleware = list(settings.MIDDLEWARE)
     ours = next(filter(_is_ours, middleware), None)
@@ -131,7 +131,7 @@ def check_middleware_order(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget")
-def check_middleware_is_there(**_: Any) -> list[CheckMessage]:
+def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     """Report settings that the middleware alone heeds, where it is not installed."""
     written = conf.written()
     if not isinstance(written, Mapping) or not conf.ENABLED:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
@@ -21,7 +20,7 @@ _WEBDAV = {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "
 _METHODS = _HTTP | _WEBDAV
 
 
-def check_budgets(**_: Any) -> list[CheckMessage]:
+def check_budgets(**_: object) -> list[CheckMessage]:
     """Report budgets of ``BUDGETS`` that are none, and names that no URL has."""
     messages: list[CheckMessage] = []
     written = conf.BUDGETS

@@ -256,7 +256,7 @@ def _system() -> str:
 _ASKING = {"postgresql": _of_postgresql, "mysql": _of_mysql, "sqlite": _of_sqlite}
 
 
-def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def _opened(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
         _ask(connection)
@@ -264,7 +264,7 @@ def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
         logger.debug("Which database %r is was not told: %s", connection.alias, error)
 
 
-def _changed(setting: str, **_: Any) -> None:
+def _changed(setting: str, **_: object) -> None:
     if setting in ("DATABASES", "QUERYBUDGET"):
         _known.clear()
 

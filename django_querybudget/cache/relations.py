@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db.backends.signals import connection_created
 
@@ -223,7 +223,7 @@ _all_met = Memo(_met)
 _all_behind = Memo(_behind)
 
 
-def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def _opened(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
         name = name_if_known(connection.alias)

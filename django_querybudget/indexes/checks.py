@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
@@ -48,7 +47,7 @@ _TITLES = {
 
 @register(Tags.models)
 def check_documented_indexes(
-    app_configs: Sequence[AppConfig] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:
     """Report what is wrong with the index set of each host model."""
     messages: list[CheckMessage] = []
@@ -76,7 +75,7 @@ def check_documented_indexes(
 
 @register(Tags.models)
 def check_declared_indexes(
-    app_configs: Sequence[AppConfig] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:
     """Report redundant indexes and foreign keys without one, over all installed models."""
     if not apps.is_installed("django_querybudget"):

@@ -237,7 +237,7 @@ def step(path: str, name: str) -> str:
     return f"{path}__{name}" if path else name
 
 
-def _stored(value: Any) -> Any:
+def _stored(value: object) -> Any:
     """Return what the database gave for a file field, whose attribute wraps it when it is read."""
     if hasattr(value, "field") and hasattr(value, "instance") and hasattr(value, "name"):
         return value.name

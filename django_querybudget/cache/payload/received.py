@@ -49,7 +49,7 @@ def _note(queryset: Any, received: Notes) -> None:
         is_plain_model(queryset.model) and not queryset.query.select_related
     ):
 
-        def noted(asked: Any, **options: Any) -> _Noting:
+        def noted(asked: object, **options: object) -> _Noting:
             return _Noting(asked, received, options)
 
         queryset._iterable_class = noted
@@ -59,7 +59,7 @@ def _note(queryset: Any, received: Notes) -> None:
     )
 
 
-def _has_queryset(lookup: Any) -> bool:
+def _has_queryset(lookup: object) -> bool:
     """Whether the rows of a lookup come from a queryset that is at hand, and from the database.
 
     Those of a lookup by name come from one that a manager makes.
@@ -77,7 +77,7 @@ class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
     _received: Notes
 
     @classmethod
-    def of(cls, lookup: Any, received: Notes) -> _NotingPrefetch:
+    def of(cls, lookup: object, received: Notes) -> _NotingPrefetch:
         """Return a lookup like ``lookup``."""
         made = cls.__new__(cls)
         made.__dict__.update(lookup.__dict__, _received=received)
@@ -96,7 +96,7 @@ class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
 class _Asked:
     """A queryset with another query."""
 
-    def __init__(self, queryset: Any, query: Any) -> None:
+    def __init__(self, queryset: object, query: object) -> None:
         self._queryset = queryset
         self.query = query
 
@@ -118,11 +118,11 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         compilers: list[Any] = []
         rows: list[Any] = []
 
-        def get_compiler(*args: Any, **kwargs: Any) -> Any:
+        def get_compiler(*args: object, **kwargs: object) -> Any:
             compiler = type(query).get_compiler(query, *args, **kwargs)
             results_iter = compiler.results_iter
 
-            def noted_results(*args: Any, **kwargs: Any) -> Any:
+            def noted_results(*args: object, **kwargs: object) -> Any:
                 results = results_iter(*args, **kwargs)
                 if all(map(is_plain_model, _models(compiler.klass_info))):
                     return results

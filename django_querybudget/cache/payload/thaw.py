@@ -93,7 +93,7 @@ def _prepared(group: Mapping[str, Any]) -> Group:
 
 
 def thaw_graph(
-    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
+    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: object = None
 ) -> list[Model]:
     """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
 

@@ -93,7 +93,7 @@ class CachedQuerySetMixin:
         """As :meth:`QuerySet.exists`, through the cache."""
         return _scalar(self, "exists", super().exists, bool)  # type: ignore[misc,no-any-return]
 
-    def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def aggregate(self: Any, *args: object, **kwargs: object) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
         aggregate = super().aggregate  # type: ignore[misc]
         if self._querybudget_options is None:
@@ -224,7 +224,7 @@ def is_typical(queryset: Any) -> bool:
     )
 
 
-def _as_it_is(payload: Any) -> Any:
+def _as_it_is(payload: object) -> Any:
     return payload
 
 

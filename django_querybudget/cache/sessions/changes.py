@@ -43,7 +43,7 @@ _MAY_CHANGE = re.compile(
 )
 
 
-def changes_of(sql: str, params: Any, vendor: str) -> tuple[Change, ...]:
+def changes_of(sql: str, params: object, vendor: str) -> tuple[Change, ...]:
     """Return what the statement changes of the session it runs in."""
     first = sql[:16].lstrip().partition(" ")[0].upper()
     if first in _ORDINARY and ";" not in sql:

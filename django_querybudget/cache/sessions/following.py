@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import Error
 
@@ -26,7 +26,7 @@ __all__ = ["follow", "on_schema_change", "watch_functions"]
 
 def follow(
     sql: str | None,
-    params: Any,
+    params: object,
     connection: BaseDatabaseWrapper,
     error: BaseException | None,
 ) -> None:

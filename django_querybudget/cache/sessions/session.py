@@ -190,7 +190,7 @@ def session_of(connection: BaseDatabaseWrapper) -> Session:
     return session
 
 
-def start(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def start(connection: BaseDatabaseWrapper, **_: object) -> None:
     """A connection was opened, or taken from a pool: receives ``connection_created``.
 
     It has to be the first of its receivers: others may set what the session decides.

@@ -215,7 +215,7 @@ class DatabaseStore(BackendStore):
         found = self._unless_no_table(super()._read, key, wanted)
         return (None, {}) if found is None else found
 
-    def _unless_no_table(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+    def _unless_no_table(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """Where the table is not there (not yet, in ``migrate``), nothing is in it to be stale."""
         try:
             return operation(*arguments)

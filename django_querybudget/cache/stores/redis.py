@@ -47,7 +47,7 @@ class RedisStore(Store):
         self._last = threading.local()
 
     @staticmethod
-    def takes(client: Any) -> bool:
+    def takes(client: object) -> bool:
         """Whether the client has one primary for all keys (a sharded client has not)."""
         return isinstance(client, DefaultClient) and not isinstance(client, ShardClient)
 

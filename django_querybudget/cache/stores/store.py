@@ -289,7 +289,7 @@ class Store:
 
     # What when it fails
 
-    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
+    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: object) -> R:
         """Run ``operation``; after an error, note the outage and return ``otherwise``."""
         token = _busy.set(True)
         started = time.monotonic()
@@ -301,10 +301,12 @@ class Store:
         finally:
             _busy.reset(token)
 
-    def _tried(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _tried(self, operation: Callable[..., None], *arguments: object) -> bool:
         return self._guarded(_FAILED, operation, *arguments) is None
 
-    def _change(self, operation: Callable[..., None], *arguments: Any, waits: bool = True) -> bool:
+    def _change(
+        self, operation: Callable[..., None], *arguments: object, waits: bool = True
+    ) -> bool:
         """Run a change of tags. Returns whether it is done.
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
@@ -317,7 +319,7 @@ class Store:
             return True
         return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
 
-    def _done_or_harmless(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _done_or_harmless(self, operation: Callable[..., None], *arguments: object) -> bool:
         """Try until it is done, or nobody can trust the cache; for a bounded time."""
         stats.count("waits")
         limit = time.monotonic() + 2 * LIFE + MARGIN

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.db import connections, models
@@ -44,7 +44,7 @@ class GroupedCalls:
 _group: ContextVar[GroupedCalls | None] = ContextVar("querybudget_cache_group", default=None)
 
 
-def invalidate(*what: Any, using: str | None = None) -> None:
+def invalidate(*what: object, using: str | None = None) -> None:
     """Let nothing be read from the cache that depends on ``what``, for writes Django cannot see.
 
     ``what``: models and their labels (``"payment.Payment"``), instances, querysets, names of
@@ -151,7 +151,7 @@ def _standing(connection: BaseDatabaseWrapper) -> tuple[Mode, object]:
     return mode_of(connection), blocks[0] if blocks else None
 
 
-def _tags_of(one: Any, using: str | None) -> Iterator[tuple[str | None, set[str]]]:
+def _tags_of(one: object, using: str | None) -> Iterator[tuple[str | None, set[str]]]:
     """Return the tags that ``one`` means, with the alias whose transaction they wait for."""
     known = tables()
     if isinstance(one, type) and issubclass(one, models.Model):

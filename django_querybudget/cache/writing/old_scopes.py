@@ -86,7 +86,7 @@ def _read_locked(
     return found if found is not None and len(found) == len(keys) else None
 
 
-def _parameter(key: Any) -> Any:
+def _parameter(key: object) -> Any:
     """Return a key as a number where it is one, since a text may be refused."""
     return int(key) if isinstance(key, str) and key.lstrip("-").isdecimal() else key
 

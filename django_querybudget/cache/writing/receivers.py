@@ -147,6 +147,6 @@ def _connect_named() -> None:
             _named.add((signal, receiver, label))
 
 
-def _on_setting(setting: str, **_: Any) -> None:
+def _on_setting(setting: str, **_: object) -> None:
     if setting == "QUERYBUDGET":
         _connect_named()

@@ -53,7 +53,7 @@ def _subqueries(query: Query) -> Iterator[Query]:
         yield from _subqueries_of(node)
 
 
-def _subqueries_of(node: Any) -> Iterator[Query]:
+def _subqueries_of(node: object) -> Iterator[Query]:
     if isinstance(node, Query):
         yield node
     elif isinstance(node, WhereNode):
@@ -104,7 +104,7 @@ class _Walk:
             limited=self.query.high_mark is not None,
         )
 
-    def _conjuncts(self, node: Any) -> None:
+    def _conjuncts(self, node: object) -> None:
         """Collect what has to hold in any case."""
         if isinstance(node, WhereNode):
             if node.negated:
