@@ -275,3 +275,18 @@ class Greeted(Author):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value
+
+
+class TitledBook(Book):
+    class Meta:
+        proxy = True
+
+    def __str__(self) -> str:
+        return f"{self.title} by {self.author.name}"
+
+
+class TitledReview(Review):
+    """A review whose form offers books by what their author is called."""
+
+    class Meta:
+        proxy = True

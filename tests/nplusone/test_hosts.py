@@ -26,7 +26,7 @@ from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.nplusone.rendering import render_findings
 
 from .data import fill
-from .models import Author, Book, Comment, Review
+from .models import Author, Book, Comment, TitledBook, TitledReview
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -82,23 +82,6 @@ class CommentAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def kind(self, obj: Any) -> str:
         return str(obj.about.title)
-
-
-class TitledBook(Book):
-    class Meta:
-        proxy = True
-        app_label = "corpus"
-
-    def __str__(self) -> str:
-        return f"{self.title} by {self.author.name}"
-
-
-class TitledReview(Review):
-    """A review whose form offers books by what their author is called."""
-
-    class Meta:
-        proxy = True
-        app_label = "corpus"
 
 
 class ReviewAdmin(ModelAdmin):  # type: ignore[type-arg] # ReviewAdmin

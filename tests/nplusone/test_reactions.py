@@ -15,9 +15,9 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client, override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
+from django_querybudget.checks import check_nplusone_allow
 from django_querybudget.exceptions import NPlusOneWarning
 from django_querybudget.nplusone import Cause, Finding, find_nplusone
-from django_querybudget.nplusone.checks import check_allowlist
 from django_querybudget.nplusone.layout import WIDTH, laid_out
 from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.recording.records import QueryLog, RawRecord
@@ -363,7 +363,7 @@ def test_a_comment_that_does_nothing_is_named(function: Callable[[], object], sa
 )
 def test_a_pattern_that_matches_no_relation_is_reported(pattern: str, hint: str) -> None:
     with setting(NPLUSONE_ALLOW=[pattern]):
-        (message,) = check_allowlist()
+        (message,) = check_nplusone_allow()
     assert message.id == "querybudget.W003"
     assert repr(pattern) in message.msg
     assert str(message.hint).startswith(hint)
@@ -375,7 +375,7 @@ def test_a_pattern_that_matches_no_relation_is_reported(pattern: str, hint: str)
 )
 def test_a_pattern_that_matches_is_not(pattern: str) -> None:
     with setting(NPLUSONE_ALLOW=[pattern]):
-        assert check_allowlist() == []
+        assert check_nplusone_allow() == []
 
 
 def _found(number: int, **more: Any) -> Finding:

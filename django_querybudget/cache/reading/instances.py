@@ -91,7 +91,7 @@ def spelled_state(instance: Model) -> str:
     return f"{instance._state.db}|{deferred}|{_spelled_fields(instance, names)}|{extras}"
 
 
-def _spelled_extra(instance: Model, name: str, value: Any) -> str:
+def _spelled_extra(instance: Model, name: str, value: object) -> str:
     try:
         if holds_instances(value):
             raise Unkeyable("instances")
@@ -100,7 +100,7 @@ def _spelled_extra(instance: Model, name: str, value: Any) -> str:
         raise Untold(f"attribute {instance._meta.label}.{name}: {error}") from error
 
 
-def holds_instances(value: Any) -> bool:
+def holds_instances(value: object) -> bool:
     """Whether a value is a model instance, or holds one."""
     if isinstance(value, Mapping):
         value = (*value, *value.values())
@@ -118,13 +118,17 @@ def fresh(instance: Model, fill: Fill) -> Model | None:
     alias = instance._state.db or router.db_for_read(model, instance=instance)
     # Not by a manager of the host's, which may hide rows or join others.
     rows: QuerySet[Model] = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
+    loaded = _loaded(instance)
+    if len(loaded) < len(_fields(model)) and router.db_for_read(model, instance=instance) != alias:
+        # What is deferred comes from another database, if the function asks for it.
+        rows = rows.only(*loaded)
     with fill.next_reads(pins_of(rows.query, connections[alias])):
         found = list(rows)
     if not found:
         return None
     again: Model = found[0]
     fields = _fields(model)
-    if not all(_holds_same(fields[name], instance, again) for name in _loaded(instance)):
+    if not all(_holds_same(fields[name], instance, again) for name in loaded):
         return None
     again.__dict__.update(_extras(instance))
     return again
@@ -136,5 +140,5 @@ def _holds_same(field: Field[Any, Any], instance: Model, again: Model) -> bool:
     try:
         before, now = (field.get_prep_value(each.__dict__[name]) for each in (instance, again))
         return bool(before == now)
-    except Exception:  # noqa: BLE001  # whatever the host's field raises
+    except Exception:  # whatever the host's field raises
         return False

@@ -11,14 +11,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.db import BaseDatabaseCache
-from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.tokens import LONGEST_MARK, token_time
@@ -31,7 +29,7 @@ from .pulse import ALWAYS, EVERY, LIFE, MARGIN, PULSE, Beat, beat_of
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheRefused", "Store", "is_busy", "store_for"]
+__all__ = ["CacheRefused", "Store", "is_busy"]
 
 R = TypeVar("R")
 
@@ -141,7 +139,7 @@ class Store:
         try:
             if self._write(key, entry, timeout):
                 return True
-        except Exception as error:  # noqa: BLE001  # one entry not stored: reads tell of an outage
+        except Exception as error:  # one entry not stored: reads tell of an outage
             self._log(
                 "entry", "The cache %r did not take an entry (%s: %s).",
                 self.alias, type(error).__name__, error,
@@ -281,7 +279,7 @@ class Store:
             self._keeper.start()
         try:
             beat = self._heard(self._beat(look=look))
-        except Exception as error:  # noqa: BLE001  # the server answers reads, and refuses this
+        except Exception as error:  # the server answers reads, and refuses this
             self._failed(error, now)
             beat = None
         self._beat_at = time.monotonic()
@@ -291,22 +289,24 @@ class Store:
 
     # What when it fails
 
-    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
+    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: object) -> R:
         """Run ``operation``; after an error, note the outage and return ``otherwise``."""
         token = _busy.set(True)
         started = time.monotonic()
         try:
             return operation(*arguments)
-        except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
+        except Exception as error:  # a cache's error must not be the host's
             self._failed(error, started)
             return otherwise
         finally:
             _busy.reset(token)
 
-    def _tried(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _tried(self, operation: Callable[..., None], *arguments: object) -> bool:
         return self._guarded(_FAILED, operation, *arguments) is None
 
-    def _change(self, operation: Callable[..., None], *arguments: Any, waits: bool = True) -> bool:
+    def _change(
+        self, operation: Callable[..., None], *arguments: object, waits: bool = True
+    ) -> bool:
         """Run a change of tags. Returns whether it is done.
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
@@ -319,7 +319,7 @@ class Store:
             return True
         return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
 
-    def _done_or_harmless(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _done_or_harmless(self, operation: Callable[..., None], *arguments: object) -> bool:
         """Try until it is done, or nobody can trust the cache; for a bounded time."""
         stats.count("waits")
         limit = time.monotonic() + 2 * LIFE + MARGIN
@@ -349,10 +349,10 @@ class Store:
         token = _busy.set(True)
         try:
             self._break_pulse()
-        except Exception:  # noqa: BLE001  # a server that takes no write at all
+        except Exception:  # a server that takes no write at all
             try:
                 return PULSE not in self._read(None, (PULSE,))[1]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._failed(error, time.monotonic())
                 return False
         finally:
@@ -441,7 +441,7 @@ class Store:
             if self.has_pulse:
                 self._heard(self._beat(look=True))
                 self._beat_at = time.monotonic()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+        except Exception as error:  # whatever it is, it is tried again
             outage.failed(started, unreachable=not self._is_refusal(error))
             if self.has_pulse and self._debts and not outage.is_unreachable:
                 self._nobody_trusts()  # a server that takes some changes and not others
@@ -476,54 +476,3 @@ _FAILED: Any = object()
 
 def _everything() -> list[str]:
     return [tags.everything(database) for database in tags.every_database()]
-
-
-_stores: dict[str, tuple[type, Store]] = {}
-
-
-def store_for(alias: str) -> Store:
-    """Return the store on the cache ``alias``: in the way its backend does best."""
-    found = _stores.get(alias)
-    try:
-        cache = caches[alias]
-    except InvalidCacheBackendError as error:
-        # The checks say so too, but a server that serves requests runs no checks.
-        if found is None or found[0] is not InvalidCacheBackendError:
-            logger.error("Nothing is cached in %r: %s", alias, error)
-            found = _stores[alias] = (InvalidCacheBackendError, _no_store(alias))
-        return found[1]
-    kind = type(getattr(cache, "client", cache))
-    if found is None or found[0] is not kind:
-        found = _stores[alias] = (kind, _class_for(cache)(alias))
-    return found[1]
-
-
-def _class_for(cache: BaseCache) -> Callable[[str], Store]:
-    from .backends import BackendStore, DatabaseStore, ProcessStore  # noqa: PLC0415
-
-    client: Any = getattr(cache, "client", None)
-    if client is not None and type(client).__module__.startswith("django_redis."):
-        from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
-
-        if RedisStore.takes(client):
-            return RedisStore
-    if isinstance(cache, BaseDatabaseCache):
-        alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
-        return _no_store if connections[alias].vendor == "sqlite" else DatabaseStore
-    return ProcessStore if ProcessStore.takes(cache) else BackendStore
-
-
-def _no_store(alias: str) -> Store:
-    from .no_store import NoStore  # noqa: PLC0415  # a store itself
-
-    return NoStore(alias)
-
-
-def readable(value: str) -> bool:
-    """Whether a tag's value is a token without marks: may be trusted, and stored under."""
-    return bool(value) and "|" not in value
-
-
-def same(entry: Mapping[str, str], values: Mapping[str, str], needed: Iterable[str]) -> bool:
-    """Whether each tag still has the token that the entry was stored with, and no mark."""
-    return all(readable(entry[tag]) and values.get(tag) == entry[tag] for tag in needed)

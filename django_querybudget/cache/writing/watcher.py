@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
 from django_querybudget.cache.reading.fills import current_fill
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
+from django_querybudget.sql.text import sql_text
 
 from . import old_scopes
-from .statements import effect, form_of, sql_text
+from .statements import effect, form_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,7 +30,7 @@ class Writes:
     """Hears of every statement: marks before a write, renews after it, and helps a fill."""
 
     def before(
-        self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
     ) -> Pending | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
@@ -72,8 +73,8 @@ class Writes:
 
     def after(
         self,
-        sql: Any,
-        params: Any,  # as the hook calls it
+        sql: object,
+        params: object,  # as the hook calls it
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed
