@@ -174,6 +174,7 @@ def _class_of(method: ast.AST, tree: ast.Module, module: ModuleType) -> type | N
 
 
 def _subclasses(owner: type) -> Iterator[type]:
-    for each in type.__subclasses__(owner):
+    below: list[type] = type.__subclasses__(owner)
+    for each in below:
         yield each
         yield from _subclasses(each)

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("corpus", "0005_greeted")]
+    dependencies = [("corpus", "0006_titled")]
 
     operations = [
         migrations.CreateModel(
