@@ -52,7 +52,7 @@ register(check_decorators, "querybudget")
 
 
 @register("querybudget")
-def check_settings(**_: Any) -> list[CheckMessage]:
+def check_settings(**_: object) -> list[CheckMessage]:
     """Report every key and value of ``QUERYBUDGET`` that no setting accepts."""
     return [
         Error(f"{error.name} {error.problem}.", hint=error.hint, id="querybudget.E001")
@@ -61,24 +61,24 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget")
-def check_nplusone_allow(**_: Any) -> list[CheckMessage]:
+def check_nplusone_allow(**_: object) -> list[CheckMessage]:
     """Report patterns of ``NPLUSONE_ALLOW`` that match no relation, field or model of any app."""
     try:
         if not conf.NPLUSONE_ALLOW:
             return []
     except InvalidSetting:  # E001 says so.
         return []
-    from django_querybudget.nplusone.checks import check_allowlist  # noqa: PLC0415
+    from django_querybudget.nplusone.checks import check_allowlist
 
     return check_allowlist()
 
 
 @register("querybudget")
-def check_cache(**_: Any) -> list[CheckMessage]:
+def check_cache(**_: object) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
         return _cache_without_settings()
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     found = checks.settings_messages()
     if not (settings.DEBUG or in_tests()):  # where one process is enough
@@ -87,13 +87,13 @@ def check_cache(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget", deploy=True)
-def check_deployed_cache(**_: Any) -> list[CheckMessage]:
+def check_deployed_cache(**_: object) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
     if conf.CACHE.written() is None:
         return []
-    from django_querybudget.cache.stores.checks import server_messages  # noqa: PLC0415
+    from django_querybudget.cache.stores.checks import server_messages
 
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     found = checks.not_shared("DummyCache", "DatabaseCache")
     if settings.DEBUG or in_tests():
@@ -102,17 +102,17 @@ def check_deployed_cache(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def check_one_database(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
+def check_one_database(databases: Collection[str] | None = None, **_: object) -> list[CheckMessage]:
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
         return []
-    from .cache import checks  # noqa: PLC0415
+    from .cache import checks
 
     return checks.one_database(databases or ())
 
 
 @register("querybudget")
-def check_middleware_order(**_: Any) -> list[CheckMessage]:
+def check_middleware_order(**_: object) -> list[CheckMessage]:
     """Report middleware above ours, whose queries are not in any count."""
     middleware = list(settings.MIDDLEWARE)
     ours = next(filter(_is_ours, middleware), None)
@@ -131,7 +131,7 @@ def check_middleware_order(**_: Any) -> list[CheckMessage]:
 
 
 @register("querybudget")
-def check_middleware_is_there(**_: Any) -> list[CheckMessage]:
+def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     """Report settings that the middleware alone heeds, where it is not installed."""
     written = conf.written()
     if not isinstance(written, Mapping) or not conf.ENABLED:
@@ -161,7 +161,7 @@ def _is_ours(name: str) -> bool:
         return True
     try:
         found = import_string(name)
-    except Exception:  # noqa: BLE001 - a module may raise anything; Django tells it
+    except Exception:  # a module may raise anything; Django tells it
         return False
     return isinstance(found, type) and issubclass(found, QueryBudgetMiddleware)
 

@@ -282,7 +282,7 @@ def tables() -> Tables:
     return known
 
 
-def _forget(**_: Any) -> None:
+def _forget(**_: object) -> None:
     global _tables
     _tables = None
 

@@ -56,7 +56,7 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     conf.overrides["VERBOSITY"] = min(max(options["verbosity"] - 1, 0), 2)
-    from django_querybudget.ratchet import measuring_runner  # noqa: PLC0415  # imports the project's runner
+    from django_querybudget.ratchet import measuring_runner  # imports the project's runner
 
     ratchet.start()
     # The project's own runner, if the arguments name one: which tests fail is not told then.

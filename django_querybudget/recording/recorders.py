@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.text import sql_text
@@ -55,8 +55,8 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     find_serializers()
 
     def record(  # noqa: C901, PLR0912 - one function: each call more is paid by every query
-        sql: Any,
-        params: Any,
+        sql: object,
+        params: object,
         many: bool,
         connection: BaseDatabaseWrapper,
         started: float,

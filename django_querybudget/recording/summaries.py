@@ -77,7 +77,7 @@ def parameters_key(params: Any) -> Hashable:
         return (), ()
     try:
         values = tuple(params.items()) if isinstance(params, dict) else tuple(params)
-    except Exception:  # noqa: BLE001 - a host's object may raise anything
+    except Exception:  # a host's object may raise anything
         return id(params)
     types = tuple(map(type, values))
     return (values if _PLAIN_TYPES.issuperset(types) else tuple(map(_told, values))), types
@@ -88,5 +88,5 @@ def _told(value: Any) -> Hashable:
         return cast("Hashable", value)
     try:
         return bytes(value) if isinstance(value, memoryview) else repr(value)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return id(value)  # Of this log's own: no other object has it while the log lives.

@@ -45,7 +45,7 @@ def findings_of(name: str, log: QueryLog, threshold: int | None) -> tuple[Findin
         known = _analysed.get(name)
     if known is not None and known[0] == signature:
         return known[1]
-    from django_querybudget.nplusone import find_nplusone  # noqa: PLC0415  # heavy, seldom needed
+    from django_querybudget.nplusone import find_nplusone  # heavy, seldom needed
 
     found = find_nplusone(log, threshold=threshold)
     _remember(_analysed, name, (signature, found))

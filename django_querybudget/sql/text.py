@@ -21,5 +21,5 @@ def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
         return sql.decode(errors="replace")
     try:
         return str(sql.as_string(connection.connection))
-    except Exception:  # noqa: BLE001  # a driver's type that cannot say what it is
+    except Exception:  # a driver's type that cannot say what it is
         return None

@@ -162,7 +162,7 @@ def test_anything_else_is_compiled_each_time(name: str, compilations: list[Query
 def outcome(run: Callable[[], Any]) -> Any:
     try:
         return run()
-    except Exception as error:  # noqa: BLE001  # some programs are too much for Django
+    except Exception as error:  # some programs are too much for Django
         return type(error)
 
 

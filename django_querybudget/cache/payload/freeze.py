@@ -50,7 +50,7 @@ class Received:
 
 
 @dataclass
-class _Group:
+class _GroupBuilder:
     model: type[Model]
     database: str | None
     path: str
@@ -63,7 +63,7 @@ class _Group:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
 
-class _Graph:
+class _GraphBuilder:
     """Finds the instances and numbers them."""
 
     def __init__(self, known: KnownRelated, received: Mapping[int, Received]) -> None:
@@ -72,8 +72,8 @@ class _Graph:
             each.name: {id(instance) for instance in instances.values()}
             for each, instances in known.items()
         }
-        self._groups: dict[Any, _Group] = {}
-        self._places: dict[int, tuple[_Group, int]] = {}
+        self._groups: dict[Any, _GroupBuilder] = {}
+        self._places: dict[int, tuple[_GroupBuilder, int]] = {}
         self._waiting: list[tuple[Model, str]] = []
         self._related: dict[int, dict[str, Any]] = {}
 
@@ -107,7 +107,7 @@ class _Graph:
                 raise Unfreezable(f"model {model.__qualname__}, which no app has")
             if path:
                 _check_rows_method(getattr(model._base_manager, "_queryset_class", QuerySet))
-            group = self._groups[key] = _Group(*key)
+            group = self._groups[key] = _GroupBuilder(*key)
         self._places[id(instance)] = (group, len(group.members))
         group.members.append(instance)
         group.rows.append(row)
@@ -162,7 +162,7 @@ class _Graph:
         }
 
     def _frozen_group(
-        self, group: _Group, number: Callable[[Model | None], int | None]
+        self, group: _GroupBuilder, number: Callable[[Model | None], int | None]
     ) -> dict[str, Any]:
         members = group.members
         return {
@@ -237,7 +237,7 @@ def step(path: str, name: str) -> str:
     return f"{path}__{name}" if path else name
 
 
-def _stored(value: Any) -> Any:
+def _stored(value: object) -> Any:
     """Return what the database gave for a file field, whose attribute wraps it when it is read."""
     if hasattr(value, "field") and hasattr(value, "instance") and hasattr(value, "name"):
         return value.name
@@ -265,6 +265,6 @@ def freeze_graph(
     put in again by the queryset that is read. ``received`` is by the ``id()`` of instances.
     Raises :class:`Unfreezable`.
     """
-    graph = _Graph(known, received)
+    graph = _GraphBuilder(known, received)
     graph.add(roots)
     return graph.frozen(roots)

@@ -15,7 +15,7 @@ from django.db.models.base import ModelState
 
 from .freeze import step
 from .models import Changed, has_own_from_db, is_plain_model, version_of
-from .values import Column
+from .values import FrozenColumn
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -33,10 +33,10 @@ class Group:
     path: str
     fields: Sequence[str]
     names: Sequence[str]
-    columns: Sequence[Column]
+    columns: Sequence[FrozenColumn]
     rows: Sequence[Mapping[str, Any]]
     """What all attributes of each instance are; those of ``mutable`` are yet to be set."""
-    mutable: Sequence[tuple[str, Column]]
+    mutable: Sequence[tuple[str, FrozenColumn]]
     related: Mapping[str, Sequence[int | None]]
     lists: Mapping[str, Sequence[Sequence[int]]]
     prefetched: Mapping[str, Sequence[Sequence[int]]]
@@ -64,7 +64,7 @@ def _prepared(group: Mapping[str, Any]) -> Group:
     except (LookupError, ValueError) as error:
         raise Changed(group["model"]) from error
     fields, names = group["fields"], group["names"]
-    columns = [Column(frozen) for frozen in group["columns"]]
+    columns = [FrozenColumn(frozen) for frozen in group["columns"]]
     both = (*fields, *names)
     rows = [
         dict(zip(both, row, strict=True))
@@ -93,7 +93,7 @@ def _prepared(group: Mapping[str, Any]) -> Group:
 
 
 def thaw_graph(
-    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
+    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: object = None
 ) -> list[Model]:
     """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
 

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from .functions import CachedFunction
     from .template import Template
 
-__all__ = ["Call"]
+__all__ = ["FunctionCall"]
 
 _SHAPES = 256
 _SCALARS = ("count", "exists")
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
-class Call:
+class FunctionCall:
     """A call of a decorated function, and a slice of what it returns."""
 
     function: CachedFunction
@@ -187,7 +187,7 @@ class Call:
 class _Read:
     """One read of a call: what is asked, and what is found for it."""
 
-    def __init__(self, call: Call, method: str, args: Any, kwargs: Any) -> None:
+    def __init__(self, call: FunctionCall, method: str, args: Any, kwargs: Any) -> None:
         self._call = call
         self._method = method
         self._args = args

@@ -18,7 +18,7 @@ from django.db.models.utils import create_namedtuple_class
 
 from django_querybudget.cache.payload.freeze import freeze_graph
 from django_querybudget.cache.payload.thaw import prepared_graph, thaw_graph
-from django_querybudget.cache.payload.values import Column, freeze_column
+from django_querybudget.cache.payload.values import FrozenColumn, freeze_column
 from django_querybudget.cache.queryset_classes import (
     CannotCache,
     check_rows_method,
@@ -73,7 +73,7 @@ def rows_codec(queryset: Any) -> Codec:
     if queryset._prefetch_related_lookups:
         raise CannotCache("prefetch of values")
     if iterable is FlatValuesListIterable:
-        return Codec("flat", freeze_column, Column, lambda column: list(column.values()))
+        return Codec("flat", freeze_column, FrozenColumn, lambda column: list(column.values()))
     if iterable in (ValuesListIterable, NamedValuesListIterable, ValuesIterable):
         names = _row_names(queryset) if iterable is not ValuesListIterable else ()
         return Codec(
@@ -105,14 +105,14 @@ def _freeze_rows(rows: Any, iterable: type) -> Any:
     return {"names": names, "size": len(rows), "columns": columns}
 
 
-def _prepared_rows(payload: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Column]]:
-    columns = [Column(frozen) for frozen in payload["columns"]]
+def _prepared_rows(payload: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[FrozenColumn]]:
+    columns = [FrozenColumn(frozen) for frozen in payload["columns"]]
     if any(len(column.values()) != payload["size"] for column in columns):
         raise ValueError("rows are missing")
     return payload["names"], columns
 
 
-def _thaw_rows(names: Sequence[str], columns: Sequence[Column], iterable: type) -> list[Any]:
+def _thaw_rows(names: Sequence[str], columns: Sequence[FrozenColumn], iterable: type) -> list[Any]:
     rows = list(zip(*(column.values() for column in columns), strict=True))
     if iterable is ValuesIterable:
         return [dict(zip(names, row, strict=True)) for row in rows]

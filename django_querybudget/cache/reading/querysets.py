@@ -93,7 +93,7 @@ class CachedQuerySetMixin:
         """As :meth:`QuerySet.exists`, through the cache."""
         return _scalar(self, "exists", super().exists, bool)  # type: ignore[misc,no-any-return]
 
-    def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def aggregate(self: Any, *args: object, **kwargs: object) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
         aggregate = super().aggregate  # type: ignore[misc]
         if self._querybudget_options is None:
@@ -190,7 +190,7 @@ def cached(queryset: Q, options: Options | None) -> Q:
     else:
         try:
             subclass = cached_class(base)
-        except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
+        except Exception as error:  # a metaclass or __init_subclass__() objects
             stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
             return clone  # type: ignore[no-any-return]
         # Not by its __class__: the layouts of classes with __slots__ or Generic differ.
@@ -224,7 +224,7 @@ def is_typical(queryset: Any) -> bool:
     )
 
 
-def _as_it_is(payload: Any) -> Any:
+def _as_it_is(payload: object) -> Any:
     return payload
 
 

@@ -92,6 +92,6 @@ def question_of(
     )  # fmt: skip
 
 
-def rows_question(queryset: Any) -> Question:
+def rows_question(queryset: object) -> Question:
     """Return what the queryset asks when it is iterated. Raises :class:`CannotCache`."""
     return question_of(queryset, rows_codec(queryset), bool, is_of_rows=True)

@@ -84,7 +84,7 @@ class StructureWalk:
                 parts.append(name)  # empty
         return tuple(parts)
 
-    def _uncounted(self, walk: Callable[[Any], Any], value: Any) -> Any:
+    def _uncounted(self, walk: Callable[[Any], Any], value: object) -> Any:
         """Return ``walk(value)``, whose values stand in no parameter."""
         before, self._counting = self._counting, False
         try:
@@ -92,7 +92,7 @@ class StructureWalk:
         finally:
             self._counting = before
 
-    def _count(self, value: Any) -> None:
+    def _count(self, value: object) -> None:
         if self._counting:
             self.optional += type(value) is bool
             self.values.append(value)
@@ -149,7 +149,7 @@ class StructureWalk:
                 parts += (name, self._argument(value))
         return tuple(parts)
 
-    def _expressed(self, value: Any) -> Any:
+    def _expressed(self, value: object) -> Any:
         kind = type(value)
         if value is None:
             return kind
@@ -173,7 +173,7 @@ class StructureWalk:
             return self._field(value)
         return value if isinstance(value, type) else self._frozen(value)
 
-    def _field(self, field: Any) -> Any:
+    def _field(self, field: object) -> Any:
         if hasattr(field, "model"):
             if not is_djangos_field(field):
                 raise UnknownPart
@@ -182,11 +182,11 @@ class StructureWalk:
             raise UnknownPart
         return type(field)
 
-    def _id(self, named: Any) -> int:
+    def _id(self, named: object) -> int:
         self.named.append(named)
         return id(named)
 
-    def _where(self, node: Any) -> Structure:
+    def _where(self, node: object) -> Structure:
         if type(node) is not WhereNode:
             raise UnknownPart
         return (node.connector, node.negated, *map(self._condition, node.children))

@@ -117,7 +117,7 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
             return _MISS, values
     except Changed:
         return _MISS, values
-    except Exception as error:  # noqa: BLE001  # whatever stands there, it is a miss
+    except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
         return _MISS, values

@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .kinds import DEFAULT, TEMPORARY, Change, Kind
-from .tokens import Token
+from .kinds import DEFAULT, TEMPORARY, Change, ChangeKind
+from .tokens import SessionToken
 
 __all__ = [
     "HARMLESS",
@@ -24,7 +24,7 @@ __all__ = [
 _BEFORE_A_NAME = frozenset(
     """
     CREATE OR REPLACE LOCAL GLOBAL TEMP TEMPORARY INTO TABLE VIEW IF NOT EXISTS RECURSIVE
-    """.split()  # noqa: SIM905  # a list of words reads better as text
+    """.split()
 )
 
 # Variables that change no answer: how it is computed, how long it may take, what is logged.
@@ -55,7 +55,7 @@ HARMLESS = re.compile(
 _NAMES = {"names": "client_encoding", "schema": "search_path", "time": "timezone"}
 
 
-def set_of_standard(tokens: list[Token]) -> list[Change]:  # noqa: PLR0911  # one form after another
+def set_of_standard(tokens: list[SessionToken]) -> list[Change]:  # noqa: PLR0911  # one form after another
     """Return what ``SET`` of the SQL standard and PostgreSQL changes."""
     local = bool(tokens) and tokens[0].word == "LOCAL"
     if tokens and tokens[0].word in ("LOCAL", "SESSION") and len(tokens) > 1:
@@ -65,7 +65,7 @@ def set_of_standard(tokens: list[Token]) -> list[Change]:  # noqa: PLR0911  # on
             return _variable("session_authorization", tokens[2:], local=False)
         tokens = tokens[1:]
     if len(tokens) < 2:
-        return [Change(Kind.LOSS, "SET")]
+        return [Change(ChangeKind.LOSS, "SET")]
     first, second = tokens[0].word, tokens[1].word
     if first in ("CONSTRAINTS", "TRANSACTION"):
         return []
@@ -79,16 +79,16 @@ def set_of_standard(tokens: list[Token]) -> list[Change]:  # noqa: PLR0911  # on
         return []
     if second == "TO" or tokens[1].text == "=":
         return _variable(tokens[0].name, tokens[2:], local=local)
-    return [Change(Kind.LOSS, "SET")]
+    return [Change(ChangeKind.LOSS, "SET")]
 
 
-def _variable(name: str, value: list[Token], *, local: bool | None) -> list[Change]:
+def _variable(name: str, value: list[SessionToken], *, local: bool | None) -> list[Change]:
     if HARMLESS.fullmatch(name):
         return []
-    return [Change(Kind.SET, name, _value(value), local)]
+    return [Change(ChangeKind.SET, name, _value(value), local)]
 
 
-def _value(tokens: list[Token]) -> str | None:
+def _value(tokens: list[SessionToken]) -> str | None:
     if len(tokens) == 1 and tokens[0].word in ("DEFAULT", "NONE", "LOCAL"):
         return DEFAULT
     if not tokens or any(token.kind == "sign" and token.text not in ",()." for token in tokens):
@@ -96,46 +96,46 @@ def _value(tokens: list[Token]) -> str | None:
     return " ".join(token.text for token in tokens)
 
 
-def reset(tokens: list[Token]) -> list[Change]:
+def reset(tokens: list[SessionToken]) -> list[Change]:
     words = [token.word or token.name for token in tokens]
     if words == ["ALL"]:
-        return [Change(Kind.RESET_ALL)]
+        return [Change(ChangeKind.RESET_ALL)]
     if words == ["SESSION", "AUTHORIZATION"]:
-        return [Change(Kind.SET, "session_authorization", DEFAULT)]
+        return [Change(ChangeKind.SET, "session_authorization", DEFAULT)]
     if words == ["TIME", "ZONE"]:
-        return [Change(Kind.SET, "timezone", DEFAULT)]
+        return [Change(ChangeKind.SET, "timezone", DEFAULT)]
     if len(tokens) != 1:
-        return [Change(Kind.LOSS, "RESET")]
+        return [Change(ChangeKind.LOSS, "RESET")]
     name = tokens[0].name
-    return [] if HARMLESS.fullmatch(name) else [Change(Kind.SET, name, DEFAULT)]
+    return [] if HARMLESS.fullmatch(name) else [Change(ChangeKind.SET, name, DEFAULT)]
 
 
 def discard(what: str) -> list[Change]:
     if what in ("TEMP", "TEMPORARY"):
-        return [Change(Kind.SET, TEMPORARY, DEFAULT)]
+        return [Change(ChangeKind.SET, TEMPORARY, DEFAULT)]
     return []  # plans, sequences
 
 
 _SCOPES = frozenset({"SESSION", "LOCAL", "GLOBAL", "PERSIST", "PERSIST_ONLY"})
 
 
-def set_of_mysql(tokens: list[Token]) -> list[Change]:
+def set_of_mysql(tokens: list[SessionToken]) -> list[Change]:
     words = [token.word for token in tokens[:3]]
     while words and words[0] in _SCOPES:
         words = words[1:]
     if words[:1] in (["TRANSACTION"], ["PASSWORD"], ["DEFAULT"], ["STATEMENT"], ["RESOURCE"]):
         return []
     if words[:1] == ["ROLE"]:
-        return [Change(Kind.SET, "role", _value(tokens[1:]))]
+        return [Change(ChangeKind.SET, "role", _value(tokens[1:]))]
     if words[:1] == ["NAMES"] or words[:1] == ["CHARSET"] or words[:2] == ["CHARACTER", "SET"]:
-        return [Change(Kind.SET, "names", _value(tokens[1:]))]
+        return [Change(ChangeKind.SET, "names", _value(tokens[1:]))]
     found: list[Change] = []
     scope = ""
     for assignment in _separated(tokens):
         if assignment and assignment[0].word in _SCOPES:
             scope, assignment = assignment[0].word, assignment[1:]  # noqa: PLW2901
         if len(assignment) < 3 or assignment[1].text not in ("=", ":="):
-            return [Change(Kind.LOSS, "SET")]
+            return [Change(ChangeKind.LOSS, "SET")]
         name = assignment[0].name
         if name.startswith("@@"):
             prefix, _, rest = name[2:].rpartition(".")
@@ -150,8 +150,8 @@ def set_of_mysql(tokens: list[Token]) -> list[Change]:
     return found
 
 
-def _separated(tokens: list[Token]) -> Iterator[list[Token]]:
-    part: list[Token] = []
+def _separated(tokens: list[SessionToken]) -> Iterator[list[SessionToken]]:
+    part: list[SessionToken] = []
     depth = 0
     for token in tokens:
         depth += (token.text == "(") - (token.text == ")")
@@ -163,22 +163,22 @@ def _separated(tokens: list[Token]) -> Iterator[list[Token]]:
     yield part
 
 
-def of_sqlite(piece: list[Token]) -> list[Change]:
+def of_sqlite(piece: list[SessionToken]) -> list[Change]:
     first = piece[0].word
     if first == "ATTACH":
-        return [Change(Kind.SET, f"attached {piece[-1].name}", _value(piece[1:]))]
+        return [Change(ChangeKind.SET, f"attached {piece[-1].name}", _value(piece[1:]))]
     if first == "DETACH":
-        return [Change(Kind.SET, f"attached {piece[-1].name}", DEFAULT)]
+        return [Change(ChangeKind.SET, f"attached {piece[-1].name}", DEFAULT)]
     if len(piece) < 3:
         return []  # it asks for a value
     name = piece[1].name.rpartition(".")[2]
     if HARMLESS.fullmatch(name):
         return []
     value = [token for token in piece[2:] if token.text not in ("=", "(", ")")]
-    return [Change(Kind.SET, name, _value(value))]
+    return [Change(ChangeKind.SET, name, _value(value))]
 
 
-def temporary(piece: list[Token]) -> list[Change]:
+def temporary(piece: list[SessionToken]) -> list[Change]:
     """Return a change where the statement makes a table, which hides others of its name."""
     words = [token.word for token in piece]
     if "CREATE" in words[:1]:
@@ -191,10 +191,10 @@ def temporary(piece: list[Token]) -> list[Change]:
         return []
     rest = [token for token in piece[start:] if token.word not in _BEFORE_A_NAME]
     name = rest[0].name.rpartition(".")[2] if rest else ""
-    return [Change(Kind.SET, TEMPORARY + name, None)]
+    return [Change(ChangeKind.SET, TEMPORARY + name, None)]
 
 
-def set_config(piece: list[Token]) -> list[Change]:
+def set_config(piece: list[SessionToken]) -> list[Change]:
     """Return what the calls of PostgreSQL's ``set_config`` change."""
     places = [at for at, token in enumerate(piece) if _is_set_config(token)]
     if not places:
@@ -217,25 +217,25 @@ def set_config(piece: list[Token]) -> list[Change]:
     # Elsewhere in a statement it may run for no row, or for many.
     names = [piece[at + 2] for at in places if at + 2 < len(piece)]
     if len(names) < len(places) or any(name.kind != "text" for name in names):
-        return [Change(Kind.LOSS, "set_config")]
+        return [Change(ChangeKind.LOSS, "set_config")]
     return [
         change for name in names for change in _variable(name.text[1:-1].lower(), [], local=None)
     ]
 
 
-def _configured(name: Token, value: Token, local: Token) -> list[Change]:
+def _configured(name: SessionToken, value: SessionToken, local: SessionToken) -> list[Change]:
     if name.kind not in ("text", "place"):
-        return [Change(Kind.LOSS, "set_config")]
+        return [Change(ChangeKind.LOSS, "set_config")]
     known = value.text if value.kind in ("text", "place") else None
     lasting = {"TRUE": True, "FALSE": False}.get(local.word)
     place = int(local.text[1:]) if local.kind == "place" else None
     if name.kind == "place":
-        return [Change(Kind.SET, "", known, lasting, (int(name.text[1:]), place))]
+        return [Change(ChangeKind.SET, "", known, lasting, (int(name.text[1:]), place))]
     spelled_name = name.text[1:-1].lower()
     if HARMLESS.fullmatch(spelled_name):
         return []
-    return [Change(Kind.SET, spelled_name, known, lasting, (None, place))]
+    return [Change(ChangeKind.SET, spelled_name, known, lasting, (None, place))]
 
 
-def _is_set_config(token: Token) -> bool:
+def _is_set_config(token: SessionToken) -> bool:
     return token.kind in ("word", "quoted") and token.name.rpartition(".")[2] == "set_config"

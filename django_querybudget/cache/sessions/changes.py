@@ -25,8 +25,8 @@ from .assignments import (
     set_of_standard,
     temporary,
 )
-from .kinds import Change, Kind
-from .tokens import Token, statements_of
+from .kinds import Change, ChangeKind
+from .tokens import SessionToken, statements_of
 
 __all__ = ["changes_of"]
 
@@ -43,7 +43,7 @@ _MAY_CHANGE = re.compile(
 )
 
 
-def changes_of(sql: str, params: Any, vendor: str) -> tuple[Change, ...]:
+def changes_of(sql: str, params: object, vendor: str) -> tuple[Change, ...]:
     """Return what the statement changes of the session it runs in."""
     first = sql[:16].lstrip().partition(" ")[0].upper()
     if first in _ORDINARY and ";" not in sql:
@@ -51,7 +51,7 @@ def changes_of(sql: str, params: Any, vendor: str) -> tuple[Change, ...]:
         if "set_config" not in lowered and (first in _PLAIN_WRITES or "temp" not in lowered):
             return ()
     if len(sql) > LONGEST:
-        return (Change(Kind.LOSS, "a long statement"),) if _MAY_CHANGE.search(sql) else ()
+        return (Change(ChangeKind.LOSS, "a long statement"),) if _MAY_CHANGE.search(sql) else ()
     found = _all_changes[sql, vendor]
     if not found:
         return found
@@ -70,7 +70,7 @@ def _with_params(change: Change, params: Any) -> Iterator[Change]:
         if lasting is not None:
             local = params[lasting] if isinstance(params[lasting], bool) else None
     except (TypeError, LookupError, AttributeError):
-        yield Change(Kind.LOSS, "set_config")
+        yield Change(ChangeKind.LOSS, "set_config")
         return
     if value is not None and "\0" in value:
         try:
@@ -89,10 +89,11 @@ def _changes(key: tuple[str, str]) -> tuple[Change, ...]:
     for piece in statements_of(sql):
         if piece:
             found += _changes_in(piece, vendor)
-    if len(found) > 1 and any(change.kind is Kind.END for change in found):
+    if len(found) > 1 and any(change.kind is ChangeKind.END for change in found):
         # A transaction of its own in one text: whether it was committed is not told.
         found = [
-            replace(change, value=None) if change.kind is Kind.SET else change for change in found
+            replace(change, value=None) if change.kind is ChangeKind.SET else change
+            for change in found
         ]
     return tuple(found)
 
@@ -100,11 +101,11 @@ def _changes(key: tuple[str, str]) -> tuple[Change, ...]:
 _all_changes = Memo(_changes)
 
 
-def _changes_in(piece: list[Token], vendor: str) -> list[Change]:  # noqa: PLR0911  # by first word
+def _changes_in(piece: list[SessionToken], vendor: str) -> list[Change]:  # noqa: PLR0911  # by first word
     first = piece[0].word
     second = piece[1].word if len(piece) > 1 else ""
     if piece[0].text == "!":
-        return [Change(Kind.LOSS, "a comment that runs")]
+        return [Change(ChangeKind.LOSS, "a comment that runs")]
     if first == "SET":
         if vendor == "mysql":
             return set_of_mysql(piece[1:])
@@ -112,20 +113,20 @@ def _changes_in(piece: list[Token], vendor: str) -> list[Change]:  # noqa: PLR09
     if first == "RESET" and vendor != "mysql":
         return reset(piece[1:])
     if first == "DISCARD":
-        return [Change(Kind.DISCARD_ALL)] if second == "ALL" else discard(second)
+        return [Change(ChangeKind.DISCARD_ALL)] if second == "ALL" else discard(second)
     if first == "SAVEPOINT":
-        return [Change(Kind.SAVEPOINT, piece[-1].name)]
+        return [Change(ChangeKind.SAVEPOINT, piece[-1].name)]
     if first == "RELEASE":
-        return [Change(Kind.RELEASE, piece[-1].name)]
+        return [Change(ChangeKind.RELEASE, piece[-1].name)]
     if first in ("ROLLBACK", "ABORT", "COMMIT", "END"):
         if any(token.word == "TO" for token in piece):
-            return [Change(Kind.ROLLBACK_TO, piece[-1].name)]
-        return [Change(Kind.END)]
+            return [Change(ChangeKind.ROLLBACK_TO, piece[-1].name)]
+        return [Change(ChangeKind.END)]
     if first == "USE" and vendor == "mysql" and len(piece) == 2:
-        return [Change(Kind.SET, "database", piece[1].name)]
+        return [Change(ChangeKind.SET, "database", piece[1].name)]
     if first in ("PRAGMA", "ATTACH", "DETACH") and vendor == "sqlite":
         return of_sqlite(piece)
     if first in ("CALL", "DO", "EXECUTE", "USE") or (first, second) == ("ALTER", "SESSION"):
-        return [Change(Kind.LOSS, first)]
-    schema = [Change(Kind.SCHEMA)] if first in _SCHEMA else []
+        return [Change(ChangeKind.LOSS, first)]
+    schema = [Change(ChangeKind.SCHEMA)] if first in _SCHEMA else []
     return [*schema, *temporary(piece), *set_config(piece)]

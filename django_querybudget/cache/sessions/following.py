@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import Error
 
@@ -13,7 +13,7 @@ from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 
 from .changes import changes_of
-from .kinds import TEMPORARY, Change, Kind
+from .kinds import TEMPORARY, Change, ChangeKind
 from .session import session_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["follow", "on_schema_change", "watch_functions"]
 
 def follow(
     sql: str | None,
-    params: Any,
+    params: object,
     connection: BaseDatabaseWrapper,
     error: BaseException | None,
 ) -> None:
@@ -44,11 +44,11 @@ def follow(
         return
     session = session_of(connection)
     for change in changes:
-        if change.kind is Kind.SCHEMA:
+        if change.kind is ChangeKind.SCHEMA:
             for listener in on_schema_change:
                 listener(connection)
         elif not _is_elsewhere(change, connection):
-            if error is not None and change.kind is Kind.SET:
+            if error is not None and change.kind is ChangeKind.SET:
                 session.apply(replace(change, value=None, local=None), connection)
             else:
                 session.apply(change, connection)
@@ -62,7 +62,7 @@ def _is_undone(error: BaseException, connection: BaseDatabaseWrapper) -> bool:
 def _is_elsewhere(change: Change, connection: BaseDatabaseWrapper) -> bool:
     """Whether a variable is told by something else, or tells nothing."""
     name = change.name
-    if change.kind is not Kind.SET:
+    if change.kind is not ChangeKind.SET:
         return False
     if name.startswith(TEMPORARY) and name != TEMPORARY:
         # It hides a table of a model, or nothing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["DEFAULT", "TEMPORARY", "Change", "Kind"]
+__all__ = ["DEFAULT", "TEMPORARY", "Change", "ChangeKind"]
 
 TEMPORARY = "temporary table "
 """Begins the name of a variable that stands for a temporary table."""
@@ -14,7 +14,7 @@ DEFAULT = ""
 """The value of a variable that is as it was when the connection was opened."""
 
 
-class Kind(Enum):
+class ChangeKind(Enum):
     """What a statement does to a session."""
 
     SET = "gives a variable a value"
@@ -32,7 +32,7 @@ class Kind(Enum):
 class Change:
     """One change of a session."""
 
-    kind: Kind
+    kind: ChangeKind
     name: str = ""
     """The variable; for a loss, what caused it."""
 

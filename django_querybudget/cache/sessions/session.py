@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache.transactions import Mode, mode_of
 
-from .kinds import DEFAULT, TEMPORARY, Change, Kind
+from .kinds import DEFAULT, TEMPORARY, Change, ChangeKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,19 +92,19 @@ class Session:
         kind = change.kind
         if self.layers:
             self._meet(connection)
-        if kind is Kind.LOSS:
+        if kind is ChangeKind.LOSS:
             self.lost = change.name
-        elif kind is Kind.SET:
+        elif kind is ChangeKind.SET:
             if change.name == TEMPORARY:
                 for name in [name for name in self._names() if name.startswith(TEMPORARY)]:
                     self.set(name, DEFAULT, connection, local=False)
             else:
                 self.set(change.name, change.value, connection, local=change.local)
-        elif kind is Kind.RESET_ALL:
+        elif kind is ChangeKind.RESET_ALL:
             for name in self._names() - {"role", "session_authorization"}:
                 if not name.startswith(TEMPORARY):
                     self.set(name, DEFAULT, connection, local=False)
-        elif kind is Kind.DISCARD_ALL:
+        elif kind is ChangeKind.DISCARD_ALL:
             self.base, self.layers, self.lost = {}, [], ""
         elif self.layers:  # else it is of before the first change, which all come after it
             self._follow(change)
@@ -112,15 +112,15 @@ class Session:
     def _follow(self, change: Change) -> None:
         """Take in what becomes of the transaction in which variables were set."""
         place = self._place(change.name)
-        if change.kind is Kind.END:
+        if change.kind is ChangeKind.END:
             self.end()
-        elif change.kind is Kind.SAVEPOINT:
+        elif change.kind is ChangeKind.SAVEPOINT:
             self.layers.append(_Layer(change.name))
-        elif change.kind is Kind.ROLLBACK_TO:
+        elif change.kind is ChangeKind.ROLLBACK_TO:
             del self.layers[place or 0 :]
             if place is not None:
                 self.layers.append(_Layer(change.name))
-        elif change.kind is Kind.RELEASE and place is not None:
+        elif change.kind is ChangeKind.RELEASE and place is not None:
             while len(self.layers) > place:
                 upper = self.layers.pop()
                 self.layers[-1].take(upper)
@@ -190,7 +190,7 @@ def session_of(connection: BaseDatabaseWrapper) -> Session:
     return session
 
 
-def start(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def start(connection: BaseDatabaseWrapper, **_: object) -> None:
     """A connection was opened, or taken from a pool: receives ``connection_created``.
 
     It has to be the first of its receivers: others may set what the session decides.

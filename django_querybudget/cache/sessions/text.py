@@ -107,7 +107,7 @@ def _login(connection: BaseDatabaseWrapper) -> str:
     return known[1]
 
 
-def _spelled_option(value: Any) -> str:
+def _spelled_option(value: object) -> str:
     """Return an option as text that is the same in all processes."""
     if isinstance(value, str | int | float | None):
         return repr(value)

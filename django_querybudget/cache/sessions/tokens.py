@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Token", "statements_of"]
+__all__ = ["SessionToken", "statements_of"]
 
 _TOKEN = re.compile(
     r"(?P<space>\s+|--[^\n\r]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
@@ -23,7 +23,7 @@ _DOLLAR_QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SessionToken:
     kind: str
     text: str
 
@@ -40,16 +40,16 @@ class Token:
         return self.text.lower()
 
 
-def statements_of(sql: str) -> Iterator[list[Token]]:
+def statements_of(sql: str) -> Iterator[list[SessionToken]]:
     """Split at semicolons, spaces and comments left out, parameters numbered."""
-    piece: list[Token] = []
+    piece: list[SessionToken] = []
     places = 0
     for match in _TOKEN.finditer(_DOLLAR_QUOTED.sub(" '' ", sql)):
         kind, text = match.lastgroup or "", match[0]
         if kind == "space":
             # MySQL runs what stands in such a comment.
             if text.startswith(("/*!", "/*M!")):
-                piece.append(Token("sign", "!"))
+                piece.append(SessionToken("sign", "!"))
             continue
         if kind == "place":
             text = f"\0{places}"
@@ -60,5 +60,5 @@ def statements_of(sql: str) -> Iterator[list[Token]]:
             yield piece
             piece = []
         else:
-            piece.append(Token(kind, text))
+            piece.append(SessionToken(kind, text))
     yield piece

@@ -67,5 +67,5 @@ def _key_text(
     value: Any = instance.__dict__[key.attname]
     try:  # as the database has it: a field may convert
         return table.key.text(key.get_db_prep_save(value, connections[alias]))
-    except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
+    except Exception:  # a field of the host's own may raise anything
         return None

@@ -140,7 +140,7 @@ def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
     )
 
 
-def effect(form: Form, params: Any, many: bool, database: str) -> Write:
+def effect(form: Form, params: object, many: bool, database: str) -> Write:
     """Return what a statement of that form writes in ``database``."""
     if form.everything:
         return Write(frozenset({tags.everything(database)}))
@@ -257,7 +257,7 @@ def _unquoted(name: str) -> str:
 
 
 def _add_rows(
-    found: set[str], database: str, form: Form, params: Any, many: bool
+    found: set[str], database: str, form: Form, params: object, many: bool
 ) -> OldScopes | None:
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
 from django_querybudget.cache.reading.fills import current_fill
@@ -30,7 +30,7 @@ class Writes:
     """Hears of every statement: marks before a write, renews after it, and helps a fill."""
 
     def before(
-        self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
     ) -> Pending | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
@@ -73,8 +73,8 @@ class Writes:
 
     def after(
         self,
-        sql: Any,
-        params: Any,  # as the hook calls it
+        sql: object,
+        params: object,  # as the hook calls it
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed

@@ -50,7 +50,7 @@ class AdvisingRunner(_base):  # type: ignore[misc]
     report: ClassVar[AdvisorReport | None] = None
     """What this process's last run has to say; None before its databases were torn down."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **{**kwargs, "parallel": 0})
         self.workload = Workload()
 
@@ -61,10 +61,10 @@ class AdvisingRunner(_base):  # type: ignore[misc]
         )
         return kwargs
 
-    def run_suite(self, suite: Any, **kwargs: Any) -> Any:
+    def run_suite(self, suite: object, **kwargs: object) -> Any:
         with self.workload.recording():
             return super().run_suite(suite, **kwargs)
 
-    def teardown_databases(self, old_config: Any, **kwargs: Any) -> None:
+    def teardown_databases(self, old_config: object, **kwargs: object) -> None:
         AdvisingRunner.report = advise(self.workload)
         super().teardown_databases(old_config, **kwargs)

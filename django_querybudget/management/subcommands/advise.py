@@ -67,7 +67,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
             check_verifiable(options["verify"], create_and_rollback=options["create_and_rollback"])
         except (CannotVerify, DatabaseError) as error:
             raise CommandError(f"Cannot verify: {error}", returncode=2) from error
-    from django_querybudget.indexes.advisor import advising_runner  # noqa: PLC0415  # imports the project's runner
+    from django_querybudget.indexes.advisor import advising_runner  # imports the project's runner
 
     failed = run_tests(arguments, _RUNNER)
     report = advising_runner.AdvisingRunner.report
