@@ -95,15 +95,17 @@ class ProcessRecording(Recording):
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_watcher(self)
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> float:
+    def before(
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
+    ) -> float:
         """Note when the statement is sent."""
         del sql, params, many, connection
         return perf_counter()
 
     def after(
         self,
-        sql: Any,
-        params: Any,
+        sql: object,
+        params: object,
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
@@ -167,7 +169,7 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         recording.close()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        def finished(recording: Recording, error: BaseException | None, result: Any) -> None:
+        def finished(recording: Recording, error: BaseException | None, result: object) -> None:
             del error, result
             recording.close()
             wrapped.last_log = recording.log  # type: ignore[attr-defined]

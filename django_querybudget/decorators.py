@@ -153,7 +153,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
                 return nullcontext()
             return self._recording()
 
-        def done(scope: Any, error: BaseException | None, result: Any) -> None:
+        def done(scope: object, error: BaseException | None, result: object) -> None:
             __tracebackhide__ = True
             if isinstance(scope, Recording):
                 self._end(scope, name, error, result)
@@ -164,7 +164,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return wrapper
 
     def _end(
-        self, recording: Recording, name: str, error: BaseException | None, result: Any
+        self, recording: Recording, name: str, error: BaseException | None, result: object
     ) -> None:
         """Check now, or when the response is done that the call returned."""
         __tracebackhide__ = True
@@ -214,7 +214,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return Recording(self.budget.using, threshold=self.budget.nplusone)
 
 
-def _name_of(function: Any) -> str:
+def _name_of(function: object) -> str:
     # method_decorator() has each call decorate a partial of the bound method.
     if isinstance(function, partial) and isinstance(function.func, MethodType):
         owner = function.func.__self__

@@ -67,24 +67,24 @@ def assert_max_queries(
     *,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **dimensions: Any,
+    **dimensions: object,
 ) -> MaxQueries: ...
 @overload
 def assert_max_queries(
     num: int | None,
     func: Callable[..., T],
-    *args: Any,
+    *args: object,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> T: ...
 def assert_max_queries(
     num: int | None,
     func: Callable[..., T] | None = None,
-    *args: Any,
+    *args: object,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> MaxQueries | T:
     """Assert that a block, or ``func(*args, **kwargs)``, executes ``num`` queries at most.
 
@@ -149,7 +149,7 @@ def measured(
     using = budget.using if budget is not None else None
     threshold = budget.nplusone if budget is not None else None
 
-    def done(recording: Recording, error: BaseException | None, result: Any) -> None:
+    def done(recording: Recording, error: BaseException | None, result: object) -> None:
         __tracebackhide__ = True
         del result
         recording.close()

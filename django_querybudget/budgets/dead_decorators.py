@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import signals as auth_signals
 from django.core import signals as core_signals
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.template import Library
@@ -46,8 +46,7 @@ class Registered:
     decorator: str
 
 
-@register("querybudget")
-def check_decorators(**_: Any) -> list[CheckMessage]:
+def check_decorators(**_: object) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())
     return [*_dead_budgets(registered), *_dead_decorators(registered)]
@@ -138,7 +137,7 @@ def _signals(module: ModuleType) -> Iterator[tuple[str, Signal]]:
             yield name, signal
 
 
-def _attribute(function: Any) -> Any:
+def _attribute(function: object) -> Any:
     """Return what the function's module has under its name, None for what is no module's own."""
     name = getattr(function, "__qualname__", "")
     module = sys.modules.get(getattr(function, "__module__", None) or "")
@@ -147,7 +146,7 @@ def _attribute(function: Any) -> Any:
     return vars(module).get(name)
 
 
-def _around(found: Any, function: Any) -> Iterator[Any]:
+def _around(found: object, function: object) -> Iterator[Any]:
     """Yield the wrappers from ``found`` to ``function``, the outermost first; none if it is none.
 
     A wrapper that was made without ``functools.wraps`` holds the function in its closure.
@@ -173,7 +172,7 @@ def _held(cell: Any) -> Any:
         return None
 
 
-def _leads_to(held: Any, function: Any) -> bool:
+def _leads_to(held: object, function: object) -> bool:
     return held is function or any(each is function for each in _chain(held))
 
 
@@ -209,7 +208,7 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _chain(function: Any) -> Iterator[Any]:
+def _chain(function: object) -> Iterator[Any]:
     """Yield the function and what it wraps, the outermost first."""
     for _ in range(_DEEPEST):
         if function is None:

@@ -16,33 +16,25 @@ from .memory import Memo
 
 __all__ = ["Reading", "Statement", "plain_calls", "read"]
 
-_WRITING = frozenset(
-    "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split()  # noqa: SIM905
-)
+_WRITING = frozenset("INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split())
 # These are functions, too, where a parenthesis follows.
 _FUNCTIONS_TOO = frozenset({"INSERT", "REPLACE", "TRUNCATE"})
 _REMOVING = frozenset({"DELETE", "TRUNCATE", "MERGE", "REPLACE"})
 _READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FETCH"})
-_TRANSACTION = frozenset(
-    "BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split()  # noqa: SIM905
-)
+_TRANSACTION = frozenset("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split())
 # Whatever stands in them, they change no row, and call nothing.
 _HARMLESS = frozenset(
     """
     RESET SHOW PRAGMA VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN NOTIFY USE KILL
     REINDEX CLUSTER DISCARD MOVE OPTIMIZE FLUSH GRANT REVOKE ATTACH DETACH HELP CHECK
-    """.split()  # noqa: SIM905  # a list of words reads better as text
+    """.split()
 )
 _EXPLAINING = frozenset({"EXPLAIN", "DESCRIBE", "DESC", "ANALYZE", "ANALYSE"})
 _RUNNING = frozenset({"ANALYZE", "ANALYSE"})
 # What another statement may hold that runs it, besides what writes.
-_OPAQUE = frozenset(
-    "CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT REFRESH".split()  # noqa: SIM905
-)
+_OPAQUE = frozenset("CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT REFRESH".split())
 # A parenthesis after a name that follows these holds columns, not arguments.
-_NAMING = frozenset(
-    "INTO TABLE AS INSERT REPLACE COPY WITH RECURSIVE REFERENCES".split()  # noqa: SIM905
-)
+_NAMING = frozenset("INTO TABLE AS INSERT REPLACE COPY WITH RECURSIVE REFERENCES".split())
 # Words that stand before a parenthesis and are no functions.
 _KEYWORDS = frozenset(
     """
@@ -52,25 +44,25 @@ _KEYWORDS = frozenset(
     RECURSIVE RETURNING ROLLUP ROW SELECT SET SETS SIMILAR SOME TABLE THEN TO UNION UNIQUE UPDATE
     USING VALUES WHEN WHERE WINDOW WITH WITHIN XOR INDEX ISNULL NOTNULL REGEXP RLIKE GLOB ILIKE
     ESCAPE MATCH ANALYZE COPY DIV
-    """.split()  # noqa: SIM905
+    """.split()
 )
 # A parameter after these is no value: the driver puts a name into the text.
-_BEFORE_A_NAME = frozenset("UPDATE INTO TABLE ONLY TRUNCATE".split())  # noqa: SIM905
+_BEFORE_A_NAME = frozenset("UPDATE INTO TABLE ONLY TRUNCATE".split())
 _SOURCES_END = frozenset(
     """
     WHERE GROUP ORDER HAVING LIMIT UNION EXCEPT INTERSECT WINDOW SELECT SET RETURNING FOR OFFSET
     FETCH ON
-    """.split()  # noqa: SIM905
+    """.split()
 )
 # What stands without parentheses, or draws lots.
 _UNSTEADY = frozenset(
     """
     CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER CURRENT_ROLE CURRENT_CATALOG
     CURRENT_SCHEMA LOCALTIME LOCALTIMESTAMP SESSION_USER SYSTEM_USER SYSDATE TABLESAMPLE
-    """.split()  # noqa: SIM905
+    """.split()
 )
 # SQLite's date functions tell the time where they are given no time.
-_TIMES = frozenset("DATE TIME DATETIME JULIANDAY UNIXEPOCH UUID TIMESTAMP".split())  # noqa: SIM905
+_TIMES = frozenset("DATE TIME DATETIME JULIANDAY UNIXEPOCH UUID TIMESTAMP".split())
 TIME_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "allballs"})
 """What a database reads as a time of its own, where it expects a time."""
 

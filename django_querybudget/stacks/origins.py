@@ -138,8 +138,6 @@ def line_of(code: CodeType, instruction: int) -> int:
     return code.co_firstlineno
 
 
-STABLE_POSITIONS = sys.version_info >= (3, 13)
-
 if sys.version_info >= (3, 13):
 
     def position(code: CodeType, instruction: int) -> int:

@@ -130,7 +130,7 @@ def _no_cascades(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_tables(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(statements, "_add_bulk", lambda *_: None)
+    patch.setattr(statements, "whole_table", lambda *_: set())
 
 
 def _no_rows(patch: pytest.MonkeyPatch) -> None:
@@ -190,12 +190,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements.forget_forms()
+    statements._memos_of(tables.tables())
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements.forget_forms()
+        statements._memos_of(tables.tables())
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

@@ -30,6 +30,7 @@ from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.store import Store, tag_key
 from django_querybudget.cache.tokens import TagValue
+from django_querybudget.cache.transactions.pending import Pending
 from jobs.models import Industry
 from tests.servers import Redis, Run
 
@@ -329,6 +330,22 @@ def test_a_renewal_without_a_mark_is_waited_for(redis_url: str, replies: list[An
     replies.clear()
     tested.renew([TABLE])
     assert len(replies) == 1
+
+
+@pytest.mark.parametrize(("share", "heard"), [(0.4, 0), (0.6, 1), (1.1, 1), (1.9, 1), (2.1, 1)])
+def test_a_renewal_is_waited_for_where_the_mark_may_be_over_before_it_arrives(
+    redis_url: str, settings: Any, replies: list[Any], share: float, heard: int
+) -> None:
+    """Or one that is lost leaves the old token, and no mark that says so."""
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "MARK_TIMEOUT": 60}}
+    for _ in range(2):  # the first asks whether the server can be silent
+        pending = Pending("default")
+        pending.add({TABLE})
+        pending.marked_at -= 60 * share
+        replies.clear()
+        pending.renew()
+    assert len(replies) == heard
+    assert store.readable(value(store_for("redis")) or "")
 
 
 def test_a_renewal_that_is_lost_on_its_way_costs_the_marks_time(redis_url: str) -> None:

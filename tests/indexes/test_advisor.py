@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from django_querybudget.indexes.advisor import Workload, advise, render_advice
 from django_querybudget.indexes.advisor.merge import Candidate, merge_needs
 from django_querybudget.indexes.advisor.needs import Need, Purpose, find_needs
-from django_querybudget.indexes.advisor.shapes import Access, Filter, Join, Order, QueryShape
+from django_querybudget.indexes.advisor.shapes import Access, ColumnFilter, Join, Order, QueryShape
 from django_querybudget.indexes.advisor.walk import shapes_of
 from django_querybudget.indexes.definitions import IndexDefinition
 from jobs.models import Application, Job
@@ -31,9 +31,9 @@ from tests.indexes.planted.project import PLUGIN, ROOT
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def filters(queryset: QuerySet[Any]) -> dict[str, Filter]:
+def filters(queryset: QuerySet[Any]) -> dict[str, ColumnFilter]:
     """Return the filters of each table, over the query and its subqueries."""
-    found: dict[str, Filter] = {}
+    found: dict[str, ColumnFilter] = {}
     for shape in shapes_of(queryset.query, "default"):
         for access in shape.accesses:
             if access.filter:
@@ -45,8 +45,8 @@ def shape(queryset: QuerySet[Any]) -> QueryShape:
     return shapes_of(queryset.query, "default")[-1]
 
 
-def only(equality: str = "", ranges: str = "") -> Filter:
-    return Filter(equality=frozenset(equality.split()), ranges=frozenset(ranges.split()))
+def only(equality: str = "", ranges: str = "") -> ColumnFilter:
+    return ColumnFilter(equality=frozenset(equality.split()), ranges=frozenset(ranges.split()))
 
 
 class TestWalk:
@@ -67,9 +67,9 @@ class TestWalk:
             (Q(status="paid") & (Q(currency="EUR") | Q(job=3)), only("status")),
         ],
         # A set has another order in another process of the run.
-        ids=lambda value: None if isinstance(value, Filter) else str(value),
+        ids=lambda value: None if isinstance(value, ColumnFilter) else str(value),
     )
-    def test_conditions(self, condition: Q, expected: Filter) -> None:
+    def test_conditions(self, condition: Q, expected: ColumnFilter) -> None:
         assert filters(Payment.objects.filter(condition)) == {"payment_payment": expected}
 
     @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ class TestWalk:
         assert (str(queryset.query), dict(queryset.query.alias_refcount)) == before
 
 
-def access(alias: str, equality: str = "", ranges: str = "", *branches: Filter) -> Access:
+def access(alias: str, equality: str = "", ranges: str = "", *branches: ColumnFilter) -> Access:
     return Access(alias=alias, table=alias, filter=only(equality, ranges), alternatives=branches)
 
 

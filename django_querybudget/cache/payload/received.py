@@ -16,7 +16,8 @@ from typing import Any
 from django.db.models import Model, Prefetch
 from django.db.models.query import ModelIterable
 
-from .freeze import Received, is_plain
+from .freeze import Received
+from .models import is_plain_model
 from .values import copied
 
 __all__ = ["noting"]
@@ -45,10 +46,10 @@ def _note(queryset: Any, received: Notes) -> None:
     """Let what ``queryset`` fetches be noted."""
     # Whatever is joined may be a model with code of its own: that is known once it is compiled.
     if queryset._iterable_class is ModelIterable and not (
-        is_plain(queryset.model) and not queryset.query.select_related
+        is_plain_model(queryset.model) and not queryset.query.select_related
     ):
 
-        def noted(asked: Any, **options: Any) -> _Noting:
+        def noted(asked: object, **options: object) -> _Noting:
             return _Noting(asked, received, options)
 
         queryset._iterable_class = noted
@@ -58,7 +59,7 @@ def _note(queryset: Any, received: Notes) -> None:
     )
 
 
-def _has_queryset(lookup: Any) -> bool:
+def _has_queryset(lookup: object) -> bool:
     """Whether the rows of a lookup come from a queryset that is at hand, and from the database.
 
     Those of a lookup by name come from one that a manager makes.
@@ -76,7 +77,7 @@ class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
     _received: Notes
 
     @classmethod
-    def of(cls, lookup: Any, received: Notes) -> _NotingPrefetch:
+    def of(cls, lookup: object, received: Notes) -> _NotingPrefetch:
         """Return a lookup like ``lookup``."""
         made = cls.__new__(cls)
         made.__dict__.update(lookup.__dict__, _received=received)
@@ -95,7 +96,7 @@ class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
 class _Asked:
     """A queryset with another query."""
 
-    def __init__(self, queryset: Any, query: Any) -> None:
+    def __init__(self, queryset: object, query: object) -> None:
         self._queryset = queryset
         self.query = query
 
@@ -117,13 +118,13 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         compilers: list[Any] = []
         rows: list[Any] = []
 
-        def get_compiler(*args: Any, **kwargs: Any) -> Any:
+        def get_compiler(*args: object, **kwargs: object) -> Any:
             compiler = type(query).get_compiler(query, *args, **kwargs)
             results_iter = compiler.results_iter
 
-            def noted_results(*args: Any, **kwargs: Any) -> Any:
+            def noted_results(*args: object, **kwargs: object) -> Any:
                 results = results_iter(*args, **kwargs)
-                if all(map(is_plain, _models(compiler.klass_info))):
+                if all(map(is_plain_model, _models(compiler.klass_info))):
                     return results
                 compilers.append(compiler)
                 return self._noted(results, rows)
@@ -136,7 +137,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         source = None
         for instance in super().__iter__():
             if rows:
-                source = source or _source(compilers[0].klass_info, compilers[0])
+                source = source or _layout_of(compilers[0].klass_info, compilers[0])
                 source.note(instance, rows.pop(), self._received)
             yield instance
 
@@ -155,13 +156,13 @@ def _models(info: Mapping[str, Any]) -> Iterator[type[Model]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _RowLayout:
     """Where in a row the values of an instance are, and where those that hang on it."""
 
     fields: tuple[str, ...]
     places: tuple[int, ...]
     names: tuple[str, ...]
-    related: Sequence[tuple[Callable[..., Model | None], _Source]]
+    related: Sequence[tuple[Callable[..., Model | None], _RowLayout]]
 
     def note(self, instance: Model, row: Sequence[Any], received: Notes) -> None:
         received[id(instance)] = Received(
@@ -173,7 +174,7 @@ class _Source:
                 source.note(other, row, received)
 
 
-def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _Source:
+def _layout_of(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _RowLayout:
     places = list(info["select_fields"])
     if is_root or not info["from_parent"]:
         places = list(range(places[0], places[-1] + 1))
@@ -182,14 +183,14 @@ def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> 
         order = [each.attname for each in info["model"]._meta.concrete_fields]
         by_name = {name: by_name[name] for name in order if name in by_name}
     annotations = (compiler.annotation_col_map or {}) if is_root else {}
-    return _Source(
+    return _RowLayout(
         tuple(by_name),
         (*by_name.values(), *annotations.values()),
         tuple(annotations),
         [
             (
                 (each["field"].remote_field if each["reverse"] else each["field"]).get_cached_value,
-                _source(each, compiler, is_root=False),
+                _layout_of(each, compiler, is_root=False),
             )
             for each in info.get("related_klass_infos", ())
         ],

@@ -214,7 +214,9 @@ _LONGEST_PINNED = 4000
 _forms = Memo(_pinned)
 
 
-def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict[str | None, Any]:
+def _equalities(
+    where: object, alias: str, connection: BaseDatabaseWrapper
+) -> dict[str | None, Any]:
     """Return the columns of ``alias`` that every row found has a known value in.
 
     The value is the one that the database is sent: a field may convert the one in Python.
@@ -229,7 +231,7 @@ def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict
             found |= _equalities(child, alias, connection)
         elif isinstance(child, Exact | RelatedExact) and _is_django(child):
             column, value = child.lhs, child.rhs
-            if isinstance(column, Col) and column.alias == alias and _is_plain(value):
+            if isinstance(column, Col) and column.alias == alias and _is_value(value):
                 with suppress(Exception):  # whatever a field of the host's does, it pins nothing
                     _, [found[column.target.column]] = child.get_db_prep_lookup(value, connection)
     return found
@@ -240,5 +242,5 @@ def _is_django(lookup: Any) -> bool:
     return lookup.lookup_name == "exact" and type(lookup).__module__.startswith("django.db.models.")
 
 
-def _is_plain(value: Any) -> bool:
+def _is_value(value: object) -> bool:
     return not hasattr(value, "resolve_expression") and not hasattr(value, "as_sql")

@@ -68,7 +68,7 @@ def session_refusal(connection: BaseDatabaseWrapper, known: Mapping[str, str]) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _ReadFrom:
     """Where a statement of the fill read."""
 
     state: State
@@ -122,7 +122,7 @@ class Fill:
         self.aliases: set[str] = set()
         self._next: Pins | None = pins
         self._known = known or {}
-        self._sources: list[_Source] = []
+        self._sources: list[_ReadFrom] = []
         self._began = 0.0
 
     def spoil(self, reason: str) -> None:
@@ -137,7 +137,7 @@ class Fill:
         self.aliases.add(connection.alias)
         if reason := refusal(connection) or session_refusal(connection, self._known):
             self.spoil(reason)
-        source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
+        source = _ReadFrom(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
         if reason := (

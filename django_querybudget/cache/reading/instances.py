@@ -91,7 +91,7 @@ def spelled_state(instance: Model) -> str:
     return f"{instance._state.db}|{deferred}|{_spelled_fields(instance, names)}|{extras}"
 
 
-def _spelled_extra(instance: Model, name: str, value: Any) -> str:
+def _spelled_extra(instance: Model, name: str, value: object) -> str:
     try:
         if holds_instances(value):
             raise Unkeyable("instances")
@@ -100,7 +100,7 @@ def _spelled_extra(instance: Model, name: str, value: Any) -> str:
         raise Untold(f"attribute {instance._meta.label}.{name}: {error}") from error
 
 
-def holds_instances(value: Any) -> bool:
+def holds_instances(value: object) -> bool:
     """Whether a value is a model instance, or holds one."""
     if isinstance(value, Mapping):
         value = (*value, *value.values())
@@ -140,5 +140,5 @@ def _holds_same(field: Field[Any, Any], instance: Model, again: Model) -> bool:
     try:
         before, now = (field.get_prep_value(each.__dict__[name]) for each in (instance, again))
         return bool(before == now)
-    except Exception:  # noqa: BLE001  # whatever the host's field raises
+    except Exception:  # whatever the host's field raises
         return False

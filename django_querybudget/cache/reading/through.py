@@ -15,42 +15,18 @@ from django.db import connections
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import Unfreezable
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.tokens import is_known, readable, same
 from django_querybudget.conf import conf
 
+from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = [
-    "MISS",
-    "Form",
-    "Looked",
-    "Question",
-    "begun",
-    "bypass",
-    "forget_dependencies",
-    "keep",
-    "look_up",
-    "read_through",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How an answer is told apart from others, and made to plain values and back.
-
-    ``prepare`` reads plain values, and depends on nothing else: what it returns may be given to
-    ``thaw`` any number of times.
-    """
-
-    kind: str
-    freeze: Callable[[Any], Any]
-    prepare: Callable[[Any], Any]
-    thaw: Callable[[Any], Any]
+__all__ = ["MISS", "Looked", "Question", "begun", "bypass", "keep", "look_up", "read_through"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +48,7 @@ class Question:
     sessions: Mapping[str, str]
     """The sessions that its key holds, by alias; of any other it must be the default one."""
 
-    form: Form
+    codec: Codec
     found: Callable[[Any], bool]
     """Whether an answer holds a row."""
 
@@ -170,7 +146,7 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
             return MISS, values
     except Changed:
         return MISS, values
-    except Exception as error:  # noqa: BLE001  # whatever stands there, it is a miss
+    except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
         return MISS, values
@@ -205,7 +181,7 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
             return MISS  # the alias was another database's then
     if not question.user_tags | question.required <= needed:
         return MISS
-    return question.form.thaw(entry.prepared(question.form.prepare))
+    return question.codec.thaw(entry.prepared(question.codec.prepare))
 
 
 def _remember(shape: str, found: Collection[str]) -> None:
@@ -221,11 +197,6 @@ def _remember(shape: str, found: Collection[str]) -> None:
         _dependencies[shape] = before | kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
-
-
-def forget_dependencies() -> None:
-    """Forget what was noted of shapes: the next hit of each takes one more look."""
-    _dependencies.clear()
 
 
 def begun(question: Question, looked: Looked) -> Fill:
@@ -244,7 +215,7 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         stats.count_not_stored(fill.reason or "")
         return False
     try:
-        packed = pack(tokens, fill.aliases, question.form.freeze(answer))
+        packed = pack(tokens, fill.aliases, question.codec.freeze(answer))
     except Unfreezable as error:
         stats.count_not_stored(f"value {error}")
         return False

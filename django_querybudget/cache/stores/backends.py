@@ -80,14 +80,14 @@ class BackendStore(Store):
         cache = self._plain
         try:
             return cache.get_many(keys)
-        except Exception:  # noqa: BLE001
+        except Exception:
             # Another client may have written there in a way of its own (a pickle that is none).
             cache.get(_PROBE)  # if this fails too, it is the server
         found = {}
         for key in keys:
             try:
                 value = cache.get(key)
-            except Exception:  # noqa: BLE001, S112  # a foreign value is a miss
+            except Exception:  # noqa: S112  # a foreign value is a miss
                 continue
             if value is not None:
                 found[key] = value
@@ -215,7 +215,7 @@ class DatabaseStore(BackendStore):
         found = self._unless_no_table(super()._read, key, wanted)
         return (None, {}) if found is None else found
 
-    def _unless_no_table(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+    def _unless_no_table(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """Where the table is not there (not yet, in ``migrate``), nothing is in it to be stale."""
         try:
             return operation(*arguments)

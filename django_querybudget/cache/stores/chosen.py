@@ -44,7 +44,7 @@ def store_for(alias: str) -> Store:
 def _class_for(cache: BaseCache) -> Callable[[str], Store]:
     client: Any = getattr(cache, "client", None)
     if client is not None and type(client).__module__.startswith("django_redis."):
-        from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
+        from .redis import RedisStore  # only where redis is installed
 
         if RedisStore.takes(client):
             return RedisStore

@@ -139,7 +139,7 @@ class Store:
         try:
             if self._write(key, entry, timeout):
                 return True
-        except Exception as error:  # noqa: BLE001  # one entry not stored: reads tell of an outage
+        except Exception as error:  # one entry not stored: reads tell of an outage
             self._log(
                 "entry", "The cache %r did not take an entry (%s: %s).",
                 self.alias, type(error).__name__, error,
@@ -293,7 +293,7 @@ class Store:
             self._keeper.start()
         try:
             beat = self._heard(self._beat(look=look))
-        except Exception as error:  # noqa: BLE001  # the server answers reads, and refuses this
+        except Exception as error:  # the server answers reads, and refuses this
             self._failed(error, now)
             beat = None
         self._beat_at = time.monotonic()
@@ -303,22 +303,24 @@ class Store:
 
     # What when it fails
 
-    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
+    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: object) -> R:
         """Run ``operation``; after an error, note the outage and return ``otherwise``."""
         token = _busy.set(True)
         started = time.monotonic()
         try:
             return operation(*arguments)
-        except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
+        except Exception as error:  # a cache's error must not be the host's
             self._failed(error, started)
             return otherwise
         finally:
             _busy.reset(token)
 
-    def _tried(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _tried(self, operation: Callable[..., None], *arguments: object) -> bool:
         return self._guarded(_FAILED, operation, *arguments) is None
 
-    def _change(self, operation: Callable[..., None], *arguments: Any, waits: bool = True) -> bool:
+    def _change(
+        self, operation: Callable[..., None], *arguments: object, waits: bool = True
+    ) -> bool:
         """Run a change of tags. Returns whether it is done.
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
@@ -331,7 +333,7 @@ class Store:
             return True
         return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
 
-    def _done_or_harmless(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _done_or_harmless(self, operation: Callable[..., None], *arguments: object) -> bool:
         """Try until it is done, or nobody can trust the cache; for a bounded time."""
         stats.count("waits")
         limit = time.monotonic() + 2 * LIFE + MARGIN
@@ -361,10 +363,10 @@ class Store:
         token = _busy.set(True)
         try:
             self._break_pulse()
-        except Exception:  # noqa: BLE001  # a server that takes no write at all
+        except Exception:  # a server that takes no write at all
             try:
                 return PULSE not in self._read(None, (PULSE,))[1]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._failed(error, time.monotonic())
                 return False
         finally:
@@ -453,7 +455,7 @@ class Store:
             if self.has_pulse:
                 self._heard(self._beat(look=True))
                 self._beat_at = time.monotonic()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+        except Exception as error:  # whatever it is, it is tried again
             outage.failed(started, unreachable=not self._is_refusal(error))
             if self.has_pulse and self._debts and not outage.is_unreachable:
                 self._nobody_trusts()  # a server that takes some changes and not others

@@ -113,7 +113,7 @@ class State:
         self._outermost = None
         return True
 
-    def note(self, sql: Any) -> None:
+    def note(self, sql: object) -> None:
         """A statement outside of ``atomic()`` is done, on a driver that tells of no transaction."""
         if not isinstance(sql, str) or statement_kind(sql) is not StatementKind.TRANSACTION:
             return

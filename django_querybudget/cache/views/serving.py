@@ -21,12 +21,12 @@ from django.utils import timezone, translation
 from django_querybudget.cache import sessions, stats, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
+from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.fills import Fill, filling
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
-    Form,
     Looked,
     Question,
     begun,
@@ -306,7 +306,7 @@ def _question(name: str, options: Options, request: HttpRequest, around: str) ->
         expected=(),
         aliases=(),
         sessions=known,
-        form=Form("view", _freeze, Answer.thawed, thaw),
+        codec=Codec("view", _freeze, Answer.thawed, thaw),
         found=lambda _: True,
         timeout=options.timeout,
         cache=options.cache,

@@ -86,7 +86,7 @@ def _read_locked(
     return found if found is not None and len(found) == len(keys) else None
 
 
-def _parameter(key: Any) -> Any:
+def _parameter(key: object) -> Any:
     """Return a key as a number where it is one, since a text may be refused."""
     return int(key) if isinstance(key, str) and key.lstrip("-").isdecimal() else key
 
@@ -102,7 +102,7 @@ def _execute(
     try:
         cursor.execute(sql, params)
         found: Sequence[Sequence[Any]] = cursor.fetchall()
-    except Exception as error:  # noqa: BLE001  # the host's own statement comes next
+    except Exception as error:  # the host's own statement comes next
         if connection.vendor == "mysql" and error.args[:1] in ((1205,), (1213,)):
             # The server may have rolled back all of the host's transaction: it must not go on.
             connection.needs_rollback = True

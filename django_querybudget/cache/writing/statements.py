@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django_querybudget.cache import tags
 from django_querybudget.cache.catalog import catalog_of
 from django_querybudget.cache.sql_functions import may_write
-from django_querybudget.cache.tables import Column, Table, Tables, tables
+from django_querybudget.cache.tables import Column, Table, Tables, tables, whole_table
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import Statement, plain_calls, read
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of", "sql_text"]
+__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of"]
 
 _NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
 _INSERT = re.compile(
@@ -83,18 +83,6 @@ class Form:
 _NO_TEXT = Form((), everything="a statement that is no text")
 
 
-def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """Return the statement as text, None where a driver's own type does not tell."""
-    if isinstance(sql, str):
-        return sql
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    try:
-        return str(sql.as_string(connection.connection))
-    except Exception:  # noqa: BLE001  # a driver's type that cannot say what it is
-        return None
-
-
 def form_of(sql: str | None, connection: BaseDatabaseWrapper) -> Form | None:
     """Return what the statement's text tells of what it writes, None if it is nothing."""
     if sql is None:
@@ -129,11 +117,6 @@ def _memos_of(known: Tables) -> _Memos:
     return _memos
 
 
-def forget_forms() -> None:
-    """Remember nothing of any text."""
-    _memos_of(tables())
-
-
 def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
     """Return the form with what PostgreSQL's catalog tells of functions and unknown tables."""
     catalog = catalog_of(connection, form.calls, form.targets)
@@ -157,13 +140,13 @@ def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
     )
 
 
-def effect(form: Form, params: Any, many: bool, database: str) -> Write:
+def effect(form: Form, params: object, many: bool, database: str) -> Write:
     """Return what a statement of that form writes in ``database``."""
     if form.everything:
         return Write(frozenset({tags.everything(database)}))
     found: set[str] = set()
     for table in form.tables:
-        _add_bulk(found, database, table)
+        found |= whole_table(database, table)
     old = None
     if form.target is not None:
         old = _add_rows(found, database, form, params, many)
@@ -273,14 +256,8 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace(name[0] * 2, name[0])
 
 
-def _add_bulk(found: set[str], database: str, table: Table) -> None:
-    found |= {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
-    if table.scopes:
-        found.add(tags.any_scope_tag(database, table.name))
-
-
 def _add_rows(
-    found: set[str], database: str, form: Form, params: Any, many: bool
+    found: set[str], database: str, form: Form, params: object, many: bool
 ) -> OldScopes | None:
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target
@@ -295,7 +272,7 @@ def _add_rows(
     keys = values[-form.keys :] if values is not None else ()
     texts = [table.key.text(key) for key in keys]
     if not keys or len(keys) > tags.MANY or None in texts:
-        _add_bulk(found, database, table)
+        found |= whole_table(database, table)
         return None
     found |= {tags.row_tag(database, table.name, text) for text in texts if text is not None}
     return OldScopes(table, tuple(keys)) if table.scopes else None

@@ -12,9 +12,10 @@ from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
+from django_querybudget.sql.text import sql_text
 
 from . import old_scopes
-from .statements import effect, form_of, sql_text
+from .statements import effect, form_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,7 +31,7 @@ class Writes:
     """Hears of every statement: marks before a write, renews after it, and helps a fill."""
 
     def before(
-        self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
     ) -> Pending | Reading | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
@@ -73,8 +74,8 @@ class Writes:
 
     def after(
         self,
-        sql: Any,
-        params: Any,  # as the hook calls it
+        sql: object,
+        params: object,  # as the hook calls it
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed

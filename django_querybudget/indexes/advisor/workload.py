@@ -58,7 +58,9 @@ class Workload:
         """The shapes seen, in the order of their first statement."""
         return list(self._samples.values())
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+    def before(
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
+    ) -> None:
         """Take note of a statement that is about to be sent."""
         if self.test is None or many or not isinstance(sql, str):
             return
@@ -75,7 +77,7 @@ class Workload:
             if line:
                 sample.lines[line] = None
 
-    def after(self, *_: Any, **__: Any) -> None:
+    def after(self, *_: object, **__: object) -> None:
         """Nothing is to be known afterwards."""
 
     def _sample(self, sql: str, params: Any, using: str) -> Sample | None:

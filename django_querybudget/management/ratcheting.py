@@ -11,11 +11,14 @@ from django.core.management import BaseCommand, CommandError
 
 from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
+from django_querybudget.ratchet.runs import Run
+from django_querybudget.ratchet.text import github_annotations
 
-from .runs import Run
-from .text import github_annotations
+from .test_command import add_test_argument, arguments_of_test, chosen, run_tests
 
 __all__ = ["add_arguments", "run"]
+
+_RUNNER = "django_querybudget.ratchet.measuring_runner.MeasuringRunner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print failures as annotations of GitHub's workflows too",
     )
     parser.add_argument("--sarif", metavar="PATH", help="write failures to this file as SARIF")
-    parser.add_argument("test", nargs=argparse.REMAINDER, help="-- test [arguments of test]")
+    add_test_argument(parser)
 
 
 def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
@@ -41,13 +44,8 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     Raises ``CommandError`` with status 2 for arguments and files that make no sense, with 1 for
     what is above its line. Exits as ``manage.py test`` does where tests fail.
     """
-    words = [word for position, word in enumerate(options["test"]) if position or word != "--"]
-    if words[:1] != ["test"]:
-        raise CommandError(
-            f"Say which tests after two dashes: manage.py querybudget {mode} -- test [arguments]",
-            returncode=2,
-        )
-    typed = "manage.py querybudget {mode} -- " + " ".join(words)
+    arguments = arguments_of_test(options, mode)
+    typed = " ".join(["manage.py querybudget {mode} -- test", *arguments])
     try:
         ratchet = Run(
             mode=mode,
@@ -58,15 +56,19 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     conf.overrides["VERBOSITY"] = min(max(options["verbosity"] - 1, 0), 2)
-    from .django_runner import chosen, run_tests  # noqa: PLC0415  # imports the project's runner
+    from django_querybudget.ratchet import measuring_runner  # imports the project's runner
 
     ratchet.start()
-    status, failed = 1, set[str]()
+    # The project's own runner, if the arguments name one: which tests fail is not told then.
+    named = any(word.startswith("--testrunner") for word in arguments)
+    status = 1
     try:
-        status, failed = run_tests(words[1:])
+        status = run_tests(arguments, "" if named else _RUNNER)
     finally:
         conf.overrides.pop("VERBOSITY", None)
-        outcome = ratchet.finish(chosen(words[1:]), passed=status == 0, failed=failed)
+        outcome = ratchet.finish(
+            chosen(arguments), passed=status == 0, failed=measuring_runner.failed
+        )
     command.stdout.write(outcome.text)
     if outcome.comparison is not None and options["github"] and outcome.failed:
         for annotation in github_annotations(outcome.comparison):
