@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.db import connection
-from django.db.models import Count, F, Prefetch, QuerySet
-from django.db.models.signals import post_init
+from django.db.models import Count, F, Max, Prefetch, QuerySet
+from django.db.models.signals import post_init, post_save
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
+from django.utils.functional import SimpleLazyObject
 
-from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache import cache_stats, cached_queryset, invalidate
 from tests.cache.hosts import models
+from tests.cache.hosts.fields import Grade
 from tests.cache.hosts.models import (
     Animal,
     Assigned,
@@ -27,6 +30,7 @@ from tests.cache.hosts.models import (
     Dirty,
     Dog,
     FromDb,
+    Graded,
     Hashed,
     Holder,
     Inited,
@@ -400,6 +404,47 @@ def test_a_converted_key_pins_its_row(model: Any) -> None:
     assert read(first.pk) == "newer"
     model.objects.filter(pk=first.pk).delete()
     assert cached_queryset(model.objects.filter(pk=first.pk)).first() is None
+
+
+ANNOUNCED: dict[str, Callable[[Any], Any]] = {
+    "instance": invalidate,
+    "lazy": lambda row: invalidate(SimpleLazyObject(lambda: row)),
+    "by its key alone": lambda row: invalidate(type(row)(pk=row.pk)),
+    "post_save": lambda row: post_save.send(type(row), instance=row, created=False),
+}
+
+
+@pytest.mark.parametrize("announced", ANNOUNCED)
+@pytest.mark.parametrize("model", [Hashed, Negated, ByUuid, ByCode, Graded])
+def test_a_row_with_a_converted_key_is_announced(model: Any, announced: str) -> None:
+    if model is Graded:
+        for grade in Grade:
+            Graded.objects.create(pk=grade, name=f"n{grade.value}")
+    first, second = model.objects.order_by("name")
+
+    def read() -> list[str]:
+        rows = model.objects.all()
+        return [
+            cached_queryset(rows).get(pk=first.pk).name,
+            cached_queryset(rows.values_list("name", flat=True)).get(pk=first.pk),
+            cached_queryset(rows.filter(pk=first.pk)).aggregate(name=Max("name"))["name"],
+        ]
+
+    assert [read(), read()] == [["n1"] * 3] * 2
+    assert cache_stats().hits
+    with closing(connection.create_cursor()) as cursor:  # past the hook
+        key = model._meta.pk.get_db_prep_value(first.pk, connection)
+        cursor.execute(f"UPDATE {model._meta.db_table} SET name = 'new' WHERE id = %s", [key])
+    ANNOUNCED[announced](first)
+    assert read() == ["new"] * 3
+    for name in ("saved", "updated"):
+        first.name = name
+        if name == "saved":
+            first.save()
+        else:
+            model.objects.filter(pk=first.pk).update(name=name)
+        assert read() == [name] * 3
+    assert cached_queryset(model.objects.all()).get(pk=second.pk).name == "n2"
 
 
 def test_every_thing_is_tested() -> None:

@@ -20,7 +20,7 @@ from parler.models import TranslatableModel, TranslatedFields
 from polymorphic.models import PolymorphicModel
 from simple_history.models import HistoricalRecords
 
-from .fields import HashedKey, NegatedKey, SecretField
+from .fields import GradeKey, HashedKey, NegatedKey, SecretField
 from .querysets import (
     GenericQuerySet,
     IteratedQuerySet,
@@ -126,6 +126,11 @@ class ByCode(Thing):
     """Its primary key is text."""
 
     id = models.CharField(max_length=8, primary_key=True)
+
+
+class Graded(models.Model):
+    id = GradeKey(primary_key=True)
+    name = models.CharField(max_length=40)
 
 
 class Holder(models.Model):
