@@ -162,8 +162,11 @@ class CachedViewMixin:
     """A class-based view whose answers are kept: ``cached_view``, as attributes of a class."""
 
     cache_timeout: float | None = DEFAULT
+    """How long an answer is kept at most, seconds; None for no limit."""
     cache_vary_on: Collection[VaryOn] = ("user",)
+    """What is part of the key besides the URL, language and time zone."""
     cache_tags: Collection[str] = ()
+    """Names for :func:`~django_querybudget.cache.invalidate`."""
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer from the cache, or as the class below does."""

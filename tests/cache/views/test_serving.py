@@ -167,7 +167,7 @@ def test_what_its_tasks_read_counts() -> None:
 
     # The first one's thread has no connection yet, of whose session the key would speak.
     assert asyncio.run(ask()) == asyncio.run(ask()) == asyncio.run(ask()) == b"1 2"
-    assert cache_stats().hits == 1
+    assert cache_stats().hits >= 1
     Industry.objects.create(name="three")
     assert asyncio.run(ask()) == b"1 3"
 
