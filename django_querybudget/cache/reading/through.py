@@ -102,13 +102,8 @@ def look_up(question: Question) -> Looked:
     """Ask the cache, and count what it has."""
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
-<<<<<<< HEAD
             return Looked(MISS, {}, (), reason)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(question.shape, ())}
-=======
-            return bypass(reason, compute)
     wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
->>>>>>> main
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
