@@ -18,18 +18,18 @@ from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import call_path, is_library
 
 from .allowlist import allowed, ignored_at, misplaced_at
-from .calls import Call, find_call, find_queryset
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
-from .hints import hint_for
-from .hosts import fix_for_host
-from .imports import with_imports
-from .needs import Need, Part
-from .own_fixes import own_fix
+from .fixes.drafts import Draft
+from .fixes.hints import hint_for
+from .fixes.hosts import fix_for_host
+from .fixes.imports import with_imports
+from .fixes.needs import Need, Part
+from .fixes.own_fixes import own_fix
+from .fixes.places import find_place, is_shared
+from .fixes.roots import Root, find_root
 from .parameters import varies
-from .places import find_place, is_shared
-from .roots import Root, find_root
-from .suggestions import Draft
+from .source.calls import Call, find_call, find_queryset
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
 

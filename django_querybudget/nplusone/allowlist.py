@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from django_querybudget.stacks import Origin
 
-from .calls import functions_of, parsed
+from .source.calls import functions_of, parsed
 
 __all__ = ["allowed", "ignored_at", "misplaced_at", "names_file", "names_relation"]
 

@@ -17,7 +17,7 @@ from django_querybudget.sql.fingerprints import (
 from django_querybudget.stacks import Origin, RawOrigin
 
 from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged
-from .row_loops import is_over_rows
+from .source.loops import is_over_rows
 
 __all__ = ["FRAMEWORK_TABLES", "Loop", "find_loops"]
 

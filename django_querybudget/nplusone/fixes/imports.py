@@ -10,8 +10,8 @@ from django.apps import apps
 from django.db import models
 from django.db.models import functions
 
-from .findings import Fix
-from .modules import names_at
+from django_querybudget.nplusone.findings import Fix
+from django_querybudget.nplusone.source.modules import names_at
 
 __all__ = ["imports_for", "with_imports"]
 

@@ -15,12 +15,18 @@ from typing import NamedTuple
 
 from django.db.models import Model
 
+from django_querybudget.nplusone.source.calls import functions_of, parsed
+from django_querybudget.nplusone.source.modules import module_of
+from django_querybudget.nplusone.source.querysets import (
+    Asked,
+    Start,
+    starts_in,
+    starts_in_called,
+    starts_in_class,
+)
 from django_querybudget.stacks import Host, Origin, RawOrigin
 
-from .calls import functions_of, parsed
 from .hosts import node_of_host
-from .modules import module_of
-from .querysets import Asked, Start, starts_in, starts_in_called, starts_in_class
 from .roots import Root
 from .starts import related_accessor, related_start
 

@@ -8,18 +8,23 @@ from dataclasses import replace
 
 from django_querybudget.evidence import Load, LoadKind
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.nplusone.detection import Loop
+from django_querybudget.nplusone.findings import Fix
+from django_querybudget.nplusone.source.calls import Call, find_call
+from django_querybudget.nplusone.source.coroutines import awaited, is_in_coroutine
+from django_querybudget.nplusone.source.loops import (
+    does_only,
+    is_read_after,
+    loop_around,
+    stands_elsewhere,
+)
 from django_querybudget.stacks import Origin, RawOrigin
 
-from .calls import Call, find_call
-from .coroutines import awaited, is_in_coroutine
-from .detection import Loop
 from .expressions import grouped_fix, lookup_fix
-from .findings import Fix
 from .imports import with_imports
 from .needs import Part
 from .places import manager_behind
-from .row_loops import does_only, is_read_after, loop_around, stands_elsewhere
-from .writes import write_fix
+from .write import write_fix
 
 __all__ = ["own_fix"]
 

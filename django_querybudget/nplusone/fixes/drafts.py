@@ -11,8 +11,10 @@ from django.db.models import Model
 from django_querybudget.evidence import LoadKind, Step
 from django_querybudget.evidence.noting import CHUNK_SIZE
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.nplusone.source.calls import without
+from django_querybudget.nplusone.source.managers import manager_asked
 
-from .calls import without
+from .eager_loading import Lookups, Nested, name_of
 from .expressions import (
     annotation,
     can_group,
@@ -24,8 +26,6 @@ from .expressions import (
     put_named,
     related_manager,
 )
-from .lookups import Lookups, Nested, name_of
-from .managers import manager_asked
 from .needs import Need, Part, follows
 from .places import Place
 from .readings import read_rows

@@ -18,10 +18,9 @@ from django_querybudget.evidence import (
     place_key,
 )
 from django_querybudget.evidence.provenance import ways
+from django_querybudget.nplusone.source.calls import find_queryset
+from django_querybudget.nplusone.source.managers import manager_asked
 from django_querybudget.stacks import Origin, RawOrigin, origins_along
-
-from .calls import find_queryset
-from .managers import manager_asked
 
 __all__ = ["Root", "find_root"]
 

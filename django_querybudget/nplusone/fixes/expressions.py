@@ -12,10 +12,9 @@ from django.db.models.manager import BaseManager
 
 from django_querybudget.evidence import Filter, Load, Step
 from django_querybudget.evidence.relations import is_plain, quoted
+from django_querybudget.nplusone.parameters import lookup_of, split_varying
+from django_querybudget.nplusone.source.calls import Call
 from django_querybudget.recording.records import RawRecord
-
-from .calls import Call
-from .parameters import lookup_of, split_varying
 
 __all__ = [
     "annotation",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django_querybudget.evidence import BY_INDEX, Load
-
-from .detection import Loop
-from .findings import Cause
-from .parameters import lookup_of, that_vary
+from django_querybudget.nplusone.detection import Loop
+from django_querybudget.nplusone.findings import Cause
+from django_querybudget.nplusone.parameters import lookup_of, that_vary
 
 __all__ = ["hint_for"]
 

@@ -13,12 +13,12 @@ from django.dispatch import Signal
 
 from django_querybudget.evidence import Load
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.nplusone.batches import hashable
+from django_querybudget.nplusone.detection import FRAMEWORK_TABLES, Loop
+from django_querybudget.nplusone.parameters import split_varying
+from django_querybudget.nplusone.source.calls import Call
 
-from .batches import hashable
-from .calls import Call
-from .detection import FRAMEWORK_TABLES, Loop
 from .expressions import every_row, keywords, manager_of, queryset_of
-from .parameters import split_varying
 
 __all__ = ["write_fix"]
 

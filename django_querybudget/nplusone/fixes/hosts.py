@@ -14,14 +14,14 @@ from django.db.models import Model
 
 from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.nplusone.findings import Fix
+from django_querybudget.nplusone.source.calls import parsed
 from django_querybudget.stacks import Host, HostKind, Origin, RawHost
 
-from .calls import parsed
 from .expressions import manager_of
-from .findings import Fix
 
 if TYPE_CHECKING:
-    from .suggestions import Draft
+    from .drafts import Draft
 
 __all__ = ["fix_for_host", "node_of_host"]
 

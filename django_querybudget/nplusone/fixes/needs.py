@@ -11,8 +11,7 @@ from django.db.models.sql import Query
 
 from django_querybudget.evidence import Load, Step
 from django_querybudget.evidence.relations import quoted
-
-from .calls import Call
+from django_querybudget.nplusone.source.calls import Call
 
 __all__ = ["Need", "Part", "follows"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import Model
 
 from django_querybudget.evidence.relations import quoted, relation_of, step_of
+from django_querybudget.nplusone.source.calls import find_queryset
 
-from .calls import find_queryset
 from .expressions import queryset_of
 from .roots import Root
 

@@ -1,0 +1,1 @@
+"""The line to write for a loop, and where."""

@@ -1,0 +1,1 @@
+"""The project's source, read: the expression that ran a query, the loop and function around it."""
