@@ -15,7 +15,7 @@ from django.db.models import Model
 from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.findings import Fix
-from django_querybudget.nplusone.source.calls import parsed
+from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.stacks import Host, HostKind, Origin, RawHost
 
 from .expressions import manager_of
@@ -30,8 +30,7 @@ _SUPER = ("get_queryset", "queryset")
 
 def node_of_host(host: Host) -> ast.AST | None:
     """Return the function, or the value of the attribute, that gives the host's queryset."""
-    tree = parsed(host.filename)
-    for node in () if tree is None else ast.walk(tree):
+    for node in source_of(host.filename).nodes():
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from django.db.models import Model
 
-from django_querybudget.nplusone.source.calls import functions_of, parsed
+from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.modules import module_of
 from django_querybudget.nplusone.source.querysets import (
     Asked,
@@ -85,7 +85,7 @@ def _given_by_host(host: Host, asked: Asked) -> Built | None:
     if node is None or module is None:
         return None
     found = set(starts_in(node, module, asked))
-    if not found and (tree := parsed(host.filename)) is not None:
+    if not found and (tree := source_of(host.filename).tree) is not None:
         found = set(starts_in_called(node, tree, module, asked))
     if len({each.line for each in found}) != 1:
         return None
@@ -102,17 +102,17 @@ def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:
     there = place.built or place.evaluated
     if reading is None or there is None or reading.filename != there.filename:
         return True
-    around = _innermost(there.filename, there.line)
+    around = source_of(there.filename).function_around(there.line)
     if around is None:
-        return _innermost(reading.filename, reading.line) is not None
-    inside = around.lineno <= reading.line <= (around.end_lineno or 0)  # type: ignore[attr-defined]
+        return source_of(reading.filename).function_around(reading.line) is not None
+    inside = around.lineno <= reading.line <= (around.end_lineno or 0)
     stands_there = place.built is not None or related_start(root) is not None
     return not inside or not (stands_there or not _is_handed(there))
 
 
 def _is_handed(origin: Origin) -> bool:
     """Whether what a line evaluates may be an argument of its function."""
-    scope = _innermost(origin.filename, origin.line)
+    scope = source_of(origin.filename).function_around(origin.line)
     if scope is None:
         return False
     values = _values_behind(scope, origin.line)
@@ -129,8 +129,8 @@ def find_built(origins: Iterable[Origin], asked: Asked) -> Built | None:
         found, handed = _near(origin, asked)
         if len({each.line for each in found}) == 1:
             line = next(iter(found)).line
-            scope = _innermost(origin.filename, line)
-            same = scope is _innermost(origin.filename, origin.line)
+            scope = source_of(origin.filename).function_around(line)
+            same = scope is source_of(origin.filename).function_around(origin.line)
             function = origin.function if same else getattr(scope, "name", "<module>")
             built = Origin(filename=origin.filename, line=line, function=function)
             return Built(built, _manager(found))
@@ -141,7 +141,7 @@ def find_built(origins: Iterable[Origin], asked: Asked) -> Built | None:
 
 def manager_at(origin: Origin, model: type[Model]) -> str | None:
     """Return the manager that the line ``origin`` starts a queryset of ``model`` from."""
-    tree, module = parsed(origin.filename), module_of(origin.filename)
+    tree, module = source_of(origin.filename).tree, module_of(origin.filename)
     if tree is None or module is None:
         return None
     starts = starts_in(_statement_at(tree, origin.line), module, model)
@@ -166,8 +166,8 @@ def _manager(starts: set[Start]) -> str | None:
 
 def _near(origin: Origin, asked: Asked) -> tuple[set[Start], bool]:
     """Return what starts one near ``origin``, and whether it may be an argument."""
-    tree, module = parsed(origin.filename), module_of(origin.filename)
-    scope = _innermost(origin.filename, origin.line)
+    tree, module = source_of(origin.filename).tree, module_of(origin.filename)
+    scope = source_of(origin.filename).function_around(origin.line)
     if tree is None or module is None or scope is None:
         return set(), False
     values = _values_behind(scope, origin.line)
@@ -207,15 +207,6 @@ def _parameters(scope: ast.AST) -> set[str]:
 
 def _names(node: ast.AST) -> Iterator[str]:
     return (each.id for each in ast.walk(node) if isinstance(each, ast.Name))
-
-
-def _innermost(filename: str, line: int) -> ast.AST | None:
-    around = [
-        node
-        for node in functions_of(filename)
-        if node.lineno <= line <= (node.end_lineno or node.lineno)
-    ]
-    return around[-1] if around else None
 
 
 def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:

@@ -8,29 +8,15 @@ so the expression is found exactly, and nothing is guessed from its text.
 from __future__ import annotations
 
 import ast
-import linecache
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
-from types import CodeType
-from typing import TypeAlias
 
 from django_querybudget.stacks import RawOrigin
 
-__all__ = [
-    "Call",
-    "Span",
-    "find_call",
-    "find_queryset",
-    "functions_of",
-    "parsed",
-    "span_of",
-    "without",
-]
+from .files import SourceFile, Span, source_of, span_of, whole_span
 
-Span: TypeAlias = tuple[int, int, int, int]
-"""Line, last line, column and last column, in bytes of UTF-8."""
+__all__ = ["Call", "find_call", "find_queryset", "without"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +78,7 @@ def find_call(origin: RawOrigin | None, method: str) -> Call | None:
 
 @lru_cache(maxsize=256)
 def _call_at(filename: str, span: Span, method: str) -> Call | None:
-    tree = parsed(filename)
-    for outer, node in () if tree is None else _at(tree, span):
+    for outer, node in source_of(filename).expressions_at(span):
         call = node.value if isinstance(node, ast.Await) else node
         if (
             isinstance(call, ast.Call)
@@ -129,38 +114,33 @@ def _expression_at(origin: RawOrigin | None) -> tuple[str, Span] | None:
 
 @lru_cache(maxsize=256)
 def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
-    tree = parsed(filename)
-    whole = None if tree is None else next((node for _, node in _at(tree, span)), None)
-    loop = None if tree is None or whole is not None else _loop_at(tree, span)
+    source = source_of(filename)
+    whole = next((node for _, node in source.expressions_at(span)), None)
+    loop = None if whole is not None else _loop_at(source, span)
     if loop is not None:
         whole = loop.iter
     found = [] if whole is None else list(_chains(whole, accessor))
     if len(found) != 1:
         return None
     text = ast.unparse(found[0])
-    awaiting = None if tree is None else _async_for(tree, found[0])
+    awaiting = _async_for(source, found[0])
     if awaiting is None:
         return Call(text=text, receiver=found[0])
     binds = ast.unparse(awaiting.target)
     return Call(text=f"async for {binds} in {text}", receiver=found[0], binds=binds)
 
 
-def _loop_at(tree: ast.Module, span: Span) -> ast.For | ast.AsyncFor | None:
+def _loop_at(source: SourceFile, span: Span) -> ast.For | ast.AsyncFor | None:
     """Return the statement at ``span``: a loop that begins may say it is all of itself."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.For | ast.AsyncFor) and span == (
-            node.lineno,
-            node.end_lineno,
-            node.col_offset,
-            node.end_col_offset,
-        ):
+    for node in source.nodes():
+        if isinstance(node, ast.For | ast.AsyncFor) and span == whole_span(node):
             return node
     return None
 
 
-def _async_for(tree: ast.Module, iterated: ast.expr) -> ast.AsyncFor | ast.comprehension | None:
+def _async_for(source: SourceFile, iterated: ast.expr) -> ast.AsyncFor | ast.comprehension | None:
     """Return the ``async for`` over an expression, a statement or a comprehension's."""
-    for node in ast.walk(tree):
+    for node in source.nodes():
         match node:
             case ast.AsyncFor() | ast.comprehension(is_async=1) if node.iter is iterated:
                 return node
@@ -193,49 +173,3 @@ def _is_item(outer: ast.AST, node: ast.AST) -> bool:
         and outer.value is node
         and isinstance(outer.slice, ast.Constant)
     )
-
-
-def span_of(code: CodeType, instruction: int) -> Span | None:
-    """Return where an instruction stands in the source; None if the code has not kept it."""
-    found = next(islice(code.co_positions(), instruction // 2, None), None)
-    if found is None or any(each is None for each in found):
-        return None
-    line, last_line, column, last_column = found
-    return line, last_line, column, last_column  # type: ignore[return-value]
-
-
-def _at(tree: ast.Module, span: Span) -> Iterator[tuple[ast.AST, ast.expr]]:
-    """Yield the expressions at ``span``, outermost first, each with the node around it."""
-    for outer in ast.walk(tree):
-        for node in ast.iter_child_nodes(outer):
-            if isinstance(node, ast.expr):
-                own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
-                if own == span or _at_method(node) == span:
-                    yield outer, node
-
-
-def _at_method(node: ast.expr) -> tuple[int, int | None, int, int | None] | None:
-    """Return where a call of several lines says that it is: from its method's name on."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-        return None
-    line, end = node.func.end_lineno, node.func.end_col_offset
-    if line is None or end is None or line == node.lineno:
-        return None
-    return line, node.end_lineno, end - len(node.func.attr.encode()), node.end_col_offset
-
-
-@lru_cache(maxsize=64)
-def parsed(filename: str) -> ast.Module | None:
-    """Return the syntax tree of a file; None if it is no Python, or is not there."""
-    try:
-        return ast.parse("".join(linecache.getlines(filename)))
-    except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
-        return None
-
-
-@lru_cache(maxsize=64)
-def functions_of(filename: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]:
-    """Return the functions of a file, an inner one after the one that it stands in."""
-    tree = parsed(filename)
-    nodes = () if tree is None else ast.walk(tree)
-    return tuple(node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))

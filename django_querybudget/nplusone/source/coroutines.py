@@ -8,7 +8,7 @@ import re
 
 from django_querybudget.stacks import Origin, RawOrigin
 
-from .calls import functions_of
+from .files import source_of
 
 __all__ = ["awaited", "is_in_coroutine"]
 
@@ -25,12 +25,9 @@ def is_in_coroutine(origin: RawOrigin) -> bool:
         return False
     if code.co_flags & _FLAGS or not code.co_name.startswith("<"):
         return bool(code.co_flags & _FLAGS)
-    around = [  # A comprehension's code is its own, its statement the function's.
-        node
-        for node in functions_of(place.filename)
-        if node.lineno <= place.line <= (node.end_lineno or 0)
-    ]
-    return bool(around) and isinstance(around[-1], ast.AsyncFunctionDef)
+    # A comprehension's code is its own, its statement the function's.
+    around = source_of(place.filename).function_around(place.line)
+    return isinstance(around, ast.AsyncFunctionDef)
 
 
 def awaited(code: str) -> str:

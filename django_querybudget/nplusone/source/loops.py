@@ -12,11 +12,10 @@ from typing import TypeAlias
 from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
 
-from .calls import Span, functions_of, parsed, span_of
+from .files import Span, source_of, span_of, whole_span
 
 __all__ = ["does_only", "is_over_rows", "is_read_after", "loop_around", "stands_elsewhere"]
 
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Loop: TypeAlias = ast.For | ast.AsyncFor | ast.While | ast.comprehension
 
 
@@ -64,7 +63,7 @@ def does_only(scopes: tuple[Scope, ...]) -> bool:
             return False
         if loop is not None:
             return not loop.orelse and _is_one_call(loop.body, span)
-        around = _function_around(filename, span[0])
+        around = source_of(filename).function_around(span[0])
         if around is None or not _is_one_call(_without_docstring(around.body), span):
             return False
     return False
@@ -82,7 +81,8 @@ def stands_elsewhere(scopes: tuple[Scope, ...]) -> bool:
     filename = scopes[0].code.co_filename
     if there is None or around.code.co_filename != filename:
         return True
-    return _function_around(filename, span[0]) is not _function_around(filename, there[0])
+    source = source_of(filename)
+    return source.function_around(span[0]) is not source.function_around(there[0])
 
 
 def _is_one_call(body: list[ast.stmt], span: Span) -> bool:
@@ -100,13 +100,6 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
         case ast.Expr(value=ast.Constant(value=str())):
             return body[1:]
     return body
-
-
-def _function_around(filename: str, line: int) -> Function | None:
-    around = [
-        node for node in functions_of(filename) if node.lineno <= line <= (node.end_lineno or 0)
-    ]
-    return around[-1] if around else None
 
 
 def is_read_after(scopes: tuple[Scope, ...], names: set[str]) -> bool:
@@ -135,12 +128,10 @@ def _loop_and_span(scopes: tuple[Scope, ...]) -> tuple[Loop, Span] | None:
 
 def _gathers(filename: str, span: Span) -> bool:
     """Whether the expression awaits several coroutines at once."""
-    tree = parsed(filename)
-    for node in () if tree is None else ast.walk(tree):
+    for node in source_of(filename).nodes():
         match node:
             case ast.Await(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))):
-                own = (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset)
-                if own == span and name in ("gather", "wait"):
+                if whole_span(node) == span and name in ("gather", "wait"):
                     return True
     return False
 
@@ -154,7 +145,7 @@ def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset
 
 def _innermost_loop(filename: str, span: Span) -> Loop | None:
     line = span[0]
-    scope = _function_around(filename, line) or parsed(filename)
+    scope = source_of(filename).function_around(line) or source_of(filename).tree
     found: Loop | None = None
     for node in () if scope is None else ast.walk(scope):  # Outside in.
         match node:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from django_querybudget.evidence import Load
 from django_querybudget.evidence.instances import attributes_of
 
-from .calls import Call, parsed
+from .calls import Call
+from .files import source_of
 
 __all__ = ["manager_asked"]
 
@@ -41,11 +42,10 @@ def manager_asked(load: Load, call: Call | None) -> str | None:
 @lru_cache(maxsize=256)
 def _asks(filename: str, accessor: str) -> bool:
     """Whether a file asks a related manager ``accessor`` for another one, anywhere."""
-    tree = parsed(filename)
-    return tree is not None and any(
+    return any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == accessor
         and any(each.arg == "manager" for each in node.keywords)
-        for node in ast.walk(tree)
+        for node in source_of(filename).nodes()
     )

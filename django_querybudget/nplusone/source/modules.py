@@ -11,7 +11,7 @@ from typing import Any
 
 from django_querybudget.evidence.instances import attributes_of, is_of
 
-from .calls import functions_of
+from .files import source_of
 
 __all__ = ["imported_in", "module_of", "names_at", "resolve"]
 
@@ -33,9 +33,7 @@ def names_at(filename: str, line: int) -> set[str] | None:
     module = module_of(filename)
     if module is None:
         return None
-    around = [
-        node for node in functions_of(filename) if node.lineno <= line <= (node.end_lineno or 0)
-    ]
+    around = source_of(filename).functions_around(line)
     return set(attributes_of(module)).union(*(imported_in(node, module) for node in around))
 
 
