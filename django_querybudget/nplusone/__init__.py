@@ -20,6 +20,7 @@ from django_querybudget.stacks import call_path, is_library
 from .allowlist import allowed, ignored_at, misplaced_at
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
+from .fixes.causes import add
 from .fixes.drafts import Draft
 from .fixes.hints import hint_for
 from .fixes.hosts import fix_for_host
@@ -143,7 +144,7 @@ class _Findings:
                 in_python=place is not None and place.is_plain,
                 shared=load.included or is_shared(loop.origin, draft.place, draft.root),
             )
-            part = draft.add(need)
+            part = add(draft, need)
             if part is None:
                 return None
             if whole is None:

@@ -20,8 +20,8 @@ from django_querybudget.nplusone.source.loops import (
 )
 from django_querybudget.stacks import Origin, RawOrigin
 
-from .expressions import grouped_fix, lookup_fix
 from .imports import with_imports
+from .lookup import grouped_fix, lookup_fix
 from .needs import Part
 from .places import manager_behind
 from .write import write_fix

@@ -1,4 +1,4 @@
-"""What a line reads of prefetched rows in the place of its query: :func:`read_rows`."""
+"""Prefetched rows that a line passes by with a query of its own: what to read instead."""
 
 from __future__ import annotations
 
