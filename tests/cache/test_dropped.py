@@ -28,9 +28,14 @@ def nothing_dropped() -> Iterator[None]:
     on_commit.dropped.clear()
 
 
+class Standing(SimpleNamespace):
+    """What is asked of a connection: where it stands."""
+
+    __slots__ = ("__weakref__",)
+
+
 def at(*, in_atomic_block: bool = False, autocommit: bool = True, is_open: bool = True) -> Any:
-    """Return what is asked of a connection: where it stands."""
-    return SimpleNamespace(
+    return Standing(
         in_atomic_block=in_atomic_block,
         autocommit=autocommit,
         connection=object() if is_open else None,
