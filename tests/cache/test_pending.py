@@ -13,6 +13,7 @@ from django.core.cache import caches
 from django_querybudget.cache import cache_stats, tags
 from django_querybudget.cache.stores.store import Store
 from django_querybudget.cache.transactions.pending import MANY_TAGS, Pending
+from django_querybudget.signals import cache_renewed
 
 pytestmark = pytest.mark.once
 
@@ -131,6 +132,25 @@ def test_what_was_marked_in_one_cache_is_renewed_there(seen: Seen, settings: Any
     pending.renew()
     other.renew()
     assert [alias for alias, *_ in seen.renewals] == ["one", "one", "one"]
+
+
+def test_the_project_is_told_of_what_was_renewed(seen: Seen) -> None:
+    told: list[Any] = []
+
+    def receiver(**sent: Any) -> None:
+        told.append((sent["alias"], sent["tables"]))
+
+    cache_renewed.connect(receiver)
+    try:
+        pending = Pending("other")
+        pending.add({A, B})
+        pending.renew_so_far()
+        assert told == []  # it may not be committed
+        pending.renew()
+        pending.renew()
+    finally:
+        cache_renewed.disconnect(receiver)
+    assert told == [("other", {"a", "b"})]
 
 
 def test_it_is_renewed_once_and_only_if_there_is_something(seen: Seen) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 from django.core.cache import caches
+from django_redis.client import ShardClient
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
@@ -18,6 +19,7 @@ from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
 from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.store import TRANSIENT_TIMEOUT, CacheRefused, tag_key
+from django_querybudget.cache.stores.wire import Wire
 
 pytestmark = pytest.mark.once
 
@@ -51,6 +53,32 @@ def test_one_that_was_never_asked_has_opened_nothing(tested: RedisStore) -> None
     assert tested._opened() == 0
     tested._read(None, [TABLE])
     assert tested._opened() == 1
+
+
+def test_an_entry_and_the_tags_are_read_at_once(tested: RedisStore) -> None:
+    token = tested._ensure([TABLE])
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert tested._read("qb:e:1", [TABLE, OTHER]) == (b"entry", token)
+    assert tested._read("qb:e:2", [TABLE]) == (None, token)
+    assert tested._read("qb:e:1", []) == (b"entry", {})
+    assert tested._read(None, [OTHER, TABLE]) == (None, token)
+
+
+def test_a_process_speaks_over_one_wire(tested: RedisStore) -> None:
+    cache: Any = caches["redis"]
+    wire = tested._wire_of(cache.client)
+    assert tested._wire_of(cache.client) is wire
+    assert tested.keeps_beating is wire.has_own is True
+    tested._wire = Wire(redis_py.ConnectionPool())
+    assert tested._wire_of(cache.client) is not wire
+    assert tested._wire_of(cache.client).pool is wire.pool
+
+
+def test_which_clients_have_one_primary_for_all_keys() -> None:
+    cache: Any = caches["redis"]
+    assert RedisStore.takes(cache.client)
+    assert not RedisStore.takes(ShardClient.__new__(ShardClient))
+    assert not RedisStore.takes(object())
 
 
 def test_who_never_marked_may_renew(tested: RedisStore) -> None:
