@@ -26,6 +26,7 @@ from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.models import Model
 
 from django_querybudget.conf import conf
 
@@ -114,12 +115,18 @@ def _alias() -> Iterator[CheckMessage]:
             )
 
 
+def _model(label: str) -> type[Model] | None:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+
+
 def _scopes() -> Iterator[CheckMessage]:
     name = conf.CACHE.path("SCOPES")
     for label, fields in conf.CACHE.SCOPES.items():
-        try:
-            model = apps.get_model(label)
-        except (LookupError, ValueError):
+        model = _model(label)
+        if model is None:
             yield Error(
                 f"{name} names {label!r}, which is no model.",
                 hint='Write "app_label.Model" of an app in INSTALLED_APPS.',
@@ -139,9 +146,7 @@ def _scopes() -> Iterator[CheckMessage]:
 def _signals() -> Iterator[CheckMessage]:
     for key in ("DELETE_SIGNALS", "M2M_SIGNALS"):
         for label in sorted(getattr(conf.CACHE, key)):
-            try:
-                apps.get_model(label)
-            except (LookupError, ValueError):
+            if _model(label) is None:
                 yield Error(
                     f"{conf.CACHE.path(key)} names {label!r}, which is no model.",
                     hint=(
@@ -173,9 +178,7 @@ def _names() -> Iterator[CheckMessage]:
                 id="querybudget.E024",
             )
     for label in conf.CACHE.ROW_SECURITY:
-        try:
-            apps.get_model(label)
-        except (LookupError, ValueError):
+        if _model(label) is None:
             yield Error(
                 f"{conf.CACHE.path('ROW_SECURITY')} names {label!r}, which is no model.",
                 hint='Write "app_label.Model" of an app in INSTALLED_APPS.',

@@ -4,7 +4,7 @@ A tag's value is ``token|marks``. The *token* is unique (time and random), never
 that was evicted cannot come back with an old value. *Marks* are those of writers in flight,
 ``writer@deadline``, separated by commas: while there is one, readers neither trust nor store.
 
-The two changes here are pure; :mod:`.redis` runs the same ones as a script in the server.
+The two changes here are pure; :mod:`.stores.scripts` has the same ones for the server.
 """
 
 from __future__ import annotations

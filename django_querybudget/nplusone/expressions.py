@@ -15,7 +15,7 @@ from django_querybudget.evidence.relations import is_plain, quoted
 from django_querybudget.recording.records import RawRecord
 
 from .calls import Call
-from .parameters import split_varying
+from .parameters import lookup_of, split_varying
 
 __all__ = [
     "annotation",
@@ -238,8 +238,10 @@ def grouped_fix(load: Load, call: Call, *, waits: bool) -> tuple[str, str] | Non
     ``waits`` is whether that is in a coroutine, where no ``dict()`` may run a query.
     ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
     """
-    if load.last is None:
+    if load.last is None or load.model is None:
         return None
+    if lookup_of(load.model, load.last.lookup) != "exact":
+        return None  # Of no key that rows could be grouped by.
     match call.receiver:
         case ast.Call(
             func=ast.Attribute(value=rows, attr="filter"),

@@ -6,7 +6,7 @@ from django_querybudget.evidence import BY_INDEX, Load
 
 from .detection import Loop
 from .findings import Cause
-from .parameters import that_vary
+from .parameters import lookup_of, that_vary
 
 __all__ = ["hint_for"]
 
@@ -19,6 +19,7 @@ _SAID = {
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
     Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
 }
+_ONCE = "Ask once, before the loop, for what its runs ask one by one."
 _EQUAL = ("exact", "in", "iexact")
 _RANGES = ("gt", "gte", "lt", "lte", "range")
 _SUMMED = ("count", "aggregate", "exists")
@@ -39,14 +40,20 @@ def hint_for(cause: Cause, loop: Loop) -> str:
 def _for_lookup(load: Load, loop: Loop) -> str:
     if load.operation == BY_INDEX:
         return "Take the rows once, before the loop, and index these: rows = list(queryset)."
-    varying = [each.lookup.rpartition("__") for each in that_vary(loop.records, load.filters)]
-    if not varying:
-        return ""
-    if all(not prefix or suffix in _EQUAL for prefix, _, suffix in varying):
-        names = ", ".join(prefix or suffix for prefix, _, suffix in varying)
+    varying = that_vary(loop.records, load.filters)
+    if not varying or load.model is None:
+        return _ONCE
+    lookups = {lookup_of(load.model, each.lookup) for each in varying}
+    if lookups <= set(_EQUAL):
+        names = ", ".join(_without_lookup(each.lookup) for each in varying)
         return f"Ask once, before the loop, for all the values of {names}: IN (…)."
-    if load.operation in _SUMMED and all(suffix in _RANGES for _, _, suffix in varying):
+    if load.operation in _SUMMED and lookups <= set(_RANGES):
         return (
             "Ask once for all the ranges: name each row's range by an annotation, and group by it."
         )
-    return ""
+    return _ONCE
+
+
+def _without_lookup(name: str) -> str:
+    before, _, last = name.rpartition("__")
+    return before if before and last in _EQUAL else name

@@ -29,7 +29,7 @@ def with_imports(fix: Fix | None) -> Fix | None:
 
 def imports_for(fix: Fix) -> tuple[str, ...]:
     """Return the import statements for what ``fix`` names and the module of its place does not."""
-    known = None if fix.place is None else names_at(fix.place.filename)
+    known = None if fix.place is None else names_at(fix.place.filename, fix.place.line)
     if known is None:
         return ()
     try:

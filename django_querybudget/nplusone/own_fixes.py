@@ -18,7 +18,7 @@ from .findings import Fix
 from .imports import with_imports
 from .needs import Part
 from .places import manager_behind
-from .row_loops import does_only, is_read_after, loop_around
+from .row_loops import does_only, is_read_after, loop_around, stands_elsewhere
 from .writes import write_fix
 
 __all__ = ["own_fix"]
@@ -54,7 +54,7 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
     left, use, replaces = 1, None, None
     whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)
     if load.kind is LoadKind.WRITE:
-        if not whole and _is_needed(load, call):
+        if not whole and (_is_needed(load, call) or stands_elsewhere(load.scopes)):
             return None
         code, left = write_fix(loops, load, call) or (None, 1)
     elif load.kind is LoadKind.PREFETCH:
@@ -62,10 +62,11 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
     else:
         code = lookup_fix(load, loop.records)
         if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
-            grouped = None if call is None else grouped_fix(load, call, waits=waits)
-            if call is not None and grouped is not None:
+            here = None if stands_elsewhere(load.scopes) else call
+            grouped = None if here is None else grouped_fix(load, here, waits=waits)
+            if here is not None and grouped is not None:
                 code, use = grouped
-                replaces = call.text
+                replaces = here.text
     saves = sum(len(each.records) for each in loops) - left
     if code is None or saves <= 0:
         return None

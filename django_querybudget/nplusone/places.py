@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 from typing import NamedTuple
 
 from django.db.models import Model
 
-from django_querybudget.evidence.instances import is_of
 from django_querybudget.stacks import Host, Origin, RawOrigin
 
 from .calls import functions_of, parsed
 from .hosts import node_of_host
-from .modules import module_of, resolve
+from .modules import module_of
+from .querysets import Asked, Start, starts_in, starts_in_called, starts_in_class
 from .roots import Root
-from .starts import related_start
+from .starts import related_accessor, related_start
 
 __all__ = [
     "Built",
@@ -43,7 +42,8 @@ class Built(NamedTuple):
 
     origin: Origin
     manager: str | None
-    """The manager's name; None where the line names more than one, or another model's."""
+    """The manager's name, or a related manager's expression; None where the line names more than
+    one, or another model's."""
 
 
 class Place(NamedTuple):
@@ -57,11 +57,6 @@ class Place(NamedTuple):
     """The line that evaluates it."""
 
 
-class _Start(NamedTuple):
-    line: int
-    manager: str | None
-
-
 def find_place(root: Root, traced: RawOrigin | None) -> Place:
     """Return where the queryset of ``root`` is; ``traced`` is what its fetch mode knows of it."""
     evaluated = root.place
@@ -69,18 +64,23 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         built = Origin.of(traced)
         manager = None if built is None else manager_at(built, root.model)
         return Place(built, manager, evaluated)
-    found = None if evaluated is None else find_built((evaluated, *root.calls), root.model)
+    asked: Asked = related_accessor(root) or root.model
+    found = None if evaluated is None else find_built((evaluated, *root.calls), asked)
     if found is None and evaluated is not None and evaluated.host is not None:
-        found = _given_by_host(evaluated.host, root.model)
+        found = _given_by_host(evaluated.host, asked)
     if found is None:
         return Place(None, None, evaluated)
     return Place(found.origin, found.manager, evaluated)
 
 
-def _given_by_host(host: Host, model: type[Model]) -> Built | None:
-    """Return where what a framework works for starts a queryset of ``model``, if at one line."""
+def _given_by_host(host: Host, asked: Asked) -> Built | None:
+    """Return where what a framework works for starts the queryset, if at one line."""
     node, module = node_of_host(host), module_of(host.filename)
-    found = set() if node is None or module is None else set(_starts(node, module, model))
+    if node is None or module is None:
+        return None
+    found = set(starts_in(node, module, asked))
+    if not found and (tree := parsed(host.filename)) is not None:
+        found = set(starts_in_called(node, tree, module, asked))
     if len({each.line for each in found}) != 1:
         return None
     line = next(iter(found)).line
@@ -113,14 +113,14 @@ def _is_handed(origin: Origin) -> bool:
     return bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
-def find_built(origins: Iterable[Origin], model: type[Model]) -> Built | None:
-    """Return the one line that starts a queryset of ``model``, or None.
+def find_built(origins: Iterable[Origin], asked: Asked) -> Built | None:
+    """Return the one line that starts a queryset of a model, or of a related manager, or None.
 
     ``origins`` are the line that evaluates it and the calls that led there, the nearest first. A
     function that was handed the queryset leads on to its caller's line.
     """
     for origin in origins:
-        found, handed = _near(origin, model)
+        found, handed = _near(origin, asked)
         if len({each.line for each in found}) == 1:
             line = next(iter(found)).line
             scope = _innermost(origin.filename, line)
@@ -138,7 +138,7 @@ def manager_at(origin: Origin, model: type[Model]) -> str | None:
     tree, module = parsed(origin.filename), module_of(origin.filename)
     if tree is None or module is None:
         return None
-    starts = _starts(_statement_at(tree, origin.line), module, model)
+    starts = starts_in(_statement_at(tree, origin.line), module, model)
     return _manager({each for each in starts if each.line == origin.line})
 
 
@@ -146,33 +146,39 @@ def manager_behind(expression: ast.expr | None, origin: Origin, model: type[Mode
     """Return the manager that ``expression`` at ``origin`` starts from, itself or by its names."""
     module = module_of(origin.filename)
     if expression is not None and module is not None:
-        starts = set(_starts(expression, module, model))
+        starts = set(starts_in(expression, module, model))
         if starts:
             return _manager(starts)
     built = find_built((origin,), model)
     return None if built is None else built.manager
 
 
-def _manager(starts: set[_Start]) -> str | None:
+def _manager(starts: set[Start]) -> str | None:
     managers = {each.manager for each in starts}
     return managers.pop() if len(managers) == 1 else None
 
 
-def _near(origin: Origin, model: type[Model]) -> tuple[set[_Start], bool]:
+def _near(origin: Origin, asked: Asked) -> tuple[set[Start], bool]:
     """Return what starts one near ``origin``, and whether it may be an argument."""
     tree, module = parsed(origin.filename), module_of(origin.filename)
     scope = _innermost(origin.filename, origin.line)
     if tree is None or module is None or scope is None:
         return set(), False
     values = _values_behind(scope, origin.line)
-    found = {start for value in values for start in _starts(value, module, model)}
+    found = {start for value in values for start in starts_in(value, module, asked, scope)}
     if not found:
         found = {
-            start for value in values for start in _starts_in_called(value, tree, module, model)
+            start for value in values for start in starts_in_called(value, tree, module, asked)
+        }
+    if not found:
+        found = {
+            start
+            for value in values
+            for start in starts_in_class(value, scope, tree, module, asked)
         }
     if not found:
         given = _given_by_class(tree, scope)
-        found = {start for value in given for start in _starts(value, module, model)}
+        found = {start for value in given for start in starts_in(value, module, asked)}
     return found, bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
@@ -257,31 +263,3 @@ def _binds(assignment: ast.AST, name: str) -> bool:
         for target in targets
         for node in ast.walk(target)
     )
-
-
-def _starts(scope: ast.AST, module: ModuleType, model: type[Model]) -> Iterator[_Start]:
-    """Yield each ``Model.manager`` in ``scope``."""
-    for node in ast.walk(scope):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
-            owner = resolve(node.value, module)
-            if (
-                is_of(owner, type)
-                and issubclass(owner, Model)
-                and owner._meta.concrete_model is model._meta.concrete_model
-                and node.attr in owner._meta.managers_map
-            ):
-                yield _Start(node.lineno, node.attr if owner is model else None)
-
-
-def _starts_in_called(
-    scope: ast.AST, tree: ast.Module, module: ModuleType, model: type[Model]
-) -> Iterator[_Start]:
-    """Yield the same of functions of this module that ``scope`` calls by name."""
-    called = {
-        node.func.id
-        for node in ast.walk(scope)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in called:
-            yield from _starts(node, module, model)

@@ -14,8 +14,9 @@ from django_querybudget.stacks import RawOrigin
 
 from .calls import Span, functions_of, parsed, span_of
 
-__all__ = ["does_only", "is_over_rows", "is_read_after", "loop_around"]
+__all__ = ["does_only", "is_over_rows", "is_read_after", "loop_around", "stands_elsewhere"]
 
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Loop: TypeAlias = ast.For | ast.AsyncFor | ast.While | ast.comprehension
 
 
@@ -49,17 +50,63 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
 
 
 def does_only(scopes: tuple[Scope, ...]) -> bool:
-    """Whether the loop around a statement is seen to do nothing else: it can go as a whole."""
-    found = _loop_and_span(scopes)
-    if found is None:
-        return False
-    loop, span = found
-    if isinstance(loop, ast.comprehension):
-        return False
-    match loop.body:
-        case [ast.Expr(value=ast.Await(value=call) | call)]:
-            return _holds(call, span) and isinstance(call, ast.Call) and not loop.orelse
+    """Whether the loop around a statement is seen to do nothing else: it can go as a whole.
+
+    The functions between the two may do no more either, than to call what leads to the statement.
+    """
+    for scope in scopes:
+        filename = scope.code.co_filename
+        span = span_of(scope.code, scope.instruction)
+        if span is None or scope.loops:
+            return False
+        loop = _innermost_loop(filename, span)
+        if isinstance(loop, ast.comprehension):
+            return False
+        if loop is not None:
+            return not loop.orelse and _is_one_call(loop.body, span)
+        around = _function_around(filename, span[0])
+        if around is None or not _is_one_call(_without_docstring(around.body), span):
+            return False
     return False
+
+
+def stands_elsewhere(scopes: tuple[Scope, ...]) -> bool:
+    """Whether a statement stands in another function than the loop: others may call that, too."""
+    if not scopes:
+        return False
+    span = span_of(scopes[0].code, scopes[0].instruction)
+    around = loop_around(scopes)
+    if span is None or around is None or around.code is None:
+        return False
+    there = span_of(around.code, around.instruction)
+    filename = scopes[0].code.co_filename
+    if there is None or around.code.co_filename != filename:
+        return True
+    return _function_around(filename, span[0]) is not _function_around(filename, there[0])
+
+
+def _is_one_call(body: list[ast.stmt], span: Span) -> bool:
+    match body:
+        case [
+            ast.Expr(value=ast.Await(value=call) | call)
+            | ast.Return(value=ast.Await(value=call) | call)
+        ]:
+            return isinstance(call, ast.Call) and _holds(call, span)
+    return False
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    match body[0]:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return body[1:]
+    return body
+
+
+def _function_around(filename: str, line: int) -> Function | None:
+    around = [
+        node for node in functions_of(filename) if node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    return around[-1] if around else None
 
 
 def is_read_after(scopes: tuple[Scope, ...], names: set[str]) -> bool:
@@ -107,10 +154,7 @@ def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset
 
 def _innermost_loop(filename: str, span: Span) -> Loop | None:
     line = span[0]
-    around = [
-        node for node in functions_of(filename) if node.lineno <= line <= (node.end_lineno or 0)
-    ]
-    scope = around[-1] if around else parsed(filename)
+    scope = _function_around(filename, line) or parsed(filename)
     found: Loop | None = None
     for node in () if scope is None else ast.walk(scope):  # Outside in.
         match node:

@@ -14,25 +14,33 @@ from .calls import find_queryset
 from .expressions import queryset_of
 from .roots import Root
 
-__all__ = ["loaded_fields", "related_start", "start_of"]
+__all__ = ["loaded_fields", "related_accessor", "related_start", "start_of"]
 
 
 def start_of(root: Root, manager: str | None) -> str:
-    """Return what the methods are to be written after: a manager, or a row's related one."""
+    """Return what the methods are to be written after: a manager, or a row's related one.
+
+    ``manager`` is what stands where the queryset is built, if that is known.
+    """
     found = _relation(root)
     if found is not None:
         start = related_start(root)
-        name = f"<{found[0]._meta.model_name}>.{step_of(found[1]).accessor}"
+        name = manager or f"<{found[0]._meta.model_name}>.{step_of(found[1]).accessor}"
         return name if start is None else ast.unparse(start)
     return f"{queryset_of(root.model, manager)}{'.raw(...)' if root.is_raw else ''}"
 
 
 def related_start(root: Root) -> ast.expr | None:
     """Return the related manager that the evaluated line starts from, if it stands there."""
-    found = _relation(root)
-    accessor = "" if found is None else step_of(found[1]).accessor
+    accessor = related_accessor(root)
     call = find_queryset(root.origin, accessor) if accessor else None
     return None if call is None else call.start(accessor)
+
+
+def related_accessor(root: Root) -> str:
+    """Return the name of the related manager that the queryset is of; nothing if it is none's."""
+    found = _relation(root)
+    return "" if found is None else step_of(found[1]).accessor
 
 
 def _relation(root: Root) -> tuple[type[Model], Any] | None:

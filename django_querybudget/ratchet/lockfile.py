@@ -60,7 +60,7 @@ def read(path: Path) -> LockFile:
 def write(path: Path, lockfile: LockFile) -> None:
     """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
     text = "".join(_rendered(lockfile))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", text=False)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())

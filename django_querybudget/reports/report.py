@@ -1,4 +1,4 @@
-"""The report of a measured scope. All text that a person sees is rendered here."""
+"""The report of a measured scope: what was counted, against what, and as text for a person."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from django.db.models.functions import Cast, Extract, Trunc
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache.tables import tables
-from django_querybudget.cache.writing.statements import form_of
+from django_querybudget.cache.writing.forms import form_of
 from jobs.models import Job
 from tests.cache import world
 from tests.cache.reads import READS, answer

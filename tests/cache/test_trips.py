@@ -82,6 +82,21 @@ def test_a_hit_on_many_tables_is_one(trips: Callable[[Callable[[], Any]], int]) 
     assert trips(read) == 1
 
 
+def test_what_is_noted_of_a_long_list_is_short(trips: Callable[[Callable[[], Any]], int]) -> None:
+    def read() -> list[Job]:
+        jobs = Job.objects.using(ALIAS).filter(pk__in=range(3000))
+        return list(cached_queryset(jobs.prefetch_related("subcategories")))
+
+    user = CustomUser.objects.using(ALIAS).create(username="u", email="u@x")
+    industry = Industry.objects.using(ALIAS).get()
+    Job.objects.using(ALIAS).create(client=user, industry=industry, title="t", budget=1, pk=2)
+    _dependencies.clear()
+    assert len(read()) == 1
+    assert trips(read) == 1
+    assert _dependencies
+    assert max(map(len, _dependencies)) <= 512
+
+
 @pytest.mark.parametrize("rows", [1, 50])
 def test_a_transaction_is_one_and_its_mark_however_many_rows_it_wrote(
     trips: Callable[[Callable[[], Any]], int], rows: int

@@ -482,6 +482,20 @@ def test_the_imports_that_the_module_lacks_are_told() -> None:
     assert "import" not in rendered(read_authors)
 
 
+def count_tags_with_a_local_import() -> None:
+    from django.db.models import Count
+
+    assert Count
+    for book in Book.objects.all():
+        assert book.tags.count()
+
+
+def test_what_the_function_imports_is_not_told_again() -> None:
+    text = rendered(count_tags_with_a_local_import)
+    assert "annotate(tags_count=Count(" in text
+    assert "        from django.db.models import" not in text
+
+
 def test_a_helper_is_to_be_handed_what_was_asked_for_before_the_loop() -> None:
     text = rendered(look_up_in_a_helper)
     assert "        Tag.objects.in_bulk(ids)\n" in text

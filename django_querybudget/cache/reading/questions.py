@@ -1,4 +1,4 @@
-"""From a queryset to a :class:`~.reading.Question`: its key, its tags, its rows as plain values."""
+"""From a queryset to a :class:`~.through.Question`: its key, its tags, its rows as plain values."""
 
 from __future__ import annotations
 

@@ -62,6 +62,7 @@ class Question:
 
 _MISS = object()
 _REMEMBERED = 4096
+_LONGEST = 512  # of a shape that is kept as it is, in characters
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
@@ -70,7 +71,7 @@ def read_through(question: Question, compute: Callable[[], Any]) -> Any:
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
             return bypass(reason, compute)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(question.shape, ())}
+    wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return bypass("cache failed", compute)
@@ -155,6 +156,15 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
     return question.codec.thaw(entry.prepared(question.codec.prepare))
 
 
+def _short(shape: str) -> str:
+    """Return what a shape is known by: SQL with a long list may be megabytes."""
+    return shape if len(shape) <= _LONGEST else tags.digest(shape)
+
+
+def _noted(shape: str) -> frozenset[str]:
+    return _dependencies.get(_short(shape), frozenset())
+
+
 def _remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
@@ -163,9 +173,9 @@ def _remember(shape: str, found: Collection[str]) -> None:
         for tag in found
         if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
     )
-    before = _dependencies.get(shape, frozenset())
+    before = _noted(shape)
     if not kept <= before:
-        _dependencies[shape] = before | kept
+        _dependencies[_short(shape)] = before | kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
 

@@ -2,7 +2,7 @@
 
 A :class:`Store` speaks to one of Django's caches. Its errors never reach the host: a read that
 fails is a read from the database. A write is never left out because the cache fails: its mark is
-tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.stores.pulse`),
+tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.pulse`),
 and what could not be put is owed, and put as soon as the cache takes it.
 """
 
@@ -114,7 +114,7 @@ class Store:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
 
         Where tags are asked for, the pulse is among them if it can be trusted, as :data:`PULSE`.
-        Others may have put anything there: :func:`.entries.decoded` tells. None where the cache
+        Others may have put anything there: ``payload/entries.py`` tells. None where the cache
         cannot be asked.
         """
         if (self._outage.began is not None or self._debts.owed) and self._is_away():

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from django_querybudget.cache import tags
 from django_querybudget.cache.transactions import Mode, state_of
 
-from .statements import UNKNOWN, OldScopes, assigned_columns, scope_tags
+from .forms import UNKNOWN, assigned_columns
+from .statements import OldScopes, scope_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

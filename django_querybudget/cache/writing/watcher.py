@@ -14,7 +14,8 @@ from django_querybudget.recording import hook
 from django_querybudget.sql.text import sql_text
 
 from . import old_scopes
-from .statements import effect, form_of
+from .forms import form_of
+from .statements import effect
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

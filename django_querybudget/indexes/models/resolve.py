@@ -1,7 +1,7 @@
 """From a documented set to the ``models.Index`` objects of one host model.
 
 :func:`add_documented_indexes` is called when the host's class is prepared. It never raises: what is
-wrong with a host is kept as a problem, and :mod:`.checks` reports it.
+wrong with a host is kept as a problem, and :mod:`django_querybudget.indexes.checks` reports it.
 """
 
 from __future__ import annotations
