@@ -199,3 +199,37 @@ def test_an_eviction_is_heard_of_with_the_pulse(tested: RedisStore) -> None:
     tested._heard("1-a 7 123 abc 1")  # the same again
     assert tested.is_evicting()
     assert tested._heard("what somebody else has put there") is None
+
+
+@pytest.mark.parametrize("evicts", [False, True])
+def test_a_renewal_is_heard_while_the_server_evicts(tested: RedisStore, evicts: bool) -> None:
+    """Its mark may be gone, which would cover it."""
+    seen: list[bool] = []
+    renew = tested._renew
+
+    def noting(wanted: Any, writer: str, marked: bool = False) -> None:
+        seen.append(marked)
+        renew(wanted, writer, marked)
+
+    tested._renew = noting  # type: ignore[method-assign]
+    assert tested.mark([TABLE], "w", 60)
+    if evicts:
+        tested._evicts()
+    assert tested.renew([TABLE], "w", marked=True)
+    assert tested.renew([TABLE], "w", marked=False)
+    assert seen == [not evicts, False]
+
+
+def test_an_answer_ends_that_the_server_cannot_be_reached(tested: RedisStore) -> None:
+    tested._outage.failed(time.monotonic() - 10, unreachable=True)
+    tested._outage.failed_at = time.monotonic() - 10
+    assert tested.read(None, [TABLE]) is not None
+    assert not tested._outage.is_unreachable
+    assert tested.distrusted  # it has taken no change
+
+
+def test_what_is_marked_or_ensured_stands(tested: RedisStore) -> None:
+    values = tested.ensure([TABLE])
+    assert tested._read(None, [TABLE])[1] == values
+    assert tested.mark([TABLE], "w", 60)
+    assert "|w@" in tested._read(None, [TABLE])[1][TABLE]
