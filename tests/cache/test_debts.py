@@ -34,6 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 def test_an_outage_begins_with_the_first_attempt_that_failed(clock: Clock) -> None:
     outage = Outage()
     assert (outage.began, outage.lasted(), outage.is_fresh(10**9)) == (None, 0.0, False)
+    assert (outage.is_unreachable, outage.is_settled) == (False, False)
     outage.failed(999.5, unreachable=True)
     assert (outage.began, outage.lasted()) == (999.5, 0.0)
     assert outage.is_unreachable
@@ -45,6 +46,8 @@ def test_an_outage_begins_with_the_first_attempt_that_failed(clock: Clock) -> No
     assert not outage.is_unreachable
     outage.over()
     assert (outage.began, outage.lasted(), outage.is_unreachable) == (None, 0.0, False)
+    outage.failed(1000.9, unreachable=True)  # however soon: another one
+    assert outage.began == 1000.9
 
 
 @pytest.mark.parametrize(("gap", "is_one"), [(CHAIN, True), (CHAIN + 0.01, False)])
@@ -101,16 +104,26 @@ def test_a_writer_in_flight_gathers_its_tags(clock: Clock) -> None:
 
 
 def test_writers_that_were_never_heard_of_again_are_forgotten(clock: Clock) -> None:
+    """When there are many. Of a few, each may be slow."""
     debts = Debts()
     for number in range(MANY - 1):
         debts.takes_off(str(number), ["a"], 30.0)
     clock.now += 30.0
     debts.takes_off("young", ["a"], 30.0)
+    assert len(debts.flights) == MANY
     debts.takes_off("one more", ["a"], 30.0)
     assert len(debts.flights) == MANY + 1  # their marks may still hold
     clock.now += 0.1
     debts.takes_off("another", ["a"], 30.0)
     assert set(debts.flights) == {"young", "one more", "another"}
+    clock.now += 100.0
+    debts.takes_off("one of few", ["a"], 30.0)
+    assert len(debts.flights) == 4
+    for number in range(MANY - 4):
+        debts.takes_off(str(number), ["a"], 30.0)
+    assert len(debts.flights) == MANY
+    debts.takes_off("last", ["a"], 30.0)
+    assert len(debts.flights) == MANY - 2
 
 
 def test_what_is_owed_is_taken_once(clock: Clock) -> None:
@@ -155,6 +168,7 @@ def test_many_tags_are_owed_as_everything(clock: Clock) -> None:
         (f"|{'9' * 16} 7 123 abc 0", None),
         ("|soon 7 123 abc 0", None),
         ("|\u0667 7 123 abc 0", None),
+        ("|\u06671 7 123 abc 0", None),
         ("| 7 123 abc 0", None),
         ("1-a 7 123 abc", None),
         ("1-a 7 123 abc 0 0", None),

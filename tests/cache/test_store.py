@@ -345,7 +345,7 @@ def test_a_renewal_is_waited_for_where_the_mark_may_be_over_before_it_arrives(
         replies.clear()
         pending.renew()
     assert len(replies) == heard
-    assert store.readable(value(store_for("redis")) or "")
+    assert tokens.readable(value(store_for("redis")) or "")
 
 
 def test_a_renewal_that_is_lost_on_its_way_costs_the_marks_time(redis_url: str) -> None:

@@ -335,6 +335,7 @@ def test_more_sources(sql: str, sources: set[tuple[str, ...]]) -> None:
         ("SELECT s.fn()", {"s.fn"}),
         ('SELECT "D"."S".FN (1)', {"d.s.fn"}),
         ("fn()", {"fn"}),
+        ("fn() as", {"fn"}),
         ("s.fn()", {"s.fn"}),
         ("a.fn() s.fn()", {"a.fn", "s.fn"}),
         ("INSERT INTO a.b.fn (c) SELECT 1", set()),
