@@ -110,8 +110,10 @@ class ProcessRecording(Recording):
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
         noted: float,
+        cursor: object,
     ) -> None:
         """Record the statement."""
+        del cursor
         started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)

@@ -34,7 +34,7 @@ class Ear:
 
     def after(
         self, sql: Any, params: Any, many: bool, connection: Any,
-        error: BaseException | None, noted: str,
+        error: BaseException | None, noted: str, cursor: Any,
     ) -> None:  # fmt: skip
         self.heard.append(("after", connection.alias, error and type(error).__name__))
         self.pairs.append((str(sql), noted))

@@ -31,6 +31,14 @@ from .views import ninja_operations, urlpatterns
 
 __all__ = ["check_decorators"]
 
+_POLICIES = (
+    "authentication_classes",
+    "parser_classes",
+    "permission_classes",
+    "renderer_classes",
+    "throttle_classes",
+    "versioning_class",
+)
 _DEEPEST = 20  # wrappers around a function; a chain that is longer is a circle
 
 
@@ -49,7 +57,43 @@ class Registered:
 def check_decorators(**_: object) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())
-    return [*_dead_budgets(registered), *_dead_decorators(registered)]
+    return [*_dead_budgets(registered), *_dead_decorators(registered), *_dead_policies()]
+
+
+def _dead_policies() -> Iterator[CheckMessage]:
+    """Report REST framework's policies of a view that were set once its class was made.
+
+    ``@permission_classes`` above ``@api_view`` notes them on the function that the class has
+    answered with, where nobody looks. Newer releases of REST framework refuse it themselves.
+    """
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return
+    seen: set[int] = set()
+    for _, route, view in urlpatterns():
+        if not isinstance(getattr(view, "cls", None), type) or id(view) in seen:
+            continue
+        seen.add(id(view))
+        names = [f"@{each}" for each in _POLICIES if each in vars(view)]
+        if names:
+            function = _answering(view.cls) or view
+            name = f"{function.__module__}.{function.__qualname__}"
+            yield Warning(
+                f"{' and '.join(names)} of {name} ({route}) never "
+                f"{'run' if len(names) > 1 else 'runs'}: @api_view below made the view before.",
+                hint=f"Move {' and '.join(names)} below @api_view, next to "
+                f"`def {function.__name__}`.",
+                obj=name,
+                id="querybudget.W011",
+            )
+
+
+def _answering(view_class: type) -> Callable[..., Any] | None:
+    """Return the function that ``@api_view`` made a class of: its handlers hold it."""
+    for handler in vars(view_class).values():
+        for held in map(_held, getattr(handler, "__closure__", None) or ()):
+            if isinstance(held, FunctionType):
+                return held
+    return None
 
 
 def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:

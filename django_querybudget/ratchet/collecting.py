@@ -184,6 +184,6 @@ def _on_measured(report: QueryReport, **_: object) -> None:
         # Here, not above: a run without causes has no need of it.
         from django_querybudget.nplusone.rows import most_rows
 
-        rows = most_rows(report.log)
+        rows = most_rows(report.log) if report.method == "GET" else None
         if rows is not None:
             _note_rows(key, rows)

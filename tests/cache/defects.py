@@ -19,10 +19,10 @@ from tests.cache import programs
 def tokens_are_read_after_the_query() -> None:
     settled = fills.Fill.settled
 
-    def late(fill: Any, *, found: bool) -> Any:
+    def late(fill: Any) -> Any:
         fill.tokens.clear()
-        fill.take_tokens(fill.needed | fill.instead[0 if found else 1])
-        return settled(fill, found=found)
+        fill.take_tokens(fill.dependencies())
+        return settled(fill)
 
     fills.Fill.settled = late  # type: ignore[method-assign]
 

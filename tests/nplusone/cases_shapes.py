@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from django import forms
+from django.db.models.signals import post_init
 from django.forms import inlineformset_factory
 from django.template.loader import render_to_string
 from rest_framework import serializers
@@ -29,6 +30,7 @@ from .models import (
     Review,
     Seat,
     Setting,
+    Tag,
     Ticket,
 )
 
@@ -422,6 +424,25 @@ def list_below_a_loop_of_another_thing(run: Run) -> None:
     for _ in range(1):
         rows = Greeted.objects.all()
         assert len(list(rows)) == ROWS  # root
+
+
+def _note(sender: type[Tag], instance: Tag, **kwargs: Any) -> None:
+    del sender, kwargs
+    assert Setting.objects.get(key=f"key-{instance.name[-1]}")  # N+1: received
+
+
+@case(
+    lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
+    blamed="N+1: received",
+)
+def signal_below_a_loop_of_another_thing(run: Run) -> None:
+    """The rows are made by ``list()``, and each sends a signal: that is the loop."""
+    post_init.connect(_note, sender=Tag)
+    try:
+        for _ in range(1):
+            assert len(list(Tag.objects.all())) == ROWS  # root
+    finally:
+        post_init.disconnect(_note, sender=Tag)
 
 
 @case(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+import graphene
 import ninja
 import pytest
 import strawberry
@@ -169,6 +170,28 @@ class Query:
 schema = strawberry.Schema(Query)
 
 
+class AuthorNode(graphene.ObjectType):  # type: ignore[misc]
+    name = graphene.String()
+
+
+class BookNode(graphene.ObjectType):  # type: ignore[misc]
+    title = graphene.String()
+    author = graphene.Field(AuthorNode)
+
+
+class GrapheneQuery(graphene.ObjectType):  # type: ignore[misc]
+    books = graphene.List(BookNode)
+
+    def resolve_books(self, info: Any) -> Any:
+        return Book.objects.order_by("pk")  # resolve_books
+
+
+def by_graphene(request: HttpRequest) -> HttpResponse:
+    result = graphene.Schema(GrapheneQuery).execute("{ books { title author { name } } }")
+    assert result.errors is None, result.errors
+    return HttpResponse(str(result.data))
+
+
 def graphql(request: HttpRequest) -> HttpResponse:
     result = schema.execute_sync("{ books { title author { name } } }")
     assert result.errors is None, result.errors
@@ -185,6 +208,7 @@ urlpatterns = [
     path("admin/", site.urls),
     path("api/", api.urls),
     path("graphql", graphql),
+    path("graphene", by_graphene),
     *router.urls,
 ]
 
@@ -243,6 +267,7 @@ _PREFETCHED = (
         ("/api/books", _JOIN, "operation", ""),
         ("/api/served", _JOIN, "service", ""),
         ("/graphql", _JOIN, "type: ignore[return-value] # resolver", ""),
+        ("/graphene", _JOIN, "resolve_books", ""),
         (
             "/admin/corpus/book/",
             'list_select_related = ("author",)',

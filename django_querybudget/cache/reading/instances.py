@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .fills import Fill
 
-__all__ = ["Untold", "fresh", "holds_instances", "spelled_state"]
+__all__ = ["Untold", "extras_of", "fresh", "holds_instances", "spelled_state"]
 
 _CACHED_PROPERTIES = (cached_property, functional.cached_property)
 
@@ -42,7 +42,7 @@ def _fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
     return {field.attname: field for field in model._meta.concrete_fields}
 
 
-def _extras(instance: Model) -> dict[str, Any]:
+def extras_of(instance: Model) -> dict[str, Any]:
     """Return the attributes that were set besides the fields.
 
     Left out are those that begin with ``_``, which are taken for caches, and cached properties:
@@ -86,7 +86,7 @@ def spelled_state(instance: Model) -> str:
     deferred = "" if len(names) == len(_fields(type(instance))) else ",".join(names)
     extras = ",".join(
         f"{name}={_spelled_extra(instance, name, value)}"
-        for name, value in sorted(_extras(instance).items())
+        for name, value in sorted(extras_of(instance).items())
     )
     return f"{instance._state.db}|{deferred}|{_spelled_fields(instance, names)}|{extras}"
 
@@ -130,7 +130,7 @@ def fresh(instance: Model, fill: Fill) -> Model | None:
     fields = _fields(model)
     if not all(_holds_same(fields[name], instance, again) for name in loaded):
         return None
-    again.__dict__.update(_extras(instance))
+    again.__dict__.update(extras_of(instance))
     return again
 
 

@@ -26,7 +26,7 @@ from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = ["Question", "bypass", "read_through"]
+__all__ = ["MISS", "Looked", "Question", "begun", "bypass", "keep", "look_up", "read_through"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,27 +60,56 @@ class Question:
     """Tags that the entry depends on besides those of its queries."""
 
 
-_MISS = object()
+MISS = object()
 _REMEMBERED = 4096
 _LONGEST = 512  # of a shape that is kept as it is, in characters
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found for a question."""
+
+    found: Any
+    """The answer, or ``MISS``."""
+
+    values: Mapping[str, str]
+    """The tokens that were read with it."""
+
+    wanted: Collection[str]
+    """The tags whose tokens were asked for."""
+
+    refused: str = ""
+    """Why the cache must not or cannot be asked."""
+
+
 def read_through(question: Question, compute: Callable[[], Any]) -> Any:
     """Return the answer, from the cache if it holds one that is still true, else ``compute()``."""
+    looked = look_up(question)
+    if looked.refused:
+        return bypass(looked.refused, compute)
+    if looked.found is not MISS:
+        return looked.found
+    fill = begun(question, looked)
+    with filling(fill):
+        answer = compute()
+        fill.found = question.found(answer)
+    keep(question, fill, answer)
+    return answer
+
+
+def look_up(question: Question) -> Looked:
+    """Ask the cache, and count what it has."""
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
-            return bypass(reason, compute)
+            return Looked(MISS, {}, (), reason)
     wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
     answer = _look_up(question, tuple(wanted))
     if answer is None:
-        return bypass("cache failed", compute)
+        return Looked(MISS, {}, (), "cache failed")
     found, values = answer
-    if found is not _MISS:
-        stats.count("hits")
-        return found
-    stats.count("misses")
-    return _fill(question, compute, values, wanted)
+    stats.count("misses" if found is MISS else "hits")
+    return Looked(found, values, wanted)
 
 
 def bypass(reason: str, compute: Callable[[], Any]) -> Any:
@@ -94,7 +123,7 @@ def bypass(reason: str, compute: Callable[[], Any]) -> Any:
 def _look_up(  # noqa: PLR0911  # one way to miss after another
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str]] | None:
-    """Return the answer or ``_MISS``, and the tokens read; None if the cache cannot be asked."""
+    """Return the answer or ``MISS``, and the tokens read; None if the cache cannot be asked."""
     tokens = store_for(conf.CACHE.ALIAS)
     apart = question.cache != conf.CACHE.ALIAS
     if apart:
@@ -111,17 +140,17 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
             return None
         stored, values = read
     if stored is None:
-        return _MISS, values
+        return MISS, values
     try:
         entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is _MISS:
-            return _MISS, values
+        if (found := _valid(question, entry, values)) is MISS:
+            return MISS, values
     except Changed:
-        return _MISS, values
+        return MISS, values
     except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
-        return _MISS, values
+        return MISS, values
     if (outer := current_fill()) is not None:
         outer.absorb(entry.tokens, entry.aliases)
     return found, values
@@ -133,26 +162,26 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
     if PULSE not in known or not same(entry.tokens, values, known):
-        return _MISS
+        return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
         _remember(question.shape, needed)
         missing = [tag for tag in needed if tag not in values]
         if any(not readable(entry.tokens[tag]) for tag in missing):
-            return _MISS
+            return MISS
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
         if read is None or not same(entry.tokens, read[1], missing):
-            return _MISS
+            return MISS
     for alias in entry.aliases:
         if alias in question.aliases:
             continue
         connection = connections[alias]
         if refusal(connection) or session_refusal(connection, question.sessions):
-            return _MISS
+            return MISS
         if tags.everything(tags.database_name(alias)) not in needed:
-            return _MISS  # the alias was another database's then
+            return MISS  # the alias was another database's then
     if not question.user_tags | question.required <= needed:
-        return _MISS
+        return MISS
     return question.codec.thaw(entry.prepared(question.codec.prepare))
 
 
@@ -180,28 +209,31 @@ def _remember(shape: str, found: Collection[str]) -> None:
             _dependencies.popitem(last=False)
 
 
-def _fill(
-    question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
-) -> Any:
-    fill = Fill(values, question.pins, question.sessions)
-    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
+def begun(question: Question, looked: Looked) -> Fill:
+    """Return the fill in which the answer is to be computed, with the tokens it begins with."""
+    fill = Fill(looked.values, question.pins, question.sessions)
+    if absent := [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]:
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
-    with filling(fill):
-        answer = compute()
-    tokens = fill.settled(found=question.found(answer))
+    return fill
+
+
+def keep(question: Question, fill: Fill, answer: Any) -> bool:
+    """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
+    tokens = fill.settled()
     if tokens is None:
         stats.count_not_stored(fill.reason or "")
-        return answer
+        return False
     try:
         packed = pack(tokens, fill.aliases, question.codec.freeze(answer))
     except Unfreezable as error:
         stats.count_not_stored(f"value {error}")
-        return answer
+        return False
     except (ValueError, RecursionError) as error:
         stats.count_not_stored(f"value {type(error).__name__}")
-        return answer
+        return False
     _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
-    if store_for(question.cache).write(question.key, packed, question.timeout):
-        stats.count("stores")
-    return answer
+    if not store_for(question.cache).write(question.key, packed, question.timeout):
+        return False
+    stats.count("stores")
+    return True

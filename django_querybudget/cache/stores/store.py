@@ -123,6 +123,20 @@ class Store(TrustedCache):
         stats.count_not_stored("the cache did not take it")
         return False
 
+    def take(self, key: str, seconds: float) -> bool:
+        """Take a lease for so long, whole seconds. Returns whether nobody else has it."""
+        return self._guarded(True, self._take, key, seconds)
+
+    def drop(self, key: str) -> None:
+        """Give a lease back."""
+        self._guarded(None, self._drop, key)
+
+    def _take(self, key: str, seconds: float) -> bool:
+        return bool(self.cache.add(key, b"1", max(1, round(seconds))))
+
+    def _drop(self, key: str) -> None:
+        self.cache.delete(key)
+
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
-from django_querybudget.cache.reading.fills import current_fill
+from django_querybudget.cache.reading.fills import Reading
+from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
@@ -32,7 +33,7 @@ class Writes:
 
     def before(
         self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
-    ) -> Pending | None:
+    ) -> Pending | Reading | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
             return None
@@ -44,14 +45,14 @@ class Writes:
                 state.lockable = None
             elif form is not None and form.everything:
                 state.lockable = {}  # a column may be gone
-        fill = current_fill()
+        fill = fill_here()
         if form is None and fill is None and state.has_met(connection):
             return None  # most statements of most requests
         mode = mode_of(connection)
         state.settle(connection, mode)
         if form is None:
             if fill is not None and text is not None:
-                fill.reading(text, connection)
+                return fill.reading(text, connection, None if many else params)
             return None
         if fill is not None:
             fill.spoil("the read wrote")
@@ -79,11 +80,15 @@ class Writes:
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed
-        noted: Pending | None,
+        noted: Pending | Reading | None,
+        cursor: Any,
     ) -> None:
         """Renew what the statement wrote, if it is committed by now."""
         if is_busy():
             return
+        if isinstance(noted, Reading):
+            noted.done(cursor, connection, error)
+            noted = None
         try:
             sessions.follow(sql_text(sql, connection), None if many else params, connection, error)
         finally:
