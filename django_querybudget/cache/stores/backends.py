@@ -152,7 +152,7 @@ class BackendStore(Store):
             return self._set_pulse(key, f"|{now + rest}")
         # touch() fails where the key is gone, so that an old pulse does not come back; but a
         # server that takes no values may allow it.
-        self._set(tag_key("u:beat"), new_token())
+        self._set(tag_key("q:beat"), new_token())
         return value if _is_text(value) and self._plain.touch(key, LIFE) else ""
 
     def _new_pulse(self, key: str, token: str) -> str:
