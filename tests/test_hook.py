@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -329,6 +330,7 @@ def test_who_is_told_of_an_opened_connection_first(monkeypatch: pytest.MonkeyPat
     try:
         for _ in range(2):
             hook.when_opened(early, "tests.early")
+            assert connection_created.receivers[0][0][0] == "tests.early"
         connection_created.send(sender=type(connection), connection=connection)
         assert told == ["early", "late"]
         connection_created.connect(late, dispatch_uid="tests.again")  # and stays before others
@@ -338,6 +340,17 @@ def test_who_is_told_of_an_opened_connection_first(monkeypatch: pytest.MonkeyPat
         connection_created.disconnect(late)
         connection_created.disconnect(dispatch_uid="tests.again")
         connection_created.disconnect(dispatch_uid="tests.early")
+
+
+def test_who_is_told_need_not_be_held() -> None:
+    told: list[int] = []
+    hook.when_opened(lambda **_: told.append(1), "tests.unheld")
+    gc.collect()
+    try:
+        connection_created.send(sender=type(connection), connection=connection)
+    finally:
+        connection_created.disconnect(dispatch_uid="tests.unheld")
+    assert told == [1]
 
 
 def test_it_listens_for_connections_once(monkeypatch: pytest.MonkeyPatch) -> None:

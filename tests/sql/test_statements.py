@@ -131,6 +131,8 @@ def test_what_is_no_call(sql: str, calls: set[str]) -> None:
         ("postgresql", "PREPARE st AS UPDATE t SET a = 1"),
         ("postgresql", "GRANT UPDATE ON t TO u"),
         ("postgresql", "ROLLBACK PREPARED 'a'"), ("postgresql", "LOCK TABLE t"), ("postgresql", ""),
+        ("postgresql", "((SELECT a FROM t) UNION (SELECT b FROM u))"),
+        ("postgresql", "SELECT ';', a"), ("postgresql", 'SELECT ";" FROM t'),
         ("postgresql", "SELECT a LIKE 'x' ESCAPE '\\'"), ("postgresql", "; -- nothing"),
         ("mysql", "SELECT REPLACE(a, 'b', 'c'), INSERT('a', 1, 1, 'b'), TRUNCATE(1.5, 1) FROM t"),
         ("mysql", "SHOW CREATE TABLE t"), ("mysql", "DESCRIBE t"), ("mysql", "SET NAMES utf8mb4"),
