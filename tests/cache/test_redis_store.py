@@ -16,9 +16,10 @@ from redis.exceptions import ResponseError
 
 from django_querybudget.cache import cache_stats, tokens
 from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores.access import CacheRefused
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import TRANSIENT_TIMEOUT, CacheRefused, tag_key
+from django_querybudget.cache.stores.store import TRANSIENT_TIMEOUT, tag_key
 from django_querybudget.cache.stores.wire import Wire
 
 pytestmark = pytest.mark.once

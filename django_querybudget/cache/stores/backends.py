@@ -28,8 +28,9 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import TagValue, is_known, new_token
 from django_querybudget.conf import conf
 
+from .access import CacheRefused
 from .pulse import LIFE, PULSE, beat_of
-from .store import TRANSIENT_TIMEOUT, CacheRefused, Store, tag_key
+from .store import TRANSIENT_TIMEOUT, Store, tag_key
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 
