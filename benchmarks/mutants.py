@@ -71,13 +71,13 @@ class Mutant:
     """A module with one thing changed."""
 
     tree: ast.Module
-    line: int
+    lines: range
     what: str
     function: tuple[str, ...]
     """The names that lead to the function, or nothing."""
 
     def __str__(self) -> str:
-        return f"{self.line}: {self.what}"
+        return f"{self.lines[0]}: {self.what}"
 
 
 def changes(node: ast.AST) -> Iterator[Change]:
@@ -193,7 +193,8 @@ def _mutant(module: ast.Module, where: Where, change: Change, names: tuple[str, 
         getattr(parent, name)[at] = new
     ast.fix_missing_locations(tree)
     what = " ".join(f"{before} -> {ast.unparse(new)}".split())
-    return Mutant(tree, old.lineno, what[:160], names)
+    last = getattr(old, "test", old).end_lineno  # of an if, not with all that follows
+    return Mutant(tree, range(old.lineno, last + 1), what[:160], names)
 
 
 class Run:
@@ -229,7 +230,7 @@ class Run:
             if time.monotonic() > end:
                 break
             tests = sorted(
-                (item for item in items if mutant.line in self.lines[item.nodeid]),
+                (item for item in items if self.lines[item.nodeid].intersection(mutant.lines)),
                 key=lambda item: self.seconds[item.nodeid],
             )
             if not mutant.function:

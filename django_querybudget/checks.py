@@ -5,8 +5,8 @@
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
 ``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation.
-``E010, E011, W010``  Budgets: :mod:`.budgets.checks`, :mod:`.budgets.dead_decorators`.
-``E020 to W028``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
+``E010 to W011``      Budgets: :mod:`.budgets.checks`, :mod:`.budgets.dead_decorators`.
+``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
 ===================  =====================================================
 

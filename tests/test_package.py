@@ -116,7 +116,17 @@ def test_every_module_stands_in_a_contract() -> None:
     }
     assert exhaustive >= {
         f"django_querybudget{room}"
-        for room in ("", ".cache", ".cache.sessions", ".cache.stores", ".indexes", ".recording")
+        for room in (
+            "",
+            ".cache",
+            ".cache.payload",
+            ".cache.reading",
+            ".cache.sessions",
+            ".cache.stores",
+            ".cache.writing",
+            ".indexes",
+            ".recording",
+        )
     }
 
 

@@ -58,8 +58,9 @@ def cached_queryset(
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
-    ``timeout``: how long an entry lives at most, in seconds; None for no limit, 0 for no entry at
-    all, as in Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
+    ``timeout``: how long an entry lives at most, in seconds; None for no limit (but a day for what
+    is pinned to a row, to a scope or to a function's arguments), 0 for no entry at all, as in
+    Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
     part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
     cache that holds the entries.
     ``tags`` are names for :func:`invalidate`.

@@ -208,7 +208,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
         package=_package_of(loop),
-        misplaced="" if loop.origin is None else misplaced_at(loop.origin),
+        misplaced=next(filter(None, map(misplaced_at, reversed(loop.lines))), ""),
         hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
 

@@ -150,6 +150,10 @@ def test_the_same_block_that_begins_again_is_another_transaction(state: State) -
     assert state.has_met(connection)  # outside of it: forgets the block
     with block:
         assert not state.has_met(connection)
+        settle(state)
+    settle(state)
+    with block:
+        assert not state.has_met(connection)
 
 
 def test_what_is_to_be_settled(state: State) -> None:

@@ -7,11 +7,13 @@ import logging
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection, transaction
+from django.template import Context, Engine
 from django.test import Client, override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
@@ -351,6 +353,15 @@ def test_a_comment_at_any_line_of_a_statement_accepts_it() -> None:
 def test_a_comment_that_does_nothing_is_named(function: Callable[[], object], said: str) -> None:
     assert said in rendered(function)
     assert "has no effect" not in rendered(read_authors)
+
+
+def test_a_comment_of_a_template_that_does_nothing_is_named(tmp_path: Path) -> None:
+    comment = "{# querybudget: " + "ignore #}"  # In two, or it would be this line's.
+    source = f"{{% for book in books %}}\n{{{{ book.author.name }}}} {comment}\n{{% endfor %}}"
+    (tmp_path / "rows.html").write_text(source)
+    template = Engine(dirs=[tmp_path]).get_template("rows.html")
+    text = rendered(lambda: template.render(Context({"books": Book.objects.all()})))
+    assert "The comment at line 2 has no effect without a reason: ignore[why]." in text
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ def test_what_is_no_call(sql: str, calls: set[str]) -> None:
         ("postgresql", "PREPARE st AS UPDATE t SET a = 1"),
         ("postgresql", "GRANT UPDATE ON t TO u"),
         ("postgresql", "ROLLBACK PREPARED 'a'"), ("postgresql", "LOCK TABLE t"), ("postgresql", ""),
+        ("postgresql", "((SELECT a FROM t) UNION (SELECT b FROM u))"),
+        ("postgresql", "SELECT ';', a"), ("postgresql", 'SELECT ";" FROM t'),
         ("postgresql", "SELECT a LIKE 'x' ESCAPE '\\'"), ("postgresql", "; -- nothing"),
         ("mysql", "SELECT REPLACE(a, 'b', 'c'), INSERT('a', 1, 1, 'b'), TRUNCATE(1.5, 1) FROM t"),
         ("mysql", "SHOW CREATE TABLE t"), ("mysql", "DESCRIBE t"), ("mysql", "SET NAMES utf8mb4"),
@@ -187,6 +189,8 @@ TARGETS = [
     ("mysql", "UPDATE t, u SET t.a = 1, u.a = 2", {"t", "u"}, ""),
     ("mysql", "UPDATE `t` SET a = 1", {"t"}, "t"),
     ("mysql", "DELETE FROM t, u USING t INNER JOIN u", {"t", "u"}, ""),
+    ("postgresql", "UPDATE t SET a = (WITH x AS (DELETE FROM u) SELECT 1)", {"t", "u"}, ""),
+    ("sqlite", "UPDATE t SET a = 'x", {"t"}, ""),  # who knows what follows
     ("sqlite", "DELETE FROM t", {"t"}, "t"),
     ("sqlite", "UPDATE [T] SET a = 1", {"t"}, "t"),
     ("sqlite", "INSERT OR REPLACE INTO t (a) VALUES (1)", {"t"}, ""),
@@ -401,3 +405,9 @@ def test_a_quicker_look(sql: str, calls: set[str] | None) -> None:
 def test_two_executable_comments_may_run_or_not(vendor: str, sql: str, is_one: bool) -> None:
     found = {each.opaque for each in read(sql, vendor).statements}
     assert ("executable comments" in found) is is_one
+
+
+def test_no_text_is_too_odd_to_read() -> None:
+    for sql in ("(", "((", ")", ".", "fn(", "a.", "a.(", "INTO", "UPDATE", "TRUNCATE a,", ";;"):
+        for vendor in ("sqlite", "postgresql", "mysql"):
+            assert isinstance(read(sql, vendor).statements, tuple)

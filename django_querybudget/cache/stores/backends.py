@@ -28,8 +28,9 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import TagValue, is_known, new_token
 from django_querybudget.conf import conf
 
+from .access import CacheRefused
 from .pulse import LIFE, PULSE, beat_of
-from .store import TRANSIENT_TIMEOUT, CacheRefused, Store, tag_key
+from .store import TRANSIENT_TIMEOUT, Store, tag_key
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 
@@ -151,7 +152,7 @@ class BackendStore(Store):
             return self._set_pulse(key, f"|{now + rest}")
         # touch() fails where the key is gone, so that an old pulse does not come back; but a
         # server that takes no values may allow it.
-        self._set(tag_key("u:beat"), new_token())
+        self._set(tag_key("q:beat"), new_token())
         return value if _is_text(value) and self._plain.touch(key, LIFE) else ""
 
     def _new_pulse(self, key: str, token: str) -> str:
