@@ -14,23 +14,23 @@ from dataclasses import replace
 
 from django_querybudget.conf import conf
 from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.nplusone.fixes.causes import add
+from django_querybudget.nplusone.fixes.drafts import Draft
+from django_querybudget.nplusone.fixes.hints import hint_for
+from django_querybudget.nplusone.fixes.hosts import fix_for_host
+from django_querybudget.nplusone.fixes.imports import with_imports
+from django_querybudget.nplusone.fixes.needs import Need, Part
+from django_querybudget.nplusone.fixes.own_fixes import own_fix
+from django_querybudget.nplusone.fixes.places import find_place, is_shared
+from django_querybudget.nplusone.fixes.roots import Root, find_root
+from django_querybudget.nplusone.source.calls import Call, find_call, find_queryset
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import call_path, is_library
 
 from .allowlist import allowed, ignored_at, misplaced_at
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
-from .fixes.causes import add
-from .fixes.drafts import Draft
-from .fixes.hints import hint_for
-from .fixes.hosts import fix_for_host
-from .fixes.imports import with_imports
-from .fixes.needs import Need, Part
-from .fixes.own_fixes import own_fix
-from .fixes.places import find_place, is_shared
-from .fixes.roots import Root, find_root
 from .parameters import varies
-from .source.calls import Call, find_call, find_queryset
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
 

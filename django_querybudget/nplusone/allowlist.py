@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.stacks import Origin
-
-from .source.files import source_of
 
 __all__ = ["allowed", "ignored_at", "misplaced_at", "names_file", "names_relation"]
 
