@@ -18,7 +18,7 @@ demo: $(DEMO)/.installed ## Fill the marketplace, call its endpoints, print what
 test: ## Run everything but the long proofs on the newest Python found, and the checks
 	@.ci/test
 
-test-others: ## Run what can differ on the oldest Python and one between, each with its Django
+test-others: ## Run what can differ on every other Python found, each with one Django
 	@.ci/test others
 
 test-all: ## Run everything but the long proofs on every supported pair of Python and Django

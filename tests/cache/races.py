@@ -1,5 +1,6 @@
-"""R1 to R13: the races that leave other caches stale, as programs of two processes.
+"""R1 to R10 and R13: the races that leave other caches stale, as programs of two processes.
 
+A letter marks a variant (R2b). In R11 and R12 a process dies: ``test_interleavings`` has them.
 Each race is run in all orders of its steps, so the order that its name speaks of is among them.
 ``benchmarks/correctness.py`` runs them against other libraries too.
 """

@@ -2,7 +2,7 @@
 
 The other party is a thread with connections of its own; it runs to its end at one point of the
 first party's work, so that each order is the same in every run. tests/cache/test_orders.py goes
-through all orders, with processes.
+through all orders of R1 to R10 and R13, with processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""All orders of a read and writes through processes, step by step; R1 to R13 are among them.
+"""All orders of a read and writes through processes, step by step.
 
-See :mod:`tests.cache.actors` and :mod:`tests.cache.orders`. After each order, every process reads
-through the cache what the database says; and a read that began after the write had returned has
-seen it.
+R1 to R10 and R13 are among them (:mod:`tests.cache.races`). See :mod:`tests.cache.actors` and
+:mod:`tests.cache.orders`. After each order, every process reads through the cache what the
+database says; and a read that began after the write had returned has seen it.
 """
 
 from __future__ import annotations
