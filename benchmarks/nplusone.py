@@ -1,8 +1,9 @@
 """Who finds the N+1 queries of the corpus, who cries wolf, and what it costs.
 
-Run: ``python benchmarks/nplusone.py [--rounds N]``. Peers that are not installed are left out by
-name: django-zeal, nplusone, django-nplus1. Each tool runs in processes of its own, since the peers
-patch Django for good; the corpus is ``tests/nplusone``, the threshold 3 for all that have one.
+Run: ``python benchmarks/nplusone.py [--rounds N]``; 0 measures no times. Peers that are not
+installed are left out by name: django-zeal, nplusone, django-nplus1. Each tool runs in processes of
+its own, since the peers patch Django for good; the corpus is ``tests/nplusone``, the threshold 3
+for all that have one.
 
 *Recall*: the share of the cases with an N+1 in which the tool says anything. *Precision*: the
 share of the cases in which it says anything that have one. *Named*: the share of the relations and
@@ -267,14 +268,16 @@ def table(alarms: dict[str, Any], seconds: dict[str, list[dict[str, float]]]) ->
             for name, model, relation in wanted
         )
         cost = [
-            statistics.median(each[block] for each in seconds[tool])
+            f"{statistics.median(each[block] for each in seconds[tool]):.3f}"
+            if seconds[tool]
+            else ""
             for block in ("clean_page", "lazy_loop")
         ]
         lines.append(
             f"| {tool} | {hits}/{len(guilty)} ({hits / len(guilty):.0%}) | "
             f"{hits}/{hits + wolf} ({hits / (hits + wolf or 1):.0%}) | "
             f"{named}/{len(wanted)} ({named / len(wanted):.0%}) | "
-            f"{cost[0]:.3f} | {cost[1]:.3f} |"
+            f"{cost[0]} | {cost[1]} |"
         )
     return lines
 

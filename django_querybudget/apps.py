@@ -21,20 +21,17 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
-        from . import checks  # noqa: F401, PLC0415
-        from .budgets import checks as budget_checks  # noqa: F401, PLC0415
-        from .budgets import dead_decorators  # noqa: F401, PLC0415
-        from .indexes import checks as index_checks  # noqa: F401, PLC0415
+        from . import checks  # noqa: F401
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:
             # Whoever only writes must invalidate, too.
-            from . import cache  # noqa: F401, PLC0415
+            from . import cache  # noqa: F401
 
             self.watches_writes = True
         if "QUERYBUDGET_SPOOL" in os.environ:
             # A worker of a test run that is under the ratchet, started anew (not forked).
             # Imported there alone: no host's process needs a test run's code.
-            from django_querybudget.ratchet.collecting import start_from_environment  # noqa: PLC0415
+            from django_querybudget.ratchet.collecting import start_from_environment
 
             start_from_environment()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Reversible
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -22,7 +22,7 @@ from .stacks import current_task
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["ProcessRecording", "Recording", "capture_queries", "copy_context"]
+__all__ = ["ProcessRecording", "Recording", "capture_queries", "copy_context", "last_entered"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,21 +95,25 @@ class ProcessRecording(Recording):
     def __exit__(self, *exc_info: object) -> None:
         hook.remove_watcher(self)
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> float:
+    def before(
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
+    ) -> float:
         """Note when the statement is sent."""
         del sql, params, many, connection
         return perf_counter()
 
     def after(
         self,
-        sql: Any,
-        params: Any,
+        sql: object,
+        params: object,
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
         noted: float,
+        cursor: object,
     ) -> None:
         """Record the statement."""
+        del cursor
         started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
             self._recorder(sql, params, many, connection, started, duration, error)
@@ -159,21 +163,28 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Tasks and threads may share this object: the one to leave is the last of this context's.
-        own = (recording for recording in reversed(self._recordings) if recording.is_on)
-        recording = next(own, self._recordings[-1])
+        recording = last_entered(self._recordings)
         self._recordings.remove(recording)
         recording.__exit__()
         recording.close()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        def finished(recording: Recording, error: BaseException | None, result: Any) -> None:
+        def finished(recording: Recording, error: BaseException | None, result: object) -> None:
             del error, result
             recording.close()
             wrapped.last_log = recording.log  # type: ignore[attr-defined]
 
         wrapped = wrap_callable(function, lambda: self._recording_class(self._using), finished)
         return wrapped
+
+
+def last_entered(recordings: Reversible[Recording]) -> Recording:
+    """Return which of the recordings that one context manager has open is to be left now.
+
+    Tasks and threads may share the context manager: it is the last that this context entered.
+    """
+    newest_first = list(reversed(recordings))
+    return next((each for each in newest_first if each.is_on), newest_first[0])
 
 
 def copy_context(function: Callable[P, R]) -> Callable[P, R]:

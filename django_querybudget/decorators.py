@@ -14,7 +14,6 @@ Never over another exception
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
@@ -29,12 +28,13 @@ from django_querybudget.budgets.by_view import MARK, declared_on_view, decorated
 from django_querybudget.budgets.views import measured_request
 from django_querybudget.recording.aliases import checked_aliases
 from django_querybudget.recording.records import QueryLog
+from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
 
-from .capture import Recording
-from .middleware import is_streamed, measured_stream
+from .capture import Recording, last_entered
+from .stacks import shown_path
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
@@ -94,13 +94,13 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             # As early as can be; a module that is imported while settings load is checked later.
             checked_aliases(self.budget.using)
         self.on_exceed = on_exceed
-        self._blocks: list[tuple[Recording, str]] = []
+        self._blocks: dict[Recording, str] = {}
 
     def __enter__(self) -> QueryLog:
         caller = _getframe(1)
-        path = os.path.relpath(caller.f_code.co_filename)
+        path = shown_path(caller.f_code.co_filename)
         recording = self._recording()
-        self._blocks.append((recording, f"the block at {path}:{caller.f_lineno}"))
+        self._blocks[recording] = f"the block at {path}:{caller.f_lineno}"
         return recording.__enter__()
 
     def __exit__(
@@ -110,11 +110,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        # Tasks and threads may share this object: the one to leave is the last of this context's.
-        own = (block for block in reversed(self._blocks) if block[0].is_on)
-        block = next(own, self._blocks[-1])
-        self._blocks.remove(block)
-        recording, name = block
+        recording = last_entered(self._blocks)
+        name = self._blocks.pop(recording)
         recording.__exit__()
         self._check(recording, name, in_flight=exc is not None)
 
@@ -156,7 +153,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
                 return nullcontext()
             return self._recording()
 
-        def done(scope: Any, error: BaseException | None, result: Any) -> None:
+        def done(scope: object, error: BaseException | None, result: object) -> None:
             __tracebackhide__ = True
             if isinstance(scope, Recording):
                 self._end(scope, name, error, result)
@@ -167,7 +164,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return wrapper
 
     def _end(
-        self, recording: Recording, name: str, error: BaseException | None, result: Any
+        self, recording: Recording, name: str, error: BaseException | None, result: object
     ) -> None:
         """Check now, or when the response is done that the call returned."""
         __tracebackhide__ = True
@@ -217,7 +214,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         return Recording(self.budget.using, threshold=self.budget.nplusone)
 
 
-def _name_of(function: Any) -> str:
+def _name_of(function: object) -> str:
     # method_decorator() has each call decorate a partial of the bound method.
     if isinstance(function, partial) and isinstance(function.func, MethodType):
         owner = function.func.__self__

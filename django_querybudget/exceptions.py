@@ -1,4 +1,7 @@
-"""The exceptions and warnings that a project may want to catch; all errors share one base."""
+"""The exceptions and warnings that a project may want to catch.
+
+Those of one command alone stand with it; all errors share one base.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ __all__ = [
 
 
 class QueryBudgetError(Exception):
-    """Base of this library's exceptions: catch it to catch them all."""
+    """Base of this library's exceptions. A bad argument is a ``TypeError`` or ``ValueError``."""
 
 
 class _Failure(QueryBudgetError, AssertionError):

@@ -6,9 +6,9 @@ Put it first in ``MIDDLEWARE``: what stands above it is not measured.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeGuard, cast
+from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 
 from django_querybudget.budgets.by_view import Declared, view_budget
 from django_querybudget.budgets.views import measured_request, view_name_of
+from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.reports.enforcement import (
     enforce,
     enforce_nplusone,
@@ -28,11 +29,9 @@ from django_querybudget.reports.reporters import tell, tell_async
 from .capture import Recording
 from .conf import conf
 
-__all__ = ["QueryBudgetMiddleware", "is_streamed", "measured_stream"]
+__all__ = ["QueryBudgetMiddleware"]
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
-Done = Callable[[bool], None]
-DoneAsync = Callable[[bool], Awaitable[None]]
 
 
 class QueryBudgetMiddleware:
@@ -103,17 +102,6 @@ def _is_measured(request: HttpRequest) -> bool:
     return rate >= 1 or random.random() < rate  # noqa: S311 - a sample needs no secret
 
 
-def is_streamed(response: object) -> TypeGuard[StreamingHttpResponse]:
-    """Whether its queries run while it is sent, and whether that can be watched.
-
-    A file that the server may send with sendfile() is left alone: a wrapped one would turn it off.
-    """
-    return (
-        isinstance(response, StreamingHttpResponse)
-        and getattr(response, "file_to_stream", None) is None
-    )
-
-
 def _report_at_the_end(
     recording: Recording, request: HttpRequest, response: StreamingHttpResponse
 ) -> HttpResponseBase:
@@ -135,20 +123,6 @@ def _report_at_the_end(
         _enforce(about, declared, complete=complete)
 
     return measured_stream(response, recording, report, report_async)
-
-
-def measured_stream(
-    response: StreamingHttpResponse, recording: Recording, done: Done, done_async: DoneAsync
-) -> HttpResponseBase:
-    """Let ``recording`` record while a stream is sent; one of the others is called at its end."""
-    if response.is_async:
-        chunks = cast("AsyncIterable[bytes]", response.streaming_content)
-        response.streaming_content = MeasuredAsyncStream(chunks, recording, done, done_async)
-    else:
-        response.streaming_content = MeasuredStream(
-            cast("Iterable[bytes]", response.streaming_content), recording, done
-        )
-    return response
 
 
 def _enforce(report: QueryReport, declared: Declared | None, *, complete: bool = True) -> None:
@@ -198,70 +172,3 @@ def _measuring(request: HttpRequest, recording: Recording) -> Iterator[None]:
         raise
     finally:
         measured_request.reset(token)
-
-
-class _Stream:
-    """A response's content, measured while the server takes it; ``done`` is called once, then.
-
-    ``done`` is told whether the content came to its end, and may raise if it did.
-
-    Classes, not generators: a generator that never was started (a ``HEAD`` request, a client that
-    went away) never reaches its ``finally``.
-    """
-
-    def __init__(self, recording: Recording, done: Done) -> None:
-        self._recording = recording
-        self._done: Done | None = done
-
-    def close(self) -> None:
-        """Report, unless that was done; Django calls this with ``response.close()``."""
-        self._finish(complete=False)
-
-    def _finish(self, *, complete: bool) -> None:
-        __tracebackhide__ = True
-        done, self._done = self._done, None
-        if done is not None:
-            done(complete)
-
-
-class MeasuredStream(_Stream, Iterator[bytes]):
-    """The content of a sync ``StreamingHttpResponse``."""
-
-    def __init__(self, chunks: Iterable[bytes], recording: Recording, done: Done) -> None:
-        super().__init__(recording, done)
-        self._chunks = iter(chunks)
-
-    def __next__(self) -> bytes:
-        __tracebackhide__ = True
-        try:
-            with self._recording:
-                return next(self._chunks)
-        except BaseException as error:
-            self._finish(complete=isinstance(error, StopIteration))
-            raise
-
-
-class MeasuredAsyncStream(_Stream, AsyncIterator[bytes]):
-    """The content of an async ``StreamingHttpResponse``."""
-
-    def __init__(
-        self,
-        chunks: AsyncIterable[bytes],
-        recording: Recording,
-        done: Done,
-        done_async: DoneAsync,
-    ) -> None:
-        super().__init__(recording, done)
-        self._done_async = done_async
-        self._chunks = aiter(chunks)
-
-    async def __anext__(self) -> bytes:
-        __tracebackhide__ = True
-        try:
-            with self._recording:
-                return await anext(self._chunks)
-        except BaseException as error:
-            done, self._done = self._done, None
-            if done is not None:
-                await self._done_async(isinstance(error, StopAsyncIteration))
-            raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from sys import _getframe
@@ -23,6 +22,7 @@ from django_querybudget.reports.report import QueryReport, render_growth
 
 from .capture import ProcessRecording, Recording
 from .exceptions import QueryGrowthError
+from .stacks import shown_path
 
 __all__ = ["QueryBudgetTestMixin", "assert_max_queries", "assert_query_growth"]
 
@@ -67,24 +67,24 @@ def assert_max_queries(
     *,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **dimensions: Any,
+    **dimensions: object,
 ) -> MaxQueries: ...
 @overload
 def assert_max_queries(
     num: int | None,
     func: Callable[..., T],
-    *args: Any,
+    *args: object,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> T: ...
 def assert_max_queries(
     num: int | None,
     func: Callable[..., T] | None = None,
-    *args: Any,
+    *args: object,
     using: str | Collection[str] | None = None,
     across_threads: bool = False,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> MaxQueries | T:
     """Assert that a block, or ``func(*args, **kwargs)``, executes ``num`` queries at most.
 
@@ -149,7 +149,7 @@ def measured(
     using = budget.using if budget is not None else None
     threshold = budget.nplusone if budget is not None else None
 
-    def done(recording: Recording, error: BaseException | None, result: Any) -> None:
+    def done(recording: Recording, error: BaseException | None, result: object) -> None:
         __tracebackhide__ = True
         del result
         recording.close()
@@ -230,7 +230,7 @@ def _caller(frame: FrameType) -> str:
     """Return the block's place: the nearest frame that is not of this module."""
     while frame.f_code.co_filename == __file__ and frame.f_back is not None:
         frame = frame.f_back
-    return f"the block at {os.path.relpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return f"the block at {shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def _sync(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -75,6 +75,6 @@ QUERYBUDGET = {
 }
 
 # The suite's caches are cleared and asked again at once. The tests of the worst day set it.
-from django_querybudget.conf import CacheSettings  # noqa: E402
+from django_querybudget.conf.sections import CacheSettings  # noqa: E402
 
 CacheSettings.RECOVERY_TIME.default = 0.0

@@ -14,9 +14,13 @@ from django.core.checks import CheckMessage
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
-from django.test import override_settings
+from django.test import Client, override_settings
 from django.urls import path
 from ninja import NinjaAPI, Router
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import IsAdminUser
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from django_querybudget import query_budget
 from django_querybudget.budgets.dead_decorators import check_decorators
@@ -117,8 +121,41 @@ def replaced(request: HttpRequest) -> int:
 replaced = 3  # type: ignore[assignment]  # noqa: F811
 
 
+def note(name: str, value: Any) -> Callable[[Any], Any]:
+    """What ``@permission_classes`` did before REST framework refused its place."""
+
+    def decorate(view: Any) -> Any:
+        setattr(view, name, value)
+        return view
+
+    return decorate
+
+
+@note("throttle_classes", [])
+@note("permission_classes", [IsAdminUser])
+@api_view(["GET"])
+def open_to_all(request: Any) -> Response:
+    return Response()
+
+
+@api_view(["GET"])
+@permission_classes([IsAdminUser])
+def closed(request: Any) -> Response:
+    return Response()
+
+
+class ClosedToo(APIView):
+    permission_classes = (IsAdminUser,)
+
+
 api.add_router("/router", router)
-urlpatterns = [path("api/", api.urls)]
+urlpatterns = [
+    path("api/", api.urls),
+    path("open", open_to_all),
+    path("open/again", open_to_all),
+    path("closed", closed),
+    path("closed/too", ClosedToo.as_view()),
+]
 
 
 class TestDeadDecorators:
@@ -140,6 +177,17 @@ class TestDeadDecorators:
         )
         assert message.hint is not None
         assert message.hint.endswith("below it, next to `def two_dead`.")
+
+    def test_a_policy_above_api_view_is_named(self, client: Client) -> None:
+        assert client.get("/open").status_code == 200  # To a stranger: it was meant for staff.
+        assert client.get("/closed").status_code == 403
+        (message,) = of(check_decorators(), "open_to_all")
+        assert message.id == "querybudget.W011"
+        assert message.msg == (
+            f"@permission_classes and @throttle_classes of {__name__}.open_to_all (/open) never "
+            "run: @api_view below made the view before."
+        )
+        assert of(check_decorators(), "losed") == []
 
     def test_those_below_run(self) -> None:
         (message,) = of(check_decorators(), f"{__name__}.one_dead")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, connections
+from django.db.backends.signals import connection_created
 
 from django_querybudget import capture_queries
 from django_querybudget.recording import hook
@@ -34,7 +37,7 @@ class Ear:
 
     def after(
         self, sql: Any, params: Any, many: bool, connection: Any,
-        error: BaseException | None, noted: str,
+        error: BaseException | None, noted: str, cursor: Any,
     ) -> None:  # fmt: skip
         self.heard.append(("after", connection.alias, error and type(error).__name__))
         self.pairs.append((str(sql), noted))
@@ -231,3 +234,149 @@ def test_a_recorder_that_raises_takes_no_query_from_the_others(
         hook.remove_recorder(broken)
     assert log.count == 1
     assert "ZeroDivisionError" in caplog.text
+
+
+def nothing(*statement: Any) -> None:
+    """A recorder."""
+
+
+def test_a_recorder_is_of_its_context_until_it_is_removed() -> None:
+    def other(*statement: Any) -> None:
+        """Another one."""
+
+    assert not hook.has_recorder(nothing)
+    hook.add_recorder(nothing)
+    hook.add_recorder(other)
+    assert hook.has_recorder(nothing)
+    assert hook.has_recorder(other)
+    hook.remove_recorder(nothing)
+    assert not hook.has_recorder(nothing)
+    assert hook.has_recorder(other)
+    hook.remove_recorder(other)
+    assert not hook.has_recorder(other)
+
+
+def test_the_librarys_own_statements_are_recorded_by_nobody() -> None:
+    assert not hook.is_unobserved()
+    with capture_queries() as log:
+        with hook.unobserved():
+            assert hook.is_unobserved()
+            with hook.unobserved():
+                Industry.objects.count()
+            assert hook.is_unobserved()
+            Industry.objects.count()
+        assert log.count == 0
+        assert not hook.is_unobserved()
+        Industry.objects.count()
+        with pytest.raises(ZeroDivisionError), hook.unobserved():
+            raise ZeroDivisionError
+        Industry.objects.count()
+    assert log.count == 2
+
+
+def test_a_watcher_that_was_removed_hears_nothing_and_the_others_do(ear: Ear) -> None:
+    other = Ear()
+    hook.add_watcher(other)
+    hook.add_watcher(other)  # twice is once
+    Industry.objects.count()
+    assert len(other.heard) == len(ear.heard) == 2
+    hook.remove_watcher(other)
+    Industry.objects.count()
+    assert len(other.heard) == 2
+    assert len(ear.heard) == 4
+
+
+def test_where_nobody_listens_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hook, "_watchers", ())
+
+    def execute(*statement: Any) -> Any:
+        return statement
+
+    assert hook.observe(execute, "SELECT 1", None, False, {}) == ("SELECT 1", None, False, {})
+
+
+@pytest.mark.parametrize("watchers", [True, False])
+def test_who_listens_alone_is_told(monkeypatch: pytest.MonkeyPatch, watchers: bool) -> None:
+    monkeypatch.setattr(hook, "_watchers", ())
+    told: list[Any] = []
+    ear = Ear()
+    if watchers:
+        hook.add_watcher(ear)
+    else:
+        hook.add_recorder(record := lambda *statement: told.append(statement))
+    started = time.perf_counter()
+    Industry.objects.count()
+    took = time.perf_counter() - started
+    if watchers:
+        assert len(ear.heard) == 2
+    else:
+        hook.remove_recorder(record)
+        ((_, _, _, _, when, duration, error),) = told
+        assert started <= when <= started + took
+        assert 0 < duration <= took
+        assert error is None
+
+
+def test_who_is_told_of_an_opened_connection_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def late(**_: Any) -> None:
+        told.append("late")
+
+    def early(**_: Any) -> None:
+        told.append("early")
+
+    connection_created.connect(late)
+    try:
+        for _ in range(2):
+            hook.when_opened(early, "tests.early")
+            assert connection_created.receivers[0][0][0] == "tests.early"
+        connection_created.send(sender=type(connection), connection=connection)
+        assert told == ["early", "late"]
+        connection_created.connect(late, dispatch_uid="tests.again")  # and stays before others
+        connection_created.send(sender=type(connection), connection=connection)
+        assert told == ["early", "late", "early", "late", "late"]
+    finally:
+        connection_created.disconnect(late)
+        connection_created.disconnect(dispatch_uid="tests.again")
+        connection_created.disconnect(dispatch_uid="tests.early")
+
+
+def test_who_is_told_need_not_be_held() -> None:
+    told: list[int] = []
+    hook.when_opened(lambda **_: told.append(1), "tests.unheld")
+    gc.collect()
+    try:
+        connection_created.send(sender=type(connection), connection=connection)
+    finally:
+        connection_created.disconnect(dispatch_uid="tests.unheld")
+    assert told == [1]
+
+
+def test_it_listens_for_connections_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(hook, "when_opened", lambda *how: asked.append(how))
+    monkeypatch.setattr(hook, "_listening", False)
+    hook.install_everywhere()
+    hook.install_everywhere()
+    ((receiver, uid),) = asked
+    assert uid
+    wrappers = connection.execute_wrappers
+    before = list(wrappers)
+    wrappers.clear()
+    receiver(connection=connection)
+    assert wrappers == [hook.observe]
+    wrappers[:] = before
+
+
+def test_it_makes_no_connection_to_stand_on() -> None:
+    made: list[int] = []
+
+    def work() -> None:
+        hook.install_everywhere()
+        made.append(len(connections.all(initialized_only=True)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert made == [0]

@@ -115,7 +115,18 @@ def test_every_module_stands_in_a_contract() -> None:
         if contract.get("exhaustive") == "True"
     }
     assert exhaustive >= {
-        f"django_querybudget{room}" for room in ("", ".cache", ".indexes", ".recording")
+        f"django_querybudget{room}"
+        for room in (
+            "",
+            ".cache",
+            ".cache.payload",
+            ".cache.reading",
+            ".cache.sessions",
+            ".cache.stores",
+            ".cache.writing",
+            ".indexes",
+            ".recording",
+        )
     }
 
 
@@ -149,6 +160,33 @@ def test_every_page_that_the_code_names_exists() -> None:
             r"\bdocs/[\w/.-]*\w", Path(importlib.import_module(name).__file__ or "").read_text()
         )
         if not ((ROOT / page).exists() or (ROOT / f"{page}.rst").exists())
+    ]
+    assert missing == []
+
+
+def exists(name: str) -> bool:
+    """Whether ``name`` is a module, or a name in one."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[end:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False
+
+
+def test_every_neighbour_that_a_docstring_names_exists() -> None:
+    missing = [
+        (name, reference)
+        for name in modules()
+        for module in [importlib.import_module(name)]
+        for reference in re.findall(
+            r":\w+:`~?\.([\w.]+)`", Path(module.__file__ or "").read_text(encoding="utf-8")
+        )
+        if not exists(f"{module.__package__}.{reference}")
     ]
     assert missing == []
 

@@ -97,7 +97,7 @@ class Budget:
         return tuple(violations)
 
 
-def _check_threshold(threshold: Any) -> None:
+def _check_threshold(threshold: object) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 2:
         raise ValueError(f"nplusone is {threshold!r}; it accepts a whole number, 2 or more.")
 

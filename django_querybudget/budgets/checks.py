@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 
 from django_querybudget.conf import InvalidSetting, conf
 
@@ -21,8 +20,7 @@ _WEBDAV = {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "
 _METHODS = _HTTP | _WEBDAV
 
 
-@register("querybudget")
-def check_budgets(**_: Any) -> list[CheckMessage]:
+def check_budgets(**_: object) -> list[CheckMessage]:
     """Report budgets of ``BUDGETS`` that are none, and names that no URL has."""
     messages: list[CheckMessage] = []
     written = conf.BUDGETS
@@ -60,14 +58,14 @@ def _view_names() -> Iterator[tuple[str, ...]]:
 
 
 def _nearest_method(method: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for a message alone
+    from difflib import get_close_matches  # for a message alone
 
     near = get_close_matches(method, sorted(_METHODS), n=1)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _nearest(key: BudgetKey, names: list[tuple[str, ...]]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - for a message alone
+    from difflib import get_close_matches  # for a message alone
 
     if key.name == "default":
         return 'The budget of every view that has no other is "*".'

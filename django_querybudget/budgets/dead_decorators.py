@@ -21,7 +21,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import signals as auth_signals
 from django.core import signals as core_signals
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Warning
 from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.template import Library
@@ -31,6 +31,14 @@ from .views import ninja_operations, urlpatterns
 
 __all__ = ["check_decorators"]
 
+_POLICIES = (
+    "authentication_classes",
+    "parser_classes",
+    "permission_classes",
+    "renderer_classes",
+    "throttle_classes",
+    "versioning_class",
+)
 _DEEPEST = 20  # wrappers around a function; a chain that is longer is a circle
 
 
@@ -46,11 +54,46 @@ class Registered:
     decorator: str
 
 
-@register("querybudget")
-def check_decorators(**_: Any) -> list[CheckMessage]:
+def check_decorators(**_: object) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())
-    return [*_dead_budgets(registered), *_dead_decorators(registered)]
+    return [*_dead_budgets(registered), *_dead_decorators(registered), *_dead_policies()]
+
+
+def _dead_policies() -> Iterator[CheckMessage]:
+    """Report REST framework's policies of a view that were set once its class was made.
+
+    ``@permission_classes`` above ``@api_view`` notes them on the function that the class has
+    answered with, where nobody looks. Newer releases of REST framework refuse it themselves.
+    """
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return
+    seen: set[int] = set()
+    for _, route, view in urlpatterns():
+        if not isinstance(getattr(view, "cls", None), type) or id(view) in seen:
+            continue
+        seen.add(id(view))
+        names = [f"@{each}" for each in _POLICIES if each in vars(view)]
+        if names:
+            function = _answering(view.cls) or view
+            name = f"{function.__module__}.{function.__qualname__}"
+            yield Warning(
+                f"{' and '.join(names)} of {name} ({route}) never "
+                f"{'run' if len(names) > 1 else 'runs'}: @api_view below made the view before.",
+                hint=f"Move {' and '.join(names)} below @api_view, next to "
+                f"`def {function.__name__}`.",
+                obj=name,
+                id="querybudget.W011",
+            )
+
+
+def _answering(view_class: type) -> Callable[..., Any] | None:
+    """Return the function that ``@api_view`` made a class of: its handlers hold it."""
+    for handler in vars(view_class).values():
+        for held in map(_held, getattr(handler, "__closure__", None) or ()):
+            if isinstance(held, FunctionType):
+                return held
+    return None
 
 
 def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
@@ -138,7 +181,7 @@ def _signals(module: ModuleType) -> Iterator[tuple[str, Signal]]:
             yield name, signal
 
 
-def _attribute(function: Any) -> Any:
+def _attribute(function: object) -> Any:
     """Return what the function's module has under its name, None for what is no module's own."""
     name = getattr(function, "__qualname__", "")
     module = sys.modules.get(getattr(function, "__module__", None) or "")
@@ -147,7 +190,7 @@ def _attribute(function: Any) -> Any:
     return vars(module).get(name)
 
 
-def _around(found: Any, function: Any) -> Iterator[Any]:
+def _around(found: object, function: object) -> Iterator[Any]:
     """Yield the wrappers from ``found`` to ``function``, the outermost first; none if it is none.
 
     A wrapper that was made without ``functools.wraps`` holds the function in its closure.
@@ -173,7 +216,7 @@ def _held(cell: Any) -> Any:
         return None
 
 
-def _leads_to(held: Any, function: Any) -> bool:
+def _leads_to(held: object, function: object) -> bool:
     return held is function or any(each is function for each in _chain(held))
 
 
@@ -209,7 +252,7 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _chain(function: Any) -> Iterator[Any]:
+def _chain(function: object) -> Iterator[Any]:
     """Yield the function and what it wraps, the outermost first."""
     for _ in range(_DEEPEST):
         if function is None:

@@ -16,11 +16,14 @@ from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
 from .stats import CacheStats, cache_stats
+from .views import CachedViewMixin, cached_view
 
 __all__ = [
     "CacheStats",
+    "CachedViewMixin",
     "cache_stats",
     "cached_queryset",
+    "cached_view",
     "grouped_invalidation",
     "invalidate",
     "invalidate_all",

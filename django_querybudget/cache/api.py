@@ -49,7 +49,7 @@ def cached_queryset(
     tags: Collection[str] = ...,
 ) -> Callable[[Callable[..., Q]], Callable[..., Q]]: ...
 def cached_queryset(
-    queryset: Any = None,
+    queryset: object = None,
     timeout: float | None = DEFAULT,
     *,
     key: str | None = None,
@@ -58,8 +58,9 @@ def cached_queryset(
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
-    ``timeout``: how long an entry lives at most, in seconds; None for no limit, 0 for no entry at
-    all, as in Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
+    ``timeout``: how long an entry lives at most, in seconds; None for no limit (but a day for what
+    is pinned to a row, to a scope or to a function's arguments), 0 for no entry at all, as in
+    Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
     part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
     cache that holds the entries.
     ``tags`` are names for :func:`invalidate`.
@@ -87,7 +88,8 @@ def cached_queryset(
     if queryset is None or (
         callable(queryset) and not isinstance(queryset, QuerySet | BaseManager | type)
     ):
-        from django_querybudget.cache.reading.functions import decorated  # noqa: PLC0415  # the decorator caches querysets
+        # The decorator caches querysets itself.
+        from django_querybudget.cache.reading.functions import decorated
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             return decorated(function, options)
@@ -97,7 +99,7 @@ def cached_queryset(
     return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
 
-def checked_queryset(queryset: Any) -> QuerySet[Any]:
+def checked_queryset(queryset: object) -> QuerySet[Any]:
     if isinstance(queryset, RawQuerySet):
         raise TypeError(
             "queryset: a RawQuerySet cannot be cached, what it reads is not known before it runs; "
@@ -118,7 +120,7 @@ def checked_queryset(queryset: Any) -> QuerySet[Any]:
     return queryset
 
 
-def checked_timeout(timeout: Any) -> None:
+def checked_timeout(timeout: object) -> None:
     if timeout is DEFAULT or timeout is None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
@@ -127,12 +129,12 @@ def checked_timeout(timeout: Any) -> None:
         raise ValueError(f"timeout must be 0 seconds or more and less than 2**31, not {timeout!r}.")
 
 
-def checked_key(key: Any) -> None:
+def checked_key(key: object) -> None:
     if key is not None and not isinstance(key, str):
         raise TypeError(f"key must be a str, not {key!r}.")
 
 
-def checked_cache(cache: Any) -> None:
+def checked_cache(cache: object) -> None:
     if cache is None:
         return
     if not isinstance(cache, str):
@@ -142,7 +144,7 @@ def checked_cache(cache: Any) -> None:
         raise ValueError(f"cache {cache!r} is not in CACHES; there are: {known}.")
 
 
-def checked_tags(tags: Any) -> frozenset[str]:
+def checked_tags(tags: object) -> frozenset[str]:
     if isinstance(tags, str) or not isinstance(tags, Collection):
         raise TypeError(f"tags must be a list of names, not {tags!r}.")
     for tag in tags:

@@ -145,7 +145,7 @@ def _read(connection: BaseDatabaseWrapper) -> Catalog | None:
             relations = frozenset(name.lower() for (name,) in cursor.fetchall())
             cursor.execute(_ABOVE)
             edges = cursor.fetchall()
-    except Exception as error:  # noqa: BLE001  # whatever the driver raises: the statement goes on
+    except Exception as error:  # whatever the driver raises: the statement goes on
         logger.warning(
             "The catalog of %r cannot be read (%s). Until it can, what calls a function that is "
             "not known renews everything in the cache; %s declares functions.",

@@ -158,7 +158,7 @@ def _find_out(alias: str, options: Mapping[str, Any]) -> _Known:
         if not opened:
             connection.ensure_connection()  # and _ask is its receiver
         _ask(connection)
-    except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
+    except Exception as error:  # a driver or a test may raise anything
         return _not_told(alias, options, error)
     finally:
         if not opened and connection.connection is not None and not connection.in_atomic_block:
@@ -256,15 +256,15 @@ def _system() -> str:
 _ASKING = {"postgresql": _of_postgresql, "mysql": _of_mysql, "sqlite": _of_sqlite}
 
 
-def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def _opened(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
         _ask(connection)
-    except Exception as error:  # noqa: BLE001  # asked again when the name is needed
+    except Exception as error:  # asked again when the name is needed
         logger.debug("Which database %r is was not told: %s", connection.alias, error)
 
 
-def _changed(setting: str, **_: Any) -> None:
+def _changed(setting: str, **_: object) -> None:
     if setting in ("DATABASES", "QUERYBUDGET"):
         _known.clear()
 

@@ -101,7 +101,7 @@ def spelled(value: Any) -> str:  # noqa: PLR0911  # one type after another
     return _extended(value)
 
 
-def _extended(value: Any) -> str:
+def _extended(value: object) -> str:
     """Spell an instance of a class that extends a plain one, with the state that it adds."""
     kind = type(value)
     plain = next((each for each in kind.__mro__ if each in _PLAIN), None)

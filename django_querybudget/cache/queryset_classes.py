@@ -51,17 +51,17 @@ class CannotCache(Exception):
     """The query cannot be cached right; the message is the reason in the statistics."""
 
 
-def host_class(queryset: Any) -> Any:
+def host_class(queryset: object) -> Any:
     """Return the class that the host knows: without what reads through the cache."""
     return getattr(queryset, "_querybudget_base", queryset)
 
 
-def has_own(queryset: Any, name: str) -> bool:
+def has_own(queryset: object, name: str) -> bool:
     """Whether the queryset's class has a method ``name`` of the host's in place of Django's."""
     return getattr(host_class(type(queryset)), name) is not getattr(QuerySet, name)
 
 
-def own_rows_method(queryset: Any, *, may_run_after: bool) -> str | None:
+def own_rows_method(queryset: object, *, may_run_after: bool) -> str | None:
     """Return the host's method that makes the rows of a queryset class, None if Django alone does.
 
     ``may_run_after`` is whether what is known to run after Django's method will be run.
@@ -103,7 +103,7 @@ def _django_state() -> frozenset[str]:
                       "_querybudget_received"})  # fmt: skip
 
 
-def slots_of(queryset: Any) -> tuple[str, ...]:
+def slots_of(queryset: object) -> tuple[str, ...]:
     """Return the attributes of a queryset class that are not in its ``__dict__``."""
     return _slots_of(host_class(queryset))
 
@@ -146,7 +146,7 @@ def spelled_state(queryset: QuerySet[Any]) -> str:
     return ";".join(parts)
 
 
-def _check_plain(value: Any) -> None:
+def _check_plain(value: object) -> None:
     """Refuse an instance: a key tells which row it is, not what it holds."""
     if isinstance(value, Model):
         raise Unkeyable(value._meta.label)

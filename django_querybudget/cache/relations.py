@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db.backends.signals import connection_created
 
@@ -104,7 +104,7 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
         connection.ensure_connection()  # whose receiver may ask
         known = _known.get(name)
         return _ask(connection) if known is None else known[0]
-    except Exception as error:  # noqa: BLE001  # a driver or a test may raise anything
+    except Exception as error:  # a driver or a test may raise anything
         logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
         return None
     finally:
@@ -223,14 +223,14 @@ _all_met = Memo(_met)
 _all_behind = Memo(_behind)
 
 
-def _opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def _opened(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Ask over a connection that has just been opened: no transaction is begun yet."""
     try:
         name = name_if_known(connection.alias)
         known = _known.get(name) if name is not None else None
         if name is not None and (known is None or time.monotonic() - known[1] > AGAIN):
             _ask(connection)
-    except Exception as error:  # noqa: BLE001  # the host's connection is open all the same
+    except Exception as error:  # the host's connection is open all the same
         logger.debug("The views of %r cannot be asked for: %s", connection.alias, error)
 
 

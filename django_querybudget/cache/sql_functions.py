@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django_querybudget.sql.statements import TIME_WORDS, read
+from django_querybudget.sql.names import TIME_WORDS
+from django_querybudget.sql.statements import read
 
 __all__ = ["may_write", "tell_time", "unknown_functions"]
 

@@ -26,9 +26,10 @@ from django_querybudget.conf import conf
 from django_querybudget.sql.fingerprints import identifiers
 from django_querybudget.sql.statements import read
 
+from . import tags
 from .withheld import Withheld
 
-__all__ = ["Column", "Table", "Tables", "tables"]
+__all__ = ["Column", "Table", "Tables", "tables", "whole_table"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -98,6 +99,16 @@ class Table:
     scopes: Mapping[str, Column]
     defaults: frozenset[str] = frozenset()
     """The functions that the database calls for what an INSERT leaves out, in small letters."""
+
+
+def whole_table(database: str, table: Table | None) -> set[str]:
+    """Return the tags of a write of unknown extent to ``table``; None is one that no model has."""
+    if table is None:
+        return {tags.unmodelled(database)}
+    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
+    if table.scopes:
+        found.add(tags.any_scope_tag(database, table.name))
+    return found
 
 
 def _default_functions(model: type[models.Model]) -> Iterator[str]:
@@ -180,8 +191,8 @@ class Tables:
         words = self._words
         found: set[str] = set()
         for name in names:
-            if tables := words.get(name):
-                found |= tables
+            if named := words.get(name):
+                found |= named
             elif not name.isidentifier():
                 # A quoted text of more than a name: in MySQL it may be a literal, in a schema
                 # trick ('schema"."table') it may hold several names.
@@ -271,7 +282,7 @@ def tables() -> Tables:
     return known
 
 
-def _forget(**_: Any) -> None:
+def _forget(**_: object) -> None:
     global _tables
     _tables = None
 

@@ -4,7 +4,7 @@ A tag's value is ``token|marks``. The *token* is unique (time and random), never
 that was evicted cannot come back with an old value. *Marks* are those of writers in flight,
 ``writer@deadline``, separated by commas: while there is one, readers neither trust nor store.
 
-The two changes here are pure; :mod:`.redis` runs the same ones as a script in the server.
+The two changes here are pure; :mod:`.stores.scripts` has the same ones for the server.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 import re
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "is_token",
     "new_token",
     "new_writer",
+    "readable",
+    "same",
     "token_time",
 ]
 
@@ -112,3 +115,13 @@ class TagValue:
         """``writer`` may have committed: no entry holds ``fresh``, and only its mark goes."""
         kept, _ = self._without(writer, now)
         return TagValue(fresh, kept)
+
+
+def readable(value: str) -> bool:
+    """Whether a tag's value is a token without marks: may be trusted, and stored under."""
+    return bool(value) and "|" not in value
+
+
+def same(entry: Mapping[str, str], values: Mapping[str, str], needed: Iterable[str]) -> bool:
+    """Whether each tag still has the token that the entry was stored with, and no mark."""
+    return all(readable(entry[tag]) and values.get(tag) == entry[tag] for tag in needed)

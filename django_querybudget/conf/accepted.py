@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -17,10 +18,46 @@ def boolean(value: object) -> bool:
     return value
 
 
-def fraction(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+def whole_number(least: int, most: float = math.inf) -> Callable[[object], int]:
+    """Return what accepts a whole number from ``least`` to ``most``, both included."""
+
+    def accepted(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError
+        return value
+
+    return accepted
+
+
+def number(least: float, most: float) -> Callable[[object], float]:
+    """Return what accepts a number, whole or not, from ``least`` to ``most``, both included."""
+
+    def accepted(value: object) -> float:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not least <= value <= most
+        ):
+            raise ValueError
+        return float(value)
+
+    return accepted
+
+
+fraction = number(0, 1)
+seconds = number(0, math.nextafter(2**31, 0))
+"""What a cache's server takes for a time: less than 2³¹."""
+
+
+def word_or_none(*words: str) -> Callable[[object], str | None]:
+    """Return what accepts one of ``words``, or None."""
+
+    def accepted(value: object) -> str | None:
+        if value is None or (isinstance(value, str) and value in words):
+            return value
         raise ValueError
-    return float(value)
+
+    return accepted
 
 
 def regexes(value: object) -> tuple[re.Pattern[str], ...]:
@@ -36,36 +73,6 @@ def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     return patterns
 
 
-def number_of_repeats(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
-        raise ValueError
-    return value
-
-
-def number_of_records(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError
-    return value
-
-
-def number_of_bytes(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError
-    return value
-
-
-def reaction(value: object) -> str | None:
-    if value not in (None, "raise", "warn", "log", "off"):
-        raise ValueError
-    return None if value is None else str(value)
-
-
-def patterns(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise TypeError
-    return tuple(value)
-
-
 def imported_callable(value: object) -> Callable[..., Any]:
     """The callable that a dotted path names, or the callable itself."""
     found = import_string(value) if isinstance(value, str) else value
@@ -78,18 +85,6 @@ def budgets_by_view(value: object) -> Mapping[str, Any]:
     """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError
-    return value
-
-
-def on_exceed_policy(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value in {"raise", "warn", "log"}):
-        return value
-    raise ValueError
-
-
-def level(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
-        raise ValueError
     return value
 
 
@@ -108,12 +103,6 @@ def strings(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise TypeError
     return tuple(value)
-
-
-def seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**31:
-        raise ValueError
-    return float(value)
 
 
 def some_seconds(value: object) -> float:

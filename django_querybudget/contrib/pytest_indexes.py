@@ -61,7 +61,7 @@ class AdvisorPlugin:
         return outcome
 
     def _listen(self, setup: pytest.FixtureDef[Any], blocker: DjangoDbBlocker) -> None:
-        from django_querybudget.indexes.advisor import Workload, advise  # noqa: PLC0415
+        from django_querybudget.indexes.advisor import Workload, advise
 
         workload = self.workload = Workload()
         listening = ExitStack()
@@ -92,6 +92,6 @@ class AdvisorPlugin:
         if self.report is None:
             terminalreporter.write_line("No test used a database.")
             return
-        from django_querybudget.indexes.advisor import render_advice  # noqa: PLC0415
+        from django_querybudget.indexes.advisor import render_advice
 
         terminalreporter.write_line(render_advice(self.report))

@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "the test",
     )
     if _has_settings() and config.option.verbose > 0:
-        from django_querybudget.conf import conf  # noqa: PLC0415
+        from django_querybudget.conf import conf
 
         conf.overrides["VERBOSITY"] = min(config.option.verbose, 2)
     mode = config.option.querybudget
@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "--querybudget needs Django's settings: set DJANGO_SETTINGS_MODULE."
         )
     if hasattr(config, "workerinput"):
-        from django_querybudget.ratchet.collecting import start_from_environment  # noqa: PLC0415
+        from django_querybudget.ratchet.collecting import start_from_environment
 
         start_from_environment()
         return
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing to the next session of the process."""
     if _has_settings() and config.option.verbose > 0:
-        from django_querybudget.conf import conf  # noqa: PLC0415
+        from django_querybudget.conf import conf
 
         conf.overrides.pop("VERBOSITY", None)
 
@@ -101,7 +101,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     __tracebackhide__ = True
     marker = item.get_closest_marker(MARKER)
     if item.config.option.querybudget or marker is not None:
-        from django_querybudget.recording.warming import warm_django_caches  # noqa: PLC0415
+        from django_querybudget.recording.warming import warm_django_caches
 
         warm_django_caches()
     if marker is None or not isinstance(item, pytest.Function):
@@ -123,7 +123,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(name="assert_max_queries")
 def _assert_max_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """``django_querybudget.testing.assert_max_queries``; a ``live_server``'s queries count too."""
-    from django_querybudget.testing import assert_max_queries  # noqa: PLC0415
+    from django_querybudget.testing import assert_max_queries
 
     return partial(assert_max_queries, across_threads="live_server" in request.fixturenames)
 
@@ -131,7 +131,7 @@ def _assert_max_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
 @pytest.fixture(name="capture_queries")
 def _capture_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """``django_querybudget.capture_queries``; a ``live_server``'s queries count too."""
-    from django_querybudget import capture_queries  # noqa: PLC0415
+    from django_querybudget import capture_queries
 
     return partial(capture_queries, across_threads="live_server" in request.fixturenames)
 
@@ -139,7 +139,7 @@ def _capture_queries(request: pytest.FixtureRequest) -> Callable[..., Any]:
 @pytest.fixture(name="assert_query_growth")
 def _assert_query_growth() -> Callable[..., Any]:
     """``django_querybudget.testing.assert_query_growth``."""
-    from django_querybudget.testing import assert_query_growth  # noqa: PLC0415
+    from django_querybudget.testing import assert_query_growth
 
     return assert_query_growth
 
@@ -148,8 +148,8 @@ class RatchetPlugin:
     """Collects, and judges at the end of the session; in xdist's controller, for all workers."""
 
     def __init__(self, config: pytest.Config, mode: str) -> None:
-        from django_querybudget.exceptions import LockFileError  # noqa: PLC0415
-        from django_querybudget.ratchet.runs import Run  # noqa: PLC0415
+        from django_querybudget.exceptions import LockFileError
+        from django_querybudget.ratchet.runs import Run
 
         path = config.rootpath / config.option.querybudget_file
         written = config.option.querybudget_sarif
@@ -201,7 +201,7 @@ class RatchetPlugin:
             terminalreporter.write_line(self.sarif_problem, red=True)
         if outcome.comparison is None:
             return
-        from django_querybudget.ratchet.text import github_annotations  # noqa: PLC0415
+        from django_querybudget.ratchet.text import github_annotations
 
         if terminalreporter.config.option.querybudget_github and outcome.failed:
             for annotation in github_annotations(outcome.comparison):
@@ -211,14 +211,14 @@ class RatchetPlugin:
 def _has_settings() -> bool:
     if os.environ.get("DJANGO_SETTINGS_MODULE"):
         return True
-    from django.conf import settings  # noqa: PLC0415
+    from django.conf import settings
 
     return settings.configured
 
 
 def _budget(marker: pytest.Mark) -> Budget | None:
-    from django_querybudget.budgets.budget import Budget  # noqa: PLC0415
-    from django_querybudget.recording.aliases import checked_aliases  # noqa: PLC0415
+    from django_querybudget.budgets.budget import Budget
+    from django_querybudget.recording.aliases import checked_aliases
 
     if not marker.args and not marker.kwargs:
         return None
@@ -231,8 +231,8 @@ def _budget(marker: pytest.Mark) -> Budget | None:
 def _measured(
     item: pytest.Function, function: Callable[..., Any], budget: Budget | None
 ) -> Callable[..., Any]:
-    from django_querybudget.ratchet.collecting import collect  # noqa: PLC0415
-    from django_querybudget.testing import measured  # noqa: PLC0415
+    from django_querybudget.ratchet.collecting import collect
+    from django_querybudget.testing import measured
 
     path, line, _ = item.location
 

@@ -216,7 +216,7 @@ class Evidence:
             return
         place = shape, *key[1:]
         if len(same) > 1 and place not in self._shapes:
-            from .reading import read_load  # noqa: PLC0415 - first needed when a shape repeats
+            from .reading import read_load  # first needed when a shape repeats
 
             self._shapes.add(place)
             self.loads[key] = read_load(self, raw, self.records, frame)
@@ -272,7 +272,7 @@ class Evidence:
 
         Its rows may come from a second queryset, or from another relation to the same model.
         """
-        from .reading import read_load  # noqa: PLC0415 - first needed when a loop is found
+        from .reading import read_load  # first needed when a loop is found
 
         first = self.loads.get(key)
         if first is not None and first.kind not in _OF_ROWS:

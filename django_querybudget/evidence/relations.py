@@ -120,7 +120,7 @@ def _generic_relation(query: Any) -> tuple[type[Model], Any] | None:
     }
     if len(values) < 2 or not apps.is_installed("django.contrib.contenttypes"):
         return None
-    from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415
+    from django.contrib.contenttypes.models import ContentType
 
     for model in apps.get_models():
         for field in model._meta.private_fields:

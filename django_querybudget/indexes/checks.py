@@ -18,35 +18,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import models
 
 from django_querybudget.conf import conf
-from django_querybudget.indexes.audit.findings import Finding, Kind
+from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding
 from django_querybudget.indexes.audit.models import audit_models, audited_models
 from django_querybudget.indexes.models.resolve import resolution_of
 
 # The kinds that gain most first: a scan of a whole table, then what costs at every write.
 _IDS = {
-    Kind.UNINDEXED_FOREIGN_KEY: "querybudget.W032",
-    Kind.DUPLICATE: "querybudget.W030",
-    Kind.REDUNDANT: "querybudget.W031",
-    Kind.PREFIX: "querybudget.I031",
+    FindingKind.UNINDEXED_FOREIGN_KEY: "querybudget.W032",
+    FindingKind.DUPLICATE: "querybudget.W030",
+    FindingKind.REDUNDANT: "querybudget.W031",
+    FindingKind.PREFIX: "querybudget.I031",
 }
 _TITLES = {
-    Kind.UNINDEXED_FOREIGN_KEY: "foreign keys have no index",
-    Kind.DUPLICATE: "indexes have the columns of another",
-    Kind.REDUNDANT: "indexes are given by a field already",
-    Kind.PREFIX: "indexes are usually redundant, since a longer one begins with the same columns",
+    FindingKind.UNINDEXED_FOREIGN_KEY: "foreign keys have no index",
+    FindingKind.DUPLICATE: "indexes have the columns of another",
+    FindingKind.REDUNDANT: "indexes are given by a field already",
+    FindingKind.PREFIX: (
+        "indexes are usually redundant, since a longer one begins with the same columns"
+    ),
 }
 
 
 @register(Tags.models)
 def check_documented_indexes(
-    app_configs: Sequence[AppConfig] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:
     """Report what is wrong with the index set of each host model."""
     messages: list[CheckMessage] = []
@@ -74,7 +75,7 @@ def check_documented_indexes(
 
 @register(Tags.models)
 def check_declared_indexes(
-    app_configs: Sequence[AppConfig] | None = None, **_: Any
+    app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:
     """Report redundant indexes and foreign keys without one, over all installed models."""
     if not apps.is_installed("django_querybudget"):
@@ -90,7 +91,7 @@ def check_declared_indexes(
         for finding in audit_models(installed)
         # Nearly every unique_together begins with a foreign key: the audit tells of those, and
         # not each start of the development server.
-        if not (finding.kind is Kind.PREFIX and finding.implied)
+        if not (finding.kind is FindingKind.PREFIX and finding.implied)
         and not finding.is_ignored(settings.IGNORE)
     ]
     return [
@@ -99,16 +100,16 @@ def check_declared_indexes(
     ]
 
 
-def _grouped(findings: list[Finding]) -> Iterator[CheckMessage]:
+def _grouped(findings: list[IndexFinding]) -> Iterator[CheckMessage]:
     """Yield one message for each kind in each model, the kinds that gain most first."""
-    by_model: dict[tuple[str, Kind], list[Finding]] = defaultdict(list)
+    by_model: dict[tuple[str, FindingKind], list[IndexFinding]] = defaultdict(list)
     for finding in findings:
         by_model[finding.model, finding.kind].append(finding)
     kinds = list(_IDS)
     for (label, kind), of_model in sorted(
         by_model.items(), key=lambda item: (kinds.index(item[0][1]), item[0][0])
     ):
-        level = Info if kind is Kind.PREFIX else Warning
+        level = Info if kind is FindingKind.PREFIX else Warning
         message, hint = of_model[0].message, of_model[0].hint
         if len(of_model) > 1:
             reasons = "".join(f"\n  - {each.message} {each.hint}" for each in of_model)
@@ -123,7 +124,7 @@ def _grouped(findings: list[Finding]) -> Iterator[CheckMessage]:
 
 
 def _documented(
-    installed: list[type[models.Model]], findings: list[Finding]
+    installed: list[type[models.Model]], findings: list[IndexFinding]
 ) -> Iterator[CheckMessage]:
     """Yield one message for each model: its set was asked for, and is judged as a whole."""
     for model in installed:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import models
 
 
-class Origin(Enum):
+class IndexOrigin(Enum):
     """Where an index comes from, in the order in which one of two equal ones is kept."""
 
     PRIMARY_KEY = "the primary key"
@@ -26,7 +26,7 @@ class Origin(Enum):
     DATABASE = "the database"
 
 
-_RANK = {origin: rank for rank, origin in enumerate(Origin)}
+_RANK = {origin: rank for rank, origin in enumerate(IndexOrigin)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class IndexDefinition:
     """The key columns in order; an expression stands here as its text."""
     descending: tuple[bool, ...] = ()
     """One for each column; empty means that all ascend."""
-    origin: Origin = Origin.INDEX
+    origin: IndexOrigin = IndexOrigin.INDEX
     unique: bool = False
     method: str = "btree"
     condition: str = ""
@@ -101,13 +101,13 @@ def _declared(model: type[models.Model]) -> Iterator[IndexDefinition]:
                 unique=field.unique,
             )
     for pk in composite_primary_key(model):
-        yield IndexDefinition(table=table, columns=pk, origin=Origin.PRIMARY_KEY, unique=True)
+        yield IndexDefinition(table=table, columns=pk, origin=IndexOrigin.PRIMARY_KEY, unique=True)
     for together in opts.unique_together:
         if all(name in columns for name in together):
             yield IndexDefinition(
                 table=table,
                 columns=tuple(columns[name] for name in together),
-                origin=Origin.CONSTRAINT,
+                origin=IndexOrigin.CONSTRAINT,
                 unique=True,
             )
     for constraint in opts.constraints:
@@ -155,14 +155,14 @@ def method_of(index: models.Index) -> str:
     return path
 
 
-def _field_origin(field: models.Field[Any, Any]) -> Origin | None:
+def _field_origin(field: models.Field[Any, Any]) -> IndexOrigin | None:
     if field.primary_key:
-        return Origin.PRIMARY_KEY
+        return IndexOrigin.PRIMARY_KEY
     if field.unique:
-        return Origin.UNIQUE
+        return IndexOrigin.UNIQUE
     if not getattr(field, "db_index", False):
         return None
-    return Origin.FOREIGN_KEY if field.is_relation else Origin.DB_INDEX
+    return IndexOrigin.FOREIGN_KEY if field.is_relation else IndexOrigin.DB_INDEX
 
 
 def _defined(
@@ -186,7 +186,7 @@ def _defined(
         columns=tuple(columns[name] for name in names)
         or tuple(repr(expression) for expression in source.expressions),
         descending=tuple(name.startswith("-") for name in source.fields),
-        origin=Origin.CONSTRAINT if unique else Origin.INDEX,
+        origin=IndexOrigin.CONSTRAINT if unique else IndexOrigin.INDEX,
         unique=unique,
         method="btree" if isinstance(source, models.UniqueConstraint) else method_of(source),
         condition=repr(source.condition) if source.condition is not None else "",

@@ -145,7 +145,7 @@ def _concurrent_files(migration: Migration) -> Iterator[tuple[str, str]]:
 
 def _concurrent(operation: Operation) -> Operation:
     # Imported here: without psycopg the module cannot be.
-    from django.contrib.postgres.operations import (  # noqa: PLC0415
+    from django.contrib.postgres.operations import (
         AddIndexConcurrently,
         RemoveIndexConcurrently,
     )

@@ -15,7 +15,7 @@ from enum import Enum
 from .definitions import IndexDefinition
 
 
-class Relation(Enum):
+class Coverage(Enum):
     """How the index that stays covers the other."""
 
     EQUAL = "equal"
@@ -28,7 +28,7 @@ class Redundancy:
 
     index: IndexDefinition
     covered_by: IndexDefinition
-    relation: Relation
+    relation: Coverage
 
 
 def find_redundant(definitions: Iterable[IndexDefinition]) -> list[Redundancy]:
@@ -59,11 +59,11 @@ def _redundancy(position: int, candidates: list[IndexDefinition]) -> Redundancy 
     ]
     if equal:
         best = min(equal, key=lambda other: other.rank)
-        return Redundancy(index=index, covered_by=best, relation=Relation.EQUAL)
+        return Redundancy(index=index, covered_by=best, relation=Coverage.EQUAL)
     longer = [other for other in candidates if covers_as_prefix(other, index)]
     if longer:
         shortest = min(longer, key=lambda other: (len(other.columns), other.rank))
-        return Redundancy(index=index, covered_by=shortest, relation=Relation.PREFIX)
+        return Redundancy(index=index, covered_by=shortest, relation=Coverage.PREFIX)
     return None
 
 

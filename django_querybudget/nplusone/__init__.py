@@ -14,22 +14,23 @@ from dataclasses import replace
 
 from django_querybudget.conf import conf
 from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.nplusone.fixes.causes import add
+from django_querybudget.nplusone.fixes.drafts import Draft
+from django_querybudget.nplusone.fixes.hints import hint_for
+from django_querybudget.nplusone.fixes.hosts import fix_for_host
+from django_querybudget.nplusone.fixes.imports import with_imports
+from django_querybudget.nplusone.fixes.needs import Need, Part
+from django_querybudget.nplusone.fixes.own_fixes import own_fix
+from django_querybudget.nplusone.fixes.places import find_place, is_shared
+from django_querybudget.nplusone.fixes.roots import Root, find_root
+from django_querybudget.nplusone.source.calls import Call, find_call, find_queryset
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import call_path, is_library
 
 from .allowlist import allowed, ignored_at, misplaced_at
-from .calls import Call, find_call, find_queryset
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
-from .hints import hint_for
-from .hosts import fix_for_host
-from .imports import with_imports
-from .needs import Need, Part
-from .own_fixes import own_fix
 from .parameters import varies
-from .places import find_place, is_shared
-from .roots import Root, find_root
-from .suggestions import Draft
 
 __all__ = ["Cause", "Finding", "Fix", "find_nplusone"]
 
@@ -143,7 +144,7 @@ class _Findings:
                 in_python=place is not None and place.is_plain,
                 shared=load.included or is_shared(loop.origin, draft.place, draft.root),
             )
-            part = draft.add(need)
+            part = add(draft, need)
             if part is None:
                 return None
             if whole is None:
@@ -207,7 +208,7 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
         package=_package_of(loop),
-        misplaced="" if loop.origin is None else misplaced_at(loop.origin),
+        misplaced=next(filter(None, map(misplaced_at, reversed(loop.lines))), ""),
         hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
 

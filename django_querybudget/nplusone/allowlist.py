@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.stacks import Origin
-
-from .calls import functions_of, parsed
 
 __all__ = ["allowed", "ignored_at", "misplaced_at", "names_file", "names_relation"]
 
@@ -42,22 +41,21 @@ def misplaced_at(origin: Origin) -> str:
     for line in (*lines, lines[0] - 1):
         if _LIKE_IT.search(linecache.getline(origin.filename, line)):
             return f"The comment at line {line} has no effect without a reason: ignore[why]."
-    for function in functions_of(origin.filename):
-        if function.lineno <= origin.line <= (function.end_lineno or 0):
-            for line in (function.lineno, function.lineno - 1):
-                if _LIKE_IT.search(linecache.getline(origin.filename, line)):
-                    return (
-                        f"The comment at line {line} has no effect on a function: write it at line "
-                        f"{origin.line}."
-                    )
+    for function in source_of(origin.filename).functions_around(origin.line):
+        for line in (function.lineno, function.lineno - 1):
+            if _LIKE_IT.search(linecache.getline(origin.filename, line)):
+                return (
+                    f"The comment at line {line} has no effect on a function: write it at line "
+                    f"{origin.line}."
+                )
     return ""
 
 
 def _lines_of(origin: Origin) -> list[int]:
     """Return the lines of the statement that a line is of, of a compound one those of its head."""
-    tree = parsed(origin.filename) if origin.filename.endswith(".py") else None
+    nodes = source_of(origin.filename).nodes() if origin.filename.endswith(".py") else ()
     found = [origin.line]
-    for node in () if tree is None else ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.stmt):
             body = getattr(node, "body", None)
             end = body[0].lineno - 1 if body else node.end_lineno or node.lineno

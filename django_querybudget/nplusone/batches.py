@@ -67,7 +67,7 @@ def is_batched(records: Sequence[RawRecord]) -> bool:
     """Whether the repeats divide one list of values between them: ``filter(pk__in=ids[:500])``.
 
     All as long but for the last, no value in two of them, and nothing else that differs. That a
-    list of each row's own looks so too is for :mod:`.row_loops`.
+    list of each row's own looks so too is for :mod:`.source.loops`.
     """
     lists = [_list_of(raw) for raw in records]
     found = [each for each in lists if each is not None]

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from django_querybudget.evidence import BY_INDEX, Evidence, Load, LoadKind, place_key
+from django_querybudget.nplusone.source.loops import is_over_rows
 from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.sql.fingerprints import (
     StatementKind,
@@ -17,7 +18,6 @@ from django_querybudget.sql.fingerprints import (
 from django_querybudget.stacks import Origin, RawOrigin
 
 from .batches import hashable, is_batched, is_inserted_in_batches, is_paging, is_ranged
-from .row_loops import is_over_rows
 
 __all__ = ["FRAMEWORK_TABLES", "Loop", "find_loops"]
 

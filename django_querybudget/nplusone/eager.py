@@ -25,11 +25,11 @@ from django.db.models.fields import related_descriptors
 
 from django_querybudget.evidence.instances import attributes_of, related_of
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.nplusone.fixes.expressions import queryset_of
+from django_querybudget.nplusone.fixes.places import Built, find_built
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
-from .expressions import queryset_of
 from .findings import Cause, Finding, Fix
-from .places import Built, find_built
 from .rendering import render_findings
 
 __all__ = ["EagerLoads", "watch_eager_loads"]

@@ -85,6 +85,6 @@ class Finding:
     """What is wrong with a ``# querybudget: ignore`` that seems to mean this line."""
 
     def __str__(self) -> str:
-        from .rendering import render_findings  # noqa: PLC0415 - which reads what is declared here
+        from .rendering import render_findings  # which reads what is declared here
 
         return "\n".join(render_findings([self]))

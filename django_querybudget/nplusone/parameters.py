@@ -6,13 +6,17 @@ from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
+from django.core.exceptions import FieldError
+from django.db.models import Field, Model
+from django.db.models.sql import Query
+
 from django_querybudget.evidence import Filter
 from django_querybudget.evidence.instances import text_of
 from django_querybudget.recording.records import RawRecord
 
 from .batches import hashable
 
-__all__ = ["split_varying", "that_vary", "varies"]
+__all__ = ["lookup_of", "split_varying", "that_vary", "varies"]
 
 
 def split_varying(
@@ -68,6 +72,25 @@ def varies(records: Sequence[RawRecord], filters: tuple[Filter, ...] | None) -> 
     }
     given = [set(map(_text, raw.params)) for raw in records if values and raw.params]
     return any(not values <= each for each in given)
+
+
+def lookup_of(model: type[Model], name: str) -> str | None:
+    """Return how a condition compares: ``"gte"`` of ``"project__since__gte"``, else ``"exact"``.
+
+    None if it compares what is made of the field (``"since__year"``), or is not the model's.
+    """
+    try:
+        lookups, _, _ = Query(model).solve_lookup_type(name)
+    except FieldError:
+        return None
+    if len(lookups) > 1:
+        return None
+    found = lookups[0] if lookups else "exact"
+    return found if found in Field.class_lookups or found in _RELATED else None
+
+
+# Those of relations, which are classes of their own.
+_RELATED = {"exact", "in", "gt", "gte", "lt", "lte", "isnull"}
 
 
 def _text(value: Any) -> str | None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from sys import _getframe
 from threading import Lock
 from types import FrameType
-from typing import Any
 from unittest import TestCase
 
 from django.conf import settings
@@ -178,13 +177,13 @@ def views_of_few_rows(spool: Path, threshold: int) -> list[Key]:
     return sorted(key for key, rows in most.items() if rows < threshold)
 
 
-def _on_measured(report: QueryReport, **_: Any) -> None:
+def _on_measured(report: QueryReport, **_: object) -> None:
     if report.view_name is not None and report.method is not None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
         collect(key, report.log)
         # Here, not above: a run without causes has no need of it.
-        from django_querybudget.nplusone.rows import most_rows  # noqa: PLC0415
+        from django_querybudget.nplusone.rows import most_rows
 
-        rows = most_rows(report.log)
+        rows = most_rows(report.log) if report.method == "GET" else None
         if rows is not None:
             _note_rows(key, rows)

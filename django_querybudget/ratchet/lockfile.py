@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from django_querybudget.exceptions import LockFileError
 
@@ -60,7 +60,7 @@ def read(path: Path) -> LockFile:
 def write(path: Path, lockfile: LockFile) -> None:
     """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
     text = "".join(_rendered(lockfile))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", text=False)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())
@@ -144,7 +144,7 @@ class _Parser:
                 "as it is."
             )
 
-    def line(self, kind: str, name: str, table: Any) -> Line:
+    def line(self, kind: str, name: str, table: object) -> Line:
         if not isinstance(table, dict):
             self.fail(name, f"{name!r} is {table!r}; it is a table")
         known = (*Line.NUMBERS, "shapes")
@@ -163,7 +163,7 @@ class _Parser:
             shapes=tuple(self.shape(name, shape) for shape in shapes),
         )
 
-    def shape(self, name: str, shape: Any) -> ShapeCount:
+    def shape(self, name: str, shape: object) -> ShapeCount:
         found = _SHAPE.fullmatch(shape) if isinstance(shape, str) else None
         if found is None:
             self.fail(name, f'the shape {shape!r} is not of the form "3 x SELECT …"', "shapes")
@@ -195,5 +195,5 @@ class _Parser:
         return f", line {start + 1}"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

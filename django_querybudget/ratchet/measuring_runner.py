@@ -29,15 +29,15 @@ def _result_class(base: type[unittest.TestResult]) -> type[unittest.TestResult]:
             warm_django_caches()
             super().startTest(test)
 
-        def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        def addError(self, test: unittest.TestCase, err: object) -> None:  # noqa: N802
             failed.add(test.id())
             super().addError(test, err)
 
-        def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        def addFailure(self, test: unittest.TestCase, err: object) -> None:  # noqa: N802
             failed.add(test.id())
             super().addFailure(test, err)
 
-        def addSubTest(self, test: unittest.TestCase, subtest: Any, err: Any) -> None:  # noqa: N802
+        def addSubTest(self, test: unittest.TestCase, subtest: object, err: object) -> None:  # noqa: N802
             if err is not None:
                 failed.add(test.id())
             super().addSubTest(test, subtest, err)

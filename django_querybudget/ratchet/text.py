@@ -13,6 +13,7 @@ __all__ = ["few_rows", "github_annotations", "headline", "render"]
 
 # How many names one line of text holds.
 MOST_NAMES = 8
+MOST_LISTS = 100  # list views of few rows: each is one to write a test for
 
 
 def render(comparison: Comparison, path: str, *, mode: str, rewritten: bool, command: str) -> str:
@@ -112,8 +113,8 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
 
 def few_rows(views: list[Key], threshold: int) -> str:
     """Say which list views no test gave rows enough for a loop to show."""
-    names = "; ".join(name for _, name in views[:MOST_NAMES])
-    more = f"; and {len(views) - MOST_NAMES} more" if len(views) > MOST_NAMES else ""
+    names = "; ".join(name for _, name in views[:MOST_LISTS])
+    more = f"; and {len(views) - MOST_LISTS} more" if len(views) > MOST_LISTS else ""
     lists = number(len(views), "list view was", "list views were")
     return (
         f"{lists} only ever tested with fewer than {threshold} rows, which shows no loop: "

@@ -83,8 +83,9 @@ class Watcher(Protocol):
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
         noted: Any,
+        cursor: Any,
     ) -> None:
-        """The statement is done, with ``error`` if it failed.
+        """The statement is done on ``cursor``, Django's, with ``error`` if it failed.
 
         ``noted`` is what :meth:`before` returned for this statement, None if it raised.
         """
@@ -171,7 +172,7 @@ def observe(
         duration = perf_counter() - started
         for watcher, noted in zip(watchers, notes, strict=True):
             try:
-                watcher.after(sql, params, many, connection, error, noted)
+                watcher.after(sql, params, many, connection, error, noted, context["cursor"])
             except Exception:  # As above; the query's own error goes on its way.
                 logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 
-from .summaries import hashable
+from .summaries import parameters_key
 
 if TYPE_CHECKING:
     from .records import RawRecord
@@ -74,7 +74,9 @@ class Overflow:
 
     def _is_new(self, raw: RawRecord) -> bool:
         # An executemany is no duplicate of another; see summed().
-        return raw.many or _is_added(self._statements, (raw.alias, raw.sql, hashable(raw.params)))
+        return raw.many or _is_added(
+            self._statements, (raw.alias, raw.sql, parameters_key(raw.params))
+        )
 
     def _is_new_shape(self, raw: RawRecord) -> bool:
         return _is_added(self._shapes, (raw.alias, fingerprint(raw.sql)))

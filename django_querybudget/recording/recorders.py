@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django_querybudget.conf import conf
+from django_querybudget.sql.text import sql_text
 from django_querybudget.stacks import (
     TOOLS_OWN,
     RawOrigin,
@@ -54,8 +55,8 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     find_serializers()
 
     def record(  # noqa: C901, PLR0912 - one function: each call more is paid by every query
-        sql: Any,
-        params: Any,
+        sql: object,
+        params: object,
         many: bool,
         connection: BaseDatabaseWrapper,
         started: float,
@@ -67,7 +68,8 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         if add is None or (aliases is not None and alias not in aliases):
             return
         if type(sql) is not str:
-            sql = _text(sql, connection)
+            text = sql_text(sql, connection)
+            sql = str(sql) if text is None else text
         if leaves_out is not None and leaves_out(sql, _getframe(4)):
             return
         if many:
@@ -116,11 +118,3 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         kept = []
 
     return record, close
-
-
-def _text(sql: Any, connection: BaseDatabaseWrapper) -> str:
-    """Return SQL that is no ``str`` as one: psycopg's ``Composed`` and ``SQL``, or bytes."""
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    as_string = getattr(sql, "as_string", None)
-    return str(as_string(connection.connection)) if as_string is not None else str(sql)

@@ -11,7 +11,7 @@ from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 if TYPE_CHECKING:
     from .records import RawRecord
 
-__all__ = ["Summary", "hashable", "summed"]
+__all__ = ["Summary", "parameters_key", "summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ def summed(raws: list[RawRecord]) -> Summary:
         seen = keys.get(sql)
         if seen is None:
             seen = keys[sql] = (
-                set() if earlier.many else {(earlier.alias, hashable(earlier.params))}
+                set() if earlier.many else {(earlier.alias, parameters_key(earlier.params))}
             )
         if not raw.many:
-            key = (raw.alias, hashable(raw.params))
+            key = (raw.alias, parameters_key(raw.params))
             if key in seen:
                 repeated.append(position)
             else:
@@ -63,7 +63,7 @@ def summed(raws: list[RawRecord]) -> Summary:
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
 
 
-def hashable(params: Any) -> Hashable:
+def parameters_key(params: Any) -> Hashable:
     """Return parameters as a key. Their types are in it: to a database ``1`` and ``True`` differ.
 
     A host's object may refuse anything, being compared and hashed among it, or know itself only by
@@ -77,7 +77,7 @@ def hashable(params: Any) -> Hashable:
         return (), ()
     try:
         values = tuple(params.items()) if isinstance(params, dict) else tuple(params)
-    except Exception:  # noqa: BLE001 - a host's object may raise anything
+    except Exception:  # a host's object may raise anything
         return id(params)
     types = tuple(map(type, values))
     return (values if _PLAIN_TYPES.issuperset(types) else tuple(map(_told, values))), types
@@ -88,5 +88,5 @@ def _told(value: Any) -> Hashable:
         return cast("Hashable", value)
     try:
         return bytes(value) if isinstance(value, memoryview) else repr(value)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return id(value)  # Of this log's own: no other object has it while the log lives.

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from django_querybudget.conf import conf
-from django_querybudget.recording.summaries import hashable
+from django_querybudget.recording.summaries import parameters_key
 
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
@@ -45,7 +45,7 @@ def findings_of(name: str, log: QueryLog, threshold: int | None) -> tuple[Findin
         known = _analysed.get(name)
     if known is not None and known[0] == signature:
         return known[1]
-    from django_querybudget.nplusone import find_nplusone  # noqa: PLC0415  # heavy, seldom needed
+    from django_querybudget.nplusone import find_nplusone  # heavy, seldom needed
 
     found = find_nplusone(log, threshold=threshold)
     _remember(_analysed, name, (signature, found))
@@ -90,7 +90,7 @@ def _signature(log: QueryLog, threshold: int | None) -> int:
     parts: list[Hashable] = [threshold, conf.NPLUSONE_THRESHOLD, tuple(conf.NPLUSONE_ALLOW)]
     parts += [
         # An executemany has any number of parameters; a loop of them is told by text and line.
-        (raw.sql, raw.alias, raw.origin, None if raw.many else hashable(raw.params))
+        (raw.sql, raw.alias, raw.origin, None if raw.many else parameters_key(raw.params))
         for raw in log.raw
     ]
     return hash(tuple(parts))

@@ -1,4 +1,4 @@
-"""The report of a measured scope. All text that a person sees is rendered here."""
+"""The report of a measured scope: what was counted, against what, and as text for a person."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class QueryReport:
 
 def _finding_lines(findings: Sequence[Finding]) -> list[str]:
     # Here, not above: most processes have nothing to explain.
-    from django_querybudget.nplusone.rendering import render_findings  # noqa: PLC0415
+    from django_querybudget.nplusone.rendering import render_findings
 
     return list(render_findings(findings))
 

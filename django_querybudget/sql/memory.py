@@ -103,7 +103,7 @@ class _Pool:
     def join(self, memo: Memo[Any, Any]) -> None:
         self.memos.append(weakref.ref(memo))
 
-    def add(self, memo: Memo[Any, Any], key: Any, value: Any) -> None:
+    def add(self, memo: Memo[Any, Any], key: object, value: object) -> None:
         """Keep an entry, unless another thread is at it or it is too heavy."""
         heavy = _SLOT + _weight(key) + _weight(value)
         # Never waited for: a finalizer of the host's may send SQL in the middle of this.
@@ -122,7 +122,7 @@ class _Pool:
             self.lock.release()
 
 
-def _short(key: Any) -> Any:
+def _short(key: object) -> Any:
     """Return ``key`` itself, or what stands for it where a text in it is long."""
     if type(key) is tuple:
         short = tuple(map(_short, key))

@@ -7,42 +7,40 @@ that may be a verb, and :attr:`Statement.opaque` for what may write anywhere.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .lexer import Kind, Token, readings
 from .memory import Memo
+from .names import (
+    called_name,
+    names_in,
+    only_target,
+    sources_of,
+    targets_of,
+    unsteady_parts,
+    uses_of,
+)
 
 __all__ = ["Reading", "Statement", "plain_calls", "read"]
 
-_WRITING = frozenset(
-    "INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split()  # noqa: SIM905
-)
+_WRITING = frozenset("INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split())
 # These are functions, too, where a parenthesis follows.
 _FUNCTIONS_TOO = frozenset({"INSERT", "REPLACE", "TRUNCATE"})
 _REMOVING = frozenset({"DELETE", "TRUNCATE", "MERGE", "REPLACE"})
 _READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FETCH"})
-_TRANSACTION = frozenset(
-    "BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split()  # noqa: SIM905
-)
+_TRANSACTION = frozenset("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split())
 # Whatever stands in them, they change no row, and call nothing.
 _HARMLESS = frozenset(
     """
     RESET SHOW PRAGMA VACUUM LOCK UNLOCK CLOSE DEALLOCATE CHECKPOINT LISTEN UNLISTEN NOTIFY USE KILL
     REINDEX CLUSTER DISCARD MOVE OPTIMIZE FLUSH GRANT REVOKE ATTACH DETACH HELP CHECK
-    """.split()  # noqa: SIM905  # a list of words reads better as text
+    """.split()
 )
 _EXPLAINING = frozenset({"EXPLAIN", "DESCRIBE", "DESC", "ANALYZE", "ANALYSE"})
 _RUNNING = frozenset({"ANALYZE", "ANALYSE"})
 # What another statement may hold that runs it, besides what writes.
-_OPAQUE = frozenset(
-    "CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT REFRESH".split()  # noqa: SIM905
-)
-# A parenthesis after a name that follows these holds columns, not arguments.
-_NAMING = frozenset(
-    "INTO TABLE AS INSERT REPLACE COPY WITH RECURSIVE REFERENCES".split()  # noqa: SIM905
-)
+_OPAQUE = frozenset("CALL EXECUTE CREATE ALTER DROP RENAME DO IMPORT REFRESH".split())
 # Words that stand before a parenthesis and are no functions.
 _KEYWORDS = frozenset(
     """
@@ -52,31 +50,12 @@ _KEYWORDS = frozenset(
     RECURSIVE RETURNING ROLLUP ROW SELECT SET SETS SIMILAR SOME TABLE THEN TO UNION UNIQUE UPDATE
     USING VALUES WHEN WHERE WINDOW WITH WITHIN XOR INDEX ISNULL NOTNULL REGEXP RLIKE GLOB ILIKE
     ESCAPE MATCH ANALYZE COPY DIV
-    """.split()  # noqa: SIM905
+    """.split()
 )
 # A parameter after these is no value: the driver puts a name into the text.
-_BEFORE_A_NAME = frozenset("UPDATE INTO TABLE ONLY TRUNCATE".split())  # noqa: SIM905
-_SOURCES_END = frozenset(
-    """
-    WHERE GROUP ORDER HAVING LIMIT UNION EXCEPT INTERSECT WINDOW SELECT SET RETURNING FOR OFFSET
-    FETCH ON
-    """.split()  # noqa: SIM905
-)
-# What stands without parentheses, or draws lots.
-_UNSTEADY = frozenset(
-    """
-    CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURRENT_USER CURRENT_ROLE CURRENT_CATALOG
-    CURRENT_SCHEMA LOCALTIME LOCALTIMESTAMP SESSION_USER SYSTEM_USER SYSDATE TABLESAMPLE
-    """.split()  # noqa: SIM905
-)
-# SQLite's date functions tell the time where they are given no time.
-_TIMES = frozenset("DATE TIME DATETIME JULIANDAY UNIXEPOCH UUID TIMESTAMP".split())  # noqa: SIM905
-TIME_WORDS = frozenset({"now", "today", "tomorrow", "yesterday", "allballs"})
-"""What a database reads as a time of its own, where it expects a time."""
+_BEFORE_A_NAME = frozenset("UPDATE INTO TABLE ONLY TRUNCATE".split())
 
 _LONGEST_WORD = 40  # of what is no statement's first word
-_LONGEST_NAME = 256  # A longer literal names no table.
-_POSTGRESQL_NAME = 63  # What is longer is cut off, in bytes.
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +146,9 @@ def _read(key: tuple[str, str]) -> Reading:
         tuple(statements),
         frozenset[str]().union(*(each.names for each in statements)),
         frozenset[str]().union(*(each.calls for each in statements)),
-        tuple(_unsteady(first)),
-        frozenset(_sources(first)),
-        frozenset(name for name, count in _uses(first).items() if count > 1),
+        tuple(unsteady_parts(first)),
+        frozenset(sources_of(first)),
+        frozenset(name for name, count in uses_of(first).items() if count > 1),
     )
 
 
@@ -204,7 +183,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
         if kind is Kind.WORD or kind is Kind.NAME:
             called = at + 1 < len(tokens) and tokens[at + 1] == _OPENING
             if called and not (kind is Kind.WORD and word in _KEYWORDS):
-                calls.add(_call(tokens, at))
+                calls.add(called_name(tokens, at))
             if (
                 word in _WRITING
                 and before != "."
@@ -233,10 +212,10 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
     return Statement(
         frozenset(verbs),
         opaque,
-        frozenset(_names(tokens, vendor)),
+        frozenset(names_in(tokens, vendor)),
         frozenset(calls),
-        frozenset(_targets(tokens)) if verbs else frozenset(),
-        _alone(tokens) if changes == 1 and not opaque else "",
+        frozenset(targets_of(tokens)) if verbs else frozenset(),
+        only_target(tokens) if changes == 1 and not opaque else "",
     )
 
 
@@ -274,131 +253,3 @@ def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: 
     if first in ("PREPARE", "DECLARE") or (first == "DO" and vendor == "mysql"):
         return ""
     return first[:_LONGEST_WORD] or "a statement that begins with no word"
-
-
-def _call(tokens: list[Token], at: int) -> str:
-    """Return the function that is called where the name before ``(`` ends at ``at``."""
-    parts = [tokens[at].text]
-    while at >= 2 and tokens[at - 1].text == "." and tokens[at - 2].kind in _NAMES:
-        at -= 2
-        parts.append(tokens[at].text)
-    before = tokens[at - 1] if at else None
-    if before is not None and before.kind is Kind.WORD and before.text.upper() in _NAMING:
-        return ""
-    return ".".join(reversed(parts)).lower()
-
-
-_NAMES = frozenset({Kind.WORD, Kind.NAME})
-
-
-def _names(tokens: Iterable[Token], vendor: str) -> Iterator[str]:
-    for kind, text in tokens:
-        if kind in _NAMES or (
-            # SQLite takes 'name' for a name, MySQL in one of its modes "name".
-            kind is Kind.STRING and vendor in ("sqlite", "mysql") and len(text) <= _LONGEST_NAME
-        ):
-            yield text.lower()
-            if vendor == "postgresql" and len(text) > _POSTGRESQL_NAME // 4:
-                cut = text.encode("utf-8", "replace")[:_POSTGRESQL_NAME]
-                yield cut.decode("utf-8", "ignore").lower()
-
-
-def _targets(tokens: list[Token]) -> Iterator[str]:
-    """Yield the names after UPDATE, INTO, DELETE FROM, COPY and TRUNCATE."""
-    before = ""
-    for at, (kind, text) in enumerate(tokens):
-        word = text.upper() if kind is Kind.WORD else ""
-        if (
-            word in ("INTO", "COPY", "TRUNCATE")
-            or (word == "FROM" and before == "DELETE")
-            or (word == "UPDATE" and before not in ("FOR", "KEY", "DO", "THEN"))
-        ):
-            yield from _listed(tokens, at + 1)
-        before = word
-
-
-def _alone(tokens: list[Token]) -> str:
-    """Return the table of an UPDATE … SET, a DELETE FROM … WHERE or an INSERT INTO … (, if any.
-
-    What begins so cannot write to another table, whatever it reads.
-    """
-    words = [text.upper() if kind is Kind.WORD else "" for kind, text in tokens[:2]]
-    at, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
-    if at == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
-        return ""
-    while at < len(tokens) and tokens[at].kind in _NAMES:
-        name = tokens[at].text
-        after = tokens[at + 1].text.upper() if at + 1 < len(tokens) else ""
-        if after != ".":
-            return name.lower() if after in following else ""
-        at += 2
-    return ""
-
-
-def _listed(tokens: list[Token], at: int) -> Iterator[str]:
-    """Yield the last part of each of the names that are listed from ``at`` on."""
-    name = ""
-    for kind, text in (tokens[each] for each in range(at, len(tokens))):
-        if kind is Kind.OTHER and text == "," and name:
-            yield name
-            name = ""
-        elif kind is Kind.OTHER and text == "." and name:
-            name = "."
-        elif kind in _NAMES and name in ("", "."):
-            name = "" if kind is Kind.WORD and text.upper() in ("ONLY", "TABLE") else text.lower()
-        else:
-            break
-    if name not in ("", "."):
-        yield name
-
-
-def _unsteady(tokens: list[Token]) -> Iterator[str]:
-    for at, (kind, text) in enumerate(tokens):
-        if kind is Kind.WORD:
-            word = text.upper()
-            if word in _UNSTEADY:
-                yield text
-            elif word in _TIMES and [each.text for each in tokens[at + 1 : at + 3]] == ["(", ")"]:
-                yield f"{text}()"
-        elif kind is Kind.VARIABLE or (kind is Kind.STRING and text.strip().lower() in TIME_WORDS):
-            yield text
-
-
-def _uses(tokens: list[Token]) -> Counter[str]:
-    return Counter(
-        text.lower()
-        for at, (kind, text) in enumerate(tokens)
-        if kind in _NAMES and not (at + 1 < len(tokens) and tokens[at + 1].text == ".")
-    )
-
-
-def _sources(tokens: list[Token]) -> Iterator[tuple[str, ...]]:
-    """Yield what stands after FROM and JOIN, and after the commas of a FROM."""
-    listing = [False]  # by depth of parentheses: whether a FROM's list goes on
-    expecting = False
-    parts: list[str] = []
-    for kind, text in tokens:
-        word = text.upper() if kind is Kind.WORD else ""
-        if parts and (text == "." or parts[-1] == "."):
-            parts.append(text.lower())
-            continue
-        if parts:
-            yield tuple(part for part in parts if part != ".")
-            parts = []
-        if word in ("FROM", "JOIN"):
-            expecting = listing[-1] = True
-        elif word in _SOURCES_END:
-            expecting = listing[-1] = False
-        elif kind is Kind.OTHER:
-            if text == "(":
-                listing.append(expecting)
-            elif text == ")" and len(listing) > 1:
-                listing.pop()
-                expecting = False
-            elif text == ",":
-                expecting = listing[-1]
-        elif expecting and kind is not Kind.PARAMETER and word not in ("LATERAL", "ONLY"):
-            parts = [text.lower()]
-            expecting = False
-    if parts:
-        yield tuple(part for part in parts if part != ".")

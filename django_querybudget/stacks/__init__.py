@@ -28,9 +28,9 @@ Async code
 
 from __future__ import annotations
 
-from .files import is_djangos, is_library, is_project
+from .files import is_djangos, is_library, is_project, is_project_file
 from .hosts import Host, HostKind, RawHost, attribute_line
-from .origins import Origin, RawOrigin, SerializerField, position
+from .origins import Origin, RawOrigin, SerializerField, position, shown_path
 from .tasks import THREAD_HANDLER, current_task
 from .tools import is_tools_own, tools_imported
 from .walking import (
@@ -63,11 +63,13 @@ __all__ = [
     "is_djangos",
     "is_library",
     "is_project",
+    "is_project_file",
     "is_tools_own",
     "locate",
     "origins_along",
     "outward",
     "position",
+    "shown_path",
     "tools_imported",
     "trail",
     "way_along",

@@ -29,6 +29,7 @@ __all__ = [
     "is_djangos",
     "is_library",
     "is_project",
+    "is_project_file",
     "kind_of",
     "kinds",
 ]
@@ -158,6 +159,11 @@ def kind_of(code: CodeType) -> int:
 def is_project(code: CodeType) -> bool:
     """Whether ``code`` is the project's: no standard library, no package, not Django, not ours."""
     return kind_of(code) == PROJECT
+
+
+def is_project_file(path: str) -> bool:
+    """Whether a file, or a folder, is the project's: as :func:`is_project` of the code in it."""
+    return kinds.get(path, -1) == PROJECT or classify(path) == PROJECT
 
 
 def is_library(code: CodeType) -> bool:

@@ -167,7 +167,7 @@ def _parsed(source: str) -> ast.AST | None:
         return None
 
 
-def _file_of(target: Any) -> str:
+def _file_of(target: object) -> str:
     code = getattr(target, "__code__", None)
     if code is not None:
         return str(code.co_filename)
@@ -175,7 +175,7 @@ def _file_of(target: Any) -> str:
     return str(getattr(module, "__file__", None) or "")
 
 
-def _place_of(target: Any) -> tuple[str, int]:
+def _place_of(target: object) -> tuple[str, int]:
     """Return file and line of a class or a function; ``("", 0)`` if it has no source."""
     filename = _file_of(target)
     code = getattr(target, "__code__", None)
@@ -208,7 +208,7 @@ def host_at(frame: FrameType) -> RawHost | None:
     return None
 
 
-def _object_host(value: Any) -> RawHost | None:
+def _object_host(value: object) -> RawHost | None:
     """Return the host that ``value`` is, or is for: the admin's ChangeList and forms name it."""
     if value is None:
         return None
@@ -222,12 +222,12 @@ def _object_host(value: Any) -> RawHost | None:
     return None if admin is None or admin is value else _object_host(admin)
 
 
-def _descends(value: Any, module: str, name: str) -> bool:
+def _descends(value: object, module: str, name: str) -> bool:
     """Whether a class of that name is among those of ``value``; nothing is imported to know."""
     return any(each.__name__ == name and each.__module__ == module for each in type(value).__mro__)
 
 
-def _held(value: Any) -> dict[str, Any]:
+def _held(value: object) -> dict[str, Any]:
     """Return the ``__dict__`` of an object, past its class: nothing of the project's runs."""
     try:
         found: dict[str, Any] = object.__getattribute__(value, "__dict__")

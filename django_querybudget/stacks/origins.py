@@ -12,7 +12,7 @@ from django.template.base import Node
 
 from .hosts import Host, RawHost
 
-__all__ = ["Origin", "RawOrigin", "SerializerField", "position"]
+__all__ = ["Origin", "RawOrigin", "SerializerField", "position", "shown_path"]
 
 
 class SerializerField(NamedTuple):
@@ -67,13 +67,19 @@ class Origin:
     what is queried."""
 
     def __str__(self) -> str:
-        try:
-            path = os.path.relpath(self.filename) if os.path.isabs(self.filename) else self.filename
-        except (OSError, ValueError):  # The working directory is gone, or on another drive.
-            path = self.filename
-        place = f"{self.filename if path.startswith('..') else path}:{self.line}"
-        if self.function:
-            place = f"{place} in {self.function}"
+        return self._near(f"{self.place} in {self.function}" if self.function else self.place)
+
+    @property
+    def place(self) -> str:
+        """File and line, ``"jobs/views.py:31"``."""
+        return f"{shown_path(self.filename)}:{self.line}"
+
+    @property
+    def nearest_place(self) -> str:
+        """File and line, after the template's or the serializer's field where one was nearer."""
+        return self._near(self.place)
+
+    def _near(self, place: str) -> str:
         near = self.template or self.serializer_field
         return f"{near} ({place})" if near else place
 
@@ -111,6 +117,15 @@ class Origin:
         )
 
 
+def shown_path(filename: str) -> str:
+    """Return a file's path for people: from the working directory where the file is below it."""
+    try:
+        path = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    except (OSError, ValueError):  # The working directory is gone, or on another drive.
+        return filename
+    return filename if path.startswith("..") else path
+
+
 def _named(serializer: SerializerField | None) -> str | None:
     return f"{serializer.serializer.__name__}.{serializer.field}" if serializer else None
 
@@ -122,8 +137,6 @@ def line_of(code: CodeType, instruction: int) -> int:
             return line
     return code.co_firstlineno
 
-
-STABLE_POSITIONS = sys.version_info >= (3, 13)
 
 if sys.version_info >= (3, 13):
 

@@ -1,6 +1,13 @@
 """The coroutine that waits for a worker thread: :func:`waiting_chain`.
 
 Its frames are on no running stack. They are found from its task, by what it waits with.
+
+Two ways of the interpreter's own are used, each where a case of the suite falls without it:
+``sys._current_frames()`` for a coroutine that hands its query over and has not come to wait yet
+(``test_a_coroutine_that_has_not_come_to_wait_yet_is_found_on_its_loops_stack``), and
+``gc.get_referents()`` for what an awaited object keeps to itself: the generator of an ``async for``
+(``test_async_for_and_an_async_generators_own_line``) and the future of a ``gather()`` (the corpus'
+``gather`` cases).
 """
 
 from __future__ import annotations

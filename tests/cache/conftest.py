@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.db import connections
 
-from tests.cache import programs, world
+from tests.cache import programs, random_programs, world
 from tests.cache.own_redis import OwnRedis
 from tests.cache.stage import Stage
 
@@ -33,6 +33,14 @@ def stage(alias: str, isolation: str, redis_url: str, db: None) -> Iterator[Stag
     world.fill(alias)
     with redis.Redis.from_url(redis_url) as client:
         yield Stage(alias, isolation, client)
+
+
+@pytest.fixture
+def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]:
+    """What random programs begin with; ``first`` is the first database's alias."""
+    del redis_url, transactional_db
+    with random_programs.on_ground(first):
+        yield
 
 
 COUNTED = {

@@ -13,15 +13,16 @@ from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.transactions import on_commit
 from django_querybudget.cache.writing import invalidation, watcher
+from tests.cache import programs
 
 
 def tokens_are_read_after_the_query() -> None:
     settled = fills.Fill.settled
 
-    def late(fill: Any, *, found: bool) -> Any:
+    def late(fill: Any) -> Any:
         fill.tokens.clear()
-        fill.take_tokens(fill.needed | fill.instead[0 if found else 1])
-        return settled(fill, found=found)
+        fill.take_tokens(fill.dependencies())
+        return settled(fill)
 
     fills.Fill.settled = late  # type: ignore[method-assign]
 
@@ -83,6 +84,22 @@ def a_token_comes_back() -> None:
 
 def an_entry_is_not_compared_with_its_tokens() -> None:
     reading.same = lambda *_: True  # type: ignore[attr-defined]
+
+
+# Not stale, and not to be taken for right
+
+
+def nothing_is_stored() -> None:
+    redis.RedisStore._write = lambda *_: False  # type: ignore[method-assign]
+
+
+def a_program_fails() -> None:
+    """By an error of its own, which is no read of the past."""
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    programs.update = fail
 
 
 # Found only when a writer dies

@@ -13,6 +13,10 @@ from jobs.models import Industry
 from payment.models import Payment
 
 
+class ThePast(AssertionError):
+    """What a program itself has read is older than it may be."""
+
+
 def on_begun() -> None:
     """Replaced by the actor: a read begins."""
 
@@ -175,7 +179,9 @@ def write_and_read_in_atomic(alias: str, pk: int, amount: int) -> None:
     with transaction.atomic(using=alias):
         update(alias, pk, amount)
         rows = cached(Payment.objects.using(alias))
-        assert all(FORMS[form](rows) == FORMS[form](Payment.objects.using(alias)) for form in FORMS)
+        for form, read_as in FORMS.items():
+            if (seen := read_as(rows)) != (true := read_as(Payment.objects.using(alias))):
+                raise ThePast(f"by {form}, {seen}, not {true}")
 
 
 def write_manually(alias: str, pk: int, amount: int) -> None:
@@ -210,7 +216,8 @@ def write_and_read_on_commit(alias: str, pk: int, amount: int) -> Any:
         transaction.on_commit(task, using=alias)
         update(alias, pk, amount)
         transaction.on_commit(task, using=alias)
-    assert [Decimal(amount)] * 2 == seen, seen
+    if seen != [Decimal(amount)] * 2:
+        raise ThePast(f"after the commit, {seen}, not {amount}")
     return None
 
 
@@ -246,17 +253,26 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
-    from django_querybudget.cache.reading.through import forget_dependencies
+    from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
 
     connection = connections[alias]
     state_of(connection).settle(connection, mode_of(connection))
-    forget_dependencies()
+    _dependencies.clear()
+
+
+def counts(alias: str) -> tuple[int, int]:
+    """Return the hits and the stores of this process since the last call."""
+    from django_querybudget.cache import cache_stats
+
+    del alias
+    stats = cache_stats(reset=True)
+    return stats.hits, stats.stores
 
 
 def trusts(alias: str) -> bool:
     """Return whether this process has the cache back, after a failure."""
-    from django_querybudget.cache.stores.store import store_for
+    from django_querybudget.cache.stores.chosen import store_for
 
     del alias
     return not store_for("redis").distrusted

@@ -117,6 +117,10 @@ class Stale(AssertionError):
     """A read that is older than it may be."""
 
 
+class NeverCached(AssertionError):
+    """Nothing was answered from the cache where it could have been: such orders prove nothing."""
+
+
 def run_all_orders(
     stage: Stage,
     reader: tuple[str, str],
@@ -133,6 +137,9 @@ def run_all_orders(
     ``warm``: an entry from before is in the cache. ``snapshots``: the reader's own answers may be
     of its transaction's snapshot. ``outcomes`` receives each order, and what it led to. ``cache``:
     settings that differ. Returns how many orders there are.
+
+    After each order, what is read last is answered from the cache, or it is an error; and so is at
+    least one of the reads within the orders, where there was something to be answered with.
     """
     form = reader[1]
     read = stage.actor("reader", defect=defect, **cache)
@@ -144,6 +151,7 @@ def run_all_orders(
     for actor in actors:
         actor.setup["holding"] = True
     begun_late: list[bool] = []
+    hits_within = 0
     read.on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
         all(writer.state == "idle" for writer in writers)
     )
@@ -152,12 +160,15 @@ def run_all_orders(
         stage.reset(*actors)
         if warm:
             read.run("read", form)
+        read.run("counts")
         begun_late.clear()
 
     def check(order: list[Step]) -> None:
+        nonlocal hits_within
+        seen_then = list(read.result)
+        hits_within += read.run("counts")[0]
         told = "\n".join(map(str, order))
         true = stage.true(form)
-        seen_then = list(read.result)
         for seen, late in zip(seen_then, begun_late, strict=True):
             if late and seen != true and not snapshots:
                 raise Stale(
@@ -169,6 +180,8 @@ def run_all_orders(
         for actor, seen in zip((*actors, read), seen_after, strict=True):
             if seen != true:
                 raise Stale(f"{actor.name} read {seen}, not {true}, after\n{told}")
+        if not read.run("counts")[0]:
+            raise NeverCached(f"the last read was no hit after\n{told}")
 
     plan = {"reader": reader}
     plan |= {actor.name: write for actor, write in zip(writers, writes, strict=True)}
@@ -183,4 +196,7 @@ def run_all_orders(
             networks=[Network(actor, stage.redis) for actor in actors],
             reduced=reduced,
         )
-        return explorer.run(reset, check)
+        orders = explorer.run(reset, check)
+    if (warm or reader[0] == "read_twice") and not hits_within:
+        raise NeverCached(f"no read of {orders} orders was a hit")
+    return orders

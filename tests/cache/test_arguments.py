@@ -402,6 +402,23 @@ def test_so_are_models_that_the_function_only_reads_on_the_way() -> None:
     assert cache_stats().stores
 
 
+@override_settings(DATABASE_ROUTERS=[f"{__name__}.Routed"])
+def test_a_deferred_field_is_read_from_where_the_router_says(user: CustomUser) -> None:
+    """It is asked once more, and may name another database than the instance is from."""
+    CustomUser.objects.using("other").create(pk=user.pk, username="theirs", email="t@x")
+    named = cached_queryset(timeout=60)(lambda one: Job.objects.filter(title=one.username))
+    Job.objects.filter(title="open").update(title="u")
+    for _ in range(3):
+        person = CustomUser.objects.using("other").only("pk").get()
+        with Routed.to("default"):
+            assert titles(named(person)) == ["u"]
+    assert cache_stats().hits
+    CustomUser.objects.filter(pk=user.pk).update(username="renamed")
+    person = CustomUser.objects.using("other").only("pk").get()
+    with Routed.to("default"):
+        assert titles(named(person)) == []
+
+
 class Board:
     """A host's object with a method that is cached where it is used."""
 

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from django_querybudget.cache import cache_stats, cached_queryset, invalidate, invalidate_all
 from django_querybudget.cache.payload import entries
-from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.tables import tables
 from jobs.models import Industry
 
@@ -219,7 +219,7 @@ def test_a_cache_that_is_not_there_is_logged_once_and_read_by_nobody(
     alias: str, settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that serves requests runs no checks."""
-    monkeypatch.setattr(store, "_stores", {})
+    monkeypatch.setattr(chosen, "_stores", {})
     settings.CACHES = {**settings.CACHES, "broken": {"BACKEND": "no.such.Backend"}}
     settings.QUERYBUDGET = {"CACHE": {"ALIAS": alias}}
     for name in ("first", "second"):

@@ -10,7 +10,8 @@ from django.db import connections, transaction
 from django.db.utils import InternalError, ProgrammingError
 
 from django_querybudget.cache import cache_stats, catalog, tables
-from django_querybudget.cache.writing.statements import effect, form_of
+from django_querybudget.cache.writing.forms import form_of
+from django_querybudget.cache.writing.statements import effect
 
 pytestmark = pytest.mark.django_db(databases=["postgres"], transaction=True)
 

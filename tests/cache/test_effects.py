@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_querybudget.cache.writing.statements import assigned_columns, effect, form_of
+from django_querybudget.cache.writing.forms import assigned_columns, form_of
+from django_querybudget.cache.writing.statements import effect
 
 ALIASES = {"sqlite": "default", "postgresql": "postgres", "mysql": "mariadb"}
 JOBS = {"d:t:jobs_job"}

@@ -14,9 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE, beat_of
-from django_querybudget.cache.stores.store import readable, store_for, tag_key
-from django_querybudget.cache.tokens import TagValue, is_known, token_time
+from django_querybudget.cache.stores.store import tag_key
+from django_querybudget.cache.tokens import TagValue, is_known, readable, token_time
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(transaction=True)

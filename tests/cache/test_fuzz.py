@@ -18,7 +18,7 @@ from django.db import connections
 from pymysql.constants import CLIENT
 
 from django_querybudget.cache import tables
-from django_querybudget.cache.writing import statements
+from django_querybudget.cache.writing import forms, statements
 from django_querybudget.sql import lexer
 from django_querybudget.sql.statements import plain_calls, read
 from tests.cache.fuzz import MariaDB, PostgreSQL, Result, Sandbox, SQLite, fuzz
@@ -67,7 +67,7 @@ def said_by(alias: str) -> Callable[[str], set[str] | None]:
     connection = connections[alias]
 
     def said(sql: str) -> set[str] | None:
-        form = statements.form_of(sql, connection)
+        form = forms.form_of(sql, connection)
         return None if form is None else set(statements.effect(form, (), False, "d").tags)
 
     return said
@@ -95,8 +95,8 @@ def test_no_write_is_missed_among_many(sandbox: Sandbox, vendor_alias: str) -> N
 
 
 def _no_functions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(statements, "may_write", lambda *_: frozenset())
-    patch.setattr(statements, "plain_calls", lambda _: None)
+    patch.setattr(forms, "may_write", lambda *_: frozenset())
+    patch.setattr(forms, "plain_calls", lambda _: None)
 
 
 def _another_vendors_lexer(patch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import socketserver
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,55 @@ def test_another_spelling_of_the_host_is_the_same_database() -> None:
         assert read(second) == "newer"
         Industry.objects.using("postgres").update(name="newest")
         assert read(second) == "newest"
+
+
+class Relay(socketserver.ThreadingTCPServer):
+    """What a pooler is to a client: a server at another address, behind which is the same one."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: str) -> None:
+        self.behind = behind
+        super().__init__(("127.0.0.1", 0), _Relayed)
+
+
+class _Relayed(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, Relay)
+        with socket.socket(socket.AF_UNIX) as behind:
+            behind.connect(self.server.behind)
+            threading.Thread(target=_pass_on, args=(behind, self.request), daemon=True).start()
+            _pass_on(self.request, behind)
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while found := source.recv(65536):
+            target.sendall(found)
+        target.shutdown(socket.SHUT_WR)
+
+
+@on_postgres
+def test_a_poolers_alias_is_the_same_database() -> None:
+    """``default`` behind it, and ``default_direct`` beside it, as its documentation has it."""
+    Industry.objects.using("postgres").create(pk=1, name="old")
+    own = connections["postgres"].settings_dict
+    port = own["PORT"] or 5432
+    with Relay(f"{own['HOST']}/.s.PGSQL.{port}") as relay:
+        threading.Thread(target=relay.serve_forever, daemon=True).start()
+        host, port = relay.server_address
+        with another_alias("pooled", HOST=host, PORT=port, DISABLE_SERVER_SIDE_CURSORS=True) as it:
+            assert (read(it), read("postgres")) == ("old", "old")
+            cache_stats(reset=True)
+            assert read(it) == "old"
+            assert cache_stats().hits == 1
+            with transaction.atomic("postgres"):
+                Industry.objects.using("postgres").filter(pk=1).update(name="new")
+                assert read(it) == "old"
+            assert read(it) == "new"
+            Industry.objects.using(it).update(name="newer")
+            assert (read("postgres"), read(it)) == ("newer", "newer")
+        relay.shutdown()
 
 
 @on_postgres

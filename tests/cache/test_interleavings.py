@@ -46,7 +46,7 @@ def elsewhere(work: Callable[[], R]) -> R:
     def run() -> None:
         try:
             outcome.append(work())
-        except BaseException as error:  # noqa: BLE001  # raised again below
+        except BaseException as error:  # raised again below
             errors.append(error)
         finally:
             connections.close_all()

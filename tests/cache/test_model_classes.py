@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.db import connection
-from django.db.models import Count, F, Prefetch, QuerySet
-from django.db.models.signals import post_init
+from django.db.models import Count, F, Max, Prefetch, QuerySet
+from django.db.models.signals import post_init, post_save
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
+from django.utils.functional import SimpleLazyObject
 
-from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache import cache_stats, cached_queryset, invalidate
 from tests.cache.hosts import models
+from tests.cache.hosts.fields import Grade
 from tests.cache.hosts.models import (
     Animal,
     Assigned,
     Branch,
+    ByCode,
+    ByUuid,
     Cat,
     Circle,
     Dirty,
     Dog,
     FromDb,
+    Graded,
     Hashed,
     Holder,
     Inited,
@@ -36,10 +43,10 @@ from tests.cache.hosts.models import (
     Signalled,
     Tracked,
 )
+from tests.cache.hosts.rows import THINGS, key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THINGS = [FromDb, Inited, Signalled, Assigned, Secret, Tracked, Dirty, Hashed, Negated]
 Wrap = Callable[[QuerySet[Any]], Any]
 
 
@@ -50,7 +57,7 @@ def rows() -> None:
     for model in THINGS:
         for number in (1, 2):
             values = {"word": "abc"} if model is Secret else {}
-            key = {"pk": number} if model is Negated else {}
+            key = {"pk": key_of(model, number)} if model in (Negated, ByUuid, ByCode) else {}
             made = model.objects.create(shelf=shelf, **values, **key)
             row = {"name": f"n{number}", "number": number, "labels": ["x"]}
             model.objects.filter(pk=made.pk).update(**row)
@@ -126,8 +133,8 @@ def test_a_hit_is_what_the_database_would_have_given(model: Any, name: str) -> N
     for _ in range(3):
         assert read(cached_queryset, model) == expected
     # Dirty's __init__ alone makes it, and makes the same of it again.
-    own_code = model not in (Hashed, Negated, Dirty)
-    not_noted = own_code and name in ("prefetched", "prefetched to a list")
+    own_code = model not in (Hashed, Negated, ByUuid, ByCode, Dirty)
+    not_noted = own_code and name == "prefetched"  # by name: a manager makes the queryset
     assert bool(cache_stats().hits) is not not_noted
     assert bool(cache_stats().not_stored) is not_noted
 
@@ -140,6 +147,47 @@ def test_what_is_joined_is_made_by_its_own_code_too() -> None:
     for _ in range(2):
         assert answered(lambda: read(cached_queryset))[0] == expected
     assert cache_stats().hits == 1
+
+
+PREFETCHES: dict[str, Callable[[], QuerySet[Any]]] = {
+    "of a foreign key": lambda: Holder.objects.prefetch_related(
+        Prefetch("inited", Inited.objects.select_related("shelf"))
+    ),
+    "of a reverse key": lambda: Shelf.objects.prefetch_related(
+        Prefetch("fromdbs", FromDb.objects.annotate(doubled=F("number") * 2))
+    ),
+    "in a prefetch": lambda: Inited.objects.prefetch_related(
+        Prefetch(
+            "shelf",
+            Shelf.objects.prefetch_related(Prefetch("signalleds", Signalled.objects.all())),
+        )
+    ),
+    "at the end of a path": lambda: Holder.objects.prefetch_related(
+        Prefetch("hashed__shelf__assigneds", Assigned.objects.order_by("-number"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PREFETCHES)
+def test_prefetched_rows_are_made_by_their_own_code_too(name: str) -> None:
+    queryset = PREFETCHES[name]()
+    expected = [look(each) for each in queryset.all()]
+    for _ in range(3):
+        assert [look(each) for each in cached_queryset(queryset)] == expected
+    assert cache_stats().hits == 2
+    assert answered(lambda: list(cached_queryset(queryset)))[1] == 0
+
+
+def test_prefetched_rows_that_were_noted_stay_a_queryset_like_any() -> None:
+    queryset = Shelf.objects.prefetch_related(Prefetch("initeds", Inited.objects.order_by("pk")))
+    for _ in range(2):
+        [shelf] = cached_queryset(queryset)
+        assert [each.number for each in shelf.initeds.all()] == [2, 3]
+        assert [each.number for each in shelf.initeds.all().filter(number=2)] == [3]
+        again = pickle.loads(pickle.dumps(shelf))  # noqa: S301  # its own
+        assert [each.number for each in again.initeds.all()] == [2, 3]
+    assert cache_stats().hits == 1
+    assert [each.number for each in queryset[0].initeds.all()] == [2, 3]
 
 
 def test_the_code_runs_at_the_moment_of_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +392,7 @@ def test_simple_history() -> None:
 # Primary keys that are converted
 
 
-@pytest.mark.parametrize("model", [Hashed, Negated])
+@pytest.mark.parametrize("model", [Hashed, Negated, ByUuid, ByCode])
 def test_a_converted_key_pins_its_row(model: Any) -> None:
     first, second = model.objects.order_by("number")
     read = lambda pk: cached_queryset(model.objects.all()).get(pk=pk).name  # noqa: E731
@@ -356,6 +404,47 @@ def test_a_converted_key_pins_its_row(model: Any) -> None:
     assert read(first.pk) == "newer"
     model.objects.filter(pk=first.pk).delete()
     assert cached_queryset(model.objects.filter(pk=first.pk)).first() is None
+
+
+ANNOUNCED: dict[str, Callable[[Any], Any]] = {
+    "instance": invalidate,
+    "lazy": lambda row: invalidate(SimpleLazyObject(lambda: row)),
+    "by its key alone": lambda row: invalidate(type(row)(pk=row.pk)),
+    "post_save": lambda row: post_save.send(type(row), instance=row, created=False),
+}
+
+
+@pytest.mark.parametrize("announced", ANNOUNCED)
+@pytest.mark.parametrize("model", [Hashed, Negated, ByUuid, ByCode, Graded])
+def test_a_row_with_a_converted_key_is_announced(model: Any, announced: str) -> None:
+    if model is Graded:
+        for grade in Grade:
+            Graded.objects.create(pk=grade, name=f"n{grade.value}")
+    first, second = model.objects.order_by("name")
+
+    def read() -> list[str]:
+        rows = model.objects.all()
+        return [
+            cached_queryset(rows).get(pk=first.pk).name,
+            cached_queryset(rows.values_list("name", flat=True)).get(pk=first.pk),
+            cached_queryset(rows.filter(pk=first.pk)).aggregate(name=Max("name"))["name"],
+        ]
+
+    assert [read(), read()] == [["n1"] * 3] * 2
+    assert cache_stats().hits
+    with closing(connection.create_cursor()) as cursor:  # past the hook
+        key = model._meta.pk.get_db_prep_value(first.pk, connection)
+        cursor.execute(f"UPDATE {model._meta.db_table} SET name = 'new' WHERE id = %s", [key])
+    ANNOUNCED[announced](first)
+    assert read() == ["new"] * 3
+    for name in ("saved", "updated"):
+        first.name = name
+        if name == "saved":
+            first.save()
+        else:
+            model.objects.filter(pk=first.pk).update(name=name)
+        assert read() == [name] * 3
+    assert cached_queryset(model.objects.all()).get(pk=second.pk).name == "n2"
 
 
 def test_every_thing_is_tested() -> None:

@@ -11,33 +11,56 @@ from typing import Any
 
 import pytest
 
-from tests.cache.races import RACES, Race
+from tests.cache.races import RACES
 from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, Stage, run_all_orders
 
 pytestmark = pytest.mark.slow
 
 VENDORS = {"default": "sqlite", "postgres": "postgresql", "mariadb": "mysql"}
 
+# How many orders there are at least, about half of what there are on SQLite. Fewer would mean that
+# a program has lost steps, or that the reduction leaves out what it must not.
+AT_LEAST = {
+    **dict.fromkeys(["R1", "R2", "R2b", "R2c", "R10", "R10b", "R13"], 6),
+    "R3": 8,
+    "R4": 14,
+    "R4b": 4,
+    "R5": 4,
+    "R6": 8,
+    "R6b": 4,
+    "R6c": 4,
+    "R6d": 3,
+    "R6e": 3,
+    "R7": 4,
+    "R8": 30,
+    "R8b": 16,
+    "R8c": 3,
+    "R9": 16,
+    "R10c": 5,
+}
+AT_LEAST_UNMARKED = {"R3": 3, "R5": 3, "R7": 2, "R8": 12, "R9": 5}  # of the others 3
+
 
 @pytest.mark.parametrize(
     ("alias", "isolation", "race"),
     [
-        pytest.param(*where.values, race, marks=where.marks, id=f"{name}-{where.id}")
+        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
         for name, race in RACES.items()
         for where in ON_EACH_DATABASE
         if VENDORS[str(where.values[0])] in race.vendors
     ],
 )
-def test_race(stage: Stage, race: Race, record_property: Any) -> None:
+def test_race(stage: Stage, race: str, record_property: Any) -> None:
     """R1 to R10 and R13, by their names in the test's id."""
+    chosen = RACES[race]
     orders = run_all_orders(
         stage,
-        (race.reader, "key"),
-        (race.write, 1, 1000),
-        warm=race.warm,
-        snapshots=race.snapshot,
+        (chosen.reader, "key"),
+        (chosen.write, 1, 1000),
+        warm=chosen.warm,
+        snapshots=chosen.snapshot,
     )
-    assert orders >= 4  # around each of two reads, at least
+    assert orders >= AT_LEAST[race]
     record_property("orders", orders)
 
 
@@ -48,7 +71,9 @@ def test_no_order_leaves_the_past_under_any_form_of_tags(
     stage: Stage, write: str, form: str, record_property: Any
 ) -> None:
     orders = run_all_orders(stage, ("read", form), (write, 1, 1000))
+    assert orders >= 6
     orders += run_all_orders(stage, ("read_twice", form), (write, 1, 1000), warm=True)
+    assert orders >= 14
     record_property("orders", orders)
 
 
@@ -67,6 +92,7 @@ def test_race_with_in_flight_marks_turned_off(
         snapshots=race.snapshot,
         IN_FLIGHT_MARKS=False,
     )
+    assert orders >= AT_LEAST_UNMARKED.get(name, 3)
     record_property("orders", orders)
 
 
@@ -84,4 +110,5 @@ def test_no_order_of_two_writers_leaves_the_past(
     stage: Stage, first: str, second: str, record_property: Any
 ) -> None:
     orders = run_all_orders(stage, ("read", "table"), (first, 1, 1000), (second, 2, 2000))
+    assert orders >= 70
     record_property("orders", orders)

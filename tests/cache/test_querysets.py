@@ -154,7 +154,7 @@ def vars_of(instance: Any) -> dict[str, Any]:
 def raised(read: Callable[[], Any]) -> str:
     try:
         read()
-    except Exception as error:  # noqa: BLE001  # to compare
+    except Exception as error:  # to compare
         return repr(error)
     return "nothing"
 

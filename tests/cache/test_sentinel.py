@@ -15,9 +15,9 @@ import pytest
 from django.core.cache import caches
 
 from django_querybudget.cache import cache_stats, cached_queryset
-from django_querybudget.cache.stores import store
+from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import store_for
 from jobs.models import Industry
 from tests.cache.own_sentinel import OwnSentinel
 
@@ -42,7 +42,7 @@ def sentinel(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
         },
     }
     settings.QUERYBUDGET = {"CACHE": {"ALIAS": "sentinel"}}
-    monkeypatch.setattr(store, "_stores", {})
+    monkeypatch.setattr(chosen, "_stores", {})
     cache_stats(reset=True)
     try:
         servers.start()

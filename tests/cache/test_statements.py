@@ -15,8 +15,8 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cached_queryset, tables
+from django_querybudget.cache.writing import forms, statements, watcher
 from django_querybudget.cache.writing import old_scopes as scopes
-from django_querybudget.cache.writing import statements, watcher
 from tests.cache import world
 from tests.cache.reads import READS, Cached, answer
 from tests.cache.writes import KINDS, Kind
@@ -130,7 +130,7 @@ def _no_cascades(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_tables(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(statements, "_add_bulk", lambda *_: None)
+    patch.setattr(statements, "whole_table", lambda *_: set())
 
 
 def _no_rows(patch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def _no_rows(patch: pytest.MonkeyPatch) -> None:
 
 
 def _first_word_only(patch: pytest.MonkeyPatch) -> None:
-    form_of = statements.form_of
+    form_of = forms.form_of
     patch.setattr(
         watcher, "form_of", lambda sql, of: None if sql[:4] == "WITH" else form_of(sql, of)
     )
@@ -190,12 +190,12 @@ def test_a_planted_defect_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = warm(alias)
-    statements.forget_forms()
+    forms._memos_of(tables.tables())
     plant(monkeypatch)
     try:
         kind.run(alias)
     finally:
         monkeypatch.undo()
-        statements.forget_forms()
+        forms._memos_of(tables.tables())
     assert differences(from_the_cache(alias), from_the_database(alias)) != {}
     assert from_the_database(alias) != before

@@ -23,12 +23,14 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
-from django_querybudget.cache import cache_stats, cached_queryset
-from django_querybudget.cache.stores import store, wire
+from django_querybudget.cache import cache_stats, cached_queryset, tokens
+from django_querybudget.cache.stores import chosen, store, wire
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import Store, store_for, tag_key
+from django_querybudget.cache.stores.store import Store, tag_key
 from django_querybudget.cache.tokens import TagValue
+from django_querybudget.cache.transactions.pending import Pending
 from jobs.models import Industry
 from tests.servers import Redis, Run
 
@@ -153,14 +155,14 @@ def test_marks_of_two_writers(alias: str) -> None:
     marked = value(tested)
     assert marked is not None
     assert marked.count("@") == 2
-    assert not store.readable(marked)
+    assert not tokens.readable(marked)
     assert tested.renew([TABLE], "a")
     left = value(tested)
     assert left is not None
     assert "b@" in left
     assert "a@" not in left
     assert tested.renew([TABLE], "b")
-    assert store.readable(value(tested) or "")
+    assert tokens.readable(value(tested) or "")
 
 
 def test_a_mark_ends_by_itself_and_takes_the_token_along(alias: str) -> None:
@@ -318,7 +320,7 @@ def test_a_renewal_under_a_mark_is_not_waited_for(redis_url: str, replies: list[
         assert tested.renew([TABLE], "a", marked=True)
     assert replies == []
     after = value(tested)  # the next on the connection gets its own answer, no other
-    assert store.readable(after or "")
+    assert tokens.readable(after or "")
     assert after != before
 
 
@@ -330,6 +332,22 @@ def test_a_renewal_without_a_mark_is_waited_for(redis_url: str, replies: list[An
     assert len(replies) == 1
 
 
+@pytest.mark.parametrize(("share", "heard"), [(0.4, 0), (0.6, 1), (1.1, 1), (1.9, 1), (2.1, 1)])
+def test_a_renewal_is_waited_for_where_the_mark_may_be_over_before_it_arrives(
+    redis_url: str, settings: Any, replies: list[Any], share: float, heard: int
+) -> None:
+    """Or one that is lost leaves the old token, and no mark that says so."""
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "MARK_TIMEOUT": 60}}
+    for _ in range(2):  # the first asks whether the server can be silent
+        pending = Pending("default")
+        pending.add({TABLE})
+        pending.marked_at -= 60 * share
+        replies.clear()
+        pending.renew()
+    assert len(replies) == heard
+    assert tokens.readable(value(store_for("redis")) or "")
+
+
 def test_a_renewal_that_is_lost_on_its_way_costs_the_marks_time(redis_url: str) -> None:
     tested = store_for("redis")
     before = tested.ensure([TABLE])[TABLE]
@@ -337,7 +355,7 @@ def test_a_renewal_that_is_lost_on_its_way_costs_the_marks_time(redis_url: str) 
     cache: Any = caches["redis"]
     cache.client.get_client().script_flush()  # it will be refused, and the refusal not be read
     assert tested.renew([TABLE], "a", marked=True)
-    assert not store.readable(value(tested) or "")  # nobody trusts it
+    assert not tokens.readable(value(tested) or "")  # nobody trusts it
     threading.Event().wait(0.4)
     assert value(tested) is None
     assert tested.ensure([TABLE])[TABLE] != before
@@ -362,7 +380,7 @@ def test_a_server_that_always_answers_is_waited_for(
         tested.mark([TABLE], writer, 60)
         replies.clear()
         assert tested.renew([TABLE], writer, marked=True)
-        assert store.readable(value(tested) or "")
+        assert tokens.readable(value(tested) or "")
     assert len(replies) == 2  # of the renewal and of the read
 
 
@@ -373,7 +391,7 @@ def pooled(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> An
 
     def make(**options: Any) -> Store:
         monkeypatch.setattr(ConnectionFactory, "_pools", {})
-        monkeypatch.setattr(store, "_stores", {})
+        monkeypatch.setattr(chosen, "_stores", {})
         own = {**settings.CACHES["redis"], "KEY_PREFIX": "pré", "OPTIONS": options}
         settings.CACHES = {**settings.CACHES, "pooled": own}
         caches["pooled"].clear()
@@ -419,7 +437,7 @@ def own_redis(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
     settings.QUERYBUDGET = {"CACHE": {"ALIAS": "own"}}
     monkeypatch.setattr(store, "PAUSE", 0.2)
-    monkeypatch.setattr(store, "_stores", {})
+    monkeypatch.setattr(chosen, "_stores", {})
     server.start()
     cache_stats(reset=True)
     yield server
@@ -524,7 +542,7 @@ def test_a_cache_that_refuses_by_its_return_value_is_owed_what_it_refused(
         **settings.CACHES,
         "refusing": {"BACKEND": "tests.cache.test_store.RefusingCache"},
     }
-    monkeypatch.setattr(store, "_stores", {})
+    monkeypatch.setattr(chosen, "_stores", {})
     tested = store_for("refusing")
     assert tested.renew([TABLE]) is False
     assert tested.distrusted

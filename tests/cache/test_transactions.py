@@ -130,6 +130,29 @@ class TestForReal:
         assert queries_of_names() == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_mode_of_a_connection_out_of_autocommit() -> None:
+    transaction.set_autocommit(False)
+    try:
+        assert mode_of(connection) is Mode.MANUAL  # before any statement
+        with transaction.atomic():
+            assert mode_of(connection) is Mode.MANUAL  # its end commits nothing
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert mode_of(connection) is Mode.AUTOCOMMIT
+    with transaction.atomic():
+        assert mode_of(connection) is Mode.ATOMIC
+
+
+@pytest.mark.parametrize(("autocommit", "mode"), [(True, Mode.AUTOCOMMIT), (False, Mode.MANUAL)])
+def test_the_mode_of_a_connection_that_is_not_open(autocommit: bool, mode: Mode) -> None:
+    unopened = connections["default"].copy()
+    unopened.settings_dict["AUTOCOMMIT"] = autocommit
+    assert mode_of(unopened) is mode
+    assert unopened.connection is None
+
+
 BEGINNINGS = ["BEGIN;", "/* by */ BEGIN", "-- by\nSTART TRANSACTION", "SET autocommit = 0"]
 
 

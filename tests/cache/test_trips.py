@@ -16,7 +16,7 @@ from redis.connection import AbstractConnection
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cached_queryset, grouped_invalidation, invalidate
-from django_querybudget.cache.reading.through import forget_dependencies
+from django_querybudget.cache.reading.through import _dependencies
 from jobs.models import Industry, Job
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
@@ -77,9 +77,24 @@ def test_a_hit_on_many_tables_is_one(trips: Callable[[Callable[[], Any]], int]) 
     Job.objects.using(ALIAS).create(client=user, industry=industry, title="t", budget=1)
     read()
     assert trips(read) == 1
-    forget_dependencies()  # as in another process
+    _dependencies.clear()  # as in another process
     assert trips(read) == 2  # one more look, once
     assert trips(read) == 1
+
+
+def test_what_is_noted_of_a_long_list_is_short(trips: Callable[[Callable[[], Any]], int]) -> None:
+    def read() -> list[Job]:
+        jobs = Job.objects.using(ALIAS).filter(pk__in=range(3000))
+        return list(cached_queryset(jobs.prefetch_related("subcategories")))
+
+    user = CustomUser.objects.using(ALIAS).create(username="u", email="u@x")
+    industry = Industry.objects.using(ALIAS).get()
+    Job.objects.using(ALIAS).create(client=user, industry=industry, title="t", budget=1, pk=2)
+    _dependencies.clear()
+    assert len(read()) == 1
+    assert trips(read) == 1
+    assert _dependencies
+    assert max(map(len, _dependencies)) <= 512
 
 
 @pytest.mark.parametrize("rows", [1, 50])

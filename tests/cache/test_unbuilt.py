@@ -190,7 +190,7 @@ async def _names(found: Any) -> list[str]:
 def _raised(function: Callable[[], Any]) -> str:
     try:
         function()
-    except Exception as error:  # noqa: BLE001  # compared by name
+    except Exception as error:  # compared by name
         return type(error).__name__
     return "nothing"
 

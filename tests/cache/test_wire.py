@@ -12,9 +12,10 @@ from uuid import uuid4
 import pytest
 from django.core.cache import caches
 
-from django_querybudget.cache import cache_stats
-from django_querybudget.cache.stores import store, wire
-from django_querybudget.cache.stores.store import Store, store_for
+from django_querybudget.cache import cache_stats, tokens
+from django_querybudget.cache.stores import chosen, wire
+from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.store import Store
 
 pytestmark = pytest.mark.once
 
@@ -33,7 +34,7 @@ def make(settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Call
 
     def make(**options: Any) -> Store:
         monkeypatch.setattr(ConnectionFactory, "_pools", {})
-        monkeypatch.setattr(store, "_stores", {})
+        monkeypatch.setattr(chosen, "_stores", {})
         options.setdefault("CONNECTION_POOL_KWARGS", {})["client_name"] = f"wire{uuid4().hex}"
         own = {**settings.CACHES["redis"], "KEY_PREFIX": "wire", "OPTIONS": options}
         settings.CACHES = {**settings.CACHES, "wire": own}
@@ -76,7 +77,7 @@ def test_a_host_that_counts_its_connections_has_no_more_of_them(
     tested = make(**options)
     assert tested.mark([TABLE], "a", 60)
     assert tested.renew([TABLE], "a", marked=True)
-    assert store.readable(value(tested))
+    assert tokens.readable(value(tested))
     assert connections_of(tested) == 1
 
 
@@ -150,7 +151,7 @@ settings.configure(
     INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"CACHE": {}},
 )
 django.setup()
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.stores.chosen import store_for
 store = store_for("default")
 tags = ["x:t:fork"]
 assert store.mark(tags, "parent", 60)
@@ -189,7 +190,7 @@ settings.configure(
     QUERYBUDGET={"CACHE": {"RECOVERY_TIME": 0, "TOKEN_PREFIX": "keeping"}},
 )
 django.setup()
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.stores.chosen import store_for
 store = store_for("default")
 def keepers():
     return [each.name for each in threading.enumerate() if each.name.startswith("querybudget")]

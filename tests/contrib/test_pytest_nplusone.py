@@ -102,3 +102,23 @@ def test_a_marked_test_is_held_to_its_own_threshold_whatever_the_setting(project
     assert 'Book.objects.select_related("author")' in text
     line = tests.read_text().splitlines().index("@pytest.mark.query_budget(nplusone=2)") + 1
     assert f"host/test_views.py:{line}: in test_marked" in text
+
+
+def test_a_recorded_run_names_the_lists_that_were_too_short_to_show_a_loop(
+    project: Project,
+) -> None:
+    write(project, "log")
+    tests = project.folder / "host" / "test_views.py"
+    few = tests.read_text().replace("range(4)", "range(2)")
+    tests.write_text(few)
+    said = (
+        "1 list view was only ever tested with fewer than 3 rows, which shows no loop: "
+        "GET books 2xx"
+    )
+    status, text = project.pytest("--querybudget=record", "-k", "test_books and not again")
+    assert status == 0, text
+    assert said in text
+    tests.write_text(few.replace("range(2)", "range(3)"))
+    status, text = project.pytest("--querybudget=record", "-k", "test_books and not again")
+    assert status == 0, text
+    assert "only ever tested" not in text

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db.models import Avg, Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.template import Context, Origin, Template
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_querybudget.indexes.advisor import Workload, advise, render_advice
 from django_querybudget.indexes.advisor.merge import Candidate, merge_needs
 from django_querybudget.indexes.advisor.needs import Need, Purpose, find_needs
-from django_querybudget.indexes.advisor.shapes import Access, Filter, Join, Order, QueryShape
+from django_querybudget.indexes.advisor.shapes import Access, ColumnFilter, Join, Order, QueryShape
 from django_querybudget.indexes.advisor.walk import shapes_of
 from django_querybudget.indexes.definitions import IndexDefinition
 from jobs.models import Application, Job
@@ -29,9 +31,9 @@ from tests.indexes.planted.project import PLUGIN, ROOT
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def filters(queryset: QuerySet[Any]) -> dict[str, Filter]:
+def filters(queryset: QuerySet[Any]) -> dict[str, ColumnFilter]:
     """Return the filters of each table, over the query and its subqueries."""
-    found: dict[str, Filter] = {}
+    found: dict[str, ColumnFilter] = {}
     for shape in shapes_of(queryset.query, "default"):
         for access in shape.accesses:
             if access.filter:
@@ -43,8 +45,8 @@ def shape(queryset: QuerySet[Any]) -> QueryShape:
     return shapes_of(queryset.query, "default")[-1]
 
 
-def only(equality: str = "", ranges: str = "") -> Filter:
-    return Filter(equality=frozenset(equality.split()), ranges=frozenset(ranges.split()))
+def only(equality: str = "", ranges: str = "") -> ColumnFilter:
+    return ColumnFilter(equality=frozenset(equality.split()), ranges=frozenset(ranges.split()))
 
 
 class TestWalk:
@@ -65,9 +67,9 @@ class TestWalk:
             (Q(status="paid") & (Q(currency="EUR") | Q(job=3)), only("status")),
         ],
         # A set has another order in another process of the run.
-        ids=lambda value: None if isinstance(value, Filter) else str(value),
+        ids=lambda value: None if isinstance(value, ColumnFilter) else str(value),
     )
-    def test_conditions(self, condition: Q, expected: Filter) -> None:
+    def test_conditions(self, condition: Q, expected: ColumnFilter) -> None:
         assert filters(Payment.objects.filter(condition)) == {"payment_payment": expected}
 
     @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ class TestWalk:
         assert (str(queryset.query), dict(queryset.query.alias_refcount)) == before
 
 
-def access(alias: str, equality: str = "", ranges: str = "", *branches: Filter) -> Access:
+def access(alias: str, equality: str = "", ranges: str = "", *branches: ColumnFilter) -> Access:
     return Access(alias=alias, table=alias, filter=only(equality, ranges), alternatives=branches)
 
 
@@ -339,6 +341,7 @@ class TestMerge:
 
 
 Run = Callable[[], object]
+THIS = "tests/indexes/test_advisor.py"
 
 
 @pytest.mark.django_db
@@ -365,6 +368,24 @@ class TestWorkload:
         (line,) = sample.lines
         assert line.startswith("tests/indexes/test_advisor.py:")
         assert list(sample.tests) == ["test"]
+
+    def test_a_coroutines_line_is_its_own(self) -> None:
+        async def ask() -> int:
+            return await Payment.objects.filter(status="paid").acount()
+
+        (sample,) = self.record(async_to_sync(ask)).samples
+        assert list(sample.lines) == [f"{THIS}:{ask.__code__.co_firstlineno + 1}"]
+
+    def test_a_templates_line_is_told(self) -> None:
+        template = Template("\n{{ payments.count }}", Origin("payments.html", "payments.html"))
+        context = Context({"payments": Payment.objects.filter(status="paid")})
+
+        def render() -> str:
+            return template.render(context)
+
+        (sample,) = self.record(render).samples
+        line = render.__code__.co_firstlineno + 1
+        assert list(sample.lines) == [f"payments.html:2 ({THIS}:{line})"]
 
     def test_between_tests_nothing_is_recorded(self) -> None:
         workload = Workload()

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import connections
 
 from django_querybudget.indexes.audit.audit import DatabaseAudit, audit_database
-from django_querybudget.indexes.audit.findings import Finding, Kind, Severity
+from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding, Severity
 from tests.indexes.documented import NAMES, REDUNDANT
 
 STATUS = "payment_pay_status_124d3d_idx"
@@ -32,7 +32,7 @@ def audit(alias: str, *labels: str) -> DatabaseAudit:
     return audit_database(alias, [apps.get_model(label) for label in wanted])
 
 
-def told(audit: DatabaseAudit, *kinds: Kind) -> list[Finding]:
+def told(audit: DatabaseAudit, *kinds: FindingKind) -> list[IndexFinding]:
     assert audit.problems == ()
     return [finding for finding in audit.findings if finding.kind in kinds]
 
@@ -56,12 +56,14 @@ def drop(alias: str, name: str, table: str) -> str:
 def test_a_migrated_database_has_nothing_missing_and_nothing_more(vendor_alias: str) -> None:
     found = audit(vendor_alias, *NAMES, "jobs.Job", "jobs.Application", "jobs.SavedJob")
     kinds = {finding.kind for finding in found.findings}
-    assert kinds <= {Kind.REDUNDANT, Kind.PREFIX}
+    assert kinds <= {FindingKind.REDUNDANT, FindingKind.PREFIX}
     assert found.indexes
 
 
 def test_the_redundant_of_the_documented(vendor_alias: str) -> None:
-    found = told(audit(vendor_alias), Kind.REDUNDANT, Kind.PREFIX, Kind.DUPLICATE)
+    found = told(
+        audit(vendor_alias), FindingKind.REDUNDANT, FindingKind.PREFIX, FindingKind.DUPLICATE
+    )
     documented = {finding.index for finding in found if finding.documented}
     once = ONCE_ON_MARIADB if connections[vendor_alias].vendor == "mysql" else set()
     assert documented == REDUNDANT - once
@@ -71,7 +73,7 @@ def test_the_redundant_of_the_documented(vendor_alias: str) -> None:
 def test_missing(vendor_alias: str) -> None:
     do = drop(vendor_alias, STATUS, PAYMENTS)
     with changed(vendor_alias, do, f"CREATE INDEX {STATUS} ON {PAYMENTS} (status)"):
-        (finding,) = told(audit(vendor_alias), Kind.MISSING)
+        (finding,) = told(audit(vendor_alias), FindingKind.MISSING)
     assert finding.index == STATUS
     assert finding.severity is Severity.ERROR
     assert "migrate" in finding.hint
@@ -81,7 +83,7 @@ def test_extra(vendor_alias: str) -> None:
     undo = drop(vendor_alias, "by_hand", PAYMENTS)
     with changed(vendor_alias, f"CREATE INDEX by_hand ON {PAYMENTS} (amount)", undo):
         found = audit(vendor_alias)
-    (finding,) = told(found, Kind.EXTRA)
+    (finding,) = told(found, FindingKind.EXTRA)
     assert finding.index == "by_hand"
     assert "payment.Payment does not declare it" in finding.message
 
@@ -91,7 +93,7 @@ def test_an_extra_one_that_is_redundant_is_told_once(vendor_alias: str) -> None:
     with changed(vendor_alias, f"CREATE INDEX by_hand ON {PAYMENTS} (created_at)", undo):
         found = audit(vendor_alias)
     (finding,) = [f for f in found.findings if f.index == "by_hand"]
-    assert finding.kind is Kind.DUPLICATE
+    assert finding.kind is FindingKind.DUPLICATE
     assert finding.severity is Severity.WARNING
     dropping = {
         "sqlite": "DROP INDEX by_hand in",
@@ -107,8 +109,8 @@ def test_renamed(vendor_alias: str) -> None:
         undo = drop(vendor_alias, "state", PAYMENTS)
         with changed(vendor_alias, f"CREATE INDEX state ON {PAYMENTS} (status)", undo):
             found = audit(vendor_alias)
-    (finding,) = told(found, Kind.RENAMED, Kind.MISSING, Kind.EXTRA)
-    assert finding.kind is Kind.RENAMED
+    (finding,) = told(found, FindingKind.RENAMED, FindingKind.MISSING, FindingKind.EXTRA)
+    assert finding.kind is FindingKind.RENAMED
     assert finding.index == STATUS
     renaming = {
         "sqlite": f"drop state and create {STATUS}",
@@ -128,7 +130,7 @@ def test_same_name_on_other_columns_is_missing(vendor_alias: str) -> None:
             drop(vendor_alias, STATUS, PAYMENTS),
         ),
     ):
-        (finding,) = told(audit(vendor_alias), Kind.MISSING)
+        (finding,) = told(audit(vendor_alias), FindingKind.MISSING)
     assert "(amount)" in finding.message
 
 
@@ -158,8 +160,8 @@ class TestPostgreSQL:
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [STATUS]
             )
         found = audit("postgres")
-        (finding,) = told(found, Kind.INVALID, Kind.MISSING, Kind.UNUSED)
-        assert finding.kind is Kind.INVALID
+        (finding,) = told(found, FindingKind.INVALID, FindingKind.MISSING, FindingKind.UNUSED)
+        assert finding.kind is FindingKind.INVALID
         assert finding.index == STATUS
         assert f"DROP INDEX CONCURRENTLY {STATUS}" in finding.hint
 
@@ -187,7 +189,7 @@ class TestPostgreSQL:
     def test_an_index_that_includes_more_makes_the_smaller_redundant(self) -> None:
         with connections["postgres"].cursor() as cursor:
             cursor.execute(f"CREATE INDEX more ON {PAYMENTS} (created_at) INCLUDE (amount)")
-        found = told(audit("postgres"), Kind.DUPLICATE)
+        found = told(audit("postgres"), FindingKind.DUPLICATE)
         assert [finding.index for finding in found] == ["payment_pay_created_671024_idx"]
 
 

@@ -14,7 +14,7 @@ from django.test.utils import isolate_apps
 
 from django_querybudget.checks import check_settings
 from django_querybudget.indexes import checks as index_checks
-from django_querybudget.indexes.audit.findings import Kind
+from django_querybudget.indexes.audit.findings import FindingKind
 from django_querybudget.indexes.audit.models import audit_models, audited_models, is_third_party
 from django_querybudget.indexes.checks import check_declared_indexes, check_documented_indexes
 from django_querybudget.indexes.definitions import declared_indexes
@@ -107,7 +107,7 @@ class TestSilenced:
         """Else every project with a unique_together would read of it at each runserver."""
         review = apps.get_model("rating.Review")
         found = {(f.kind, f.index, f.implied) for f in audit_models([review])}
-        assert (Kind.PREFIX, "(reviewer_id)", True) in found
+        assert (FindingKind.PREFIX, "(reviewer_id)", True) in found
         assert messages("I031") == []
 
 
@@ -117,7 +117,7 @@ class TestForeignKeys:
         with isolate_apps("payment"):
             yield
 
-    def found(self, **options: Any) -> list[tuple[Kind, str]]:
+    def found(self, **options: Any) -> list[tuple[FindingKind, str]]:
         class Parent(models.Model):
             class Meta:
                 app_label = "payment"
@@ -133,7 +133,7 @@ class TestForeignKeys:
         return [(finding.kind, finding.index) for finding in audit_models([child])]
 
     def test_without_an_index(self) -> None:
-        assert self.found(db_index=False) == [(Kind.UNINDEXED_FOREIGN_KEY, "(parent_id)")]
+        assert self.found(db_index=False) == [(FindingKind.UNINDEXED_FOREIGN_KEY, "(parent_id)")]
 
     def test_with_its_own(self) -> None:
         assert self.found() == []
@@ -158,11 +158,11 @@ class TestForeignKeys:
     )
     def test_an_index_that_does_not_serve_it(self, index: models.Index) -> None:
         found = self.found(db_index=False, meta={"indexes": [index]})
-        assert found == [(Kind.UNINDEXED_FOREIGN_KEY, "(parent_id)")]
+        assert found == [(FindingKind.UNINDEXED_FOREIGN_KEY, "(parent_id)")]
 
     def test_a_unique_constraint_makes_its_index_redundant(self) -> None:
         meta = {"unique_together": [("parent", "other")]}
-        assert self.found(meta=meta) == [(Kind.PREFIX, "(parent_id)")]
+        assert self.found(meta=meta) == [(FindingKind.PREFIX, "(parent_id)")]
 
 
 class TestGrouped:

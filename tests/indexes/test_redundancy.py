@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin
-from django_querybudget.indexes.redundancy import Relation, find_redundant
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
+from django_querybudget.indexes.redundancy import Coverage, find_redundant
 
 
 def index(*columns: str, name: str = "", **options: object) -> IndexDefinition:
@@ -16,37 +16,43 @@ def index(*columns: str, name: str = "", **options: object) -> IndexDefinition:
     return IndexDefinition(table="t", name=name, columns=plain, descending=descending, **options)
 
 
-def found(*indexes: IndexDefinition) -> list[tuple[str, str, Relation]]:
+def found(*indexes: IndexDefinition) -> list[tuple[str, str, Coverage]]:
     return [(r.index.name, r.covered_by.name, r.relation) for r in find_redundant(indexes)]
 
 
 class TestRedundant:
     def test_of_two_equal_ones_the_first_stays(self) -> None:
         assert found(index("a", name="one"), index("a", name="two")) == [
-            ("two", "one", Relation.EQUAL)
+            ("two", "one", Coverage.EQUAL)
         ]
 
     @pytest.mark.parametrize(
-        "origin", [Origin.PRIMARY_KEY, Origin.UNIQUE, Origin.FOREIGN_KEY, Origin.DB_INDEX]
+        "origin",
+        [
+            IndexOrigin.PRIMARY_KEY,
+            IndexOrigin.UNIQUE,
+            IndexOrigin.FOREIGN_KEY,
+            IndexOrigin.DB_INDEX,
+        ],
     )
-    def test_what_the_schema_implies_stays(self, origin: Origin) -> None:
+    def test_what_the_schema_implies_stays(self, origin: IndexOrigin) -> None:
         implied = index("a", name="implied", origin=origin)
         assert found(index("a", name="written"), implied) == [
-            ("written", "implied", Relation.EQUAL)
+            ("written", "implied", Coverage.EQUAL)
         ]
 
     def test_to_a_unique_one(self) -> None:
-        unique = index("a", "b", name="unique", unique=True, origin=Origin.CONSTRAINT)
-        assert found(unique, index("a", "b", name="plain")) == [("plain", "unique", Relation.EQUAL)]
+        unique = index("a", "b", name="unique", unique=True, origin=IndexOrigin.CONSTRAINT)
+        assert found(unique, index("a", "b", name="plain")) == [("plain", "unique", Coverage.EQUAL)]
 
     def test_backwards_is_the_same(self) -> None:
         assert found(index("a", "-b", name="one"), index("-a", "b", name="two")) == [
-            ("two", "one", Relation.EQUAL)
+            ("two", "one", Coverage.EQUAL)
         ]
 
     def test_left_prefix(self) -> None:
         assert found(index("a", name="short"), index("a", "b", name="long")) == [
-            ("short", "long", Relation.PREFIX)
+            ("short", "long", Coverage.PREFIX)
         ]
 
     def test_prefix_of_the_shortest(self) -> None:
@@ -54,19 +60,19 @@ class TestRedundant:
             index("a", "b", "c", name="longest"),
             index("a", name="short"),
             index("a", "c", name="c"),
-        ) == [("short", "c", Relation.PREFIX)]
+        ) == [("short", "c", Coverage.PREFIX)]
 
     def test_included_columns_that_the_other_has_too(self) -> None:
         more = index("a", name="more", include=("b", "c"))
         assert found(index("a", name="less", include=("b",)), more) == [
-            ("less", "more", Relation.EQUAL)
+            ("less", "more", Coverage.EQUAL)
         ]
 
     def test_equal_expressions(self) -> None:
         lower = {"expressions": True}
         assert found(
             index("lower(a)", name="1", **lower), index("lower(a)", name="2", **lower)
-        ) == [("2", "1", Relation.EQUAL)]
+        ) == [("2", "1", Coverage.EQUAL)]
 
 
 class TestNotRedundant:
@@ -97,8 +103,8 @@ class TestNotRedundant:
 
     def test_a_unique_one_is_not_redundant_to_a_plain_one(self) -> None:
         unique, plain = index("a", name="unique", unique=True), index("a", name="plain")
-        assert found(unique, plain) == [("plain", "unique", Relation.EQUAL)]
-        assert found(plain, unique) == [("plain", "unique", Relation.EQUAL)]
+        assert found(unique, plain) == [("plain", "unique", Coverage.EQUAL)]
+        assert found(plain, unique) == [("plain", "unique", Coverage.EQUAL)]
 
     def test_other_tables(self) -> None:
         other = IndexDefinition(table="u", columns=("a",))
@@ -111,7 +117,7 @@ definitions = st.builds(
     *[st.sampled_from(["c", "-c", "d"])] * 1,
     unique=st.booleans(),
     condition=st.sampled_from(["", "x"]),
-    origin=st.sampled_from(list(Origin)),
+    origin=st.sampled_from(list(IndexOrigin)),
 ) | st.builds(index, st.sampled_from(["a", "b", "-a"]), unique=st.booleans())
 
 

@@ -36,8 +36,11 @@ KNOWN = {
 }
 
 
+_ADDED = ("select_related", "prefetch_related", "annotate", "only", "defer")
+
+
 class _WriteQueryset(ast.NodeTransformer):
-    """Writes a line where it says: after the manager, before the rest of the chain."""
+    """Writes a line where it says: after what it starts from, before the rest of the chain."""
 
     def __init__(self, fix: Fix) -> None:
         assert fix.place is not None
@@ -49,10 +52,10 @@ class _WriteQueryset(ast.NodeTransformer):
         self._only = self._take_only(chain)
         start = chain if self._only is None else chain.func.value  # type: ignore[attr-defined]
         self._expression = start
-        while isinstance(start, ast.Call):
+        while isinstance(start, ast.Call) and start.func.attr in _ADDED:  # type: ignore[attr-defined]
             start = start.func.value  # type: ignore[attr-defined]
-        assert isinstance(start, ast.Attribute)
-        self._start = start
+        self._start: Any = start
+        self._method = start.func.attr if isinstance(start, ast.Call) else start.attr  # type: ignore[attr-defined]
 
     def _take_only(self, chain: Any) -> list[ast.expr] | None:
         return chain.args if chain.func.attr == "only" else None
@@ -62,15 +65,18 @@ class _WriteQueryset(ast.NodeTransformer):
         method = getattr(node.func, "attr", "")
         if self._only is not None and method == "only":  # It stands after ours: it would undo it.
             node.args = self._only
-        return node
+        return self._with_line(node) if isinstance(self._start, ast.Call) else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
-        manager = self._start.attr == "objects"
-        same = ast.unparse(node) == ast.unparse(self._start) if manager else True
-        if node.attr != self._start.attr or not same or self.written:
+        called = isinstance(self._start, ast.Call) or node.attr != self._method
+        return node if called else self._with_line(node)
+
+    def _with_line(self, node: ast.Call | ast.Attribute) -> ast.AST:
+        exact = self._method == "objects" or isinstance(self._start, ast.Call)
+        if exact and ast.unparse(node) != ast.unparse(self._start):
             return node
-        if not self._line <= node.lineno <= self._last:
+        if self.written or not self._line <= node.lineno <= self._last:
             return node
         self.written += 1
         text = ast.unparse(self._expression).replace(

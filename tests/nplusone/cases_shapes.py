@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from asyncio import gather
 from operator import attrgetter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
+from django.db.models.signals import post_init
 from django.forms import inlineformset_factory
 from django.template.loader import render_to_string
 from rest_framework import serializers
@@ -29,6 +30,7 @@ from .models import (
     Review,
     Seat,
     Setting,
+    Tag,
     Ticket,
 )
 
@@ -271,6 +273,47 @@ def inlines_of_one_form(run: Run) -> None:
     assert bound.is_valid(), bound.errors
 
 
+def _rename_and_delete(setting: Setting) -> None:
+    own = Setting.objects.filter(pk=setting.pk)
+    own.update(value="gone")  # N+1: renamed
+    own.delete()  # N+1: renamed
+
+
+@case(
+    write("Setting", None),
+    write("Setting", None),
+    blamed="N+1: renamed",
+)
+def deletes_in_a_helper_that_others_call(run: Run) -> None:
+    """Taken out of the helper, the delete would be lost to whoever else calls it."""
+    for setting in Setting.objects.all():
+        _rename_and_delete(setting)
+
+
+def _delete(setting: Setting) -> None:
+    """Delete one setting, and do nothing else."""
+    setting.delete()  # N+1: alone
+
+
+@case(
+    write(
+        "Setting",
+        "Setting.objects.filter(pk__in=[each.pk for each in setting_list]).delete()",
+    ),
+    blamed="N+1: alone",
+    after=3,
+)
+def deletes_in_a_helper_that_does_no_more(run: Run) -> None:
+    """The whole loop goes; the helper stays as it is for its other callers."""
+    settings = list(Setting.objects.all())
+    if run.fixed:
+        run.write(setting_list=settings)
+    else:
+        for setting in settings:
+            _delete(setting)
+    assert not Setting.objects.exists()
+
+
 _RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
 
 
@@ -302,6 +345,60 @@ def counts_for_each_month(run: Run) -> None:
         Seat.objects.filter(since__gte=start, since__lt=start + 1).count()  # N+1
 
 
+@case(lookup("Seat", None, operation="count", hint=_RANGES))
+def counts_for_each_pair_of_years(run: Run) -> None:
+    """``range`` is no key to group by, and ``values_list("since__range")`` no field."""
+    for start in range(2018, 2026):
+        Seat.objects.filter(since__range=(start, start + 1)).count()  # N+1
+
+
+_ONCE = "Ask once, before the loop, for what its runs ask one by one."
+
+
+@case(lookup("Book", None, operation="count", hint=_ONCE))
+def counts_of_each_word(run: Run) -> None:
+    """One ``aggregate()`` with a filtered ``Count`` a word: nothing groups by ``contains``."""
+    for word in ("book", "1", "2", "tag"):
+        Book.objects.filter(title__icontains=word).count()  # N+1
+
+
+@case(lookup("Book", None, operation="count", hint=_ONCE))
+def counts_behind_a_relation_of_its_own(run: Run) -> None:
+    """The condition is another model's: grouped by it once, before the loop."""
+    for publisher in Publisher.objects.all():
+        Book.objects.filter(author__publisher_id=publisher.pk).count()  # N+1
+
+
+@case(relation("Book.reviews", 'author.books.prefetch_related("reviews")'), blamed="none", after=5)
+def rows_of_a_relation_that_a_template_evaluates(run: Run) -> None:
+    """The view starts the queryset, and the template evaluates it: it is changed in the view."""
+    author = Author.objects.get(name="author 2")
+    Book.objects.update(author=author)
+    context: dict[str, Any] = {"total": author.books.count()}
+    context["books"] = run(author.books.order_by("pk"))  # root
+    assert "book 5" in render_to_string("corpus/reviews.html", context)
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), blamed="none", after=2)
+def rows_that_are_counted_beside(run: Run) -> None:
+    """Of two querysets of one model the one that is counted right there is not the template's."""
+    context = {
+        "total": Book.objects.count(),
+        "books": run(Book.objects.order_by("pk")),  # root
+    }
+    assert "author 3" in render_to_string("corpus/books.html", context)
+
+
+@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+def a_model_that_the_function_imports(run: Run) -> None:
+    """A name of the function's own, as modules that import each other have it."""
+    from .models import Book as Shelved
+
+    books = Shelved.objects.order_by("pk")  # root
+    for book in run(books):
+        assert book.author.name  # N+1
+
+
 async def _author_of(key: int) -> str:
     author = await Author.objects.aget(pk=key)  # N+1: gathered
     return author.name
@@ -327,6 +424,25 @@ def list_below_a_loop_of_another_thing(run: Run) -> None:
     for _ in range(1):
         rows = Greeted.objects.all()
         assert len(list(rows)) == ROWS  # root
+
+
+def _note(sender: type[Tag], instance: Tag, **kwargs: Any) -> None:
+    del sender, kwargs
+    assert Setting.objects.get(key=f"key-{instance.name[-1]}")  # N+1: received
+
+
+@case(
+    lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
+    blamed="N+1: received",
+)
+def signal_below_a_loop_of_another_thing(run: Run) -> None:
+    """The rows are made by ``list()``, and each sends a signal: that is the loop."""
+    post_init.connect(_note, sender=Tag)
+    try:
+        for _ in range(1):
+            assert len(list(Tag.objects.all())) == ROWS  # root
+    finally:
+        post_init.disconnect(_note, sender=Tag)
 
 
 @case(

@@ -30,6 +30,20 @@ class Author(models.Model):
         return self.books.count()  # N+1: total
 
 
+class Writers(models.Manager["Writer"]):
+    def in_order(self) -> models.QuerySet[Writer]:
+        return self.get_queryset().order_by("name")
+
+
+class Writer(Author):
+    """An author whose manager has methods of its own."""
+
+    objects = Writers()
+
+    class Meta:
+        proxy = True
+
+
 class Biography(models.Model):
     author = models.OneToOneField(Author, models.CASCADE, related_name="biography")
     text = models.TextField()

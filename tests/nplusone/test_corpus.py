@@ -234,6 +234,31 @@ def test_the_suggested_line_saves_what_it_promises(case: Case) -> None:
     assert find_nplusone(log) == ()
 
 
+def _statement_at(filename: str, line: int) -> str:
+    """Return the source of the innermost statement that a line is of, in one spelling."""
+    tree = ast.parse(Path(filename).read_text())
+    found: ast.AST = tree
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+            found = node
+    return ast.unparse(found)
+
+
+@pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
+def test_no_advice_is_what_stands_there(case: Case) -> None:
+    for finding in find_nplusone(_run(case, Run())):
+        assert finding.use is None or finding.use != finding.replaces
+        fix = finding.fix
+        if fix is None or fix.place is None or not fix.place.filename.endswith(".py"):
+            continue
+        try:
+            code = ast.unparse(ast.parse(fix.code))
+        except SyntaxError:  # It has a blank, which no source has.
+            continue
+        assert code not in _statement_at(fix.place.filename, fix.place.line)
+
+
 def _blank(name: str) -> Any:
     """Return what may stand for a name of a suggested text that the project is to fill in."""
     for model in apps.get_app_config("corpus").get_models():

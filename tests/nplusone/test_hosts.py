@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+import graphene
 import ninja
 import pytest
 import strawberry
-from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin import AdminSite, ModelAdmin, TabularInline
 from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models import QuerySet
@@ -53,7 +54,21 @@ class BookAdmin(ModelAdmin):  # type: ignore[type-arg] # BookAdmin
         return str(obj.author.name)
 
 
-class CountingAdmin(ModelAdmin):  # type: ignore[type-arg] # CountingAdmin
+class Books(TabularInline):  # type: ignore[type-arg] # Books
+    model = Book
+    extra = 0
+    fields = ("title", "labels")
+    readonly_fields = ("labels",)
+
+    def labels(self, obj: Any) -> int:
+        return int(obj.tags.count())
+
+
+class WithInlines(ModelAdmin):  # type: ignore[type-arg]
+    inlines = (Books,)
+
+
+class CountingAdmin(WithInlines):  # CountingAdmin
     list_display = ("name", "total")
 
     def total(self, obj: Any) -> int:
@@ -103,6 +118,11 @@ class BookViewSet(viewsets.ModelViewSet[Book]):
     serializer_class = BookSerializer
 
 
+class NewBookViewSet(BookViewSet):
+    def get_queryset(self) -> QuerySet[Book]:  # NewBookViewSet
+        return super().get_queryset().filter(status="new")
+
+
 class AuthorOut(ninja.Schema):
     name: str
 
@@ -118,6 +138,15 @@ api = ninja.NinjaAPI(urls_namespace="hosts")
 @api.get("/books", response=list[BookOut])
 def operation(request: HttpRequest) -> Any:
     return Book.objects.order_by("pk")  # operation
+
+
+def books_in_order() -> QuerySet[Book]:
+    return Book.objects.order_by("pk")  # service
+
+
+@api.get("/served", response=list[BookOut])
+def served(request: HttpRequest) -> Any:
+    return books_in_order()
 
 
 @strawberry.type
@@ -141,6 +170,28 @@ class Query:
 schema = strawberry.Schema(Query)
 
 
+class AuthorNode(graphene.ObjectType):  # type: ignore[misc]
+    name = graphene.String()
+
+
+class BookNode(graphene.ObjectType):  # type: ignore[misc]
+    title = graphene.String()
+    author = graphene.Field(AuthorNode)
+
+
+class GrapheneQuery(graphene.ObjectType):  # type: ignore[misc]
+    books = graphene.List(BookNode)
+
+    def resolve_books(self, info: Any) -> Any:
+        return Book.objects.order_by("pk")  # resolve_books
+
+
+def by_graphene(request: HttpRequest) -> HttpResponse:
+    result = graphene.Schema(GrapheneQuery).execute("{ books { title author { name } } }")
+    assert result.errors is None, result.errors
+    return HttpResponse(str(result.data))
+
+
 def graphql(request: HttpRequest) -> HttpResponse:
     result = schema.execute_sync("{ books { title author { name } } }")
     assert result.errors is None, result.errors
@@ -149,6 +200,7 @@ def graphql(request: HttpRequest) -> HttpResponse:
 
 router = routers.SimpleRouter()
 router.register("viewset", BookViewSet)
+router.register("new", NewBookViewSet, basename="new")
 urlpatterns = [
     path("model", ByModel.as_view()),
     path("queryset", ByQueryset.as_view()),
@@ -156,6 +208,7 @@ urlpatterns = [
     path("admin/", site.urls),
     path("api/", api.urls),
     path("graphql", graphql),
+    path("graphene", by_graphene),
     *router.urls,
 ]
 
@@ -177,6 +230,12 @@ def staff(db: None) -> Client:
 
 
 def _ask(client: Client, address: str) -> tuple[int, tuple[Finding, ...]]:
+    author = Author.objects.earliest("pk")
+    if author.books.count() == 1:
+        for number in range(3):
+            author.books.create(title=f"more {number}", isbn=f"more {number}")
+    address = address.format(author=author.pk)
+    client.get(address)  # Content types are asked for once a process.
     with capture_queries() as log:
         response = client.get(address)
     assert response.status_code == 200, response
@@ -204,8 +263,11 @@ _PREFETCHED = (
         ("/queryset", _JOIN, "ByQueryset", ""),
         ("/method", _JOIN, "ByMethod", ""),
         ("/viewset/", _JOIN, "BookViewSet", ""),
+        ("/new/", 'super().get_queryset().select_related("author")', "NewBookViewSet", "at"),
         ("/api/books", _JOIN, "operation", ""),
+        ("/api/served", _JOIN, "service", ""),
         ("/graphql", _JOIN, "type: ignore[return-value] # resolver", ""),
+        ("/graphene", _JOIN, "resolve_books", ""),
         (
             "/admin/corpus/book/",
             'list_select_related = ("author",)',
@@ -215,7 +277,13 @@ _PREFETCHED = (
         (
             "/admin/corpus/author/",
             _PREFETCHED,
-            "type: ignore[type-arg] # CountingAdmin",
+            "CountingAdmin",
+            "in the class at",
+        ),
+        (
+            "/admin/corpus/author/{author}/change/",
+            _PREFETCHED.replace("books", "tags"),
+            "type: ignore[type-arg] # Books",
             "in the class at",
         ),
         (
@@ -250,6 +318,7 @@ def test_what_gives_the_queryset_is_named(
         ("/model", ByModel),
         ("/admin/corpus/book/", BookAdmin),
         ("/admin/corpus/author/", CountingAdmin),
+        ("/admin/corpus/author/{author}/change/", Books),
         ("/admin/corpus/titledreview/add/", ReviewAdmin),
     ],
 )

@@ -7,11 +7,13 @@ import logging
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection, transaction
+from django.template import Context, Engine
 from django.test import Client, override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, capture_queries, query_budget
@@ -353,6 +355,15 @@ def test_a_comment_that_does_nothing_is_named(function: Callable[[], object], sa
     assert "has no effect" not in rendered(read_authors)
 
 
+def test_a_comment_of_a_template_that_does_nothing_is_named(tmp_path: Path) -> None:
+    comment = "{# querybudget: " + "ignore #}"  # In two, or it would be this line's.
+    source = f"{{% for book in books %}}\n{{{{ book.author.name }}}} {comment}\n{{% endfor %}}"
+    (tmp_path / "rows.html").write_text(source)
+    template = Engine(dirs=[tmp_path]).get_template("rows.html")
+    text = rendered(lambda: template.render(Context({"books": Book.objects.all()})))
+    assert "The comment at line 2 has no effect without a reason: ignore[why]." in text
+
+
 @pytest.mark.parametrize(
     ("pattern", "hint"),
     [
@@ -480,6 +491,20 @@ def test_the_imports_that_the_module_lacks_are_told() -> None:
     exec(finding.fix.imports[0], {})  # noqa: S102 - it is there to be imported
     assert "        from django.db.models import Count\n" in rendered(count_tags)
     assert "import" not in rendered(read_authors)
+
+
+def count_tags_with_a_local_import() -> None:
+    from django.db.models import Count
+
+    assert Count
+    for book in Book.objects.all():
+        assert book.tags.count()
+
+
+def test_what_the_function_imports_is_not_told_again() -> None:
+    text = rendered(count_tags_with_a_local_import)
+    assert "annotate(tags_count=Count(" in text
+    assert "        from django.db.models import" not in text
 
 
 def test_a_helper_is_to_be_handed_what_was_asked_for_before_the_loop() -> None:

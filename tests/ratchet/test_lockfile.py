@@ -54,6 +54,11 @@ def test_any_name_is_written_as_toml(name: str, run: str) -> None:
     assert list(data["views"]) == [name]
 
 
+def test_a_line_without_shapes_has_no_list_of_them(path: Path) -> None:
+    write(path, LockFile(lines={("views", "a"): Line(queries=0)}))
+    assert "shapes" not in path.read_text()
+
+
 def test_no_file_is_an_empty_one(path: Path) -> None:
     assert read(path) == LockFile()
 
@@ -68,6 +73,7 @@ duplicates = 0
 similar = 0
 shapes = ["1 x SELECT a"]
 """
+TABLE = GOOD[GOOD.index("[views") : -1]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +100,21 @@ shapes = ["1 x SELECT a"]
         ("[views.", "[viewz.", "line 4: 'viewz' is unknown; the tables are views and tests"),
         ('["1 x SELECT a"]', '["SELECT a"]', "line 8: the shape 'SELECT a' is not of the form"),
         ('["1 x SELECT a"]', '"1 x SELECT a"', "line 8: shapes of 'GET a 2xx' is"),
+        ('["1 x SELECT a"]', "[3]", "line 8: the shape 3 is not of the form"),
+        (TABLE, "views = 3", "line 4: 'views' is unknown; the tables are views and tests"),
+        (TABLE, '[views]\n"GET a 2xx" = 3', "line 5: 'GET a 2xx' is 3; it is a table"),
+        ("format = 1", "\n<<<<<<< HEAD\nformat = 1", "line 2: it has markers of a merge"),
+        # A comment that names the view, and another view that has what this one lacks.
+        (
+            f'run = "pytest"\n\n{TABLE}',
+            f'# "GET a 2xx"\n\n{TABLE}\na = 1',
+            "line 9: 'a' is unknown",
+        ),
+        (
+            'duplicates = 0\nsimilar = 0\nshapes = ["1 x SELECT a"]\n',
+            'similar = 0\n[views."b"]\nqueries = 0\nduplicates = 0\nsimilar = 0\n',
+            "line 4: duplicates of 'GET a 2xx' is missing",
+        ),
     ],
 )
 def test_a_broken_file_is_named_with_its_line_and_left_as_it_is(
@@ -105,7 +126,7 @@ def test_a_broken_file_is_named_with_its_line_and_left_as_it_is(
     with pytest.raises(LockFileError, match=words) as raised:
         read(path)
     assert str(path) in str(raised.value)
-    assert "was left as it is." in str(raised.value)
+    assert ". It was left as it is." in str(raised.value)
     assert path.read_text(encoding="utf-8") == broken
 
 
@@ -134,6 +155,22 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(
         write(path, LockFile())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_all_of_it_is_on_the_disk_before_it_takes_the_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    sync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        assert not path.exists()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    write(path, FILE)
+    assert sizes == [path.stat().st_size]
 
 
 def test_who_reads_meanwhile_has_the_old_file_whole(path: Path) -> None:

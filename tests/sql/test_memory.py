@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from django_querybudget.cache.reading.compiled import compiled
 from django_querybudget.cache.reading.dependencies import refused, tags_read
-from django_querybudget.cache.writing import statements
+from django_querybudget.cache.writing import forms
 from django_querybudget.sql import memory
 from django_querybudget.sql.fingerprints import fingerprint, statement_kind
 from django_querybudget.sql.memory import BUDGET, LONGEST, Memo
@@ -142,7 +142,7 @@ def read_every_way(text: str) -> None:
     shape = fingerprint(text)
     shortened(shape)
     statement_kind(text)
-    statements.form_of(text, connection)
+    forms.form_of(text, connection)
     refused(text, connection)
     tags_read(text, connection)
 

@@ -55,7 +55,7 @@ class Entry:
         return self._prepared
 
 
-def pack(tokens: Mapping[str, str], aliases: Collection[str], content: Any) -> bytes:
+def pack(tokens: Mapping[str, str], aliases: Collection[str], content: object) -> bytes:
     """Return the bytes of an entry."""
     header = json.dumps([tokens, sorted(aliases)], separators=(",", ":"))
     body = json.dumps(content, separators=(",", ":"))

@@ -6,86 +6,33 @@ that two others share is shared again.
 
 The values are those that the database sent. Where an instance is nothing but its attributes, they
 are its attributes; where the host's own code makes it, they are what :mod:`.received` noted. What
-was not noted (rows of a prefetch) is stored only if an ``__init__`` makes the same of it again.
+was not noted (rows of a prefetch by name) is stored only if an ``__init__`` makes the same of it
+again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from inspect import getattr_static
 from typing import Any
 
 from django.apps import apps
 from django.db.models import Model, QuerySet
-from django.db.models.signals import post_init, pre_init
 
-from django_querybudget.cache import tags
 from django_querybudget.cache.queryset_classes import own_rows_method
 
+from .models import attnames, is_made_by_init, is_plain_model, version_of
 from .values import Unfreezable, copied, freeze_column
 
 __all__ = [
-    "Changed",
     "Received",
     "freeze_graph",
-    "has_own_from_db",
-    "is_plain",
     "step",
-    "version_of",
 ]
 
 _OWN = frozenset({"_state", "_prefetched_objects_cache"})
 
 KnownRelated = Mapping[Any, Mapping[Any, Model]]
-
-
-class Changed(Exception):
-    """The models are not those that the payload was made of: a miss."""
-
-
-@lru_cache(maxsize=1024)
-def version_of(model: type[Model]) -> str:
-    """Return what stands for the model's fields as they are now."""
-    fields = [
-        f"{each.attname} {each.column} {type(each).__module__}.{type(each).__qualname__}"
-        for each in model._meta.concrete_fields
-    ]
-    return tags.digest("\n".join(fields))[:12]
-
-
-def has_own_from_db(model: type[Model]) -> bool:
-    """Whether the host's code makes the instance of a row."""
-    return model.from_db.__func__ is not Model.from_db.__func__  # type: ignore[attr-defined]
-
-
-def is_plain(model: type[Model]) -> bool:
-    """Whether an instance is nothing but its attributes: no code of the host's makes it."""
-    return model.__init__ is Model.__init__ and _is_made_by_init(model)
-
-
-def _is_made_by_init(model: type[Model]) -> bool:
-    """Whether no other code of the host's than ``__init__`` makes an instance."""
-    return (
-        not has_own_from_db(model)
-        and model.__new__ is object.__new__
-        and model.__setattr__ is object.__setattr__
-        and type(model).__call__ is type.__call__
-        and _has_plain_attributes(model)
-        and not pre_init.has_listeners(model)
-        and not post_init.has_listeners(model)
-    )
-
-
-@lru_cache(maxsize=1024)
-def _has_plain_attributes(model: type[Model]) -> bool:
-    """Whether no descriptor of the host's is called when a field's value is set."""
-    for each in model._meta.concrete_fields:
-        found = type(getattr_static(model, each.attname, None))
-        if hasattr(found, "__set__") and not found.__module__.startswith("django."):
-            return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +50,7 @@ class Received:
 
 
 @dataclass
-class _Group:
+class _GroupBuilder:
     model: type[Model]
     database: str | None
     path: str
@@ -116,7 +63,7 @@ class _Group:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
 
-class _Graph:
+class _GraphBuilder:
     """Finds the instances and numbers them."""
 
     def __init__(self, known: KnownRelated, received: Mapping[int, Received]) -> None:
@@ -125,8 +72,8 @@ class _Graph:
             each.name: {id(instance) for instance in instances.values()}
             for each, instances in known.items()
         }
-        self._groups: dict[Any, _Group] = {}
-        self._places: dict[int, tuple[_Group, int]] = {}
+        self._groups: dict[Any, _GroupBuilder] = {}
+        self._places: dict[int, tuple[_GroupBuilder, int]] = {}
         self._waiting: list[tuple[Model, str]] = []
         self._related: dict[int, dict[str, Any]] = {}
 
@@ -160,7 +107,7 @@ class _Graph:
                 raise Unfreezable(f"model {model.__qualname__}, which no app has")
             if path:
                 _check_rows_method(getattr(model._base_manager, "_queryset_class", QuerySet))
-            group = self._groups[key] = _Group(*key)
+            group = self._groups[key] = _GroupBuilder(*key)
         self._places[id(instance)] = (group, len(group.members))
         group.members.append(instance)
         group.rows.append(row)
@@ -189,10 +136,10 @@ class _Graph:
         if received is not None:
             return received.fields, received.names, received.values
         model = type(instance)
-        fields = tuple(name for name in names if name in _attnames(model))
-        others: Sequence[str] = [name for name in names if name not in _attnames(model)]
+        fields = tuple(name for name in names if name in attnames(model))
+        others: Sequence[str] = [name for name in names if name not in attnames(model)]
         values = instance.__dict__
-        if not is_plain(model):
+        if not is_plain_model(model):
             others = _not_made_again(instance, fields, others)
         return fields, others, [_stored(values[name]) for name in (*fields, *others)]
 
@@ -215,7 +162,7 @@ class _Graph:
         }
 
     def _frozen_group(
-        self, group: _Group, number: Callable[[Model | None], int | None]
+        self, group: _GroupBuilder, number: Callable[[Model | None], int | None]
     ) -> dict[str, Any]:
         members = group.members
         return {
@@ -248,13 +195,13 @@ class _Graph:
 def _not_made_again(instance: Model, fields: Sequence[str], others: Sequence[str]) -> Sequence[str]:
     """Return those of ``others`` that the model's ``__init__`` does not set.
 
-    For rows that were not noted: Django fetches those of a prefetch by itself. Made again of its
+    For rows that were not noted: a manager fetches those of a prefetch by name. Made again of its
     own values, the instance has to be what it is: then a hit makes the same. Raises
     :class:`~.values.Unfreezable` where it is not, or where more than ``__init__`` makes it.
     """
     model: Any = type(instance)
     refused = Unfreezable(f"an instance of {model._meta.label}, made by code of its own")
-    if not _is_made_by_init(model) or len(fields) < len(_attnames(model)):
+    if not is_made_by_init(model) or len(fields) < len(attnames(model)):
         raise refused  # such code may load what is deferred
     order = [each.attname for each in model._meta.concrete_fields]
     mine = instance.__dict__
@@ -279,7 +226,7 @@ def _attributes(instance: Model) -> tuple[Sequence[str], Sequence[str]]:
             raise Unfreezable(f"an instance as attribute {name!r}")
         # An empty one may be a prefetch's: of a joined row, it stands in no row that was noted.
         is_list = type(value) is list and (
-            isinstance(value[0], Model) if value else name not in _attnames(type(instance))
+            isinstance(value[0], Model) if value else name not in attnames(type(instance))
         )
         (lists if is_list else names).append(name)
     return names, lists
@@ -290,7 +237,7 @@ def step(path: str, name: str) -> str:
     return f"{path}__{name}" if path else name
 
 
-def _stored(value: Any) -> Any:
+def _stored(value: object) -> Any:
     """Return what the database gave for a file field, whose attribute wraps it when it is read."""
     if hasattr(value, "field") and hasattr(value, "instance") and hasattr(value, "name"):
         return value.name
@@ -309,11 +256,6 @@ def _check_rows_method(queryset: type[QuerySet[Any]]) -> None:
         raise Unfreezable(f"prefetched by own method {method}")
 
 
-@lru_cache(maxsize=1024)
-def _attnames(model: type[Model]) -> frozenset[str]:
-    return frozenset(each.attname for each in model._meta.concrete_fields)
-
-
 def freeze_graph(
     roots: list[Model], known: KnownRelated, received: Mapping[int, Received]
 ) -> dict[str, Any]:
@@ -323,6 +265,6 @@ def freeze_graph(
     put in again by the queryset that is read. ``received`` is by the ``id()`` of instances.
     Raises :class:`Unfreezable`.
     """
-    graph = _Graph(known, received)
+    graph = _GraphBuilder(known, received)
     graph.add(roots)
     return graph.frozen(roots)

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, Prefetch
 from django.db.models.query import ModelIterable
 
-from .freeze import Received, is_plain
+from .freeze import Received
+from .models import is_plain_model
 from .values import copied
 
 __all__ = ["noting"]
@@ -30,30 +31,72 @@ class Notes(dict[int, Received]):
 
 @contextmanager
 def noting(queryset: Any) -> Iterator[Notes]:
-    """Note the rows that ``queryset`` fetches in a block."""
+    """Note the rows that ``queryset`` fetches in a block, and those of its ``Prefetch`` objects."""
     received = Notes()
-    # Whatever is joined may be a model with code of its own: that is known once it is compiled.
-    if queryset._iterable_class is not ModelIterable or (
-        is_plain(queryset.model) and not queryset.query.select_related
-    ):
-        yield received
-        return
-
-    def noted(asked: Any, **options: Any) -> _Noting:
-        return _Noting(asked, received, options)
-
-    queryset._iterable_class = noted
+    before = queryset._iterable_class, queryset._prefetch_related_lookups
+    _note(queryset, received)
     try:
         yield received
     finally:
         received.is_open = False  # what streams on is not kept
-        queryset._iterable_class = ModelIterable
+        queryset._iterable_class, queryset._prefetch_related_lookups = before
+
+
+def _note(queryset: Any, received: Notes) -> None:
+    """Let what ``queryset`` fetches be noted."""
+    # Whatever is joined may be a model with code of its own: that is known once it is compiled.
+    if queryset._iterable_class is ModelIterable and not (
+        is_plain_model(queryset.model) and not queryset.query.select_related
+    ):
+
+        def noted(asked: object, **options: object) -> _Noting:
+            return _Noting(asked, received, options)
+
+        queryset._iterable_class = noted
+    queryset._prefetch_related_lookups = tuple(
+        _NotingPrefetch.of(each, received) if _has_queryset(each) else each
+        for each in queryset._prefetch_related_lookups
+    )
+
+
+def _has_queryset(lookup: object) -> bool:
+    """Whether the rows of a lookup come from a queryset that is at hand, and from the database.
+
+    Those of a lookup by name come from one that a manager makes.
+    """
+    return (
+        type(lookup) is Prefetch
+        and lookup.queryset is not None
+        and getattr(lookup.queryset, "_querybudget_options", None) is None
+    )
+
+
+class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
+    """A lookup whose rows are noted; its ``queryset`` stays the host's, and on the instances."""
+
+    _received: Notes
+
+    @classmethod
+    def of(cls, lookup: object, received: Notes) -> _NotingPrefetch:
+        """Return a lookup like ``lookup``."""
+        made = cls.__new__(cls)
+        made.__dict__.update(lookup.__dict__, _received=received)
+        return made
+
+    def get_current_querysets(self, level: int) -> Any:
+        found: Any = super().get_current_querysets(level)
+        if found is None:
+            return None
+        noted = [each._chain() for each in found]
+        for each in noted:
+            _note(each, self._received)
+        return noted
 
 
 class _Asked:
     """A queryset with another query."""
 
-    def __init__(self, queryset: Any, query: Any) -> None:
+    def __init__(self, queryset: object, query: object) -> None:
         self._queryset = queryset
         self.query = query
 
@@ -75,13 +118,13 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         compilers: list[Any] = []
         rows: list[Any] = []
 
-        def get_compiler(*args: Any, **kwargs: Any) -> Any:
+        def get_compiler(*args: object, **kwargs: object) -> Any:
             compiler = type(query).get_compiler(query, *args, **kwargs)
             results_iter = compiler.results_iter
 
-            def noted_results(*args: Any, **kwargs: Any) -> Any:
+            def noted_results(*args: object, **kwargs: object) -> Any:
                 results = results_iter(*args, **kwargs)
-                if all(map(is_plain, _models(compiler.klass_info))):
+                if all(map(is_plain_model, _models(compiler.klass_info))):
                     return results
                 compilers.append(compiler)
                 return self._noted(results, rows)
@@ -94,7 +137,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]
         source = None
         for instance in super().__iter__():
             if rows:
-                source = source or _source(compilers[0].klass_info, compilers[0])
+                source = source or _layout_of(compilers[0].klass_info, compilers[0])
                 source.note(instance, rows.pop(), self._received)
             yield instance
 
@@ -113,13 +156,13 @@ def _models(info: Mapping[str, Any]) -> Iterator[type[Model]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _RowLayout:
     """Where in a row the values of an instance are, and where those that hang on it."""
 
     fields: tuple[str, ...]
     places: tuple[int, ...]
     names: tuple[str, ...]
-    related: Sequence[tuple[Callable[..., Model | None], _Source]]
+    related: Sequence[tuple[Callable[..., Model | None], _RowLayout]]
 
     def note(self, instance: Model, row: Sequence[Any], received: Notes) -> None:
         received[id(instance)] = Received(
@@ -131,7 +174,7 @@ class _Source:
                 source.note(other, row, received)
 
 
-def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _Source:
+def _layout_of(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> _RowLayout:
     places = list(info["select_fields"])
     if is_root or not info["from_parent"]:
         places = list(range(places[0], places[-1] + 1))
@@ -140,14 +183,14 @@ def _source(info: Mapping[str, Any], compiler: Any, *, is_root: bool = True) -> 
         order = [each.attname for each in info["model"]._meta.concrete_fields]
         by_name = {name: by_name[name] for name in order if name in by_name}
     annotations = (compiler.annotation_col_map or {}) if is_root else {}
-    return _Source(
+    return _RowLayout(
         tuple(by_name),
         (*by_name.values(), *annotations.values()),
         tuple(annotations),
         [
             (
                 (each["field"].remote_field if each["reverse"] else each["field"]).get_cached_value,
-                _source(each, compiler, is_root=False),
+                _layout_of(each, compiler, is_root=False),
             )
             for each in info.get("related_klass_infos", ())
         ],

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db.models.base import ModelState
 
-from .freeze import Changed, has_own_from_db, is_plain, step, version_of
-from .values import Column
+from .freeze import step
+from .models import Changed, has_own_from_db, is_plain_model, version_of
+from .values import FrozenColumn
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -32,10 +33,10 @@ class Group:
     path: str
     fields: Sequence[str]
     names: Sequence[str]
-    columns: Sequence[Column]
+    columns: Sequence[FrozenColumn]
     rows: Sequence[Mapping[str, Any]]
     """What all attributes of each instance are; those of ``mutable`` are yet to be set."""
-    mutable: Sequence[tuple[str, Column]]
+    mutable: Sequence[tuple[str, FrozenColumn]]
     related: Mapping[str, Sequence[int | None]]
     lists: Mapping[str, Sequence[Sequence[int]]]
     prefetched: Mapping[str, Sequence[Sequence[int]]]
@@ -52,7 +53,7 @@ class Graph:
 def prepared_graph(payload: Mapping[str, Any]) -> Graph:
     """Read a payload of :func:`~.freeze.freeze_graph`.
 
-    Raises :class:`~.freeze.Changed` if a model is not what it was.
+    Raises :class:`~.models.Changed` if a model is not what it was.
     """
     return Graph([_prepared(group) for group in payload["groups"]], payload["roots"])
 
@@ -63,7 +64,7 @@ def _prepared(group: Mapping[str, Any]) -> Group:
     except (LookupError, ValueError) as error:
         raise Changed(group["model"]) from error
     fields, names = group["fields"], group["names"]
-    columns = [Column(frozen) for frozen in group["columns"]]
+    columns = [FrozenColumn(frozen) for frozen in group["columns"]]
     both = (*fields, *names)
     rows = [
         dict(zip(both, row, strict=True))
@@ -92,11 +93,11 @@ def _prepared(group: Mapping[str, Any]) -> Group:
 
 
 def thaw_graph(
-    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: Any = None
+    graph: Graph, querysets: Mapping[str, QuerySet[Any]], fetch_mode: object = None
 ) -> list[Model]:
     """Return the instances again. ``querysets`` are those of the Prefetch objects, by path.
 
-    Raises :class:`~.freeze.Changed` if a model's fields are not what they were.
+    Raises :class:`~.models.Changed` if a model's fields are not what they were.
     """
     instances: list[Model] = []
     groups: list[tuple[Group, list[Model]]] = []
@@ -127,7 +128,7 @@ def _members(group: Group) -> list[Model]:
     if version_of(model) != group.version:
         raise Changed(model._meta.label_lower)
     members: list[Model] = []
-    if not is_plain(model):
+    if not is_plain_model(model):
         number, names = len(group.fields), group.names
         make = _maker(model, database, group.fields)
         for row in zip(*(column.values() for column in group.columns), strict=True):

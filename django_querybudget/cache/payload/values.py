@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "Column",
+    "FrozenColumn",
     "Unfreezable",
     "copied",
     "freeze_column",
@@ -90,7 +90,7 @@ def freeze_column(values: Sequence[Any]) -> list[Any]:
     return ["x", [freeze_value(value) for value in values]]
 
 
-class Column:
+class FrozenColumn:
     """A frozen column that is read over and over.
 
     Values that cannot change are read once, and are the same objects each time.
@@ -120,7 +120,7 @@ def thaw_column(column: Sequence[Any]) -> list[Any]:
     return [None if value is None else read(value) for value in values]
 
 
-def copied(value: Any) -> Any:
+def copied(value: object) -> Any:
     """Return a copy of what is mutable in JSON; anything else as it is."""
     if isinstance(value, list):
         return [copied(item) for item in value]
@@ -155,7 +155,7 @@ def freeze_value(value: Any) -> Any:  # noqa: PLR0911  # one type after another
     raise Unfreezable(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def thaw_value(frozen: Any) -> Any:
+def thaw_value(frozen: object) -> Any:
     """Return the value that :func:`freeze_value` was given. Raises for what it never wrote."""
     if type(frozen) is not list:
         if isinstance(frozen, dict):

@@ -108,7 +108,7 @@ class Reader:
         return parts
 
 
-def _evaluated(value: Any, instances: list[Model]) -> Any:
+def _evaluated(value: object, instances: list[Model]) -> Any:
     """Return an argument with what is lazy in it evaluated; note the instances among it."""
     if type(value) in _ATOMS:
         return value
@@ -120,7 +120,7 @@ def _evaluated(value: Any, instances: list[Model]) -> Any:
     return value
 
 
-def _collect(value: Any, instances: list[Model]) -> None:
+def _collect(value: object, instances: list[Model]) -> None:
     if isinstance(value, Model):
         if not any(each is value for each in instances):
             instances.append(value)
@@ -166,7 +166,7 @@ def _content(cell: types.CellType) -> Any:
         return None
 
 
-def _spelled(value: Any) -> str:
+def _spelled(value: object) -> str:
     if type(value) in _ATOMS:
         return spelled(value)
     if isinstance(value, Manager) and not hasattr(value, "instance"):
@@ -187,7 +187,7 @@ _MANAGERS_OWN = frozenset(
 )
 
 
-def _spelled_around(value: Any, depth: int = 0) -> str:
+def _spelled_around(value: object, depth: int = 0) -> str:
     if inspect.ismodule(value):
         return f"module {value.__name__}"
     named: Any = getattr(value, "_querybudget_function", value)

@@ -11,17 +11,18 @@ from django.db.models import QuerySet
 
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.instances import row_dependencies
 
+from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
 from .querysets import cached, capturing, is_typical
-from .questions import CannotCache, Options, rows_form, rows_question
+from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Form, Question, read_through
+from .through import Question, read_through
 from .unbuilt import NOT_ASKED, unbuilt
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from .functions import CachedFunction
     from .template import Template
 
-__all__ = ["Call"]
+__all__ = ["FunctionCall"]
 
 _SHAPES = 256
 _SCALARS = ("count", "exists")
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
-class Call:
+class FunctionCall:
     """A call of a decorated function, and a slice of what it returns."""
 
     function: CachedFunction
@@ -186,7 +187,7 @@ class Call:
 class _Read:
     """One read of a call: what is asked, and what is found for it."""
 
-    def __init__(self, call: Call, method: str, args: Any, kwargs: Any) -> None:
+    def __init__(self, call: FunctionCall, method: str, args: Any, kwargs: Any) -> None:
         self._call = call
         self._method = method
         self._args = args
@@ -209,7 +210,7 @@ class _Read:
             required=depends,
             aliases=(),
             sessions=known,
-            form=Form(self._method, self._freeze, self._prepare, self._thaw),
+            codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
             found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
@@ -263,7 +264,7 @@ class _Read:
             "routes": self._routes,
             "answer": freeze_value(answer)
             if is_scalar
-            else rows_form(self._queryset).freeze(answer),
+            else rows_codec(self._queryset).freeze(answer),
         }
 
     def _prepare(self, payload: Any) -> Any:
@@ -272,7 +273,7 @@ class _Read:
             raise Changed(self._call.function.name)
         content = payload["answer"]
         if self._method not in _SCALARS:
-            content = template.form.prepare(content)
+            content = template.codec.prepare(content)
         return template.look, payload["shape"], payload["routes"], content
 
     def _thaw(self, prepared: Any) -> Any:
@@ -284,7 +285,7 @@ class _Read:
         self._call._check_shape(shape)
         if self._method in _SCALARS:
             return thaw_value(content)
-        return template.form.thaw(content)
+        return template.codec.thaw(content)
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.sql import Query
 
-__all__ = ["Pins", "ReadTags", "pins_of", "refused", "tags_read", "withheld"]
+__all__ = ["Pins", "ReadTags", "pins_of", "pins_of_text", "refused", "tags_read", "withheld"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,71 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     return Pins(table, key, scopes) if key is not None or scopes else None
 
 
-def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict[str | None, Any]:
+# As Django's compiler writes a query that one row, or one value of a column, answers. Anything more
+# in it, a second SELECT above all, and it is no longer of this form.
+_PINNED = re.compile(
+    r"""SELECT\ [^%]*?\ FROM\ (?P<table>(?P<quote>["`])[^"`%]+(?P=quote))(?P<joins>[^%]*)
+    \ WHERE\ (?:\((?P<several>[^()]+)\)|(?P<one>[^()]+?))
+    (?:\ ORDER\ BY\ [^%]+?)?(?:\ LIMIT\ [0-9]+)?(?:\ OFFSET\ [0-9]+)?""",
+    re.VERBOSE,
+)
+_EQUALITY = re.compile(r"""(?P<table>["`][^"`]+["`])\.["`](?P<column>[^"`]+)["`] = %s""")
+_OTHERS = re.compile(r"\b(?:UNION|INTERSECT|EXCEPT|GROUP|HAVING|FOR)\b")
+
+
+def pins_of_text(sql: str, params: Any, connection: BaseDatabaseWrapper) -> Pins | None:
+    """Return what pins a statement as the ORM writes it, None where nothing provably does."""
+    if not isinstance(params, tuple | list) or len(params) > _MOST_EQUALITIES:
+        return None
+    form = _forms[sql, connection.vendor, tables()]
+    if form is None or len(form.columns) != len(params):
+        return None
+    values = dict(zip(form.columns, params, strict=True))
+    table = form.table
+    key = None
+    if table.key is not None and table.key.name in values:
+        key = table.key.text(values[table.key.name])
+    scopes = tuple(
+        (column.name, text)
+        for column in table.scopes.values()
+        if column.name in values and (text := column.text(values[column.name])) is not None
+    )
+    return Pins(table, key, scopes) if key is not None or scopes else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """A statement whose WHERE is nothing but columns of ``table``, each equal to a parameter."""
+
+    table: Table
+    columns: tuple[str, ...]
+
+
+def _pinned(key: tuple[str, str, Tables]) -> _Pinned | None:
+    sql, _, known = key
+    if len(sql) > _LONGEST_PINNED or sql.count("SELECT") != 1 or _OTHERS.search(sql):
+        return None
+    found = _PINNED.fullmatch(sql)
+    table = known.tables.get(found["table"][1:-1]) if found else None
+    if found is None or table is None:
+        return None
+    columns = []
+    for term in (found["several"] or found["one"]).split(" AND "):
+        equality = _EQUALITY.fullmatch(term)
+        if equality is None or equality["table"] != found["table"]:
+            return None
+        columns.append(equality["column"])
+    return _Pinned(table, tuple(columns)) if len(set(columns)) == len(columns) else None
+
+
+_MOST_EQUALITIES = 8
+_LONGEST_PINNED = 4000
+_forms = Memo(_pinned)
+
+
+def _equalities(
+    where: object, alias: str, connection: BaseDatabaseWrapper
+) -> dict[str | None, Any]:
     """Return the columns of ``alias`` that every row found has a known value in.
 
     The value is the one that the database is sent: a field may convert the one in Python.
@@ -166,7 +231,7 @@ def _equalities(where: Any, alias: str, connection: BaseDatabaseWrapper) -> dict
             found |= _equalities(child, alias, connection)
         elif isinstance(child, Exact | RelatedExact) and _is_django(child):
             column, value = child.lhs, child.rhs
-            if isinstance(column, Col) and column.alias == alias and _is_plain(value):
+            if isinstance(column, Col) and column.alias == alias and _is_value(value):
                 with suppress(Exception):  # whatever a field of the host's does, it pins nothing
                     _, [found[column.target.column]] = child.get_db_prep_lookup(value, connection)
     return found
@@ -177,5 +242,5 @@ def _is_django(lookup: Any) -> bool:
     return lookup.lookup_name == "exact" and type(lookup).__module__.startswith("django.db.models.")
 
 
-def _is_plain(value: Any) -> bool:
+def _is_value(value: object) -> bool:
     return not hasattr(value, "resolve_expression") and not hasattr(value, "as_sql")

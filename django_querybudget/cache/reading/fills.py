@@ -11,25 +11,25 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.identity import is_identified
 from django_querybudget.cache.relations import refused_relation
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.stores.store import readable, store_for
-from django_querybudget.cache.tokens import is_known
+from django_querybudget.cache.tokens import is_known, readable
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
-from .dependencies import Pins, refused, tags_read, withheld
+from .dependencies import Pins, ReadTags, pins_of_text, refused, tags_read, withheld
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Fill", "current_fill", "filling", "refusal", "session_refusal"]
+__all__ = ["Fill", "Reading", "current_fill", "filling", "refusal", "session_refusal"]
 
 _current: ContextVar[Fill | None] = ContextVar("querybudget_cache_fill", default=None)
 
@@ -68,12 +68,31 @@ def session_refusal(connection: BaseDatabaseWrapper, known: Mapping[str, str]) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _ReadFrom:
     """Where a statement of the fill read."""
 
     state: State
     mode: Mode
     lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A statement that is on its way, and reads one row perhaps."""
+
+    fill: Fill
+    tags: ReadTags
+
+    def done(
+        self, cursor: Any, connection: BaseDatabaseWrapper, error: BaseException | None
+    ) -> None:
+        """Note what was read: the row, if the driver says that it came; else the table."""
+        found = error is None and connection.vendor in _COUNTING and cursor.rowcount > 0
+        self.fill.needed |= self.tags.if_found if found else self.tags.all
+
+
+# Whose drivers know, after execute(), how many rows there are. (A server-side cursor does not.)
+_COUNTING = ("postgresql", "mysql")
 
 
 class Fill:
@@ -93,23 +112,32 @@ class Fill:
         self.needed: set[str] = {PULSE}
         self.instead: tuple[set[str], set[str]] = (set(), set())
         self.reason: str | None = None
+        self.found: bool | None = None
+        """Whether there was a row; None where it is not known."""
+        self.needs_query = True
+        """Whether an answer without any statement is not stored."""
+        self.ended = False
+        self.pins_by_text = False
+        """Whether statements that were not announced are read for what pins them."""
         self.aliases: set[str] = set()
         self._next: Pins | None = pins
         self._known = known or {}
-        self._sources: list[_Source] = []
+        self._sources: list[_ReadFrom] = []
         self._began = 0.0
 
     def spoil(self, reason: str) -> None:
         """Store nothing; the first reason counts."""
         self.reason = self.reason or reason
 
-    def reading(self, sql: str, connection: BaseDatabaseWrapper) -> None:
-        """A statement that reads is about to be sent."""
+    def reading(
+        self, sql: str, connection: BaseDatabaseWrapper, params: Any = None
+    ) -> Reading | None:
+        """A statement that reads is about to be sent; what is returned is told when it is done."""
         self._began = self._began or time.time()
         self.aliases.add(connection.alias)
         if reason := refusal(connection) or session_refusal(connection, self._known):
             self.spoil(reason)
-        source = _Source(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
+        source = _ReadFrom(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
         if reason := (
@@ -119,11 +147,17 @@ class Fill:
         ):
             self.spoil(reason)
         pins, self._next = self._next, None
+        by_text = pins is None and self.pins_by_text
+        if by_text:
+            pins = pins_of_text(sql, params, connection)
         found = tags_read(sql, connection, pins)
         self.needed |= found.always
+        self.take_tokens(found.all)
+        if by_text:
+            return Reading(self, found) if found.if_found else None
         self.instead[0].update(found.if_found)
         self.instead[1].update(found.if_empty)
-        self.take_tokens(found.all)
+        return None
 
     @contextmanager
     def next_reads(self, pins: Pins | None) -> Iterator[None]:
@@ -161,13 +195,17 @@ class Fill:
         for tag, token in tokens.items():
             self.tokens.setdefault(tag, token)
 
-    def settled(self, *, found: bool) -> dict[str, str] | None:
-        """Return the tokens to store with what was read, None if it must not be stored.
+    def dependencies(self) -> set[str]:
+        """Return the tags that what was read depends on."""
+        if_found, if_empty = self.instead
+        if self.found is None:
+            return self.needed | if_found | if_empty
+        return self.needed | (if_found if self.found else if_empty)
 
-        ``found`` is whether there was a row.
-        """
-        needed = self.needed | self.instead[0 if found else 1]
-        if self.reason is None and needed == {PULSE}:
+    def settled(self) -> dict[str, str] | None:
+        """Return the tokens to store with what was read, None if it must not be stored."""
+        needed = self.dependencies()
+        if self.reason is None and self.needs_query and needed == {PULSE}:
             self.spoil("no query")
         if PULSE not in self.tokens:
             self.spoil("the cache takes no writes, or is recovering")
@@ -191,13 +229,15 @@ def filling(fill: Fill) -> Iterator[Fill]:
     """Let the statements of a block count for ``fill``, and for the fill around it."""
     outer = _current.get()
     token = _current.set(fill)
+    fill.ended = False
     try:
         yield fill
     finally:
+        fill.ended = True
         _current.reset(token)
         if outer is not None:
             outer.absorb(
-                {tag: fill.tokens.get(tag, "") for tag in (*fill.needed, *fill.instead[1])},
+                {tag: fill.tokens.get(tag, "") for tag in fill.dependencies()},
                 fill.aliases,
             )
             if fill.reason:

@@ -19,7 +19,7 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
-from .calls import Call
+from .calls import FunctionCall
 from .instances import Untold
 from .querysets import CachedQuerySetMixin, cached, is_typical
 from .questions import Options
@@ -41,11 +41,11 @@ class CachedFunction:
         self._reader = Reader(function, self.name)
         self._template: Template | None = None
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Be a method, as the function would be."""
         return self if instance is None else _Bound(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Return the function's queryset, which reads through the cache.
 
         Raises :class:`TypeError` for an argument that cannot be part of a key, and if the
@@ -79,13 +79,13 @@ class CachedFunction:
             stats.count_bypass(f"{self.name}(): {reason}")
             return cached(build(), options)
         key = (self.name, template.version, options.key or "", spelled, around.spelled())
-        call = Call(
+        call = FunctionCall(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
         )  # fmt: skip
         return unbuilt(type(template.queryset), call)
 
-    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+    def invalidate(self, *args: object, **kwargs: object) -> None:
         """Drop what is kept for these arguments."""
         own = _tag(self.name, self._reader.read(args, kwargs))
         renew(None, {tags.user_tag(own)})
@@ -95,7 +95,7 @@ class CachedFunction:
         now = self._reader.read(arguments.bound.args, arguments.bound.kwargs)
         return f"{now.identity};{now.state()}"
 
-    def checked(self, queryset: Any) -> QuerySet[Any]:
+    def checked(self, queryset: object) -> QuerySet[Any]:
         """Return what the function returned. Raises for what is no fresh queryset."""
         if not isinstance(queryset, QuerySet):
             raise TypeError(
@@ -113,15 +113,15 @@ class CachedFunction:
 class _Bound:
     """A :class:`CachedFunction` with its first argument."""
 
-    def __init__(self, function: CachedFunction, instance: Any) -> None:
+    def __init__(self, function: CachedFunction, instance: object) -> None:
         update_wrapper(self, function)
         self._function = function
         self._instance = instance
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         return self._function(self._instance, *args, **kwargs)
 
-    def invalidate(self, *args: Any, **kwargs: Any) -> None:
+    def invalidate(self, *args: object, **kwargs: object) -> None:
         """As :meth:`CachedFunction.invalidate`."""
         self._function.invalidate(self._instance, *args, **kwargs)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .fills import Fill
 
-__all__ = ["Untold", "fresh", "holds_instances", "spelled_state"]
+__all__ = ["Untold", "extras_of", "fresh", "holds_instances", "spelled_state"]
 
 _CACHED_PROPERTIES = (cached_property, functional.cached_property)
 
@@ -42,7 +42,7 @@ def _fields(model: type[Model]) -> Mapping[str, Field[Any, Any]]:
     return {field.attname: field for field in model._meta.concrete_fields}
 
 
-def _extras(instance: Model) -> dict[str, Any]:
+def extras_of(instance: Model) -> dict[str, Any]:
     """Return the attributes that were set besides the fields.
 
     Left out are those that begin with ``_``, which are taken for caches, and cached properties:
@@ -86,12 +86,12 @@ def spelled_state(instance: Model) -> str:
     deferred = "" if len(names) == len(_fields(type(instance))) else ",".join(names)
     extras = ",".join(
         f"{name}={_spelled_extra(instance, name, value)}"
-        for name, value in sorted(_extras(instance).items())
+        for name, value in sorted(extras_of(instance).items())
     )
     return f"{instance._state.db}|{deferred}|{_spelled_fields(instance, names)}|{extras}"
 
 
-def _spelled_extra(instance: Model, name: str, value: Any) -> str:
+def _spelled_extra(instance: Model, name: str, value: object) -> str:
     try:
         if holds_instances(value):
             raise Unkeyable("instances")
@@ -100,7 +100,7 @@ def _spelled_extra(instance: Model, name: str, value: Any) -> str:
         raise Untold(f"attribute {instance._meta.label}.{name}: {error}") from error
 
 
-def holds_instances(value: Any) -> bool:
+def holds_instances(value: object) -> bool:
     """Whether a value is a model instance, or holds one."""
     if isinstance(value, Mapping):
         value = (*value, *value.values())
@@ -118,15 +118,19 @@ def fresh(instance: Model, fill: Fill) -> Model | None:
     alias = instance._state.db or router.db_for_read(model, instance=instance)
     # Not by a manager of the host's, which may hide rows or join others.
     rows: QuerySet[Model] = QuerySet(model, using=alias).filter(pk=instance.pk).order_by()
+    loaded = _loaded(instance)
+    if len(loaded) < len(_fields(model)) and router.db_for_read(model, instance=instance) != alias:
+        # What is deferred comes from another database, if the function asks for it.
+        rows = rows.only(*loaded)
     with fill.next_reads(pins_of(rows.query, connections[alias])):
         found = list(rows)
     if not found:
         return None
     again: Model = found[0]
     fields = _fields(model)
-    if not all(_holds_same(fields[name], instance, again) for name in _loaded(instance)):
+    if not all(_holds_same(fields[name], instance, again) for name in loaded):
         return None
-    again.__dict__.update(_extras(instance))
+    again.__dict__.update(extras_of(instance))
     return again
 
 
@@ -136,5 +140,5 @@ def _holds_same(field: Field[Any, Any], instance: Model, again: Model) -> bool:
     try:
         before, now = (field.get_prep_value(each.__dict__[name]) for each in (instance, again))
         return bool(before == now)
-    except Exception:  # noqa: BLE001  # whatever the host's field raises
+    except Exception:  # whatever the host's field raises
         return False

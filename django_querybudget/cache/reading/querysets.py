@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db.models import Prefetch, QuerySet
@@ -27,17 +27,11 @@ from django_querybudget.cache.queryset_classes import (
     slots_of,
 )
 
+from .codecs import Codec
 from .fills import current_fill
-from .questions import (
-    Options,
-    question_of,
-    rows_question,
-    spelled_aggregates,
-)
-from .through import Form, bypass, read_through
-
-if TYPE_CHECKING:
-    pass
+from .questions import Options, question_of, rows_question
+from .spelling import spelled_aggregates
+from .through import bypass, read_through
 
 __all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
 
@@ -99,7 +93,7 @@ class CachedQuerySetMixin:
         """As :meth:`QuerySet.exists`, through the cache."""
         return _scalar(self, "exists", super().exists, bool)  # type: ignore[misc,no-any-return]
 
-    def aggregate(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def aggregate(self: Any, *args: object, **kwargs: object) -> dict[str, Any]:
         """As :meth:`QuerySet.aggregate`, through the cache."""
         aggregate = super().aggregate  # type: ignore[misc]
         if self._querybudget_options is None:
@@ -196,7 +190,7 @@ def cached(queryset: Q, options: Options | None) -> Q:
     else:
         try:
             subclass = cached_class(base)
-        except Exception as error:  # noqa: BLE001  # a metaclass or __init_subclass__() objects
+        except Exception as error:  # a metaclass or __init_subclass__() objects
             stats.count_bypass(f"class {base.__qualname__} has no subclass ({error})")
             return clone  # type: ignore[no-any-return]
         # Not by its __class__: the layouts of classes with __slots__ or Generic differ.
@@ -230,7 +224,7 @@ def is_typical(queryset: Any) -> bool:
     )
 
 
-def _as_it_is(payload: Any) -> Any:
+def _as_it_is(payload: object) -> Any:
     return payload
 
 
@@ -242,8 +236,8 @@ def _scalar(
     if has_own(queryset, kind.partition(" ")[0]):
         return bypass(f"own method {kind}()", compute)
     try:
-        form = Form(kind, freeze_value, _as_it_is, thaw_value)
-        question = question_of(queryset, form, found)
+        codec = Codec(kind, freeze_value, _as_it_is, thaw_value)
+        question = question_of(queryset, codec, found)
     except CannotCache as reason:
         return bypass(str(reason), compute)
     return read_through(question, compute)

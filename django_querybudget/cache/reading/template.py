@@ -8,8 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from .questions import rows_form
-from .through import Form
+from .codecs import Codec, rows_codec
 from .versions import code_version
 
 __all__ = ["Template", "look_of"]
@@ -27,9 +26,9 @@ class Template:
         self._function = function
 
     @cached_property
-    def form(self) -> Form:
+    def codec(self) -> Codec:
         """How the rows are made of plain values."""
-        return rows_form(self.queryset)
+        return rows_codec(self.queryset)
 
     @cached_property
     def version(self) -> str:

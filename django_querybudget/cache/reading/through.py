@@ -15,31 +15,18 @@ from django.db import connections
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
-from django_querybudget.cache.payload.freeze import Changed
+from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import Unfreezable
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.stores.store import readable, same, store_for
-from django_querybudget.cache.tokens import is_known
+from django_querybudget.cache.tokens import is_known, readable, same
 from django_querybudget.conf import conf
 
+from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = ["Question", "bypass", "forget_dependencies", "read_through"]
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How an answer is told apart from others, and made to plain values and back.
-
-    ``prepare`` reads plain values, and depends on nothing else: what it returns may be given to
-    ``thaw`` any number of times.
-    """
-
-    kind: str
-    freeze: Callable[[Any], Any]
-    prepare: Callable[[Any], Any]
-    thaw: Callable[[Any], Any]
+__all__ = ["MISS", "Looked", "Question", "begun", "bypass", "keep", "look_up", "read_through"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +48,7 @@ class Question:
     sessions: Mapping[str, str]
     """The sessions that its key holds, by alias; of any other it must be the default one."""
 
-    form: Form
+    codec: Codec
     found: Callable[[Any], bool]
     """Whether an answer holds a row."""
 
@@ -73,26 +60,56 @@ class Question:
     """Tags that the entry depends on besides those of its queries."""
 
 
-_MISS = object()
+MISS = object()
 _REMEMBERED = 4096
+_LONGEST = 512  # of a shape that is kept as it is, in characters
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found for a question."""
+
+    found: Any
+    """The answer, or ``MISS``."""
+
+    values: Mapping[str, str]
+    """The tokens that were read with it."""
+
+    wanted: Collection[str]
+    """The tags whose tokens were asked for."""
+
+    refused: str = ""
+    """Why the cache must not or cannot be asked."""
 
 
 def read_through(question: Question, compute: Callable[[], Any]) -> Any:
     """Return the answer, from the cache if it holds one that is still true, else ``compute()``."""
+    looked = look_up(question)
+    if looked.refused:
+        return bypass(looked.refused, compute)
+    if looked.found is not MISS:
+        return looked.found
+    fill = begun(question, looked)
+    with filling(fill):
+        answer = compute()
+        fill.found = question.found(answer)
+    keep(question, fill, answer)
+    return answer
+
+
+def look_up(question: Question) -> Looked:
+    """Ask the cache, and count what it has."""
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
-            return bypass(reason, compute)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(question.shape, ())}
+            return Looked(MISS, {}, (), reason)
+    wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
     answer = _look_up(question, tuple(wanted))
     if answer is None:
-        return bypass("cache failed", compute)
+        return Looked(MISS, {}, (), "cache failed")
     found, values = answer
-    if found is not _MISS:
-        stats.count("hits")
-        return found
-    stats.count("misses")
-    return _fill(question, compute, values, wanted)
+    stats.count("misses" if found is MISS else "hits")
+    return Looked(found, values, wanted)
 
 
 def bypass(reason: str, compute: Callable[[], Any]) -> Any:
@@ -106,7 +123,7 @@ def bypass(reason: str, compute: Callable[[], Any]) -> Any:
 def _look_up(  # noqa: PLR0911  # one way to miss after another
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str]] | None:
-    """Return the answer or ``_MISS``, and the tokens read; None if the cache cannot be asked."""
+    """Return the answer or ``MISS``, and the tokens read; None if the cache cannot be asked."""
     tokens = store_for(conf.CACHE.ALIAS)
     apart = question.cache != conf.CACHE.ALIAS
     if apart:
@@ -123,17 +140,17 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
             return None
         stored, values = read
     if stored is None:
-        return _MISS, values
+        return MISS, values
     try:
         entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is _MISS:
-            return _MISS, values
+        if (found := _valid(question, entry, values)) is MISS:
+            return MISS, values
     except Changed:
-        return _MISS, values
-    except Exception as error:  # noqa: BLE001  # whatever stands there, it is a miss
+        return MISS, values
+    except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
-        return _MISS, values
+        return MISS, values
     if (outer := current_fill()) is not None:
         outer.absorb(entry.tokens, entry.aliases)
     return found, values
@@ -145,27 +162,36 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
     if PULSE not in known or not same(entry.tokens, values, known):
-        return _MISS
+        return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
         _remember(question.shape, needed)
         missing = [tag for tag in needed if tag not in values]
         if any(not readable(entry.tokens[tag]) for tag in missing):
-            return _MISS
+            return MISS
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
         if read is None or not same(entry.tokens, read[1], missing):
-            return _MISS
+            return MISS
     for alias in entry.aliases:
         if alias in question.aliases:
             continue
         connection = connections[alias]
         if refusal(connection) or session_refusal(connection, question.sessions):
-            return _MISS
+            return MISS
         if tags.everything(tags.database_name(alias)) not in needed:
-            return _MISS  # the alias was another database's then
+            return MISS  # the alias was another database's then
     if not question.user_tags | question.required <= needed:
-        return _MISS
-    return question.form.thaw(entry.prepared(question.form.prepare))
+        return MISS
+    return question.codec.thaw(entry.prepared(question.codec.prepare))
+
+
+def _short(shape: str) -> str:
+    """Return what a shape is known by: SQL with a long list may be megabytes."""
+    return shape if len(shape) <= _LONGEST else tags.digest(shape)
+
+
+def _noted(shape: str) -> frozenset[str]:
+    return _dependencies.get(_short(shape), frozenset())
 
 
 def _remember(shape: str, found: Collection[str]) -> None:
@@ -176,40 +202,38 @@ def _remember(shape: str, found: Collection[str]) -> None:
         for tag in found
         if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
     )
-    before = _dependencies.get(shape, frozenset())
+    before = _noted(shape)
     if not kept <= before:
-        _dependencies[shape] = before | kept
+        _dependencies[_short(shape)] = before | kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
 
 
-def forget_dependencies() -> None:
-    """Forget what was noted of shapes: the next hit of each takes one more look."""
-    _dependencies.clear()
-
-
-def _fill(
-    question: Question, compute: Callable[[], Any], values: dict[str, str], wanted: Collection[str]
-) -> Any:
-    fill = Fill(values, question.pins, question.sessions)
-    if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
+def begun(question: Question, looked: Looked) -> Fill:
+    """Return the fill in which the answer is to be computed, with the tokens it begins with."""
+    fill = Fill(looked.values, question.pins, question.sessions)
+    if absent := [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]:
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
-    with filling(fill):
-        answer = compute()
-    tokens = fill.settled(found=question.found(answer))
+    return fill
+
+
+def keep(question: Question, fill: Fill, answer: Any) -> bool:
+    """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
+    tokens = fill.settled()
     if tokens is None:
         stats.count_not_stored(fill.reason or "")
-        return answer
+        return False
     try:
-        packed = pack(tokens, fill.aliases, question.form.freeze(answer))
+        packed = pack(tokens, fill.aliases, question.codec.freeze(answer))
     except Unfreezable as error:
         stats.count_not_stored(f"value {error}")
-        return answer
+        return False
     except (ValueError, RecursionError) as error:
         stats.count_not_stored(f"value {type(error).__name__}")
-        return answer
+        return False
     _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
-    if store_for(question.cache).write(question.key, packed, question.timeout):
-        stats.count("stores")
-    return answer
+    if not store_for(question.cache).write(question.key, packed, question.timeout):
+        return False
+    stats.count("stores")
+    return True

@@ -17,19 +17,19 @@ from .querysets import cached_class
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-__all__ = ["NOT_ASKED", "Source", "unbuilt"]
+__all__ = ["NOT_ASKED", "Builder", "unbuilt"]
 
 NOT_ASKED: Any = object()
 """Says that a read cannot be answered by the arguments alone."""
 
 
-class Source(Protocol):
+class Builder(Protocol):
     """A call of a decorated function."""
 
     def queryset(self) -> QuerySet[Any]:
         """Return what the function returns, reading through the cache."""
 
-    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: object) -> Any:
         """Return what ``method`` of that queryset returns, or :data:`NOT_ASKED`."""
 
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
@@ -52,7 +52,7 @@ class Unbuilt:
     """
 
     _querybudget_is_unbuilt = True
-    _querybudget_source: Source
+    _querybudget_source: Builder
     _result_cache: list[Any] | None
 
     def __getattribute__(self, name: str) -> Any:
@@ -62,7 +62,7 @@ class Unbuilt:
             return type(self).__base__
         return getattr(_build(self), name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in _OWN:
             object.__setattr__(self, name, value)
         else:
@@ -82,7 +82,7 @@ class Unbuilt:
                 self._result_cache = rows
                 self._prefetch_done = True
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         if self._result_cache is None:
             source = self._querybudget_source
             if type(key) is int and key >= 0:
@@ -112,12 +112,12 @@ class Unbuilt:
         """As :meth:`QuerySet.last`, through the cache."""
         return _asked(self, "last")
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
+    def get(self, *args: object, **kwargs: object) -> Any:
         """As :meth:`QuerySet.get`, through the cache."""
         return _asked(self, "get", *args, **kwargs)
 
 
-def _is_built(queryset: Any) -> bool:
+def _is_built(queryset: object) -> bool:
     return not hasattr(type(queryset), "_querybudget_is_unbuilt")
 
 
@@ -134,7 +134,7 @@ def _asked(queryset: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     return getattr(queryset, method)(*args, **kwargs)
 
 
-def _build(queryset: Any) -> Any:
+def _build(queryset: object) -> Any:
     """Make ``queryset`` the one that the decorated function returns, in place; return it."""
     if _is_built(queryset):
         return queryset
@@ -166,7 +166,7 @@ def _unbuilt_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     return type(base.__name__, (base,), names)
 
 
-def unbuilt(like: type[QuerySet[Any]], source: Source) -> QuerySet[Any]:
+def unbuilt(like: type[QuerySet[Any]], source: Builder) -> QuerySet[Any]:
     """Return a queryset of a subclass of ``like`` that is built by ``source`` if it has to be."""
     subclass: Any = _unbuilt_class(cached_class(like))
     queryset = subclass.__new__(subclass)

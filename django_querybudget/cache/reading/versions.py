@@ -25,7 +25,7 @@ from django.utils import functional
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.keys import Unkeyable, spelled
-from django_querybudget.cache.payload.freeze import version_of
+from django_querybudget.cache.payload.models import version_of
 
 __all__ = ["code_version", "spelled_code"]
 
@@ -43,7 +43,7 @@ def spelled_code(code: CodeType) -> str:
     return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {handlers} {constants}"
 
 
-def _constant(value: Any) -> str:
+def _constant(value: object) -> str:
     if isinstance(value, CodeType):
         return spelled_code(value)
     if isinstance(value, frozenset):  # its order differs between processes
@@ -53,7 +53,7 @@ def _constant(value: Any) -> str:
     return f"{value!r}"  # a plain type, which no host can extend
 
 
-def code_version(*roots: Any) -> str:
+def code_version(*roots: object) -> str:
     """Return what stands for the code of ``roots``, functions and classes, as it is loaded."""
     seen: dict[int, Any] = {}  # holds what it names by id()
     waiting = deque(roots)
@@ -69,7 +69,7 @@ def code_version(*roots: Any) -> str:
     return tags.digest("\n".join(texts))
 
 
-def _read(each: Any) -> tuple[str, list[Any]]:
+def _read(each: object) -> tuple[str, list[Any]]:
     """Return the text of a function or a class, and what can be reached from it."""
     if isinstance(each, FunctionType):
         # What it was made with is another one's each time, and must not be kept.
@@ -82,7 +82,7 @@ def _read_once(each: Any) -> tuple[str, list[Any]]:
     return _function(each) if isinstance(each, FunctionType) else _class(each)
 
 
-def _behind(value: Any) -> Any:
+def _behind(value: object) -> Any:
     """Return the function behind a method, a property or a decorator."""
     for _ in range(16):
         if isinstance(value, staticmethod | classmethod):
@@ -104,7 +104,7 @@ def _behind(value: Any) -> Any:
     return value
 
 
-def _is_followed(value: Any) -> bool:
+def _is_followed(value: object) -> bool:
     if not isinstance(value, FunctionType | type):
         return False
     return (value.__module__ or "").partition(".")[0] not in _NOT_FOLLOWED
@@ -152,7 +152,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(each)
 
 
-def _plain(name: str, value: Any) -> str | None:
+def _plain(name: str, value: object) -> str | None:
     """Return a constant as text; what is not written in capitals may change while it runs."""
     if not name.isupper():
         return None

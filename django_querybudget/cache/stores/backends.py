@@ -28,8 +28,9 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import TagValue, is_known, new_token
 from django_querybudget.conf import conf
 
+from .access import CacheRefused
 from .pulse import LIFE, PULSE, beat_of
-from .store import TRANSIENT_TIMEOUT, CacheRefused, Store, tag_key
+from .store import TRANSIENT_TIMEOUT, Store, tag_key
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 
@@ -80,14 +81,14 @@ class BackendStore(Store):
         cache = self._plain
         try:
             return cache.get_many(keys)
-        except Exception:  # noqa: BLE001
+        except Exception:
             # Another client may have written there in a way of its own (a pickle that is none).
             cache.get(_PROBE)  # if this fails too, it is the server
         found = {}
         for key in keys:
             try:
                 value = cache.get(key)
-            except Exception:  # noqa: BLE001, S112  # a foreign value is a miss
+            except Exception:  # noqa: S112  # a foreign value is a miss
                 continue
             if value is not None:
                 found[key] = value
@@ -151,7 +152,7 @@ class BackendStore(Store):
             return self._set_pulse(key, f"|{now + rest}")
         # touch() fails where the key is gone, so that an old pulse does not come back; but a
         # server that takes no values may allow it.
-        self._set(tag_key("u:beat"), new_token())
+        self._set(tag_key("q:beat"), new_token())
         return value if _is_text(value) and self._plain.touch(key, LIFE) else ""
 
     def _new_pulse(self, key: str, token: str) -> str:
@@ -215,7 +216,7 @@ class DatabaseStore(BackendStore):
         found = self._unless_no_table(super()._read, key, wanted)
         return (None, {}) if found is None else found
 
-    def _unless_no_table(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+    def _unless_no_table(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """Where the table is not there (not yet, in ``migrate``), nothing is in it to be stale."""
         try:
             return operation(*arguments)

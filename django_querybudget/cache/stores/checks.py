@@ -18,7 +18,7 @@ from django.core.checks import CheckMessage, Warning
 
 from django_querybudget.conf import conf
 
-from .store import store_for
+from .chosen import store_for
 
 __all__ = ["server_messages"]
 
@@ -50,7 +50,7 @@ def _limits(store: Any, alias: str) -> Iterator[CheckMessage]:
 
 
 def _rights(store: Any, alias: str) -> Iterator[CheckMessage]:
-    from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415
+    from redis.exceptions import RedisError, ResponseError
 
     deadline = time.monotonic() + 2.0
     try:

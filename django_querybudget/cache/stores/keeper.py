@@ -60,10 +60,6 @@ class Keeper:
                 return  # the interpreter is shutting down, or can have no more threads
             self._thread = thread
 
-    def wake(self) -> None:
-        """Let the next round begin now."""
-        self._woken.set()
-
     def stop(self) -> None:
         """Let the thread end, and wait for it."""
         thread = self._thread

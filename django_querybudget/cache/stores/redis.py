@@ -47,7 +47,7 @@ class RedisStore(Store):
         self._last = threading.local()
 
     @staticmethod
-    def takes(client: Any) -> bool:
+    def takes(client: object) -> bool:
         """Whether the client has one primary for all keys (a sharded client has not)."""
         return isinstance(client, DefaultClient) and not isinstance(client, ShardClient)
 
@@ -106,17 +106,17 @@ class RedisStore(Store):
         return bool(self._wire_of(client).ask(packed(*words)))
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
-        call = _Call(wanted, writer, max(1, int(timeout * 1000)))
+        call = _ScriptCall(wanted, writer, max(1, int(timeout * 1000)))
         self._last.call = call  # for the renewal, which mostly is of the same
         self._change_tags(call, b"mark", silent=False)
 
     def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
-        call: _Call | None = getattr(self._last, "call", None)
+        call: _ScriptCall | None = getattr(self._last, "call", None)
         if call is None or call.writer != writer or call.wanted != wanted:
-            call = _Call(wanted, writer, 0)
+            call = _ScriptCall(wanted, writer, 0)
         self._change_tags(call, b"renew", silent=marked)
 
-    def _change_tags(self, call: _Call, what: bytes, *, silent: bool) -> None:
+    def _change_tags(self, call: _ScriptCall, what: bytes, *, silent: bool) -> None:
         """Run the script. ``silent``: its answer need not be waited for."""
         wire = self._wire_of(self._client)
         wire.run(CHANGE, call.arguments(what), call.count, silent=silent)
@@ -166,7 +166,7 @@ class RedisStore(Store):
         return isinstance(error, ResponseError) or super()._is_refusal(error)
 
 
-class _Call:
+class _ScriptCall:
     """What the calls of the script by one writer on the same tags have in common.
 
     ``mark`` is in milliseconds.

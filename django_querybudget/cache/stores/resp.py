@@ -24,7 +24,7 @@ def bulk_strings(*arguments: bytes) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
-def read_answer(socket: Any) -> Any:
+def read_answer(socket: object) -> Any:
     """Read one answer: bytes, an int, None, or a list of those.
 
     Raises redis-py's errors: ``ResponseError`` for a refusal, ``TimeoutError``, and

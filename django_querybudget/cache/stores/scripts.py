@@ -1,7 +1,7 @@
 """What runs inside of the Redis server: each change of a tag in one step.
 
-The same changes as in :class:`.tokens.TagValue`, which says what a value is. Whatever somebody else
-has put under a key of ours is missing, and is replaced.
+The same changes as in :class:`~django_querybudget.cache.tokens.TagValue`, which says what a value
+is. Whatever somebody else has put under a key of ours is missing, and is replaced.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A :class:`Store` speaks to one of Django's caches. Its errors never reach the host: a read that
 fails is a read from the database. A write is never left out because the cache fails: its mark is
-tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.stores.pulse`),
+tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.pulse`),
 and what could not be put is owed, and put as soon as the cache takes it.
 """
 
@@ -11,27 +11,22 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
-from django.core.cache.backends.db import BaseDatabaseCache
-from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from django_querybudget.cache import stats, tags
-from django_querybudget.cache.tokens import LONGEST_MARK, token_time
+from django_querybudget.cache.tokens import LONGEST_MARK
 from django_querybudget.conf import conf
 
 from .debts import Debts, Outage
-from .keeper import Keeper
-from .pulse import ALWAYS, EVERY, LIFE, MARGIN, PULSE, Beat, beat_of
+from .pulse import EVERY, LIFE, MARGIN, PULSE
+from .trust import LOG_EVERY, RETRY, TrustedCache
 
-if TYPE_CHECKING:
-    from django.core.cache.backends.base import BaseCache
-
-__all__ = ["CacheRefused", "Store", "is_busy", "store_for"]
+__all__ = ["Store", "is_busy", "prefixed", "tag_key"]
 
 R = TypeVar("R")
 
@@ -40,23 +35,16 @@ logger = logging.getLogger("django_querybudget")
 PAUSE = 1.0
 """How often a request tries whether a cache that did not answer is back, in seconds."""
 
-RETRY = 0.1
-"""How often a writer that waits tries to put its mark, in seconds."""
-
 KEEPER_RETRY = 0.25
 """How often what is owed is tried, in seconds."""
 
 IDLE = 600.0
 """For how long without any use of the cache the pulse is kept, in seconds."""
 
-REST = 2.0
-"""How old a token must be to store under it while the server evicts keys, in seconds."""
-
 TRANSIENT_TIMEOUT = 24 * 3600
 """How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
 
 _SAFE = re.compile(r"[\x21-\x7e]{1,150}")
-_LOG_EVERY = 60.0
 _busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
 
 
@@ -77,37 +65,21 @@ def tag_key(tag: str) -> str:
     return prefixed(conf.CACHE.TOKEN_PREFIX, tag)
 
 
-class Store:
+class Store(TrustedCache):
     """One cache: entries by key, and tags with their values.
 
-    What a subclass does is how: ``_read``, ``_ensure``, ``_write``, ``_mark``, ``_renew`` and the
-    pulse's ``_beat`` and ``_break_pulse``. Each raises what its cache raises.
+    A subclass says how: see :class:`~.access.CacheAccess`.
     """
 
-    has_pulse = True
-    """Whether the cache can fail while this process and the database do not."""
-
-    keeps_beating = True
-    """Whether a thread may refresh the pulse, or requests have to."""
-
     def __init__(self, alias: str) -> None:
-        self.alias = alias
+        super().__init__(alias)
         self._outage = Outage()
         self._debts = Debts()
-        self._keeper = Keeper(self)
         self._logged: dict[str, float] = {}
-        self._used_at = self._beat_at = self._missed_at = float("-inf")
-        self._pulse: tuple[str, Beat | None] = ("", None)
-        self._evicting_until = float("-inf")
-
-    @property
-    def cache(self) -> BaseCache:
-        """This thread's client."""
-        return caches[self.alias]
+        self._used_at = float("-inf")
 
     @property
     def distrusted(self) -> bool:
-        """Whether the cache has failed and not taken a change since, or something is owed to it."""
         return self._outage.began is not None or bool(self._debts)
 
     # What is asked of a store
@@ -116,7 +88,7 @@ class Store:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
 
         Where tags are asked for, the pulse is among them if it can be trusted, as :data:`PULSE`.
-        Others may have put anything there: :func:`.entries.decoded` tells. None where the cache
+        Others may have put anything there: ``payload/entries.py`` tells. None where the cache
         cannot be asked.
         """
         if (self._outage.began is not None or self._debts.owed) and self._is_away():
@@ -141,7 +113,7 @@ class Store:
         try:
             if self._write(key, entry, timeout):
                 return True
-        except Exception as error:  # noqa: BLE001  # one entry not stored: reads tell of an outage
+        except Exception as error:  # one entry not stored: reads tell of an outage
             self._log(
                 "entry", "The cache %r did not take an entry (%s: %s).",
                 self.alias, type(error).__name__, error,
@@ -150,6 +122,20 @@ class Store:
             _busy.reset(token)
         stats.count_not_stored("the cache did not take it")
         return False
+
+    def take(self, key: str, seconds: float) -> bool:
+        """Take a lease for so long, whole seconds. Returns whether nobody else has it."""
+        return self._guarded(True, self._take, key, seconds)
+
+    def drop(self, key: str) -> None:
+        """Give a lease back."""
+        self._guarded(None, self._drop, key)
+
+    def _take(self, key: str, seconds: float) -> bool:
+        return bool(self.cache.add(key, b"1", max(1, round(seconds))))
+
+    def _drop(self, key: str) -> None:
+        self.cache.delete(key)
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most.
@@ -181,132 +167,26 @@ class Store:
         self._keeper.start()
         return False
 
-    def is_evicting(self) -> bool:
-        """Whether the server evicts keys: a mark may be gone, and its tag come back without it."""
-        return time.monotonic() < self._evicting_until
-
-    def may_be_marked(self, tokens: Iterable[str]) -> bool:
-        """Whether a writer's mark may have been evicted from one of the tags, and not be back yet.
-
-        Each process puts the marks of its writers again while the server evicts.
-        """
-        if not self.is_evicting():
-            return False
-        before = time.time() - REST - conf.CACHE.CLOCK_SKEW
-        return any(token_time(token) > before for token in tokens)
-
-    # How a cache does it
-
-    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
-        raise NotImplementedError
-
-    def _ensure(self, missing: Collection[str]) -> dict[str, str]:
-        raise NotImplementedError
-
-    def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        raise NotImplementedError
-
-    def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
-        raise NotImplementedError
-
-    def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
-        raise NotImplementedError
-
-    def _beat(self, *, look: bool) -> str:
-        """Refresh the pulse, or make a new one; return its value.
-
-        ``look`` at whether the server is the same, even if somebody refreshed it a moment ago.
-        """
-        raise NotImplementedError
-
-    def _break_pulse(self) -> None:
-        """Take the pulse away. Commands that only take away are often not refused."""
-        raise NotImplementedError
-
-    def _opened(self) -> int:
-        """Return how often a connection was opened: there may be another server behind it."""
-        return 0
-
-    def _is_refusal(self, error: Exception) -> bool:
-        """Whether the server has answered, and refused."""
-        return isinstance(error, CacheRefused)
-
-    # The pulse
-
-    def _read_with_pulse(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[Any, dict[str, str]]:
-        if not self.has_pulse:
-            entry, values = self._read(key, wanted)
-            values[PULSE] = ALWAYS
-            return entry, values
-        asked, opened = (*wanted, PULSE), self._opened()
-        entry, values = self._read(key, asked)
-        beat = self._heard(values.pop(PULSE, ""))
-        is_new = self._opened() != opened
-        if is_new or beat is None or self._is_late():
-            before = beat
-            beat = self._beaten(look=is_new)
-            if beat is not None and beat.token and (before is None or before.token != beat.token):
-                # What was read before this pulse came is not to be trusted with it.
-                entry, values = self._read(key, asked)
-                beat = self._heard(values.pop(PULSE, ""))
-        if beat is not None and beat.token:
-            values[PULSE] = beat.token
-        return entry, values
-
-    def _heard(self, text: str) -> Beat | None:
-        """Return what the pulse's value says, and note whether the server evicts."""
-        known, beat = self._pulse
-        if text != known:
-            beat = beat_of(text)
-            self._pulse = (text, beat)
-        if beat is not None and beat.is_evicting:
-            self._evicts()
-        return beat
-
-    def _evicts(self) -> None:
-        self._evicting_until = time.monotonic() + _LOG_EVERY
-
-    def _is_late(self) -> bool:
-        """Whether the pulse was not refreshed when it should have been."""
-        return time.monotonic() - self._beat_at > 2 * EVERY
-
-    def _beaten(self, *, look: bool) -> Beat | None:
-        """Refresh the pulse for a request, and see that the keeper does from now on."""
-        now = time.monotonic()
-        if not look and now - self._missed_at < RETRY:
-            return None
-        if self.keeps_beating:
-            self._keeper.start()
-        try:
-            beat = self._heard(self._beat(look=look))
-        except Exception as error:  # noqa: BLE001  # the server answers reads, and refuses this
-            self._failed(error, now)
-            beat = None
-        self._beat_at = time.monotonic()
-        if beat is None or not beat.token:
-            self._missed_at = self._beat_at
-        return beat
-
     # What when it fails
 
-    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: Any) -> R:
+    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: object) -> R:
         """Run ``operation``; after an error, note the outage and return ``otherwise``."""
         token = _busy.set(True)
         started = time.monotonic()
         try:
             return operation(*arguments)
-        except Exception as error:  # noqa: BLE001  # a cache's error must not be the host's
+        except Exception as error:  # a cache's error must not be the host's
             self._failed(error, started)
             return otherwise
         finally:
             _busy.reset(token)
 
-    def _tried(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _tried(self, operation: Callable[..., None], *arguments: object) -> bool:
         return self._guarded(_FAILED, operation, *arguments) is None
 
-    def _change(self, operation: Callable[..., None], *arguments: Any, waits: bool = True) -> bool:
+    def _change(
+        self, operation: Callable[..., None], *arguments: object, waits: bool = True
+    ) -> bool:
         """Run a change of tags. Returns whether it is done.
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
@@ -319,7 +199,7 @@ class Store:
             return True
         return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
 
-    def _done_or_harmless(self, operation: Callable[..., None], *arguments: Any) -> bool:
+    def _done_or_harmless(self, operation: Callable[..., None], *arguments: object) -> bool:
         """Try until it is done, or nobody can trust the cache; for a bounded time."""
         stats.count("waits")
         limit = time.monotonic() + 2 * LIFE + MARGIN
@@ -349,10 +229,10 @@ class Store:
         token = _busy.set(True)
         try:
             self._break_pulse()
-        except Exception:  # noqa: BLE001  # a server that takes no write at all
+        except Exception:  # a server that takes no write at all
             try:
                 return PULSE not in self._read(None, (PULSE,))[1]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._failed(error, time.monotonic())
                 return False
         finally:
@@ -374,7 +254,7 @@ class Store:
     def _log(self, what: str, message: str, *arguments: object) -> None:
         """Log a warning, each kind once a minute."""
         now = time.monotonic()
-        if now - self._logged.get(what, float("-inf")) > _LOG_EVERY:
+        if now - self._logged.get(what, float("-inf")) > LOG_EVERY:
             self._logged[what] = now
             logger.warning(message, *arguments)
 
@@ -441,7 +321,7 @@ class Store:
             if self.has_pulse:
                 self._heard(self._beat(look=True))
                 self._beat_at = time.monotonic()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+        except Exception as error:  # whatever it is, it is tried again
             outage.failed(started, unreachable=not self._is_refusal(error))
             if self.has_pulse and self._debts and not outage.is_unreachable:
                 self._nobody_trusts()  # a server that takes some changes and not others
@@ -463,67 +343,9 @@ class Store:
             if self._debts.flights.get(writer) is not flight:  # it has ended meanwhile
                 self._debts.owe(writer, wanted, _everything)
 
-    def _close_own(self) -> None:
-        """Close what the keeper's thread has opened and must not keep."""
-
-
-class CacheRefused(Exception):
-    """A cache did not take a value, and said so by its return value alone."""
-
 
 _FAILED: Any = object()
 
 
 def _everything() -> list[str]:
     return [tags.everything(database) for database in tags.every_database()]
-
-
-_stores: dict[str, tuple[type, Store]] = {}
-
-
-def store_for(alias: str) -> Store:
-    """Return the store on the cache ``alias``: in the way its backend does best."""
-    found = _stores.get(alias)
-    try:
-        cache = caches[alias]
-    except InvalidCacheBackendError as error:
-        # The checks say so too, but a server that serves requests runs no checks.
-        if found is None or found[0] is not InvalidCacheBackendError:
-            logger.error("Nothing is cached in %r: %s", alias, error)
-            found = _stores[alias] = (InvalidCacheBackendError, _no_store(alias))
-        return found[1]
-    kind = type(getattr(cache, "client", cache))
-    if found is None or found[0] is not kind:
-        found = _stores[alias] = (kind, _class_for(cache)(alias))
-    return found[1]
-
-
-def _class_for(cache: BaseCache) -> Callable[[str], Store]:
-    from .backends import BackendStore, DatabaseStore, ProcessStore  # noqa: PLC0415
-
-    client: Any = getattr(cache, "client", None)
-    if client is not None and type(client).__module__.startswith("django_redis."):
-        from .redis import RedisStore  # noqa: PLC0415  # only where redis is installed
-
-        if RedisStore.takes(client):
-            return RedisStore
-    if isinstance(cache, BaseDatabaseCache):
-        alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
-        return _no_store if connections[alias].vendor == "sqlite" else DatabaseStore
-    return ProcessStore if ProcessStore.takes(cache) else BackendStore
-
-
-def _no_store(alias: str) -> Store:
-    from .no_store import NoStore  # noqa: PLC0415  # a store itself
-
-    return NoStore(alias)
-
-
-def readable(value: str) -> bool:
-    """Whether a tag's value is a token without marks: may be trusted, and stored under."""
-    return bool(value) and "|" not in value
-
-
-def same(entry: Mapping[str, str], values: Mapping[str, str], needed: Iterable[str]) -> bool:
-    """Whether each tag still has the token that the entry was stored with, and no mark."""
-    return all(readable(entry[tag]) and values.get(tag) == entry[tag] for tag in needed)

@@ -114,7 +114,7 @@ class Wire:
         self._made += 1
         return self.pool.connection_class(**self._options)
 
-    def _exchange_own(self, own: Any, command: bytes, *, silent: bool) -> Any:
+    def _exchange_own(self, own: object, command: bytes, *, silent: bool) -> Any:
         was_open = _is_open(own)
         if not was_open:
             self.opened += 1
@@ -152,11 +152,11 @@ def _call(command: bytes, what: bytes, arguments: bytes, count: int) -> bytes:
     return b"*%d\r\n%b%b" % (count + 2, bulk_strings(command, what), arguments)
 
 
-def _is_open(connection: Any) -> bool:
+def _is_open(connection: object) -> bool:
     return getattr(connection, "_sock", None) is not None
 
 
-def _own_options(pool: Any) -> dict[str, Any] | None:
+def _own_options(pool: object) -> dict[str, Any] | None:
     """Return how to make connections like those of the pool; None where there must be none."""
     closing = getattr(settings, "DJANGO_REDIS_CLOSE_CONNECTION", False)
     if type(pool) is not ConnectionPool or pool.max_connections < UNLIMITED or closing:

@@ -81,7 +81,7 @@ class State:
     def __init__(self) -> None:
         self.began = False  # a raw BEGIN was seen (MySQL's drivers do not tell)
         self.lockable: dict[Any, bool] | None = {}
-        """By table, whether :mod:`.scopes` may lock its rows; None: the session is not known."""
+        """By table, whether its rows may be locked to be read; None: the session is not known."""
         self._pending: Pending | None = None
         self._block: object = None  # the outermost one of the transaction that _pending is of
         self._place = 0  # of the callback in run_on_commit
@@ -113,7 +113,7 @@ class State:
         self._outermost = None
         return True
 
-    def note(self, sql: Any) -> None:
+    def note(self, sql: object) -> None:
         """A statement outside of ``atomic()`` is done, on a driver that tells of no transaction."""
         if not isinstance(sql, str) or statement_kind(sql) is not StatementKind.TRANSACTION:
             return

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.stores.store import store_for
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tables import Table, tables
+from django_querybudget.cache.tables import Table, tables, whole_table
 
-__all__ = ["row_dependencies", "row_tags", "whole_table", "with_parents"]
+__all__ = ["row_dependencies", "row_tags", "with_parents"]
 
 
 def with_parents(model: type[models.Model]) -> list[type[models.Model]]:
@@ -18,28 +19,15 @@ def with_parents(model: type[models.Model]) -> list[type[models.Model]]:
     return [concrete, *concrete._meta.get_parent_list()]
 
 
-def whole_table(database: str, table: Table | None) -> set[str]:
-    """Return the tags of a write of unknown extent to ``table``."""
-    if table is None:
-        return {tags.unmodelled(database)}
-    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
-    if table.scopes:
-        found.add(tags.any_scope_tag(database, table.name))
-    return found
-
-
 def row_tags(instance: models.Model, alias: str) -> set[str]:
     """Return the tags of a write to the instance's rows, whatever their scopes were."""
     database = tags.database_name(alias)
-    known = tables()
     found: set[str] = set()
-    for model in with_parents(type(instance)):
-        table = known.tables.get(model._meta.db_table)
-        text = _key_text(instance, model, table, alias)
-        if table is None or text is None:
+    for table, key in _rows(instance, alias):
+        if table is None or key is None:
             found |= whole_table(database, table)
             continue
-        found |= {tags.table_tag(database, table.name), tags.row_tag(database, table.name, text)}
+        found |= {tags.table_tag(database, table.name), tags.row_tag(database, table.name, key)}
         if table.scopes:
             found.add(tags.any_scope_tag(database, table.name))
     return found
@@ -49,19 +37,21 @@ def row_dependencies(instance: models.Model) -> set[str]:
     """Return the tags that are renewed whenever the instance's rows change."""
     alias = instance._state.db or router.db_for_read(type(instance))
     database = tags.database_name(alias)
-    known = tables()
     found: set[str] = set()
-    for model in with_parents(type(instance)):
-        table = known.tables.get(model._meta.db_table)
-        text = _key_text(instance, model, table, alias)
-        if table is None or text is None:
+    for table, key in _rows(instance, alias):
+        if table is None or key is None:
             found |= whole_table(database, table)
         else:
-            found |= {
-                tags.bulk_tag(database, table.name),
-                tags.row_tag(database, table.name, text),
-            }
+            found |= {tags.bulk_tag(database, table.name), tags.row_tag(database, table.name, key)}
     return found
+
+
+def _rows(instance: models.Model, alias: str) -> Iterator[tuple[Table | None, str | None]]:
+    """Yield the tables that the instance has a row in, each with the row's key as a tag has it."""
+    known = tables()
+    for model in with_parents(type(instance)):
+        table = known.tables.get(model._meta.db_table)
+        yield table, _key_text(instance, model, table, alias)
 
 
 def _key_text(
@@ -77,5 +67,5 @@ def _key_text(
     value: Any = instance.__dict__[key.attname]
     try:  # as the database has it: a field may convert
         return table.key.text(key.get_db_prep_save(value, connections[alias]))
-    except Exception:  # noqa: BLE001  # a field of the host's own may raise anything
+    except Exception:  # a field of the host's own may raise anything
         return None

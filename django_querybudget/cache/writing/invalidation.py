@@ -6,21 +6,21 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.db import connections, models
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.stores.store import store_for
-from django_querybudget.cache.tables import tables
+from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.tables import tables, whole_table
 from django_querybudget.cache.transactions import Mode, mode_of, state_of
 from django_querybudget.cache.transactions.on_commit import settle_dropped
 from django_querybudget.cache.transactions.renewal import tell
 from django_querybudget.conf import conf
 
-from .instances import row_tags, whole_table, with_parents
+from .instances import row_tags, with_parents
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,7 +29,7 @@ __all__ = ["grouped_invalidation", "invalidate", "invalidate_all", "renew"]
 
 
 @dataclass(slots=True)
-class Group:
+class GroupedCalls:
     """The calls of one block, by alias, and where the connections stood when it began."""
 
     began_in: dict[str, tuple[Mode, object]]
@@ -41,10 +41,10 @@ class Group:
         return _standing(connection) == before
 
 
-_group: ContextVar[Group | None] = ContextVar("querybudget_cache_group", default=None)
+_group: ContextVar[GroupedCalls | None] = ContextVar("querybudget_cache_group", default=None)
 
 
-def invalidate(*what: Any, using: str | None = None) -> None:
+def invalidate(*what: object, using: str | None = None) -> None:
     """Let nothing be read from the cache that depends on ``what``, for writes Django cannot see.
 
     ``what``: models and their labels (``"payment.Payment"``), instances, querysets, names of
@@ -91,7 +91,7 @@ def grouped_invalidation() -> Iterator[None]:
     if _group.get() is not None:
         yield
         return
-    group = Group({each.alias: _standing(each) for each in _opened()})
+    group = GroupedCalls({each.alias: _standing(each) for each in _opened()})
     token = _group.set(group)
     try:
         yield
@@ -151,7 +151,7 @@ def _standing(connection: BaseDatabaseWrapper) -> tuple[Mode, object]:
     return mode_of(connection), blocks[0] if blocks else None
 
 
-def _tags_of(one: Any, using: str | None) -> Iterator[tuple[str | None, set[str]]]:
+def _tags_of(one: object, using: str | None) -> Iterator[tuple[str | None, set[str]]]:
     """Return the tags that ``one`` means, with the alias whose transaction they wait for."""
     known = tables()
     if isinstance(one, type) and issubclass(one, models.Model):

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from django_querybudget.cache import tags
 from django_querybudget.cache.transactions import Mode, state_of
 
-from .statements import UNKNOWN, OldScopes, assigned_columns, scope_tags
+from .forms import UNKNOWN, assigned_columns
+from .statements import OldScopes, scope_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def _read_locked(
     return found if found is not None and len(found) == len(keys) else None
 
 
-def _parameter(key: Any) -> Any:
+def _parameter(key: object) -> Any:
     """Return a key as a number where it is one, since a text may be refused."""
     return int(key) if isinstance(key, str) and key.lstrip("-").isdecimal() else key
 
@@ -102,7 +103,7 @@ def _execute(
     try:
         cursor.execute(sql, params)
         found: Sequence[Sequence[Any]] = cursor.fetchall()
-    except Exception as error:  # noqa: BLE001  # the host's own statement comes next
+    except Exception as error:  # the host's own statement comes next
         if connection.vendor == "mysql" and error.args[:1] in ((1205,), (1213,)):
             # The server may have rolled back all of the host's transaction: it must not go on.
             connection.needs_rollback = True

@@ -26,10 +26,10 @@ from django.dispatch import Signal
 
 from django_querybudget.cache import tags
 from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.tables import tables
+from django_querybudget.cache.tables import tables, whole_table
 from django_querybudget.conf import conf
 
-from .instances import row_tags, whole_table, with_parents
+from .instances import row_tags, with_parents
 from .invalidation import invalidate_all, renew
 
 __all__ = ["listen"]
@@ -93,14 +93,14 @@ def _was_seen(signal: Any, sender: Any) -> bool:
     frame: Any = sys._getframe(2)
     for _ in range(_BETWEEN):
         if frame.f_code in _SENDING:
-            return frame.f_back.f_globals is _SENDERS[signal] and _is_plain(sender)
+            return frame.f_back.f_globals is _SENDERS[signal] and _is_djangos_to_write(sender)
         frame = frame.f_back
         if frame is None:
             return False
     return False
 
 
-def _is_plain(model: Any) -> bool:
+def _is_djangos_to_write(model: Any) -> bool:
     """Whether nothing of the model's own stands between Django's writes and the database."""
     known = _plain.get(model)
     if known is None:
@@ -115,7 +115,7 @@ def _has_djangos_own(model: type[models.Model]) -> bool:
     try:
         managers = {model._base_manager, model._default_manager}
         querysets = [type(manager.get_queryset()) for manager in managers]
-    except Exception:  # noqa: BLE001  # a manager of the host's own may raise anything
+    except Exception:  # a manager of the host's own may raise anything
         return False
     return all(
         getattr(model, name, None) is getattr(models.Model, name, None) for name in _OWN
@@ -147,6 +147,6 @@ def _connect_named() -> None:
             _named.add((signal, receiver, label))
 
 
-def _on_setting(setting: str, **_: Any) -> None:
+def _on_setting(setting: str, **_: object) -> None:
     if setting == "QUERYBUDGET":
         _connect_named()

@@ -1,51 +1,19 @@
-"""What a statement reads or writes, as tags, by its text and parameters alone.
-
-The forms in which Django's ORM writes known rows are recognised to the letter; everything else
-that may write is a write of unknown extent to every table it names, and what may write without
-naming is one to everything. So what is not known for certain costs hits, and never leaves a stale
-entry.
-"""
+"""What a statement writes, as tags: its form, and what its parameters say of the rows."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.catalog import catalog_of
-from django_querybudget.cache.sql_functions import may_write
-from django_querybudget.cache.tables import Column, Table, Tables, tables
-from django_querybudget.conf import conf
-from django_querybudget.sql.memory import Memo
-from django_querybudget.sql.statements import Statement, plain_calls, read
+from django_querybudget.cache.tables import Column, Table, whole_table
+
+from .forms import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-__all__ = ["UNKNOWN", "OldScopes", "Write", "assigned_columns", "effect", "form_of", "sql_text"]
-
-_NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
-_INSERT = re.compile(
-    rf"INSERT INTO (?P<table>{_NAME}) \((?P<columns>(?:{_NAME})(?:, (?:{_NAME}))*)\) "
-    r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>.*)\))"
-    rf"(?: RETURNING [^;]*)?",
-    re.DOTALL,
-)
-_CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
-_INSERTING = frozenset({"INSERT", "REPLACE", "MERGE", "COPY", "LOAD"})
-_PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
-_PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
-_BY_KEY = (
-    r" WHERE (?P=table)\.(?P<key>{name})"
-    r" (?:= (?P<one>%s)|IN \((?P<many>%s(?:, %s)*)\))"
-)
-_UPDATE_ROWS = re.compile(
-    rf"UPDATE (?P<table>{_NAME}) SET (?P<set>.*)" + _BY_KEY.format(name=_NAME), re.DOTALL
-)
-_DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{_NAME})" + _BY_KEY.format(name=_NAME))
+__all__ = ["OldScopes", "Write", "effect", "scope_tags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,106 +32,13 @@ class Write:
     old_scopes: OldScopes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What the text alone tells of a write."""
-
-    tables: tuple[Table, ...]  # bulk-written
-    target: Table | None = None  # written in rows that the parameters tell
-    columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
-    lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
-    keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
-    everything: str = ""  # why it may write anything, if it may
-    # PostgreSQL, whose catalog tells: functions that may write, and what is written to besides.
-    calls: frozenset[str] = frozenset()
-    targets: frozenset[str] = frozenset()
-    unmodelled: bool = False  # a table that no model has, too
-
-
-_NO_TEXT = Form((), everything="a statement that is no text")
-
-
-def sql_text(sql: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """Return the statement as text, None where a driver's own type does not tell."""
-    if isinstance(sql, str):
-        return sql
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    try:
-        return str(sql.as_string(connection.connection))
-    except Exception:  # noqa: BLE001  # a driver's type that cannot say what it is
-        return None
-
-
-def form_of(sql: str | None, connection: BaseDatabaseWrapper) -> Form | None:
-    """Return what the statement's text tells of what it writes, None if it is nothing."""
-    if sql is None:
-        return _NO_TEXT
-    known = tables()
-    memos = _memos if _memos.known is known else _memos_of(known)
-    form = memos[connection.vendor][sql]
-    return form if form is None or not (form.calls or form.targets) else _settled(form, connection)
-
-
-class _Memos(dict[str, Memo[str, Form | None]]):
-    """What is remembered of texts, by vendor, as long as the tables are the same."""
-
-    def __init__(self, known: Tables | None) -> None:
-        super().__init__()
-        self.known = known
-
-    def __missing__(self, vendor: str) -> Memo[str, Form | None]:
-        known = self.known
-        assert known is not None  # noqa: S101  # as _memos_of() made it
-        memo: Memo[str, Form | None] = Memo(lambda sql: _form(sql, vendor, known))
-        self[vendor] = memo
-        return memo
-
-
-_memos = _Memos(None)
-
-
-def _memos_of(known: Tables) -> _Memos:
-    global _memos
-    _memos = _Memos(known)
-    return _memos
-
-
-def forget_forms() -> None:
-    """Remember nothing of any text."""
-    _memos_of(tables())
-
-
-def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
-    """Return the form with what PostgreSQL's catalog tells of functions and unknown tables."""
-    catalog = catalog_of(connection, form.calls, form.targets)
-    if unknown := form.calls - (catalog.reading if catalog else frozenset()):
-        return Form((), everything=f"function {min(unknown)}")
-    written = frozenset[str]()
-    if form.targets:
-        if catalog is None or (unknown := form.targets - catalog.relations):
-            return Form((), everything=f"table {min(unknown or form.targets)}")
-        above = frozenset[str]().union(
-            *(catalog.above.get(name, frozenset()) for name in form.targets)
-        )
-        written = tables().named_among(above)
-    if not (form.tables or form.target or form.unmodelled):
-        return None
-    return replace(
-        form,
-        tables=(*form.tables, *_tables(tables(), written)),
-        calls=frozenset(),
-        targets=frozenset(),
-    )
-
-
-def effect(form: Form, params: Any, many: bool, database: str) -> Write:
+def effect(form: Form, params: object, many: bool, database: str) -> Write:
     """Return what a statement of that form writes in ``database``."""
     if form.everything:
         return Write(frozenset({tags.everything(database)}))
     found: set[str] = set()
     for table in form.tables:
-        _add_bulk(found, database, table)
+        found |= whole_table(database, table)
     old = None
     if form.target is not None:
         old = _add_rows(found, database, form, params, many)
@@ -172,115 +47,8 @@ def effect(form: Form, params: Any, many: bool, database: str) -> Write:
     return Write(frozenset(found), old)
 
 
-def _form(sql: str, vendor: str, known: Tables) -> Form | None:
-    declared = conf.CACHE.FUNCTIONS
-    plain = plain_calls(sql)
-    if plain is not None and not may_write(plain, vendor, declared):
-        return None
-    statements = read(sql, vendor).statements
-    calls = frozenset[str]().union(
-        *(may_write(each.calls, vendor, declared) for each in statements)
-    )
-    opaque = next((each.opaque for each in statements if each.opaque), "")
-    if opaque:
-        return Form((), everything=opaque)
-    writing = [each for each in statements if each.verbs]
-    calls |= may_write(_defaults(writing, known), vendor, declared)
-    if calls and vendor != "postgresql":
-        return Form((), everything=f"function {min(calls)}")
-    form = None
-    if len(statements) == 1 == len(writing):
-        form = _exact_form(sql, known)
-    if form is None and writing:
-        form = _named_form(writing, vendor, known)
-    if not calls:
-        return form
-    return replace(form or Form(()), calls=calls)
-
-
-def _defaults(writing: list[Statement], known: Tables) -> Iterator[str]:
-    """Yield the functions that the database calls by itself for rows that are inserted."""
-    for each in writing:
-        if known.have_defaults and each.verbs & _INSERTING:
-            for name in known.named_among(each.names):
-                yield from known.tables[name].defaults
-
-
-def _named_form(writing: list[Statement], vendor: str, known: Tables) -> Form | None:
-    """Return the form of a write of unknown extent to every table that is named."""
-    written: set[str] = set()
-    targets: set[str] = set()
-    unmodelled = False
-    for each in writing:
-        named = known.named_among((each.alone,)) if each.alone else frozenset()
-        named = named or known.named_among(each.names)
-        if each.removes:
-            truncated = "TRUNCATE" in each.verbs
-            for name in tuple(named):
-                named |= known.deleted_with(name, truncated=truncated)
-        kept = {name for name in named if not known.ignored(name)}
-        written |= kept
-        if not kept and not named and not known.names_cache_table(each.names):
-            unmodelled = True
-        if vendor == "postgresql":
-            targets |= {
-                name
-                for name in each.targets
-                if name not in known.by_lower_name and not known.names_cache_table((name,))
-            }
-            unmodelled |= bool(targets)
-    if not written and not unmodelled:
-        return None
-    return Form(_tables(known, written), targets=frozenset(targets), unmodelled=unmodelled)
-
-
-def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
-    return tuple(known.tables[name] for name in names)
-
-
-def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
-    """Return the form of a statement as the ORM writes it, None for any other."""
-    if ";" in sql:
-        return None
-    match: re.Match[str] | None
-    if match := _INSERT.fullmatch(sql):
-        table = known.tables.get(_unquoted(match["table"]))
-        if table is None or _CONFLICT.search(sql):
-            return None
-        if known.ignored(table.name):
-            return None
-        lists = match["lists"] is not None and _PLAIN_LISTS.fullmatch(match["lists"]) is not None
-        plain = lists or (match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"]))
-        columns = tuple(map(_unquoted, re.findall(_NAME, match["columns"]))) if plain else ()
-        return Form((), table, columns, lists=lists)
-    match = _UPDATE_ROWS.fullmatch(sql)
-    deleting = match is None
-    if match is None and (match := _DELETE_ROWS.fullmatch(sql)) is None:
-        return None
-    table = known.tables.get(_unquoted(match["table"]))
-    if table is None or table.key is None or _unquoted(match["key"]) != table.key.name:
-        return None
-    if known.ignored(table.name):
-        return None
-    number = 1 if match["one"] else match["many"].count("%s")
-    if deleting:
-        return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
-    assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
-    return None if table.key.name in assigned else Form((), table, keys=number)
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace(name[0] * 2, name[0])
-
-
-def _add_bulk(found: set[str], database: str, table: Table) -> None:
-    found |= {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
-    if table.scopes:
-        found.add(tags.any_scope_tag(database, table.name))
-
-
 def _add_rows(
-    found: set[str], database: str, form: Form, params: Any, many: bool
+    found: set[str], database: str, form: Form, params: object, many: bool
 ) -> OldScopes | None:
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target
@@ -295,7 +63,7 @@ def _add_rows(
     keys = values[-form.keys :] if values is not None else ()
     texts = [table.key.text(key) for key in keys]
     if not keys or len(keys) > tags.MANY or None in texts:
-        _add_bulk(found, database, table)
+        found |= whole_table(database, table)
         return None
     found |= {tags.row_tag(database, table.name, text) for text in texts if text is not None}
     return OldScopes(table, tuple(keys)) if table.scopes else None
@@ -335,23 +103,3 @@ def scope_tags(
             return None
         found.add(tags.scope_tag(database, table.name, column.name, text))
     return None if len(found) > tags.MANY else found
-
-
-UNKNOWN = object()
-"""A value that the database computes."""
-
-_PLAIN_SET = re.compile(rf"(?:{_NAME}) = %s(?:, (?:{_NAME}) = %s)*")
-
-
-def assigned_columns(sql: str, params: Sequence[Any]) -> dict[str, Any]:
-    """Return what an UPDATE by primary key gives to its columns, :data:`UNKNOWN` for expressions.
-
-    A DELETE gives nothing.
-    """
-    match = _UPDATE_ROWS.fullmatch(sql)
-    if match is None:
-        return {}
-    names = [_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"])]
-    if not _PLAIN_SET.fullmatch(match["set"]):
-        return dict.fromkeys(names, UNKNOWN)
-    return dict(zip(names, params, strict=False))

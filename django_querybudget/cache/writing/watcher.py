@@ -7,13 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
-from django_querybudget.cache.reading.fills import current_fill
+from django_querybudget.cache.reading.fills import Reading
+from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.store import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
 from django_querybudget.recording import hook
+from django_querybudget.sql.text import sql_text
 
 from . import old_scopes
-from .statements import effect, form_of, sql_text
+from .forms import form_of
+from .statements import effect
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,8 +32,8 @@ class Writes:
     """Hears of every statement: marks before a write, renews after it, and helps a fill."""
 
     def before(
-        self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper
-    ) -> Pending | None:
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
+    ) -> Pending | Reading | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
             return None
@@ -42,14 +45,14 @@ class Writes:
                 state.lockable = None
             elif form is not None and form.everything:
                 state.lockable = {}  # a column may be gone
-        fill = current_fill()
+        fill = fill_here()
         if form is None and fill is None and state.has_met(connection):
             return None  # most statements of most requests
         mode = mode_of(connection)
         state.settle(connection, mode)
         if form is None:
             if fill is not None and text is not None:
-                fill.reading(text, connection)
+                return fill.reading(text, connection, None if many else params)
             return None
         if fill is not None:
             fill.spoil("the read wrote")
@@ -72,16 +75,20 @@ class Writes:
 
     def after(
         self,
-        sql: Any,
-        params: Any,  # as the hook calls it
+        sql: object,
+        params: object,  # as the hook calls it
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed
-        noted: Pending | None,
+        noted: Pending | Reading | None,
+        cursor: Any,
     ) -> None:
         """Renew what the statement wrote, if it is committed by now."""
         if is_busy():
             return
+        if isinstance(noted, Reading):
+            noted.done(cursor, connection, error)
+            noted = None
         try:
             sessions.follow(sql_text(sql, connection), None if many else params, connection, error)
         finally:

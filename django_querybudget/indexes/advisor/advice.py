@@ -15,7 +15,7 @@ from django.db import DatabaseError, connections, models
 
 from django_querybudget.conf import conf
 from django_querybudget.indexes.audit.models import audited_models
-from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin, declared_indexes
 from django_querybudget.indexes.introspection import UnsupportedDatabase, read_snapshot
 
 from .merge import Candidate, merge_needs
@@ -174,7 +174,7 @@ class _Advisor:
             indexes[table] += [
                 index
                 for index in declared_indexes(self.models[table])
-                if index.origin is Origin.PRIMARY_KEY
+                if index.origin is IndexOrigin.PRIMARY_KEY
             ]
         return indexes, {i.definition.name for i in snapshot.indexes if i.definition.condition}
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 from django_querybudget.indexes.definitions import IndexDefinition
 
-from .shapes import Access, Filter, Order, QueryShape
+from .shapes import Access, ColumnFilter, Order, QueryShape
 
 Indexes = Mapping[str, Collection[IndexDefinition]]
 """The indexes of each table."""
@@ -88,7 +88,7 @@ def _is_entered(access: Access, indexes: Indexes) -> bool:
     )
 
 
-def _serves(wanted: Filter, indexes: Collection[IndexDefinition]) -> bool:
+def _serves(wanted: ColumnFilter, indexes: Collection[IndexDefinition]) -> bool:
     """Return whether an index begins with a column of the filter."""
     return any(
         not index.condition
@@ -113,7 +113,7 @@ def _filter_needs(access: Access, shape: QueryShape, indexes: Indexes) -> Iterat
 
 def _need(
     access: Access,
-    wanted: Filter,
+    wanted: ColumnFilter,
     order: Order | None,
     purpose: Purpose,
     *,
@@ -151,7 +151,7 @@ def _order_need(shape: QueryShape, indexes: Indexes) -> Iterator[Need]:
         return
     access = next(a for a in shape.accesses if a.alias == order.alias)
     leading = order.columns[0][0]
-    wanted = Filter(ranges=frozenset({leading}))
+    wanted = ColumnFilter(ranges=frozenset({leading}))
     if not _serves(wanted, indexes.get(access.table, ())):
         yield Need(
             table=access.table,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class PlannedRead:
     """How a plan reads one table."""
 
     alias: str
@@ -37,7 +37,7 @@ class Read:
 class Plan:
     """The parts of a plan that the advisor asks about."""
 
-    reads: tuple[Read, ...]
+    reads: tuple[PlannedRead, ...]
     sorts: bool
     cost: float | None = None
     """In the planner's own unit; None where it tells none."""
@@ -101,9 +101,9 @@ def _nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
     return [node, *(inner for child in node.get("Plans", ()) for inner in _nodes(child))]
 
 
-def _read(node: dict[str, Any]) -> Read:
+def _read(node: dict[str, Any]) -> PlannedRead:
     inner = _nodes(node) if node["Node Type"] == "Bitmap Heap Scan" else [node]
-    return Read(
+    return PlannedRead(
         alias=node["Alias"],
         index=next((part["Index Name"] for part in inner if "Index Name" in part), ""),
         by_condition=any("Index Cond" in part for part in inner) or node["Node Type"] == "Tid Scan",
@@ -126,7 +126,7 @@ def explain_sqlite(connection: BaseDatabaseWrapper, sql: str, params: Sequence[A
         using = found["using"] or ""
         index = re.search(r"INDEX (\S+)", using)
         reads.append(
-            Read(
+            PlannedRead(
                 alias=found["alias"] or found["table"],
                 index=index[1] if index else "",
                 # An automatic index is built for the query, for want of a real one.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
+class ColumnFilter:
     """Conditions on one table that all have to hold."""
 
     equality: frozenset[str] = frozenset()
@@ -20,8 +20,10 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.equality or self.ranges)
 
-    def __or__(self, other: Filter) -> Filter:
-        return Filter(equality=self.equality | other.equality, ranges=self.ranges | other.ranges)
+    def __or__(self, other: ColumnFilter) -> ColumnFilter:
+        return ColumnFilter(
+            equality=self.equality | other.equality, ranges=self.ranges | other.ranges
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class Access:
 
     alias: str
     table: str
-    filter: Filter = Filter()
-    alternatives: tuple[Filter, ...] = ()
+    filter: ColumnFilter = ColumnFilter()
+    alternatives: tuple[ColumnFilter, ...] = ()
     """The branches of an OR, if all of them are on this table; each is looked up by itself."""
 
 

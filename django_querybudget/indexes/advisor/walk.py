@@ -19,7 +19,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import AggregateQuery, InsertQuery
 from django.db.models.sql.where import AND, OR, WhereNode
 
-from .shapes import Access, Filter, Join, Order, QueryShape
+from .shapes import Access, ColumnFilter, Join, Order, QueryShape
 
 _EQUALITY = {"exact", "in", "isnull"}
 _RANGES = {"gt", "gte", "lt", "lte", "range"}
@@ -53,7 +53,7 @@ def _subqueries(query: Query) -> Iterator[Query]:
         yield from _subqueries_of(node)
 
 
-def _subqueries_of(node: Any) -> Iterator[Query]:
+def _subqueries_of(node: object) -> Iterator[Query]:
     if isinstance(node, Query):
         yield node
     elif isinstance(node, WhereNode):
@@ -82,8 +82,8 @@ class _Walk:
             for alias, table in query.alias_map.items()
             if query.alias_refcount.get(alias) and isinstance(table, BaseTable | SQLJoin)
         }
-        self.filters: dict[str, Filter] = defaultdict(Filter)
-        self.alternatives: dict[str, tuple[Filter, ...]] = {}
+        self.filters: dict[str, ColumnFilter] = defaultdict(ColumnFilter)
+        self.alternatives: dict[str, tuple[ColumnFilter, ...]] = {}
 
     def shape(self) -> QueryShape | None:
         if not self.tables:
@@ -104,7 +104,7 @@ class _Walk:
             limited=self.query.high_mark is not None,
         )
 
-    def _conjuncts(self, node: Any) -> None:
+    def _conjuncts(self, node: object) -> None:
         """Collect what has to hold in any case."""
         if isinstance(node, WhereNode):
             if node.negated:
@@ -128,7 +128,7 @@ class _Walk:
                 alias, tuple(branch[1] for branch in branches if branch is not None)
             )
 
-    def _branch(self, node: Any) -> tuple[str, Filter] | None:
+    def _branch(self, node: Any) -> tuple[str, ColumnFilter] | None:
         children = [node]
         if isinstance(node, WhereNode):
             if node.negated or (node.connector != AND and len(node.children) > 1):
@@ -137,12 +137,12 @@ class _Walk:
         found = [one for child in children if (one := self._condition(child)) is not None]
         if not found or len({alias for alias, _ in found}) > 1:
             return None
-        condition = Filter()
+        condition = ColumnFilter()
         for _, part in found:
             condition |= part
         return found[0][0], condition
 
-    def _condition(self, node: Any) -> tuple[str, Filter] | None:
+    def _condition(self, node: Any) -> tuple[str, ColumnFilter] | None:
         """Return the alias and the condition of a lookup on a bare column of this query."""
         if isinstance(node, Col):
             # A boolean field as its own condition.
@@ -161,8 +161,8 @@ class _Walk:
             return None
         names = frozenset({str(field.column)})
         if kind in _EQUALITY:
-            return str(column.alias), Filter(equality=names)
-        return (str(column.alias), Filter(ranges=names)) if kind in _RANGES else None
+            return str(column.alias), ColumnFilter(equality=names)
+        return (str(column.alias), ColumnFilter(ranges=names)) if kind in _RANGES else None
 
     def _reads_own_table(self, node: Lookup[Any]) -> bool:
         """Return whether the right side is a column of this query: a comparison of rows."""

@@ -8,34 +8,23 @@ slow for production, and is done for statements that were not seen before.
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.core.handlers.base import BaseHandler
 from django.db.models.sql.compiler import SQLCompiler
 
 from django_querybudget.recording import hook
+from django_querybudget.stacks import Origin, locate
 
 from .shapes import QueryShape
 from .walk import shapes_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-
-_PACKAGE = str(Path(__file__).resolve().parents[2])
-_LIBRARIES = tuple(
-    {
-        str(Path(django.__file__).resolve().parent),
-        _PACKAGE,
-        *(str(Path(sysconfig.get_path(n)).resolve()) for n in ("stdlib", "purelib", "platlib")),
-    }
-)
 
 
 @dataclass(kw_only=True)
@@ -50,7 +39,7 @@ class Sample:
     tests: dict[str, None] = field(default_factory=dict)
     views: dict[str, None] = field(default_factory=dict)
     lines: dict[str, None] = field(default_factory=dict)
-    """Where the project's own code queried: ``payment/views.py:31``."""
+    """Whose line it is, as :mod:`django_querybudget.stacks` says: ``payment/views.py:31``."""
 
 
 class Workload:
@@ -69,7 +58,9 @@ class Workload:
         """The shapes seen, in the order of their first statement."""
         return list(self._samples.values())
 
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+    def before(
+        self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
+    ) -> None:
         """Take note of a statement that is about to be sent."""
         if self.test is None or many or not isinstance(sql, str):
             return
@@ -80,13 +71,13 @@ class Workload:
         if sample is not None:
             sample.count += 1
             sample.tests[self.test] = None
-            view, line = _callers()
-            if view:
+            line = _line()
+            if view := _view():
                 sample.views[view] = None
             if line:
                 sample.lines[line] = None
 
-    def after(self, *_: Any, **__: Any) -> None:
+    def after(self, *_: object, **__: object) -> None:
         """Nothing is to be known afterwards."""
 
     def _sample(self, sql: str, params: Any, using: str) -> Sample | None:
@@ -130,23 +121,18 @@ def _compiler() -> SQLCompiler | None:
     return None
 
 
-def _callers() -> tuple[str, str]:
-    """Return the view that is being answered and the nearest line of the project, or ""."""
-    line = ""
+def _line() -> str:
+    """Return the line whose query this is, or ""."""
+    origin = Origin.of(locate(sys._getframe(2))[0])
+    return "" if origin is None else origin.nearest_place
+
+
+def _view() -> str:
+    """Return the name of the view that is being answered, or ""."""
     for frame in _frames():
-        code = frame.f_code
-        if not line and not code.co_filename.startswith((*_LIBRARIES, "<")):
-            line = f"{_relative(code.co_filename)}:{frame.f_lineno}"
-        if code.co_name == "_get_response":
+        if frame.f_code.co_name == "_get_response":
             handler, request = frame.f_locals.get("self"), frame.f_locals.get("request")
             match = getattr(request, "resolver_match", None)
             if isinstance(handler, BaseHandler) and match is not None:
-                return match.view_name or match.route, line
-    return "", line
-
-
-def _relative(filename: str) -> str:
-    try:
-        return str(Path(filename).relative_to(Path.cwd()))
-    except ValueError:
-        return filename
+                return str(match.view_name or match.route)
+    return ""

@@ -18,7 +18,7 @@ from django_querybudget.indexes.introspection import (
     read_snapshot,
 )
 
-from .findings import Finding
+from .findings import IndexFinding
 from .tables import TableAudit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DatabaseAudit:
 
     alias: str
     vendor: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[IndexFinding, ...] = ()
     indexes: tuple[DatabaseIndex, ...] = ()
     """Every index of the audited tables."""
     usage: Usage = field(default_factory=Usage)

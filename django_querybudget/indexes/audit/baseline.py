@@ -10,7 +10,7 @@ from pathlib import Path
 from django_querybudget.exceptions import QueryBudgetError
 
 from .audit import DatabaseAudit
-from .findings import Finding
+from .findings import IndexFinding
 
 _VERSION = 1
 
@@ -56,7 +56,7 @@ class Baseline:
         content = {"version": _VERSION, "findings": sorted(self.keys)}
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    def knows(self, alias: str, finding: Finding) -> bool:
+    def knows(self, alias: str, finding: IndexFinding) -> bool:
         """Return whether ``finding`` was there when the file was written."""
         return _key(alias, finding) in self.keys
 
@@ -68,5 +68,5 @@ class Baseline:
         return sorted(here - Baseline.of(audits).keys)
 
 
-def _key(alias: str, finding: Finding) -> str:
+def _key(alias: str, finding: IndexFinding) -> str:
     return f"{alias}/{finding.key}"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin, declared_indexes
 from django_querybudget.indexes.introspection import DatabaseIndex
 from django_querybudget.indexes.redundancy import covers_as_prefix, covers_equally
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_NAMED = {Origin.INDEX, Origin.CONSTRAINT}
+_NAMED = {IndexOrigin.INDEX, IndexOrigin.CONSTRAINT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def _expected(
         in getattr(connection, "_limited_data_types", ())
     }
     for index in declared_indexes(model):
-        if index.origin is Origin.PRIMARY_KEY:
+        if index.origin is IndexOrigin.PRIMARY_KEY:
             continue
         if index.expressions and not features.supports_expression_indexes:
             continue
@@ -63,7 +63,7 @@ def _expected(
             if index.unique:
                 continue
             index = replace(index, include=())  # noqa: PLW2901
-        if index.origin is Origin.DB_INDEX and index.columns[0] in limited:
+        if index.origin is IndexOrigin.DB_INDEX and index.columns[0] in limited:
             continue
         yield index
 
@@ -82,7 +82,7 @@ def match_indexes(
         else:
             waiting.append(declared)
     # Implied ones first: their name is not the model's to say.
-    waiting.sort(key=lambda declared: declared.origin is Origin.INDEX)
+    waiting.sort(key=lambda declared: declared.origin is IndexOrigin.INDEX)
     for declared in waiting:
         _match_by_columns(declared, model, connection, found, match)
     pattern = _pattern_columns(model)
@@ -114,9 +114,9 @@ def _match_by_columns(
     if free:
         best = min(free, key=lambda index: not _is_djangos_name(index, declared, connection))
         match.known[best.definition.name] = declared
-        if declared.origin is Origin.INDEX:
+        if declared.origin is IndexOrigin.INDEX:
             match.renamed.append((declared, best))
-    elif equal and declared.origin is not Origin.INDEX:
+    elif equal and declared.origin is not IndexOrigin.INDEX:
         # SQLite makes one index of two equal constraints.
         return
     elif not _made_by_foreign_key(declared, model, connection, found):
@@ -153,7 +153,7 @@ def _made_by_foreign_key(
     found: list[DatabaseIndex],
 ) -> bool:
     """Return whether InnoDB serves a foreign key by an index that begins with its column."""
-    if connection.vendor != "mysql" or declared.origin is not Origin.FOREIGN_KEY:
+    if connection.vendor != "mysql" or declared.origin is not IndexOrigin.FOREIGN_KEY:
         return False
     del model
     return any(

@@ -15,7 +15,7 @@ class Severity(Enum):
     ERROR = 3
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """The kinds of findings; ``docs/how-to/indexes`` explains each, and what to do."""
 
     MISSING = "missing"
@@ -39,23 +39,23 @@ class Kind(StrEnum):
 
 
 SEVERITIES = {
-    Kind.MISSING: Severity.ERROR,
-    Kind.INVALID: Severity.ERROR,
-    Kind.RENAMED: Severity.WARNING,
-    Kind.EXTRA: Severity.WARNING,
-    Kind.DUPLICATE: Severity.WARNING,
-    Kind.REDUNDANT: Severity.WARNING,
-    Kind.UNUSED: Severity.WARNING,
-    Kind.UNINDEXED_FOREIGN_KEY: Severity.WARNING,
-    Kind.PREFIX: Severity.INFO,
+    FindingKind.MISSING: Severity.ERROR,
+    FindingKind.INVALID: Severity.ERROR,
+    FindingKind.RENAMED: Severity.WARNING,
+    FindingKind.EXTRA: Severity.WARNING,
+    FindingKind.DUPLICATE: Severity.WARNING,
+    FindingKind.REDUNDANT: Severity.WARNING,
+    FindingKind.UNUSED: Severity.WARNING,
+    FindingKind.UNINDEXED_FOREIGN_KEY: Severity.WARNING,
+    FindingKind.PREFIX: Severity.INFO,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class IndexFinding:
     """One thing to look at, with the way out."""
 
-    kind: Kind
+    kind: FindingKind
     model: str
     """The model's label, ``payment.Payment``."""
     table: str

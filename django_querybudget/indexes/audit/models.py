@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections.abc import Iterable
-from pathlib import Path
 
 from django.apps import apps
 from django.db import connections, models, router
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin, declared_indexes
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin, declared_indexes
 from django_querybudget.indexes.models.resolve import resolution_of
-from django_querybudget.indexes.redundancy import Redundancy, Relation, find_redundant
+from django_querybudget.indexes.redundancy import Coverage, Redundancy, find_redundant
+from django_querybudget.stacks import is_project_file
 
-from .findings import Finding, Kind
+from .findings import FindingKind, IndexFinding
 
-_LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-
-_WRITTEN = {Origin.INDEX, Origin.CONSTRAINT, Origin.DATABASE}
+_WRITTEN = {IndexOrigin.INDEX, IndexOrigin.CONSTRAINT, IndexOrigin.DATABASE}
 
 
 def audited_models(
@@ -40,17 +37,14 @@ def audited_models(
 
 
 def is_third_party(model: type[models.Model]) -> bool:
-    """Return whether ``model`` is of a package in ``site-packages``."""
+    """Return whether ``model`` is of an installed package, whose ``Meta`` is not the project's."""
     config = model._meta.app_config
     module = sys.modules.get(model.__module__)
     found: str | None = config.path if config else getattr(module, "__file__", None)
-    if found is None:
-        return False
-    path = Path(found).resolve()
-    return any(library in path.parents for library in _LIBRARIES)
+    return found is not None and not is_project_file(found)
 
 
-def audit_models(installed: Iterable[type[models.Model]]) -> list[Finding]:
+def audit_models(installed: Iterable[type[models.Model]]) -> list[IndexFinding]:
     """Return the redundant indexes and the foreign keys without one, of the models given."""
     return [
         finding
@@ -59,7 +53,7 @@ def audit_models(installed: Iterable[type[models.Model]]) -> list[Finding]:
     ]
 
 
-def _redundant(model: type[models.Model]) -> list[Finding]:
+def _redundant(model: type[models.Model]) -> list[IndexFinding]:
     documented = {index.name for index in resolution_of(model).added}
     return [
         redundancy_finding(model._meta.label, redundancy, documented)
@@ -69,26 +63,26 @@ def _redundant(model: type[models.Model]) -> list[Finding]:
 
 def redundancy_finding(
     label: str, redundancy: Redundancy, documented: set[str], size: int | None = None
-) -> Finding:
+) -> IndexFinding:
     """Return the finding that says what ``redundancy`` means and what to do."""
     index, kept = redundancy.index, redundancy.covered_by
     is_documented = bool(index.name) and index.name in documented
-    if redundancy.relation is Relation.PREFIX:
-        kind = Kind.PREFIX
+    if redundancy.relation is Coverage.PREFIX:
+        kind = FindingKind.PREFIX
         reason = f"the longer {kept} begins with the same columns"
-    elif kept.unique or kept.origin in {Origin.FOREIGN_KEY, Origin.DB_INDEX}:
-        kind = Kind.REDUNDANT
+    elif kept.unique or kept.origin in {IndexOrigin.FOREIGN_KEY, IndexOrigin.DB_INDEX}:
+        kind = FindingKind.REDUNDANT
         reason = f"{kept.origin.value} already gives {kept}"
     else:
-        kind = Kind.DUPLICATE
+        kind = FindingKind.DUPLICATE
         reason = f"{kept} has the same columns"
-    return Finding(
+    return IndexFinding(
         kind=kind,
         model=label,
         table=index.table,
         index=index.name or f"({', '.join(index.columns)})",
         message=f"{_subject(index, is_documented)} of {label} is "
-        f"{'usually ' if kind is Kind.PREFIX else ''}redundant: {reason}.",
+        f"{'usually ' if kind is FindingKind.PREFIX else ''}redundant: {reason}.",
         hint=_removal(redundancy, label, is_documented),
         documented=is_documented,
         implied=index.origin not in _WRITTEN,
@@ -108,12 +102,12 @@ def _removal(redundancy: Redundancy, label: str, documented: bool) -> str:
     index = redundancy.index
     if documented:
         return f"Set index_skip_redundant = True on {label}, or keep it: it costs every write."
-    if index.origin is Origin.FOREIGN_KEY:
-        kept = "longer" if redundancy.relation is Relation.PREFIX else "other"
+    if index.origin is IndexOrigin.FOREIGN_KEY:
+        kept = "longer" if redundancy.relation is Coverage.PREFIX else "other"
         return f"Set db_index=False on the foreign key, if the {kept} index is there to stay."
-    if index.origin in {Origin.DB_INDEX, Origin.UNIQUE}:
+    if index.origin in {IndexOrigin.DB_INDEX, IndexOrigin.UNIQUE}:
         return f"Remove {index.origin.value} from the field {index.columns[0]!r}."
-    if index.origin is Origin.CONSTRAINT:
+    if index.origin is IndexOrigin.CONSTRAINT:
         return "Remove it from Meta.constraints or Meta.unique_together."
     return f"Remove it from Meta.indexes of {label}, and make the migration."
 
@@ -122,7 +116,7 @@ def _vendor(model: type[models.Model]) -> str:
     return connections[router.db_for_write(model)].vendor
 
 
-def unindexed_foreign_keys(model: type[models.Model], vendor: str) -> list[Finding]:
+def unindexed_foreign_keys(model: type[models.Model], vendor: str) -> list[IndexFinding]:
     """Return the foreign keys of ``model`` that no index begins with, on a database of a kind."""
     opts = model._meta
     leading = {
@@ -138,8 +132,8 @@ def unindexed_foreign_keys(model: type[models.Model], vendor: str) -> list[Findi
             # InnoDB makes an index for every foreign key constraint by itself.
             continue
         findings.append(
-            Finding(
-                kind=Kind.UNINDEXED_FOREIGN_KEY,
+            IndexFinding(
+                kind=FindingKind.UNINDEXED_FOREIGN_KEY,
                 model=opts.label,
                 table=opts.db_table,
                 index=f"({field.column})",

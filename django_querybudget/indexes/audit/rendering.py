@@ -10,7 +10,7 @@ from typing import Any
 from django.template.defaultfilters import filesizeformat
 
 from .audit import DatabaseAudit, total_size
-from .findings import Finding
+from .findings import IndexFinding
 
 _FINDING = ("severity", "kind", "model", "index", "size")
 _INDEX = ("table", "index", "columns", "size", "reads")
@@ -48,7 +48,7 @@ def _headline(audit: DatabaseAudit) -> str:
     return f"{audit.alias} ({audit.vendor}): {len(audit.indexes)} indexes{size}: {found}"
 
 
-def _finding_rows(findings: Iterable[Finding]) -> Iterator[tuple[str, ...]]:
+def _finding_rows(findings: Iterable[IndexFinding]) -> Iterator[tuple[str, ...]]:
     for finding in findings:
         severity = finding.severity.name.lower()
         yield severity, str(finding.kind), finding.model, finding.index, _size(finding.size)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
 from django_querybudget.indexes.introspection import DatabaseIndex, Snapshot
 from django_querybudget.indexes.models.resolve import resolution_of
 from django_querybudget.indexes.redundancy import find_redundant
 
 from .expected import Match, match_indexes
-from .findings import Finding, Kind
+from .findings import FindingKind, IndexFinding
 from .models import redundancy_finding, unindexed_foreign_keys
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ class TableAudit:
             self._as_declared(index) for index in self.found if index.valid
         )
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[IndexFinding]:
         """Return what was found, each index told once as unused or as redundant."""
         invalid = [index for index in self.found if not index.valid]
         redundant = self._redundant()
         told = {index.definition.name for index in invalid}
-        told |= {finding.index for finding in redundant if finding.kind is not Kind.PREFIX}
+        told |= {finding.index for finding in redundant if finding.kind is not FindingKind.PREFIX}
         # A query may be served by either of the two.
         unsure = told | {r.index.name for r in self.redundancies}
         unsure |= {r.covered_by.name for r in self.redundancies}
@@ -72,8 +72,8 @@ class TableAudit:
             *self._unindexed_foreign_keys(),
         ]
 
-    def _finding(self, kind: Kind, index: str, message: str, hint: str) -> Finding:
-        return Finding(
+    def _finding(self, kind: FindingKind, index: str, message: str, hint: str) -> IndexFinding:
+        return IndexFinding(
             kind=kind,
             model=self.label,
             table=self.table,
@@ -95,12 +95,12 @@ class TableAudit:
             return f"DROP INDEX {name} ON {self.table}"
         return f"DROP INDEX {'CONCURRENTLY ' if self.vendor == 'postgresql' else ''}{name}"
 
-    def _missing(self, declared: IndexDefinition) -> Finding:
+    def _missing(self, declared: IndexDefinition) -> IndexFinding:
         name = declared.name or f"({', '.join(declared.columns)})"
         other = next((i for i in self.found if i.definition.name == declared.name), None)
         besides = f" The index of that name is on {other.definition}." if other else ""
         return self._finding(
-            Kind.MISSING,
+            FindingKind.MISSING,
             name,
             f"{self.label} declares {declared} ({declared.origin.value}), and the database does "
             f"not have it.{besides}",
@@ -108,19 +108,19 @@ class TableAudit:
             "by hand: create it again with the statement that 'manage.py sqlmigrate' prints.",
         )
 
-    def _renamed(self, declared: IndexDefinition, index: DatabaseIndex) -> Finding:
+    def _renamed(self, declared: IndexDefinition, index: DatabaseIndex) -> IndexFinding:
         return self._finding(
-            Kind.RENAMED,
+            FindingKind.RENAMED,
             declared.name,
             f"{self.label} declares {declared}; the database has it as {index.definition.name}.",
             "A migration that renames or removes it will fail. Rename it in the database: "
             f"{self._rename(index.definition.name, declared.name)}.",
         )
 
-    def _invalid(self, index: DatabaseIndex) -> Finding:
+    def _invalid(self, index: DatabaseIndex) -> IndexFinding:
         name = index.definition.name
         return self._finding(
-            Kind.INVALID,
+            FindingKind.INVALID,
             name,
             f"{index.definition} of {self.label} is INVALID: a concurrent build failed. Each "
             f"write keeps it up and no query reads it.",
@@ -128,24 +128,24 @@ class TableAudit:
             f"--write-migration wrote drops it by itself.",
         )
 
-    def _redundant(self) -> list[Finding]:
+    def _redundant(self) -> list[IndexFinding]:
         findings = []
         for redundancy in self.redundancies:
             index = redundancy.index
-            if self.model._meta.auto_created and index.origin is Origin.FOREIGN_KEY:
+            if self.model._meta.auto_created and index.origin is IndexOrigin.FOREIGN_KEY:
                 continue  # a many-to-many's own table: nothing to change
-            if index.unique and index.origin is Origin.PRIMARY_KEY:
+            if index.unique and index.origin is IndexOrigin.PRIMARY_KEY:
                 continue
             size = self.usage.sizes.get((self.table, index.name))
             finding = redundancy_finding(self.label, redundancy, self.documented, size)
-            if index.origin is Origin.DATABASE:
+            if index.origin is IndexOrigin.DATABASE:
                 finding = replace(
                     finding, hint=f"No model declares it: {self._drop(index.name)} in the database."
                 )
             findings.append(finding)
         return findings
 
-    def _unindexed_foreign_keys(self) -> list[Finding]:
+    def _unindexed_foreign_keys(self) -> list[IndexFinding]:
         leading = {
             index.definition.columns[0]
             for index in self.found
@@ -163,11 +163,11 @@ class TableAudit:
             return index.definition
         return replace(index.definition, origin=declared.origin)
 
-    def _extra(self, index: DatabaseIndex) -> Finding:
+    def _extra(self, index: DatabaseIndex) -> IndexFinding:
         definition = index.definition
         what = "unique index or constraint" if definition.unique else "index"
         return self._finding(
-            Kind.EXTRA,
+            FindingKind.EXTRA,
             definition.name,
             f"The database has the {what} {definition} on {self.table}, and {self.label} does not "
             f"declare it{self._reads(definition.name)}.",
@@ -197,7 +197,7 @@ class TableAudit:
             and not (self.vendor == "mysql" and definition.columns[0] in self.foreign_keys)
         )
 
-    def _unused(self, index: DatabaseIndex) -> Finding:
+    def _unused(self, index: DatabaseIndex) -> IndexFinding:
         definition = index.definition
         declared = self.match.known.get(definition.name)
         hint = "If no replica, monthly job or report needs it, remove it."
@@ -209,7 +209,7 @@ class TableAudit:
         elif declared is not None:
             hint = f"{hint} {_removal_of(declared)}"
         return self._finding(
-            Kind.UNUSED,
+            FindingKind.UNUSED,
             definition.name,
             f"No query read {definition} of {self.label} {self.usage.since}, and each write keeps "
             f"it up.",
@@ -218,6 +218,6 @@ class TableAudit:
 
 
 def _removal_of(declared: IndexDefinition) -> str:
-    if declared.origin is Origin.DB_INDEX:
+    if declared.origin is IndexOrigin.DB_INDEX:
         return f"(db_index=True on {declared.columns[0]!r}.)"
     return "(Meta.indexes, or its index set.)"

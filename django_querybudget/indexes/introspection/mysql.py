@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
 
 from .snapshot import DatabaseIndex, Usage
 
@@ -122,7 +122,7 @@ def _index(table: str, name: str, rows: list[Sequence[Any]]) -> DatabaseIndex:
             name=name,
             columns=tuple(column or str(expression) for *_, column, _, _, _, expression in rows),
             descending=tuple(row[4] == "D" for row in rows),
-            origin=Origin.PRIMARY_KEY if primary else Origin.DATABASE,
+            origin=IndexOrigin.PRIMARY_KEY if primary else IndexOrigin.DATABASE,
             unique=not rows[0][2],
             method=rows[0][6].lower(),
             # Only the first characters of the column are in the index.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
 
 from .snapshot import DatabaseIndex, Usage
 
@@ -135,7 +135,7 @@ def _index(row: Sequence[Any]) -> DatabaseIndex:
             name=name,
             columns=tuple(columns[:keys]),
             descending=tuple(descending[:keys]),
-            origin=Origin.PRIMARY_KEY if primary else Origin.DATABASE,
+            origin=IndexOrigin.PRIMARY_KEY if primary else IndexOrigin.DATABASE,
             unique=unique,
             method=method,
             condition=condition,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from django_querybudget.indexes.definitions import IndexDefinition
 
@@ -59,13 +59,13 @@ class Introspection(Protocol):
     """What a user needs who may not read usage."""
 
     def read_indexes(
-        self, connection: BaseDatabaseWrapper, cursor: Any, tables: Sequence[str]
+        self, connection: BaseDatabaseWrapper, cursor: object, tables: Sequence[str]
     ) -> list[DatabaseIndex]:
         """Return every index of ``tables``, the primary keys' too."""
         ...
 
     def read_usage(
-        self, connection: BaseDatabaseWrapper, cursor: Any, tables: Sequence[str]
+        self, connection: BaseDatabaseWrapper, cursor: object, tables: Sequence[str]
     ) -> Usage:
         """Return sizes and reads. May raise ``DatabaseError`` for want of rights."""
         ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError
 
-from django_querybudget.indexes.definitions import IndexDefinition, Origin
+from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
 
 from .snapshot import DatabaseIndex, Usage
 
@@ -52,7 +52,9 @@ class SQLiteIntrospection:
                             opclasses=tuple(
                                 row[4] if " COLLATE " in sql.upper() else "" for row in keys
                             ),
-                            origin=Origin.PRIMARY_KEY if origin == "pk" else Origin.DATABASE,
+                            origin=IndexOrigin.PRIMARY_KEY
+                            if origin == "pk"
+                            else IndexOrigin.DATABASE,
                             unique=bool(unique),
                             condition=sql.rpartition(" WHERE ")[2] if partial else "",
                             expressions=expressions,

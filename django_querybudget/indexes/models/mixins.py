@@ -13,7 +13,7 @@ Why abstract models and not plain classes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.signals import class_prepared
@@ -40,7 +40,7 @@ class IndexMixin(models.Model):
     class Meta:
         abstract = True
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         """Keep a set's own ``Meta`` from hiding the one that the host would inherit.
 
         ``class User(UserIndexMixin, AbstractUser)`` has no ``Meta`` of its own, so Django takes
@@ -121,7 +121,7 @@ class ReviewIndexMixin(IndexMixin):
         abstract = True
 
 
-def _on_class_prepared(sender: type[models.Model], **_: Any) -> None:
+def _on_class_prepared(sender: type[models.Model], **_: object) -> None:
     if issubclass(sender, IndexMixin):
         add_documented_indexes(sender)
 

@@ -1,7 +1,7 @@
 """From a documented set to the ``models.Index`` objects of one host model.
 
 :func:`add_documented_indexes` is called when the host's class is prepared. It never raises: what is
-wrong with a host is kept as a problem, and :mod:`.checks` reports it.
+wrong with a host is kept as a problem, and :mod:`django_querybudget.indexes.checks` reports it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db import models
 
 from django_querybudget.indexes.definitions import (
     IndexDefinition,
-    Origin,
+    IndexOrigin,
     declared_indexes,
     index_definition,
 )
@@ -114,7 +114,9 @@ class _Resolver:
     def resolve(self) -> Resolution:
         specs = [spec for base in _sets(self.model) for spec in self._specs(base)]
         declared = declared_indexes(self.model)
-        own = [item for item in declared if item.origin in {Origin.INDEX, Origin.DB_INDEX}]
+        own = [
+            item for item in declared if item.origin in {IndexOrigin.INDEX, IndexOrigin.DB_INDEX}
+        ]
         candidates: list[tuple[models.Index, IndexDefinition | None]] = []
         for spec in specs:
             index = self._index(spec)

@@ -1,4 +1,4 @@
-"""``manage.py querybudget``: hands over to one of :mod:`..subcommands`."""
+"""``manage.py querybudget``: hands over to one of ``management/subcommands``."""
 
 from __future__ import annotations
 

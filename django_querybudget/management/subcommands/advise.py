@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, load_command_class
+from django.core.management import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 from django_querybudget.indexes.advisor import (
@@ -15,15 +15,15 @@ from django_querybudget.indexes.advisor import (
     render_advice,
     verify,
 )
-from django_querybudget.indexes.advisor.test_runner import (
-    Advised,
-    UnsupportedRunner,
-    advising_runner,
+from django_querybudget.management.test_command import (
+    add_test_argument,
+    arguments_of_test,
+    run_tests,
 )
 
 HELP = "Advise on missing indexes, from the ORM queries of a test run. Creates nothing."
 
-_USAGE = "Say which tests after two dashes: manage.py querybudget advise -- test [arguments]"
+_RUNNER = "django_querybudget.indexes.advisor.advising_runner.AdvisingRunner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="exit with 1 if an index is missing",
     )
-    parser.add_argument("test", nargs=argparse.REMAINDER, help="-- test [arguments of test]")
+    add_test_argument(parser)
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -54,9 +54,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
     Raises ``CommandError``: for arguments that make no sense, for what cannot be verified, and
     with ``--fail`` for missing indexes. Exits as ``manage.py test`` does where tests fail.
     """
-    rest = [word for position, word in enumerate(options["test"]) if position or word != "--"]
-    if rest[:1] != ["test"]:
-        raise CommandError(_USAGE, returncode=2)
+    arguments = arguments_of_test(options, "advise")
     if options["verify"] and options["verify"] not in connections:
         known = ", ".join(connections)
         raise CommandError(
@@ -69,12 +67,10 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
             check_verifiable(options["verify"], create_and_rollback=options["create_and_rollback"])
         except (CannotVerify, DatabaseError) as error:
             raise CommandError(f"Cannot verify: {error}", returncode=2) from error
-    advised = Advised()
-    try:
-        failed = _run_tests(rest[1:], advised)
-    except UnsupportedRunner as error:
-        raise CommandError(str(error), returncode=2) from error
-    report = advised.report
+    from django_querybudget.indexes.advisor import advising_runner  # imports the project's runner
+
+    failed = run_tests(arguments, _RUNNER)
+    report = advising_runner.AdvisingRunner.report
     if report is None:
         raise CommandError("The tests did not run, so there is nothing to advise on.")
     verdicts = []
@@ -97,18 +93,3 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(
             "1 index is missing." if count == 1 else f"{count} indexes are missing.", returncode=1
         )
-
-
-def _run_tests(arguments: list[str], advised: Advised) -> int:
-    """Run ``manage.py test`` with the advising runner; return its exit code."""
-    module = sys.modules[advising_runner.__module__]
-    module.AdvisingRunner = advising_runner(advised)  # type: ignore[attr-defined]
-    test = load_command_class("django.core", "test")
-    runner = f"--testrunner={module.__name__}.AdvisingRunner"
-    try:
-        test.run_from_argv([sys.argv[0], "test", *arguments, runner])
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
-    finally:
-        del module.AdvisingRunner
-    return 0

@@ -7,16 +7,16 @@ from typing import Any
 
 from django.core.management import BaseCommand
 
-from django_querybudget.ratchet import commands
+from django_querybudget.management import ratcheting
 
 HELP = "Run the tests, and fail if a view executes more than querybudget.toml says."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    commands.add_arguments(parser)
+    ratcheting.add_arguments(parser)
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     """Run the tests and compare. Raises ``CommandError``; exits as ``manage.py test`` does."""
-    commands.run(command, options, "check")
+    ratcheting.run(command, options, "check")

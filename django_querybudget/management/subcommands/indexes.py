@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, models
 from django_querybudget.conf import conf
 from django_querybudget.indexes.audit.audit import MIN_ROWS, DatabaseAudit, audit_database
 from django_querybudget.indexes.audit.baseline import Baseline, BaselineError
-from django_querybudget.indexes.audit.findings import Finding, Kind, Severity
+from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding, Severity
 from django_querybudget.indexes.audit.models import audited_models
 from django_querybudget.indexes.audit.rendering import render_audits, render_json
 from django_querybudget.indexes.migrations import MigrationError, write_index_migrations
@@ -24,7 +24,7 @@ HELP = "Audit indexes: the models against the real databases. Changes nothing in
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments."""
-    kinds = ", ".join(Kind)
+    kinds = ", ".join(FindingKind)
     parser.add_argument("app_labels", nargs="*", metavar="app_label", help="only these apps")
     parser.add_argument(
         "--database",
@@ -119,28 +119,28 @@ def _installed(app_labels: list[str], *, third_party: bool) -> list[type[models.
     ]
 
 
-def _failing(given: str) -> frozenset[Kind | Severity]:
+def _failing(given: str) -> frozenset[FindingKind | Severity]:
     """Return the kinds and severities that ``--fail-on`` names."""
     words = [word.strip() for word in given.split(",") if word.strip()]
     severities = {severity.name.lower(): severity for severity in Severity}
-    failing: set[Kind | Severity] = set()
+    failing: set[FindingKind | Severity] = set()
     for word in words:
         if word == "any":
             failing |= set(Severity)
         elif word in severities:
             # At least that severe.
             failing |= {s for s in Severity if s.value >= severities[word].value}
-        elif word in list(Kind):
-            failing.add(Kind(word))
+        elif word in list(FindingKind):
+            failing.add(FindingKind(word))
         else:
-            known = ", ".join([*Kind, *severities, "any"])
+            known = ", ".join([*FindingKind, *severities, "any"])
             raise CommandError(
                 f"--fail-on does not know {word!r}. It takes: {known}.", returncode=2
             )
     return frozenset(failing)
 
 
-def _keep(audit: DatabaseAudit, findings: list[Finding]) -> DatabaseAudit:
+def _keep(audit: DatabaseAudit, findings: list[IndexFinding]) -> DatabaseAudit:
     return replace(audit, findings=tuple(findings))
 
 
@@ -180,7 +180,7 @@ def _write_migrations(command: BaseCommand, app_labels: list[str], aliases: list
         command.stdout.write("No index changes: the migrations have every declared index.")
 
 
-def _raise_for(audits: list[DatabaseAudit], failing: frozenset[Kind | Severity]) -> None:
+def _raise_for(audits: list[DatabaseAudit], failing: frozenset[FindingKind | Severity]) -> None:
     problems = [problem for audit in audits for problem in audit.problems]
     if problems:
         raise CommandError("\n".join(problems), returncode=2)

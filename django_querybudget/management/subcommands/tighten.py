@@ -7,16 +7,16 @@ from typing import Any
 
 from django.core.management import BaseCommand
 
-from django_querybudget.ratchet import commands
+from django_querybudget.management import ratcheting
 
 HELP = "Run the tests, and lower and prune the lines of querybudget.toml; none is raised."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    commands.add_arguments(parser)
+    ratcheting.add_arguments(parser)
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     """Run the tests and lower. Raises ``CommandError``; exits as ``manage.py test`` does."""
-    commands.run(command, options, "tighten")
+    ratcheting.run(command, options, "tighten")

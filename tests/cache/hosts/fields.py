@@ -59,3 +59,23 @@ class NegatedKey(models.IntegerField):  # type: ignore[type-arg]
 class Level(enum.IntEnum):
     LOW = 1
     HIGH = 2
+
+
+class Grade(enum.Enum):
+    """No number, and the same in no database."""
+
+    GOOD = 1
+    POOR = 2
+
+
+class GradeKey(models.IntegerField):  # type: ignore[type-arg]
+    """A member of an enum in Python, its value in the database."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else Grade(value)
+
+    def to_python(self, value: Any) -> Any:
+        return value if value is None or isinstance(value, Grade) else Grade(int(value))
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value.value if isinstance(value, Grade) else super().get_prep_value(value)

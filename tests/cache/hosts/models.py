@@ -7,6 +7,7 @@ constraint.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from dirtyfields import DirtyFieldsMixin
 from django.contrib.contenttypes.models import ContentType
@@ -19,7 +20,7 @@ from parler.models import TranslatableModel, TranslatedFields
 from polymorphic.models import PolymorphicModel
 from simple_history.models import HistoricalRecords
 
-from .fields import HashedKey, NegatedKey, SecretField
+from .fields import GradeKey, HashedKey, NegatedKey, SecretField
 from .querysets import (
     GenericQuerySet,
     IteratedQuerySet,
@@ -115,6 +116,21 @@ class Hashed(Thing):
 
 class Negated(Thing):
     id = NegatedKey(primary_key=True)
+
+
+class ByUuid(Thing):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+
+
+class ByCode(Thing):
+    """Its primary key is text."""
+
+    id = models.CharField(max_length=8, primary_key=True)
+
+
+class Graded(models.Model):
+    id = GradeKey(primary_key=True)
+    name = models.CharField(max_length=40)
 
 
 class Holder(models.Model):

@@ -11,6 +11,8 @@ from tests.cache.reads import Cached, Read
 from .models import (
     Animal,
     Branch,
+    ByCode,
+    ByUuid,
     Circle,
     Hashed,
     Holder,
@@ -20,7 +22,7 @@ from .models import (
     Shape,
     Shelf,
 )
-from .rows import THINGS
+from .rows import THINGS, key_of
 
 READS: dict[str, Read] = {}
 
@@ -76,6 +78,16 @@ def hashed_by_key(c: Cached, using: str) -> Any:
 @read
 def negated_by_key(c: Cached, using: str) -> Any:
     return c(Negated.objects.using(using)).get(pk=1)
+
+
+@read
+def uuid_by_key(c: Cached, using: str) -> Any:
+    return c(ByUuid.objects.using(using)).get(pk=key_of(ByUuid, 1))
+
+
+@read
+def code_by_key(c: Cached, using: str) -> Any:
+    return c(ByCode.objects.using(using)).get(pk=key_of(ByCode, 1))
 
 
 @read

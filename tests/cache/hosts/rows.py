@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
@@ -13,6 +14,8 @@ from .models import (
     Animal,
     Assigned,
     Branch,
+    ByCode,
+    ByUuid,
     Cat,
     Circle,
     Dirty,
@@ -31,22 +34,40 @@ from .models import (
     Tracked,
 )
 
-THINGS: list[Any] = [FromDb, Inited, Signalled, Assigned, Secret, Tracked, Dirty, Hashed, Negated]
+THINGS: list[Any] = [
+    FromDb,
+    Inited,
+    Signalled,
+    Assigned,
+    Secret,
+    Tracked,
+    Dirty,
+    Hashed,
+    Negated,
+    ByUuid,
+    ByCode,
+]
 MADE: list[Any] = [*THINGS, Shelf, Holder, Animal, Dog, Cat, Shape, Circle, Product, Branch, Poll]
+
+
+def key_of(model: Any, number: int) -> Any:
+    """Return the primary key of a model's row, as Python has it."""
+    keys = {Hashed: f"h{number}", ByUuid: UUID(int=number), ByCode: f"c{number}"}
+    return keys.get(model, number)
 
 
 def fill(alias: str) -> None:
     """Insert the rows on ``alias``."""
     _insert(alias, Shelf, [{"id": 1, "name": "a", "labels": "[]"}])
     for model in THINGS:
-        sign = -1 if model is Negated else 1
+        stored = model._meta.pk.get_db_prep_value
         more = {"word": "cba"} if model is Secret else {}
         _insert(
             alias,
             model,
             [
-                {"id": sign * key, "shelf_id": 1, "name": f"n{key}", "number": key,
-                 "labels": json.dumps(["x"]), **more}
+                {"id": stored(key_of(model, key), connections[alias]), "shelf_id": 1,
+                 "name": f"n{key}", "number": key, "labels": json.dumps(["x"]), **more}
                 for key in (1, 2)
             ],
         )  # fmt: skip

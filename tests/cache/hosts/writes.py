@@ -9,8 +9,22 @@ from django.db.models import F
 
 from tests.cache.writes import EVERY_VENDOR, Kind
 
-from .models import Animal, Branch, Cat, Circle, Dog, Hashed, Holder, Negated, Poll, Product, Shelf
-from .rows import THINGS
+from .models import (
+    Animal,
+    Branch,
+    ByCode,
+    ByUuid,
+    Cat,
+    Circle,
+    Dog,
+    Hashed,
+    Holder,
+    Negated,
+    Poll,
+    Product,
+    Shelf,
+)
+from .rows import THINGS, key_of
 
 KINDS: dict[str, Kind] = {}
 
@@ -18,6 +32,11 @@ KINDS: dict[str, Kind] = {}
 def kind(function: Any) -> Any:
     KINDS[function.__name__] = Kind(name=function.__name__, run=function, vendors=EVERY_VENDOR)
     return function
+
+
+def _first(rows: Any) -> Any:
+    """Return the first of ``rows``. Raises DoesNotExist where a program has deleted them all."""
+    return rows[:1].get()
 
 
 def _writes_of(model: Any) -> None:
@@ -29,7 +48,7 @@ def _writes_of(model: Any) -> None:
             each.save(using=using)
 
     def save_one_field(using: str) -> None:
-        each = model.objects.using(using).order_by("pk")[0]
+        each = _first(model.objects.using(using).order_by("pk"))
         each.name = f"{each.name[:3]}*"
         each.save(using=using, update_fields=["name"])
 
@@ -38,7 +57,7 @@ def _writes_of(model: Any) -> None:
         rows.filter(number=1).update(number=F("number") + 1, labels=["new"])
 
     def update_one(using: str) -> None:
-        key = model.objects.using(using).order_by("pk").values_list("pk", flat=True)[0]
+        key = _first(model.objects.using(using).order_by("pk").values_list("pk", flat=True))
         model.objects.using(using).filter(pk=key).update(name="n1")
 
     def bulk_update(using: str) -> None:
@@ -48,12 +67,12 @@ def _writes_of(model: Any) -> None:
         model.objects.using(using).bulk_update(rows, ["labels"])
 
     def create(using: str) -> None:
-        key = {"pk": 50} if model is Negated else {}
+        key = {"pk": key_of(model, 50)} if model in (Negated, ByUuid, ByCode) else {}
         more = {"word": "new"} if name == "secret" else {}
         model.objects.using(using).create(shelf_id=1, name="n1", **key, **more)
 
     def delete(using: str) -> None:
-        model.objects.using(using).order_by("-pk")[0].delete(using=using)
+        _first(model.objects.using(using).order_by("-pk")).delete(using=using)
 
     for each in (save, save_one_field, update, update_one, bulk_update, create, delete):
         full = f"{name}_{each.__name__}"
@@ -78,6 +97,18 @@ def negated_by_key(using: str) -> None:
 def negated_by_its_column(using: str) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute("UPDATE hosts_negated SET name = 'raw' WHERE id = -1")
+
+
+@kind
+def uuid_by_key(using: str) -> None:
+    rows = ByUuid.objects.using(using)
+    rows.filter(pk=key_of(ByUuid, 1)).update(name=F("number"))
+
+
+@kind
+def code_by_key(using: str) -> None:
+    rows = ByCode.objects.using(using)
+    rows.filter(pk=key_of(ByCode, 1)).update(name=F("number"))
 
 
 @kind

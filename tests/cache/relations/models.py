@@ -137,6 +137,33 @@ if django.VERSION >= (6, 1):
         name = models.CharField(max_length=40)
 
 
+class Ledger(models.Model):
+    name = models.CharField(max_length=40)
+
+
+class Entry(models.Model):
+    """Whatever happens to its ledger, Django leaves it to the database."""
+
+    ledger = models.ForeignKey(Ledger, models.DO_NOTHING, related_name="entries")
+    text = models.CharField(max_length=40)
+
+
+class Remark(models.Model):
+    """A grandchild of what the database may do."""
+
+    entry = models.ForeignKey(Entry, models.DO_NOTHING, related_name="remarks")
+    text = models.CharField(max_length=40)
+
+
+class Measured(models.Model):
+    """Of a table in partitions, which the tests of those make."""
+
+    value = models.IntegerField()
+
+    class Meta:
+        managed = False
+
+
 class Shouting(models.Model):
     """Of a view, which the tests of views make."""
 

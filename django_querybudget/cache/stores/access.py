@@ -1,0 +1,75 @@
+"""How one of Django's caches is read and written: what each kind of store has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import caches
+
+if TYPE_CHECKING:
+    from django.core.cache.backends.base import BaseCache
+
+__all__ = ["CacheAccess", "CacheRefused"]
+
+
+class CacheRefused(Exception):
+    """A cache did not take a value, and said so by its return value alone."""
+
+
+class CacheAccess:
+    """Reads and writes entries by key, and tags with their values.
+
+    Each method raises what its cache raises.
+    """
+
+    has_pulse = True
+    """Whether the cache can fail while this process and the database do not."""
+
+    keeps_beating = True
+    """Whether a thread may refresh the pulse, or requests have to."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @property
+    def cache(self) -> BaseCache:
+        """This thread's client."""
+        return caches[self.alias]
+
+    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
+        raise NotImplementedError
+
+    def _ensure(self, missing: Collection[str]) -> dict[str, str]:
+        raise NotImplementedError
+
+    def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        raise NotImplementedError
+
+    def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
+        raise NotImplementedError
+
+    def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
+        raise NotImplementedError
+
+    def _beat(self, *, look: bool) -> str:
+        """Refresh the pulse, or make a new one; return its value.
+
+        ``look`` at whether the server is the same, even if somebody refreshed it a moment ago.
+        """
+        raise NotImplementedError
+
+    def _break_pulse(self) -> None:
+        """Take the pulse away. Commands that only take away are often not refused."""
+        raise NotImplementedError
+
+    def _opened(self) -> int:
+        """Return how often a connection was opened: there may be another server behind it."""
+        return 0
+
+    def _is_refusal(self, error: Exception) -> bool:
+        """Whether the server has answered, and refused."""
+        return isinstance(error, CacheRefused)
+
+    def _close_own(self) -> None:
+        """Close what the keeper's thread has opened and must not keep."""

@@ -1,0 +1,54 @@
+"""Which store speaks to a cache: :func:`store_for`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.db import DEFAULT_DB_ALIAS, connections, router
+
+from .backends import BackendStore, DatabaseStore, ProcessStore
+from .no_store import NoStore
+from .store import Store
+
+if TYPE_CHECKING:
+    from django.core.cache.backends.base import BaseCache
+
+__all__ = ["store_for"]
+
+logger = logging.getLogger("django_querybudget")
+
+_stores: dict[str, tuple[type, Store]] = {}
+
+
+def store_for(alias: str) -> Store:
+    """Return the store on the cache ``alias``: in the way its backend does best."""
+    found = _stores.get(alias)
+    try:
+        cache = caches[alias]
+    except InvalidCacheBackendError as error:
+        # The checks say so too, but a server that serves requests runs no checks.
+        if found is None or found[0] is not InvalidCacheBackendError:
+            logger.error("Nothing is cached in %r: %s", alias, error)
+            found = _stores[alias] = (InvalidCacheBackendError, NoStore(alias))
+        return found[1]
+    kind = type(getattr(cache, "client", cache))
+    if found is None or found[0] is not kind:
+        found = _stores[alias] = (kind, _class_for(cache)(alias))
+    return found[1]
+
+
+def _class_for(cache: BaseCache) -> Callable[[str], Store]:
+    client: Any = getattr(cache, "client", None)
+    if client is not None and type(client).__module__.startswith("django_redis."):
+        from .redis import RedisStore  # only where redis is installed
+
+        if RedisStore.takes(client):
+            return RedisStore
+    if isinstance(cache, BaseDatabaseCache):
+        alias = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
+        return NoStore if connections[alias].vendor == "sqlite" else DatabaseStore
+    return ProcessStore if ProcessStore.takes(cache) else BackendStore

@@ -1,0 +1,7 @@
+"""Cached views: whole answers, dropped by every write they depend on. See :class:`cached_view`."""
+
+from __future__ import annotations
+
+from .decorator import CachedViewMixin, cached_view
+
+__all__ = ["CachedViewMixin", "cached_view"]

@@ -1,0 +1,141 @@
+"""Responses as what is stored: status, headers and body, and made again from them."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import parse_http_date_safe
+
+__all__ = ["STATUSES", "Answer", "answer_of", "refusal_of", "vary_of"]
+
+STATUSES = frozenset({200, 203, 204, 300, 301, 404, 410})
+"""The statuses that may be stored: those that RFC 9110, section 15.1, calls cacheable by default,
+less 206, 405, 414 and 501."""
+
+_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE",
+               "HTTP_IF_UNMODIFIED_SINCE")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that was stored."""
+
+    status: int
+    reason: str | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    etag: str
+    stored_at: float
+    """When, in seconds since 1970."""
+    conditions: tuple[str, ...]
+    """The inputs that the request had not got, and another must not have."""
+
+    def frozen(self) -> list[Any]:
+        """Return it as JSON takes it."""
+        try:
+            body: Any = self.body.decode()
+        except UnicodeDecodeError:
+            body = [base64.b64encode(self.body).decode("ascii")]
+        return [
+            self.status, self.reason, self.headers, body, self.etag, self.stored_at,
+            self.conditions,
+        ]  # fmt: skip
+
+    @classmethod
+    def thawed(cls, frozen: Any) -> Answer:
+        """Return what :meth:`frozen` wrote. Raises :class:`ValueError` for what it did not."""
+        status, reason, headers, body, etag, stored_at, conditions = frozen
+        raw = body.encode() if isinstance(body, str) else base64.b64decode(body[0], validate=True)
+        pairs = tuple((str(name), str(value)) for name, value in headers)
+        if not isinstance(status, int) or not isinstance(stored_at, float):
+            raise ValueError("a response of another form")  # noqa: TRY004  # of stored bytes
+        return cls(status, reason, pairs, raw, str(etag), stored_at, tuple(map(str, conditions)))
+
+    def response(self, request: HttpRequest) -> HttpResponse:
+        """Return it as a response to ``request``: 304 where the client has it already."""
+        made = HttpResponse(self.body, status=self.status, reason=self.reason)
+        del made.headers["Content-Type"]
+        for name, value in self.headers:
+            made.headers[name] = value
+        if _tells_age(made):
+            made.headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
+        found: HttpResponse = conditional(request, made)
+        return found
+
+
+def conditional(request: HttpRequest, response: Any) -> Any:
+    """Return ``response``, or a 304 or 412 where the request's conditions ask for it."""
+    if response.status_code != 200 or not any(name in request.META for name in _CONDITIONS):
+        return response
+    modified = response.headers.get("Last-Modified")
+    return get_conditional_response(
+        request,
+        etag=response.headers.get("ETag"),
+        last_modified=parse_http_date_safe(modified) if modified else None,
+        response=response,
+    )
+
+
+def answer_of(response: Any, conditions: frozenset[str]) -> Answer:
+    """Return a rendered response as it is to be stored; it gets its ``ETag`` now."""
+    body = bytes(response.content)
+    if response.status_code == 200 and not response.has_header("ETag"):
+        digest = blake2b(body, digest_size=16).hexdigest()
+        response.headers["ETag"] = f'"{digest}"'
+    return Answer(
+        status=response.status_code,
+        reason=vars(response).get("_reason_phrase"),
+        headers=tuple(response.headers.items()),
+        body=body,
+        etag=response.headers.get("ETag", ""),
+        stored_at=time.time(),
+        conditions=tuple(sorted(conditions)),
+    )
+
+
+def refusal_of(  # noqa: PLR0911  # one reason after another
+    request: HttpRequest, response: HttpResponseBase, *, varies_on_user: bool
+) -> str | None:
+    """Return why a response must not be stored, None if it may."""
+    if not isinstance(response, HttpResponse):
+        return "a stream" if getattr(response, "streaming", False) else "no HttpResponse"
+    if response.status_code not in STATUSES:
+        return f"status {response.status_code}"
+    if response.cookies or response.has_header("Set-Cookie"):
+        return "a cookie is set"
+    if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
+        return "a CSRF token was used"
+    session: Any = request.__dict__.get("session")
+    if getattr(session, "modified", False):
+        return "the session was changed"
+    directives = _directives(response)
+    if "no-store" in directives:
+        return "Cache-Control: no-store"
+    if "private" in directives and not varies_on_user:
+        return "Cache-Control: private"
+    if "*" in vary_of(response):
+        return "Vary: *"
+    return None
+
+
+def vary_of(response: HttpResponseBase) -> frozenset[str]:
+    """Return the headers that the response says it varies on, in small letters."""
+    text = response.headers.get("Vary", "")
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+
+
+def _directives(response: HttpResponseBase) -> set[str]:
+    text = response.headers.get("Cache-Control", "")
+    return {each.partition("=")[0].strip().lower() for each in text.split(",")}
+
+
+def _tells_age(response: HttpResponse) -> bool:
+    """Whether caches further on count from the time that the response was made."""
+    return bool(_directives(response) & {"max-age", "s-maxage"})

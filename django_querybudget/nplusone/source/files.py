@@ -1,0 +1,91 @@
+"""Python files as the findings read them: :func:`source_of`."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from itertools import islice
+from types import CodeType
+from typing import TypeAlias
+
+__all__ = ["Function", "SourceFile", "Span", "source_of", "span_of", "whole_span"]
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+Span: TypeAlias = tuple[int, int, int, int]
+"""Line, last line, column and last column, in bytes of UTF-8."""
+
+
+class SourceFile:
+    """A file's syntax tree, and what stands at a place in it."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+
+    @cached_property
+    def tree(self) -> ast.Module | None:
+        """The tree; None if the file is no Python, or is not there."""
+        try:
+            return ast.parse("".join(linecache.getlines(self.filename)))
+        except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
+            return None
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """The functions, an inner one after the one that it stands in."""
+        return tuple(
+            node
+            for node in self.nodes()
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+
+    def nodes(self) -> Iterator[ast.AST]:
+        """Yield every node, from the outside in; none where there is no tree."""
+        return iter(()) if self.tree is None else ast.walk(self.tree)
+
+    def functions_around(self, line: int) -> list[Function]:
+        """Return the functions that a line stands in, the innermost last."""
+        return [each for each in self.functions if each.lineno <= line <= (each.end_lineno or 0)]
+
+    def function_around(self, line: int) -> Function | None:
+        """Return the innermost function that a line stands in."""
+        around = self.functions_around(line)
+        return around[-1] if around else None
+
+    def expressions_at(self, span: Span) -> Iterator[tuple[ast.AST, ast.expr]]:
+        """Yield the expressions at ``span``, outermost first, each with the node around it."""
+        for outer in self.nodes():
+            for node in ast.iter_child_nodes(outer):
+                if isinstance(node, ast.expr) and span in (whole_span(node), _at_method(node)):
+                    yield outer, node
+
+
+@lru_cache(maxsize=64)
+def source_of(filename: str) -> SourceFile:
+    """Return a file, read once."""
+    return SourceFile(filename)
+
+
+def span_of(code: CodeType, instruction: int) -> Span | None:
+    """Return where an instruction stands in the source; None if the code has not kept it."""
+    found = next(islice(code.co_positions(), instruction // 2, None), None)
+    if found is None or any(each is None for each in found):
+        return None
+    line, last_line, column, last_column = found
+    return line, last_line, column, last_column  # type: ignore[return-value]
+
+
+def whole_span(node: ast.expr | ast.stmt) -> tuple[int, int | None, int, int | None]:
+    """Return where a node stands."""
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+
+
+def _at_method(node: ast.expr) -> tuple[int, int | None, int, int | None] | None:
+    """Return where a call of several lines says that it is: from its method's name on."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return None
+    line, end = node.func.end_lineno, node.func.end_col_offset
+    if line is None or end is None or line == node.lineno:
+        return None
+    return line, node.end_lineno, end - len(node.func.attr.encode()), node.end_col_offset

@@ -1,0 +1,65 @@
+"""What a name in a source file stands for: by its module, and without running anything."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Mapping
+from inspect import getattr_static
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from django_querybudget.evidence.instances import attributes_of, is_of
+
+from .files import source_of
+
+__all__ = ["imported_in", "module_of", "names_at", "resolve"]
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def module_of(filename: str) -> ModuleType | None:
+    for module in tuple(sys.modules.values()):
+        if attributes_of(module).get("__file__") == filename:
+            return module
+    return None
+
+
+def names_at(filename: str, line: int) -> set[str] | None:
+    """Return the names that a line can use: its module's, and what its functions import.
+
+    None if the module is not imported, or none.
+    """
+    module = module_of(filename)
+    if module is None:
+        return None
+    around = source_of(filename).functions_around(line)
+    return set(attributes_of(module)).union(*(imported_in(node, module) for node in around))
+
+
+def imported_in(scope: ast.AST, module: ModuleType) -> dict[str, Any]:
+    """Return what the ``from … import`` statements of a function, say, make of their names."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(scope):
+        if isinstance(node, ast.ImportFrom):
+            source = sys.modules.get(_absolute(node, module))
+            for each in node.names if source is not None else ():
+                found[each.asname or each.name] = attributes_of(source).get(each.name)
+    return found
+
+
+def _absolute(node: ast.ImportFrom, module: ModuleType) -> str:
+    package = str(attributes_of(module).get("__package__") or "")
+    parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def resolve(node: ast.expr, module: ModuleType, local: Mapping[str, Any] = _NONE) -> Any:
+    """Return what a name, or an attribute of one, is; ``local`` are names of the function's own."""
+    if isinstance(node, ast.Name):
+        return local[node.id] if node.id in local else attributes_of(module).get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = resolve(node.value, module, local)
+        # Of a module or a class: of anything else an attribute may be the project's code.
+        return getattr_static(owner, node.attr, None) if is_of(owner, (ModuleType, type)) else None
+    return None

@@ -1,0 +1,235 @@
+"""The rules of a store, one by one, on a real Redis: when it is late, trusts, owes and tells."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from django_querybudget.cache import cache_stats
+from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores.pulse import EVERY, PULSE, Beat
+from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.store import IDLE, KEEPER_RETRY, tag_key
+
+pytestmark = pytest.mark.once
+
+TABLE, OTHER = "x:t:a", "x:t:b"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis_py.Redis]:
+    with redis_py.Redis.from_url(redis_url) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def tested(client: redis_py.Redis, settings: Any, monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0, "CLOCK_SKEW": 1}}
+    monkeypatch.setattr(chosen, "_stores", {})
+    cache_stats(reset=True)
+    store = RedisStore("redis")
+    monkeypatch.setattr(store._keeper, "start", lambda: None)  # each round is the test's
+    return store
+
+
+def test_while_the_server_evicts_a_young_token_may_have_lost_its_mark(tested: RedisStore) -> None:
+    now = time.time()
+    young, old = (f"{int(1000 * (now - age))}-a" for age in (2.5, 3.5))  # a rest of 2 s, and a skew
+    assert not tested.may_be_marked([young])
+    tested._evicts()
+    assert tested.is_evicting()
+    assert tested.may_be_marked([young])
+    assert tested.may_be_marked([old, young])
+    assert not tested.may_be_marked([old])
+    tested._evicting_until = time.monotonic() - 1
+    assert not tested.may_be_marked([young])
+
+
+def test_the_pulse_is_late_after_two_rounds(tested: RedisStore) -> None:
+    assert tested._is_late()
+    tested._beat_at = time.monotonic() - 2 * EVERY + 0.3
+    assert not tested._is_late()
+    tested._beat_at = time.monotonic() - 2 * EVERY - 0.01
+    assert tested._is_late()
+
+
+def test_a_read_brings_the_pulse_only_with_tags(tested: RedisStore) -> None:
+    answer = tested.read(None, [TABLE])
+    assert answer is not None
+    assert answer[1].keys() == {PULSE}
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert tested.read("qb:e:1", []) == (b"entry", {})
+
+
+def test_a_pulse_that_rests_is_not_trusted(tested: RedisStore, settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 60}}
+    assert tested.read(None, [TABLE]) == (None, {})
+    assert tested.tend() == KEEPER_RETRY
+
+
+def test_what_was_read_before_a_new_pulse_came_is_read_again(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    tested.read(None, [TABLE])
+    client.delete(tag_key(PULSE))
+    read, asked = tested._read, []
+
+    def noting(key: Any, wanted: Any) -> Any:
+        asked.append(tuple(wanted))
+        return read(key, wanted)
+
+    tested._read = noting  # type: ignore[method-assign]
+    tested._missed_at = float("-inf")
+    answer = tested.read(None, [TABLE])
+    assert asked == [(TABLE, PULSE)] * 2
+    assert answer is not None
+    assert PULSE in answer[1]
+    tested.read(None, [TABLE])
+    assert len(asked) == 3
+
+
+def test_a_round_of_the_keeper(tested: RedisStore) -> None:
+    tested.keeps_beating = True
+    assert tested.tend() is None  # nobody has used it
+    tested._used_at = time.monotonic()
+    assert tested.tend() == EVERY
+    assert not tested._is_late()
+    tested._used_at = time.monotonic() - IDLE - 1
+    assert tested.tend() is None
+    tested._used_at = time.monotonic()
+    tested.keeps_beating = False
+    assert tested.tend() is None
+    tested.alias = "taken out of CACHES"
+    assert tested.tend() is None
+
+
+def test_a_round_puts_what_is_owed(tested: RedisStore) -> None:
+    before = tested._ensure([TABLE, OTHER])
+    tested._debts.owe("w", [TABLE], list)
+    flight = tested._debts.takes_off("v", [OTHER], 60.0)
+    flight.is_unmarked = True
+    assert tested.distrusted
+    tested._outage.failed(time.monotonic(), unreachable=True)
+    assert tested.tend() == 0.0
+    assert not tested.distrusted
+    assert not flight.is_unmarked
+    assert not tested._debts.owed
+    after = tested._read(None, [TABLE, OTHER])[1]
+    assert after[TABLE] != before[TABLE]
+    assert "|v@" in after[OTHER]
+    assert tested._heard(tested._pulse[0]) is not None  # the pulse is there again
+    assert not tested._is_late()
+
+
+def test_a_mark_that_may_be_evicted_is_put_again(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    tested.keeps_beating = True
+    assert tested.mark([TABLE], "w", 60)
+    client.delete(tag_key(TABLE))
+    assert tested.tend() == EVERY
+    assert not client.exists(tag_key(TABLE))  # nothing is evicted: it is not looked for
+    tested._evicts()
+    assert tested.tend() == EVERY
+    assert "|w@" in tested._read(None, [TABLE])[1][TABLE]
+    client.delete(tag_key(TABLE))
+    tested._debts.flights["w"].marked_at -= 61  # over: its writer was never heard of again
+    tested.tend()
+    assert not client.exists(tag_key(TABLE))
+
+
+def test_a_writer_that_ended_while_its_mark_was_put_is_owed_a_renewal(tested: RedisStore) -> None:
+    flight = tested._debts.takes_off("w", [TABLE], 60.0)
+    flight.is_unmarked = True
+    mark = tested._mark
+
+    def ends_meanwhile(*what: Any) -> None:
+        mark(*what)
+        tested._debts.flights.pop("w")
+
+    tested._mark = ends_meanwhile  # type: ignore[method-assign]
+    tested._put_marks(every=False)
+    assert tested._debts.owed == {"w": frozenset({TABLE})}
+
+
+def test_a_failure_is_counted_and_told_once_a_minute(
+    tested: RedisStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="django_querybudget"):
+        tested._failed(RedisConnectionError("away"), time.monotonic())
+        assert tested._outage.is_unreachable
+        tested._failed(ResponseError("OOM"), time.monotonic())
+        assert not tested._outage.is_unreachable
+        assert len(caplog.records) == 1
+        tested._logged["failed"] -= 61
+        tested._failed(ResponseError("OOM"), time.monotonic())
+        assert len(caplog.records) == 2
+        tested._log("another", "Another %s.", "thing")
+        assert len(caplog.records) == 3
+    assert cache_stats().errors == 3
+    assert tested.distrusted
+
+
+def test_while_it_is_known_that_nobody_trusts_no_change_waits(tested: RedisStore) -> None:
+    tested._outage.failed(time.monotonic(), unreachable=True)
+    tested._outage.is_settled = True
+    asked: list[Any] = []
+    assert tested._change(asked.append, 1) is False
+    assert asked == []
+    tested._outage.failed_at = time.monotonic() - 2 * KEEPER_RETRY - 0.1
+    assert tested._change(asked.append, 1) is True
+    assert asked == [1]
+    assert cache_stats().waits == 0
+
+
+def test_an_eviction_is_heard_of_with_the_pulse(tested: RedisStore) -> None:
+    assert tested._heard("1-a 7 123 abc 0") == Beat("1-a", 0, "7", False)
+    assert not tested.is_evicting()
+    assert tested._heard("1-a 7 123 abc 1") == Beat("1-a", 0, "7", True)
+    assert tested.is_evicting()
+    tested._evicting_until = float("-inf")
+    tested._heard("1-a 7 123 abc 1")  # the same again
+    assert tested.is_evicting()
+    assert tested._heard("what somebody else has put there") is None
+
+
+@pytest.mark.parametrize("evicts", [False, True])
+def test_a_renewal_is_heard_while_the_server_evicts(tested: RedisStore, evicts: bool) -> None:
+    """Its mark may be gone, which would cover it."""
+    seen: list[bool] = []
+    renew = tested._renew
+
+    def noting(wanted: Any, writer: str, marked: bool = False) -> None:
+        seen.append(marked)
+        renew(wanted, writer, marked)
+
+    tested._renew = noting  # type: ignore[method-assign]
+    assert tested.mark([TABLE], "w", 60)
+    if evicts:
+        tested._evicts()
+    assert tested.renew([TABLE], "w", marked=True)
+    assert tested.renew([TABLE], "w", marked=False)
+    assert seen == [not evicts, False]
+
+
+def test_an_answer_ends_that_the_server_cannot_be_reached(tested: RedisStore) -> None:
+    tested._outage.failed(time.monotonic() - 10, unreachable=True)
+    tested._outage.failed_at = time.monotonic() - 10
+    assert tested.read(None, [TABLE]) is not None
+    assert not tested._outage.is_unreachable
+    assert tested.distrusted  # it has taken no change
+
+
+def test_what_is_marked_or_ensured_stands(tested: RedisStore) -> None:
+    values = tested.ensure([TABLE])
+    assert tested._read(None, [TABLE])[1] == values
+    assert tested.mark([TABLE], "w", 60)
+    assert "|w@" in tested._read(None, [TABLE])[1][TABLE]

@@ -1,0 +1,42 @@
+"""What stands above the cached views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+
+def sets_tenant(get_response: Any) -> Any:
+    """Put the tenant of a header on the request, as tenants' packages do."""
+
+    def call(request: Any) -> Any:
+        request.tenant = request.META.get("HTTP_X_TENANT", "public")
+        return get_response(request)
+
+    return call
+
+
+def sets_zone(get_response: Any) -> Any:
+    """Activate the visitor's time zone."""
+
+    def call(request: Any) -> Any:
+        with timezone.override(request.META.get("HTTP_X_ZONE", "UTC")):
+            return get_response(request)
+
+    return call
+
+
+def acts_as(get_response: Any) -> Any:
+    """Let staff act as another user, and mark that user."""
+
+    def call(request: Any) -> Any:
+        if other := request.META.get("HTTP_X_ACT_AS"):
+            from django.contrib.auth import get_user_model
+
+            acting = request.user.username
+            request.user = get_user_model().objects.get(username=other)
+            request.user.acting = acting
+        return get_response(request)
+
+    return call

@@ -1,0 +1,434 @@
+"""What a cached view answers, what it keeps, and when it runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.db import connection, connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.views.generic import View
+
+from django_querybudget.cache import cache_stats, cached_queryset, cached_view, invalidate
+from django_querybudget.cache.views import serving
+from jobs.models import Industry
+
+from .urls import runs
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.urls("tests.cache.views.urls"),
+]
+
+
+@pytest.fixture(autouse=True)
+def rows() -> None:
+    caches["default"].clear()
+    Industry.objects.bulk_create([Industry(name="one"), Industry(name="two")])
+    cache_stats(reset=True)
+    runs.clear()
+    serving._unstored.clear()
+
+
+def get(path: str, **headers: str) -> Any:
+    return Client().get(path, headers=headers)
+
+
+def not_stored() -> list[str]:
+    return [*cache_stats().not_stored]
+
+
+# What it depends on
+
+
+@pytest.mark.parametrize("path", ["industries", "lazy_template", "in_async"])
+def test_a_write_is_seen_by_the_next_request(path: str) -> None:
+    first = get(f"/{path}/").content
+    assert b"one" in first
+    with CaptureQueriesContext(connection) as queries:
+        assert get(f"/{path}/").content == first
+    assert len(queries) == 0
+    assert len(runs) == 1
+    Industry.objects.filter(name="one").update(name="three")
+    assert b"three" in get(f"/{path}/").content
+    Industry.objects.create(name="four")
+    assert b"four" in get(f"/{path}/").content
+    Industry.objects.all().delete()
+    assert b"four" not in get(f"/{path}/").content
+    assert len(runs) == 4
+
+
+def test_it_is_seen_from_the_commit_on() -> None:
+    get("/industries/")
+    with transaction.atomic():
+        Industry.objects.create(name="three")
+        assert b"three" in get("/industries/").content
+    assert b"three" in get("/industries/").content
+    with transaction.atomic():
+        Industry.objects.create(name="four")
+        assert b"four" in get("/industries/").content
+        transaction.set_rollback(True)
+    assert b"four" not in get("/industries/").content
+
+
+def test_a_cached_queryset_inside_hands_its_tables_on() -> None:
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        found = cached_queryset(Industry.objects.order_by("pk"))
+        return HttpResponse(",".join(each.name for each in found))
+
+    list(cached_queryset(Industry.objects.order_by("pk")))
+    request = RequestFactory().get("/")
+    assert view(request).content == view(request).content == b"one,two"
+    Industry.objects.filter(name="one").update(name="three")
+    assert view(request).content == b"three,two"
+
+
+def test_a_view_without_a_statement_is_kept_until_its_tag_is_dropped() -> None:
+    for _ in range(3):
+        get("/constant/")
+    assert runs == ["constant"]
+    invalidate("front")
+    get("/constant/")
+    assert runs == ["constant"] * 2
+    invalidate("view:tests.cache.views.urls.constant")
+    get("/constant/")
+    assert runs == ["constant"] * 3
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_row_by_its_key_depends_on_that_row_where_the_driver_counts() -> None:
+    one, two = (Industry.objects.using("postgres").create(name=name) for name in ("p1", "p2"))
+    seen: list[int] = []
+
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest, pk: int) -> HttpResponse:
+        seen.append(pk)
+        found = Industry.objects.using("postgres").filter(pk=pk).first()
+        return HttpResponse(found.name if found else "none")
+
+    def ask(pk: int) -> str:
+        return str(view(RequestFactory().get(f"/{pk}/"), pk).content.decode())
+
+    absent = two.pk + 1
+    assert [ask(each) for each in (one.pk, two.pk, absent)] == ["p1", "p2", "none"]
+    Industry.objects.using("postgres").filter(pk=two.pk).update(name="p3")
+    seen.clear()
+    assert [ask(each) for each in (one.pk, two.pk, absent)] == ["p1", "p3", "none"]
+    assert one.pk not in seen
+    Industry.objects.using("postgres").create(pk=absent, name="p4")
+    assert [ask(each) for each in (one.pk, two.pk, absent)] == ["p1", "p3", "p4"]
+
+
+def test_a_view_that_writes_is_not_kept() -> None:
+    for _ in range(2):
+        get("/writes/")
+    assert runs == ["writes"] * 2
+    assert not_stored() == ["the read wrote"]
+
+
+def test_what_a_thread_of_the_view_reads_is_not_kept() -> None:
+    def names() -> str:
+        try:
+            return ",".join(Industry.objects.order_by("pk").values_list("name", flat=True))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(names).result()  # its thread is older than the request
+
+        @cached_view(60, vary_on=())
+        def view(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(pool.submit(names).result())
+
+        assert view(RequestFactory().get("/")).content == b"one,two"
+        Industry.objects.filter(name="one").update(name="three")
+        assert view(RequestFactory().get("/")).content == b"three,two"
+    assert not_stored() == ["a statement in a thread of its own"]
+
+
+def test_what_its_tasks_read_counts() -> None:
+    @cached_view(60, vary_on=())
+    async def view(request: HttpRequest) -> HttpResponse:
+        one, two = await asyncio.gather(
+            Industry.objects.filter(name="one").acount(), Industry.objects.acount()
+        )
+        return HttpResponse(f"{one} {two}")
+
+    async def ask() -> bytes:
+        response = await view(RequestFactory().get("/"))
+        return bytes(response.content)
+
+    # The first one's thread has no connection yet, of whose session the key would speak.
+    assert asyncio.run(ask()) == asyncio.run(ask()) == asyncio.run(ask()) == b"1 2"
+    assert cache_stats().hits >= 1
+    Industry.objects.create(name="three")
+    assert asyncio.run(ask()) == b"1 3"
+
+
+# What is kept
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("stream", "a stream"),
+        ("file", "a stream"),
+        ("failing", "status 500"),
+        ("sets_cookie", "a cookie is set"),
+        ("session_write", "the session was changed"),
+        ("csrf_form", "a CSRF token was used"),
+        ("private", "Cache-Control: private"),
+        ("no_store", "Cache-Control: no-store"),
+        ("varied_on_all", "Vary: *"),
+        ("adds_message", "the view read messages"),
+    ],
+)
+def test_what_is_not_kept_and_why(path: str, reason: str) -> None:
+    client = Client()
+    first, second = client.get(f"/{path}/"), client.get(f"/{path}/")
+    assert runs == [path] * 2
+    assert reason in not_stored()
+    assert first.status_code == second.status_code
+    first.close(), second.close()
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
+def test_unsafe_methods_run_the_view(method: str) -> None:
+    get("/constant/")
+    for _ in range(2):
+        getattr(Client(), method)("/constant/")
+    assert len(runs) == 3
+
+
+def test_a_parameter_that_changes_nothing() -> None:
+    for query in ("", "?utm_source=a", "?ref=b&utm_x=c", "?page=2", "?page=2&ref=x"):
+        get(f"/campaign/{query}")
+    assert len(runs) == 2
+
+
+def test_what_cannot_be_told_apart_is_not_looked_up() -> None:
+    for _ in range(2):
+        get("/by_nothing_that_can_be_told/")
+    assert len(runs) == 2
+    (reason,) = cache_stats().bypasses
+    assert "vary_on" in reason
+
+
+def test_a_timeout_of_zero_keeps_nothing() -> None:
+    seen = []
+
+    @cached_view(0)
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(1)
+        return HttpResponse("x")
+
+    for _ in range(2):
+        view(RequestFactory().get("/"))
+    assert len(seen) == 2
+
+
+# HTTP
+
+
+def test_a_hit_is_the_same_response() -> None:
+    first, second = get("/industries/"), get("/industries/")
+    assert len(runs) == 1
+    assert first.content == second.content
+    assert first.status_code == second.status_code
+    assert dict(first.items()) == dict(second.items())
+    assert first["ETag"].startswith('"')
+
+
+def test_a_304_without_running_the_view() -> None:
+    etag = get("/industries/")["ETag"]
+    response = get("/industries/", **{"If-None-Match": etag})
+    assert (response.status_code, response.content, len(runs)) == (304, b"", 1)
+    Industry.objects.create(name="three")
+    response = get("/industries/", **{"If-None-Match": etag})
+    assert (response.status_code, len(runs)) == (200, 2)
+
+
+def test_head_is_answered_from_get() -> None:
+    get("/industries/")
+    response = Client().head("/industries/")
+    assert (response.status_code, response.content, len(runs)) == (200, b"", 1)
+
+
+def test_age_is_told_where_caches_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Age" not in get("/aged/")
+    clock = serving.time.time() + 7
+    monkeypatch.setattr("django_querybudget.cache.views.answers.time.time", lambda: clock)
+    assert get("/aged/")["Age"] == "7"
+    assert "Age" not in get("/industries/")
+    assert "Age" not in get("/industries/")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_with_djangos_own_middleware_around_it(first: bool) -> None:
+    own = [
+        "django.middleware.gzip.GZipMiddleware",
+        "django.middleware.http.ConditionalGetMiddleware",
+    ]
+    middleware = [*own, "django.middleware.common.CommonMiddleware"]
+    if not first:
+        middleware.reverse()
+    with override_settings(MIDDLEWARE=middleware):
+        Industry.objects.bulk_create([Industry(name=f"industry {n}") for n in range(100)])
+        one, two = (get("/industries/", **{"Accept-Encoding": "gzip"}) for _ in range(2))
+        assert one["Content-Encoding"] == two["Content-Encoding"] == "gzip"
+        assert one["ETag"] == two["ETag"]
+        again = get("/industries/", **{"Accept-Encoding": "gzip", "If-None-Match": one["ETag"]})
+        assert again.status_code == 304
+        assert len(runs) == 1
+
+
+# Many at once
+
+
+def test_one_of_many_threads_computes(rows: None) -> None:
+    seen: list[int] = []
+    go = threading.Barrier(8)
+
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(1)
+        serving.time.sleep(0.2)
+        return HttpResponse(f"{Industry.objects.count()}")
+
+    def ask() -> bytes:
+        try:
+            go.wait()
+            return bytes(view(RequestFactory().get("/")).content)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [each.result() for each in [pool.submit(ask) for _ in range(8)]]
+    assert set(answers) == {b"2"}
+    assert len(seen) == 1
+
+
+def test_one_of_many_tasks_computes() -> None:
+    seen: list[int] = []
+
+    @cached_view(60, vary_on=())
+    async def view(request: HttpRequest) -> HttpResponse:
+        seen.append(1)
+        await asyncio.sleep(0.2)
+        return HttpResponse(f"{await Industry.objects.acount()}")
+
+    async def ask() -> list[bytes]:
+        found = await asyncio.gather(*(view(RequestFactory().get("/")) for _ in range(8)))
+        return [bytes(each.content) for each in found]
+
+    assert set(asyncio.run(ask())) == {b"2"}
+    assert len(seen) == 1
+
+
+def test_a_leader_that_fails_or_dies_lets_others_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(1)
+        if len(seen) == 1:
+            raise ZeroDivisionError
+        return HttpResponse("done")
+
+    request = RequestFactory().get("/")
+    with pytest.raises(ZeroDivisionError):
+        view(request)
+    monkeypatch.setattr(serving, "WAIT", 0.0)  # nobody waits: it is free at once
+    assert view(request).content == b"done"
+    # One that was killed has the lease still: after WAIT seconds others go on.
+    seen[:] = [0]
+    invalidate("view:" + f"{view.__module__}.{view.__qualname__}")
+    found = serving.served(
+        f"{view.__module__}.{view.__qualname__}", _options(view), RequestFactory().get("/")
+    )
+    assert found is not None
+    assert caches["default"].add(found.lease, b"1", 60)
+    assert view(request).content == b"done"
+
+
+def _options(view: Any) -> Any:
+    return view._querybudget_cached_view.options
+
+
+# Wrong use
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: cached_view(lambda request: None), TypeError),
+        (lambda: cached_view(-1), ValueError),
+        (lambda: cached_view("60"), TypeError),
+        (lambda: cached_view(60, vary_on="user"), TypeError),
+        (lambda: cached_view(60, vary_on=("usr",)), ValueError),
+        (lambda: cached_view(60, vary_on=("cookie:",)), ValueError),
+        (lambda: cached_view(60, vary_on=(7,)), TypeError),
+        (lambda: cached_view(60, tags="x"), TypeError),
+        (lambda: cached_view(60, cache="nowhere"), ValueError),
+        (lambda: cached_view(60, ignore_params="utm"), TypeError),
+        (lambda: cached_view(60)(7), TypeError),
+        (lambda: cached_view(60)(dict), TypeError),
+    ],
+)
+def test_bad_arguments_are_named(make: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"cached_view|timeout|vary_on|tags|cache|ignore_params|class"):
+        make()
+
+
+def test_a_method_that_is_given_no_request_says_so() -> None:
+    class Wrong(View):
+        @cached_view(60)  # type: ignore[arg-type]
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse("x")
+
+    with pytest.raises(TypeError, match="method_decorator"):
+        Wrong.as_view()(RequestFactory().get("/"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"qb2\n", b"qb2\n{}\n{}", b"nonsense" * 99])
+def test_a_foreign_value_is_a_miss(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    get("/industries/")
+    for key in list(caches["default"]._cache):  # type: ignore[attr-defined]
+        if ":e:" in key or "qb:e:" in key:
+            caches["default"].set(key.split(":", 2)[2], content)
+    assert b"one" in get("/industries/").content
+    assert b"one" in get("/industries/").content
+    assert len(runs) == 2
+
+
+def test_async_client() -> None:
+    async def ask() -> bytes:
+        return bytes((await AsyncClient().get("/in_async/")).content)
+
+    assert asyncio.run(ask()) == asyncio.run(ask()) == b"['one', 'two']"
+    assert len(runs) == 1
+
+
+def test_the_request_is_as_it_was() -> None:
+    request = RequestFactory().get("/", headers={"X-Team": "a"})
+    kind, before = type(request), dict(request.__dict__)
+
+    @cached_view(60)
+    def view(request: HttpRequest) -> HttpResponse:
+        assert isinstance(request, kind)
+        assert request.META["HTTP_X_TEAM"] == "a"
+        request.META["NEW"] = "set"
+        request.own = 1  # type: ignore[attr-defined]
+        return HttpResponse(str(request.own))  # type: ignore[attr-defined]
+
+    assert view(request).content == b"1"
+    assert type(request) is kind
+    assert request.META["NEW"] == "set"
+    assert request.__dict__.keys() - before.keys() == {"own"}
