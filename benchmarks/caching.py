@@ -6,7 +6,8 @@ name. Peers that are not installed are left out by name.
 
 Each library runs in a process of its own, since they patch what the others use; the processes
 take turns, a short block each in every round. A figure is the median over the rounds, in
-microseconds, and behind it the number of round trips to Redis.
+microseconds; behind it stand the ratio to no cache (the median of each round's own ratio) and the
+number of round trips to Redis.
 
 ``--case "atomic, 20,000 save()" --rounds 1`` is one transaction that saves so many rows, and how
 much memory the process took for it. It takes minutes with the peers.
@@ -24,6 +25,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from operator import truediv
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -38,22 +40,25 @@ LIBRARIES = {
     "cachalot": "cachalot",
     "cacheops": "cacheops",
 }
-CASES = (
+READS = (
     "hit 1 row",
     "hit 100 rows",
     "hit 100 rows, own __init__",
-    "miss 1 row",
-    "save()",
-    "atomic, 10 save()",
-    "bulk_create(100)",
+    "hit 20 rows, 2 prefetches",
+    "page of 10 querysets",
+    "get()",
+    "first()",
+    "count()",
+    "exists()",
 )
+CASES = (*READS, "miss 1 row", "save()", "atomic, 10 save()", "bulk_create(100)")
 BIG = {f"atomic, {rows:,} save()": rows for rows in (1_000, 20_000, 100_000)}
 """Transactions that write many rows, each one: run where ``--case`` names them, once a round."""
 BLOCK = {
     **dict.fromkeys(BIG, 1),
+    **dict.fromkeys(READS, 20),
     "hit 1 row": 50,
-    "hit 100 rows": 20,
-    "hit 100 rows, own __init__": 20,
+    "page of 10 querysets": 5,
     "miss 1 row": 20,
     "save()": 20,
 }
@@ -96,30 +101,23 @@ def configure(library: str) -> None:
     django.setup()
 
 
-def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # six in one
+def cases(library: str) -> dict[str, Callable[[int], None]]:
     """Return the cases; each runs what it measures as often as it is told."""
     from django.core.cache import cache
-    from django.db import transaction
 
-    from accounts.models import CustomUser
+    cache.clear()
+    return {**_reads(library), **_writes()}
+
+
+def _reads(library: str) -> dict[str, Callable[[int], None]]:
     from jobs.models import Application, Industry, Job
-
-    def one() -> Any:
-        return Job.objects.filter(pk=1)
-
-    def hundred() -> Any:
-        return Application.objects.order_by("pk")[:100]
-
-    def hundred_of_own() -> Any:
-        # The model has a constructor of its own, which has to be called for each row.
-        return Job.objects.order_by("pk")[:100]
 
     if library.startswith("querybudget"):
         from django_querybudget.cache import cached_queryset as cached
     elif library == "cacheops":
 
         def cached(queryset: Any) -> Any:
-            return queryset.cache(ops=["get", "fetch"], timeout=600)
+            return queryset.cache(ops=["get", "fetch", "count", "exists"], timeout=600)
 
     else:
 
@@ -129,16 +127,56 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
     def reading(build: Callable[[], Any]) -> Callable[[], Any]:
         return cached(build) if library.endswith("decorated") else lambda: cached(build())
 
-    def hit(read: Callable[[], Any]) -> Callable[[int], None]:
+    # Job has a constructor of its own, which has to be called for each row.
+    job = reading(lambda: Job.objects.filter(pk=1))
+    applications = reading(lambda: Application.objects.order_by("pk")[:100])
+    jobs = reading(lambda: Job.objects.order_by("pk")[:100])
+    prefetched = reading(
+        lambda: Job.objects.order_by("pk").prefetch_related("pictures", "subcategories")[:20]
+    )
+    page = [
+        job,
+        reading(lambda: Industry.objects.filter(pk=2)),
+        reading(lambda: Industry.objects.filter(pk__in=[3, 4, 5])),
+        reading(lambda: Industry.objects.order_by("-pk")[:5]),
+        reading(lambda: Job.objects.filter(client_id=1).order_by("title")[:10]),
+        reading(lambda: Job.objects.filter(status="open").order_by("-pk")[:10]),
+        reading(lambda: Application.objects.filter(job_id=7)),
+        reading(lambda: Application.objects.filter(applicant_id=1).order_by("-pk")[:10]),
+        reading(lambda: Job.objects.filter(budget__gt=990).order_by("pk")),
+        reading(lambda: Application.objects.select_related("job").order_by("pk")[:5]),
+    ]
+    asked: dict[str, Callable[[], Any]] = {
+        "hit 1 row": lambda: list(job()),
+        "hit 100 rows": lambda: list(applications()),
+        "hit 100 rows, own __init__": lambda: list(jobs()),
+        "hit 20 rows, 2 prefetches": lambda: list(prefetched()),
+        "page of 10 querysets": lambda: [list(each()) for each in page],
+        "get()": lambda: job().get(),
+        "first()": lambda: job().first(),
+        "count()": lambda: job().count(),
+        "exists()": lambda: job().exists(),
+    }
+
+    def repeated(ask: Callable[[], Any]) -> Callable[[int], None]:
         def run(times: int) -> None:
             for _ in range(times):
-                list(read())
+                ask()
 
         return run
 
     def miss(times: int) -> None:
         for number in range(times):
             list(cached(Job.objects.filter(pk=1, budget__gt=-perf_counter() - number)))
+
+    return {**{name: repeated(ask) for name, ask in asked.items()}, "miss 1 row": miss}
+
+
+def _writes() -> dict[str, Callable[[int], None]]:
+    from django.db import transaction
+
+    from accounts.models import CustomUser
+    from jobs.models import Industry, Job
 
     job = Job.objects.get(pk=1)
 
@@ -169,17 +207,12 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # si
 
         return run
 
-    cache.clear()
-    return {name: many_saves(rows) for name, rows in BIG.items()} | dict(
-        zip(
-            CASES,
-            (
-                *(hit(reading(build)) for build in (one, hundred, hundred_of_own)),
-                *(miss, save, saves, bulk_create),
-            ),
-            strict=True,
-        )
-    )
+    return {
+        "save()": save,
+        "atomic, 10 save()": saves,
+        "bulk_create(100)": bulk_create,
+        **{name: many_saves(rows) for name, rows in BIG.items()},
+    }
 
 
 def serve(library: str) -> None:
@@ -222,7 +255,7 @@ def fill() -> None:
     from django.db import connection
 
     from accounts.models import CustomUser
-    from jobs.models import Application, Industry, Job
+    from jobs.models import Application, Industry, Job, JobPicture, Subcategory
 
     call_command("migrate", verbosity=0, interactive=False)
     Job.objects.all().delete()
@@ -233,6 +266,13 @@ def fill() -> None:
             Job(pk=pk, client=user, industry=industry, title=f"Job {pk}", budget=pk)
             for pk in range(1, 1001)
         ]
+    )
+    subcategories = [Subcategory(pk=pk, industry=industry, name=f"s{pk}") for pk in range(1, 5)]
+    Subcategory.objects.bulk_create(subcategories, ignore_conflicts=True)
+    for job in Job.objects.filter(pk__lte=20):
+        job.subcategories.set([job.pk % 4 + 1, (job.pk + 1) % 4 + 1])
+    JobPicture.objects.bulk_create(
+        [JobPicture(job_id=pk % 20 + 1, image=f"{pk}.png", position=pk) for pk in range(60)]
     )
     Application.objects.bulk_create(
         [Application(job_id=pk, applicant=user, offer=pk) for pk in range(1, 101)]
@@ -301,16 +341,20 @@ def compare(rounds: int, wanted: Sequence[str]) -> None:
                 )
     for process in processes.values():
         process.communicate()
-    print(f"{'µs (round trips to Redis)':28}" + "".join(f"{name:>26}" for name in processes))
+    heads = "".join(f"{name:>28}" for name in processes)
+    print(f"{'µs, ratio (trips to Redis)':28}{heads}")
     for case in wanted:
         row = f"{case:28}"
+        without = [time for time, *_ in figures[case, "no cache"]]
         for library in processes:
             times, trips, _ = zip(*figures[case, library], strict=True)
-            row += f"{statistics.median(times):>17,.0f} ({statistics.median(trips):>5.1f})"
+            ratio = statistics.median(map(truediv, times, without))
+            spent = f"{statistics.median(times):,.0f} {ratio:.2f} ({statistics.median(trips):.1f})"
+            row += f"{spent:>28}"
         print(row)
         if case in BIG:
             grown = (max(memory for *_, memory in figures[case, name]) for name in processes)
-            print(f"{'  memory grown by, MB':28}" + "".join(f"{each:>26,.1f}" for each in grown))
+            print(f"{'  memory grown by, MB':28}" + "".join(f"{each:>28,.1f}" for each in grown))
 
 
 if __name__ == "__main__":
