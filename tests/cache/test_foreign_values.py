@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 from typing import Any
 from uuid import uuid4
@@ -147,3 +148,6 @@ def test_switching_between_the_two_clients_of_redis(
         assert cache_stats().hits >= 2 * (round_ + 1) - round_
         assert cache_stats().errors == 0
         assert cache_stats().bypasses.get("cache failed", 0) == 0
+        # The one before would refresh a pulse of its own form under the same key.
+        keepers = [each.name for each in threading.enumerate()].count("querybudget-switched")
+        assert keepers <= 1

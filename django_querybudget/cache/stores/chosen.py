@@ -37,6 +37,8 @@ def store_for(alias: str) -> Store:
         return found[1]
     kind = type(getattr(cache, "client", cache))
     if found is None or found[0] is not kind:
+        if found is not None:
+            found[1].retire()
         found = _stores[alias] = (kind, _class_for(cache)(alias))
     return found[1]
 

@@ -285,6 +285,10 @@ class Store(TrustedCache):
 
     # The keeper's rounds
 
+    def retire(self) -> None:
+        """End the keeper: another store speaks to the cache of this name from now on."""
+        self._keeper.stop()
+
     def tend(self) -> float | None:
         """Refresh the pulse, or pay what is owed; return when the next round is due, in seconds."""
         token = _busy.set(True)
