@@ -110,7 +110,8 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:
 
 
 def _reads(library: str) -> dict[str, Callable[[int], None]]:
-    from jobs.models import Application, Industry, Job
+    from accounts.models import CustomUser
+    from jobs.models import Application, Industry, Job, Subcategory
 
     if library.startswith("querybudget"):
         from django_querybudget.cache import cached_queryset as cached
@@ -131,26 +132,28 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:
     job = reading(lambda: Job.objects.filter(pk=1))
     applications = reading(lambda: Application.objects.order_by("pk")[:100])
     jobs = reading(lambda: Job.objects.order_by("pk")[:100])
-    prefetched = reading(
-        lambda: Job.objects.order_by("pk").prefetch_related("pictures", "subcategories")[:20]
+    users = reading(
+        lambda: CustomUser.objects.order_by("pk").prefetch_related("applications", "saved_jobs")[
+            :20
+        ]
     )
     page = [
         job,
         reading(lambda: Industry.objects.filter(pk=2)),
         reading(lambda: Industry.objects.filter(pk__in=[3, 4, 5])),
         reading(lambda: Industry.objects.order_by("-pk")[:5]),
-        reading(lambda: Job.objects.filter(client_id=1).order_by("title")[:10]),
-        reading(lambda: Job.objects.filter(status="open").order_by("-pk")[:10]),
+        reading(lambda: Job.objects.filter(pk__gt=990).order_by("pk")),
+        reading(lambda: Subcategory.objects.filter(industry_id=1)),
         reading(lambda: Application.objects.filter(job_id=7)),
         reading(lambda: Application.objects.filter(applicant_id=1).order_by("-pk")[:10]),
-        reading(lambda: Job.objects.filter(budget__gt=990).order_by("pk")),
+        reading(lambda: CustomUser.objects.filter(pk__lt=6).order_by("pk")),
         reading(lambda: Application.objects.select_related("job").order_by("pk")[:5]),
     ]
     asked: dict[str, Callable[[], Any]] = {
         "hit 1 row": lambda: list(job()),
         "hit 100 rows": lambda: list(applications()),
         "hit 100 rows, own __init__": lambda: list(jobs()),
-        "hit 20 rows, 2 prefetches": lambda: list(prefetched()),
+        "hit 20 rows, 2 prefetches": lambda: list(users()),
         "page of 10 querysets": lambda: [list(each()) for each in page],
         "get()": lambda: job().get(),
         "first()": lambda: job().first(),
@@ -255,7 +258,7 @@ def fill() -> None:
     from django.db import connection
 
     from accounts.models import CustomUser
-    from jobs.models import Application, Industry, Job, JobPicture, Subcategory
+    from jobs.models import Application, Industry, Job, SavedJob, Subcategory
 
     call_command("migrate", verbosity=0, interactive=False)
     Job.objects.all().delete()
@@ -269,13 +272,13 @@ def fill() -> None:
     )
     subcategories = [Subcategory(pk=pk, industry=industry, name=f"s{pk}") for pk in range(1, 5)]
     Subcategory.objects.bulk_create(subcategories, ignore_conflicts=True)
-    for job in Job.objects.filter(pk__lte=20):
-        job.subcategories.set([job.pk % 4 + 1, (job.pk + 1) % 4 + 1])
-    JobPicture.objects.bulk_create(
-        [JobPicture(job_id=pk % 20 + 1, image=f"{pk}.png", position=pk) for pk in range(60)]
+    users = [CustomUser(pk=pk, username=f"u{pk}", email=f"{pk}@x") for pk in range(2, 21)]
+    CustomUser.objects.bulk_create(users, ignore_conflicts=True)
+    SavedJob.objects.bulk_create(
+        [SavedJob(user_id=pk % 20 + 1, job_id=pk // 20 + 1) for pk in range(60)]
     )
     Application.objects.bulk_create(
-        [Application(job_id=pk, applicant=user, offer=pk) for pk in range(1, 101)]
+        [Application(job_id=pk, applicant_id=pk % 20 + 1, offer=pk) for pk in range(1, 101)]
     )
     with connection.cursor() as cursor:
         cursor.execute(
