@@ -1,6 +1,7 @@
 """Statements at random on the real databases: what they change is what was said of them.
 
-``QUERYBUDGET_SEED`` repeats a run; a failure names its seed.
+``QUERYBUDGET_SEED`` repeats a run; a failure names its seed. ``QUERYBUDGET_STATEMENTS`` is how many
+statements the long run tries on each database.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.cache.fuzz import MariaDB, PostgreSQL, Result, Sandbox, SQLite, fuzz
 from tests.cache.grammar import TABLES, Grammar
 
 COUNTS = {"default": 20_000, "postgres": 2_000, "mariadb": 2_000}
-MANY = 200_000
+MANY = int(os.environ.get("QUERYBUDGET_STATEMENTS", "200000"))
 OPENING: dict[str, Callable[[], Sandbox]] = {
     "default": SQLite,
     "postgres": lambda: PostgreSQL(
