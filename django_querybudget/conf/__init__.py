@@ -40,7 +40,8 @@ class QueryBudgetSettings(Section):
     def values(self) -> Mapping[str, Any]:
         """The keys and values written, and the overrides."""
         values = self.written()
-        if not isinstance(values, Mapping):
+        # A dict first: asking the abstract class costs as much as all the rest.
+        if not isinstance(values, dict) and not isinstance(values, Mapping):
             values = NO_VALUES
         return {**values, **self.overrides} if self.overrides else values
 

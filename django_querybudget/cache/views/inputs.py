@@ -19,10 +19,11 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, parse_cookie
-from django.http.request import HttpHeaders
 from django.utils.functional import SimpleLazyObject
 
 from django_querybudget.cache.lazy import unwrapped
+
+from .noting import NotedDict, NotedHeaders
 
 __all__ = ["Inputs", "is_absent", "observed"]
 
@@ -62,7 +63,7 @@ class Inputs:
         self._outer = frozenset(name for name in self._own if name[0] != "_") - _OF_KEY
         self.known = frozenset(known)
         self._forwarded = _forwarded_headers()
-        self._noting: dict[int, _Noting] = {}
+        self._noting: dict[int, NotedDict] = {}
 
     def note(self, name: str, *, is_there: bool) -> None:
         """Something was read."""
@@ -108,11 +109,13 @@ class Inputs:
         elif name in self._outer:
             self.note(f"request:{name}", is_there=True)
 
-    def noting(self, name: str, raw: Any, note: Callable[[Any], None], everything: str) -> _Noting:
+    def noting(
+        self, name: str, raw: Any, note: Callable[[Any], None], everything: str
+    ) -> NotedDict:
         """Return ``raw``, a dict of the request's, in a form that notes what is read of it."""
         found = self._noting.get(id(raw))
         if found is None:
-            found = self._noting[id(raw)] = _Noting(
+            found = self._noting[id(raw)] = NotedDict(
                 raw, note, partial(self.note, everything, is_there=True)
             )
         return found
@@ -230,118 +233,6 @@ def _note_messages(storage: Any, inputs: Inputs) -> None:
         inputs.note("messages", is_there=bool(loaded or storage.added_new))
 
 
-class _Noting(dict):  # type: ignore[type-arg]
-    """A dict of the request's, with what is read of it noted; what is written goes to both."""
-
-    def __init__(self, raw: Any, note: Callable[[Any], None], note_all: Callable[[], None]) -> None:
-        super().__init__(raw)
-        self._raw = raw
-        self._note = note
-        self._note_all = note_all
-
-    def __getitem__(self, key: Any) -> Any:
-        self._note(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: Any) -> bool:
-        self._note(key)
-        return super().__contains__(key)
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        self._note(key)
-        return super().get(key, default)
-
-    def __iter__(self) -> Any:
-        self._note_all()
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self._note_all()
-        return super().__len__()
-
-    def __eq__(self, other: object) -> bool:
-        self._note_all()
-        return super().__eq__(other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None
-
-    def __repr__(self) -> str:
-        self._note_all()
-        return super().__repr__()
-
-    def keys(self) -> Any:
-        self._note_all()
-        return super().keys()
-
-    def values(self) -> Any:
-        self._note_all()
-        return super().values()
-
-    def items(self) -> Any:
-        self._note_all()
-        return super().items()
-
-    def copy(self) -> Any:
-        self._note_all()
-        return super().copy()
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._raw[key] = value
-        super().__setitem__(key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        del self._raw[key]
-        super().__delitem__(key)
-
-    def setdefault(self, key: Any, default: Any = None) -> Any:
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    def pop(self, key: Any, *default: Any) -> Any:
-        self._note(key)
-        self._raw.pop(key, None)
-        return super().pop(key, *default)
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        for key, value in dict(*args, **kwargs).items():
-            self[key] = value
-
-
-class _Headers(HttpHeaders):
-    """A request's headers, with what is read of them noted."""
-
-    def __init__(self, meta: Mapping[str, Any], inputs: Inputs) -> None:
-        super().__init__(meta)
-        self._inputs = inputs
-
-    def __getitem__(self, key: str) -> str:
-        self._inputs.note_meta(_meta_key(key))
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._inputs.note_meta(_meta_key(str(key)))
-        return super().__contains__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
-
-    def __iter__(self) -> Iterator[str]:
-        self._inputs.note("all headers", is_there=True)
-        return super().__iter__()
-
-
-def _meta_key(header: str) -> str:
-    name = header.upper().replace("-", "_")
-    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
-
-
 # Whose reads are no view's: the request's own methods.
 _OWN_MODULES = frozenset(
     {"django.http.request", "django.core.handlers.wsgi", "django.core.handlers.asgi"}
@@ -370,7 +261,9 @@ def _observing(kind: type[HttpRequest]) -> type[HttpRequest]:
         if name == "COOKIES":
             return inputs.noting(name, plain(self, name), inputs.note_cookie, "all cookies")
         if name == "headers":
-            return _Headers(own["META"], inputs)
+            return NotedHeaders(
+                own["META"], inputs.note_meta, partial(inputs.note, "all headers", is_there=True)
+            )
         inputs.note_attribute(name)
         return plain(self, name)
 

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
-from django.utils import timezone, translation
 
-from django_querybudget.cache import sessions, stats, tags
-from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
-from django_querybudget.cache.lazy import unwrapped
-from django_querybudget.cache.payload.models import Changed
-from django_querybudget.cache.reading.codecs import Codec
+from django_querybudget.cache import sessions, stats
 from django_querybudget.cache.reading.fills import Fill, filling
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
@@ -35,9 +30,10 @@ from django_querybudget.cache.reading.through import (
 )
 from django_querybudget.cache.stores.chosen import store_for
 
-from .answers import Answer, answer_of, refusal_of, vary_of
-from .inputs import Inputs, is_absent, observed
-from .varying import Untellable, Varying, holds_more, user_of
+from .answers import refusal_of, vary_of
+from .inputs import Inputs, observed
+from .request_key import MOST_VIEWS, Options, around_of, learn, question_of, varied_by
+from .varying import Untellable, holds_more, user_of
 
 __all__ = ["Options", "Served", "bypassed", "served"]
 
@@ -57,21 +53,6 @@ POLL = 0.02
 UNSTORED = 10.0
 """For how long nobody waits for a view whose answer could not be stored, in seconds."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a view is cached; ``timeout`` in seconds."""
-
-    timeout: float | None
-    varying: Varying
-    tags: frozenset[str]
-    cache: str
-    ignore_params: tuple[str, ...] = ()
-
-
-# What each view was found to vary on by its responses, in this process.
-_varies: dict[str, frozenset[str]] = {}
-_MOST_VIEWS = 4096
 _told: set[tuple[str, str]] = set()
 _unstored: dict[str, float] = {}
 
@@ -90,8 +71,8 @@ class Served:
     inputs: Inputs | None = None
 
     leads: bool = False
-    _lease: str = ""
     """Whether this request holds the lease: others wait for what it computes."""
+    _lease: str = ""
 
     @property
     def response(self) -> Any:
@@ -116,7 +97,7 @@ class Served:
     def running(self) -> Iterator[None]:
         """Run the view in the block: what it reads is noted."""
         fill = self.begin()
-        known = {*self.options.varying.names, *(f"header:{each}" for each in self._varied())}
+        known = {*self.options.varying.names, *(f"header:{each}" for each in varied_by(self.name))}
         with (
             watched(fill),
             filling(fill),
@@ -133,9 +114,6 @@ class Served:
                 fill.spoil("the user holds what was read before the view")
             yield
 
-    def _varied(self) -> frozenset[str]:
-        return _varies.get(self.name, frozenset())
-
     def done(self, response: Any) -> None:
         """Store the response that the view has returned, rendered, if that is right."""
         fill, inputs = self.fill, self.inputs
@@ -148,14 +126,16 @@ class Served:
         unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
         if reason is None and unseen:
             reason = f"the view read {', '.join(unseen)}"
-        if reason is None and fill.reason is None and not varied <= self._varied():
+        if reason is None and fill.reason is None and not varied <= varied_by(self.name):
             # The key does not hold these headers yet: the next request's will.
-            _learn(self.name, varied)
-            self.question = _question(self.name, self.options, self.request, self.around)
+            learn(self.name, varied)
+            self.question = question_of(self.name, self.options, self.request, self.around)
         if reason is not None:
             fill.spoil(reason)
         stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
         if not stored:
+            if len(_unstored) >= MOST_VIEWS:
+                _unstored.clear()
             _unstored[self.name] = time.monotonic()
             if fill.reason is not None:
                 _tell_once(self.name, fill.reason)
@@ -204,8 +184,8 @@ def served(  # noqa: PLR0911  # one way not to cache after another
     if request.method not in _SAFE or options.timeout == 0:
         return None
     try:
-        around = _around(given, request, options)
-        question = _question(name, options, request, around)
+        around = around_of(given, request, options)
+        question = question_of(name, options, request, around)
     except Untellable as reason:
         bypassed(name, str(reason))
         return None
@@ -239,96 +219,7 @@ def _is_covered(name: str, varied: frozenset[str]) -> bool:
 
 def _tell_once(name: str, reason: str) -> None:
     if (name, reason) not in _told:
-        if len(_told) >= _MOST_VIEWS:
+        if len(_told) >= MOST_VIEWS:
             _told.clear()
         _told.add((name, reason))
         logger.debug("The answer of %s was not cached: %s.", name, reason)
-
-
-def _learn(name: str, varied: frozenset[str]) -> None:
-    if len(_varies) >= _MOST_VIEWS:
-        _varies.clear()
-    _varies[name] = _varies.get(name, frozenset()) | varied
-
-
-def _around(given: Any, request: HttpRequest, options: Options) -> str:
-    """Return what Django REST framework made of a request before its view's method is called.
-
-    Raises :class:`Untellable`.
-    """
-    if given is None or given is request:
-        return ""
-    own = vars(given)
-    user = unwrapped(own.get("_user"))
-    if "user" not in options.varying.names and getattr(user, "is_authenticated", False):
-        raise Untellable("the user was looked up before the view, and vary_on leaves it out")
-    try:
-        return spelled((own.get("_auth"), own.get("accepted_media_type"), own.get("version")))
-    except Unkeyable as error:
-        raise Untellable(f"request.auth or request.version: {error}") from error
-
-
-def _question(name: str, options: Options, request: HttpRequest, around: str) -> Question:
-    """Return what a request asks. Raises :class:`Untellable` and :class:`sessions.Unknown`."""
-    known = sessions.everywhere()
-    headers = [
-        f"{each}={spelled(request.headers.get(each))}"
-        for each in sorted(_varies.get(name, frozenset()))
-    ]
-    urlconf = getattr(request, "urlconf", None)
-    try:
-        parts = (
-            "view",
-            name,
-            request.scheme or "",
-            request.get_host(),
-            request.path,
-            _query_string(request, options.ignore_params),
-            spelled(urlconf if urlconf is None or isinstance(urlconf, str) else repr(urlconf)),
-            translation.get_language() or "",
-            str(timezone.get_current_timezone_name()),
-            options.varying.spelled(request),
-            around,
-            *headers,
-        )
-    except Unkeyable as error:
-        raise Untellable(str(error)) from error
-    key = entry_key(*parts, *(f"{alias} {text}" for alias, text in sorted(known.items())))
-
-    def thaw(answer: Answer) -> Answer:
-        if not all(is_absent(request, each) for each in answer.conditions):
-            raise Changed(name)
-        return answer
-
-    return Question(
-        key=key,
-        shape=key,
-        expected=(),
-        aliases=(),
-        sessions=known,
-        codec=Codec("view", _freeze, Answer.thawed, thaw),
-        found=lambda _: True,
-        timeout=options.timeout,
-        cache=options.cache,
-        # Its own tag besides: invalidate("view:<name>") drops all answers of one view.
-        user_tags=frozenset(map(tags.user_tag, (*options.tags, f"view:{name}"))),
-    )
-
-
-def _freeze(answered: tuple[Any, frozenset[str]]) -> Any:
-    response, conditions = answered
-    return answer_of(response, conditions).frozen()
-
-
-def _query_string(request: HttpRequest, ignored: Collection[str]) -> str:
-    text: str = request.META.get("QUERY_STRING", "")
-    if not ignored or not text:
-        return text
-    kept = [each for each in text.split("&") if not _is_ignored(each.partition("=")[0], ignored)]
-    return "&".join(kept)
-
-
-def _is_ignored(name: str, ignored: Collection[str]) -> bool:
-    return any(
-        name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in ignored
-    )
