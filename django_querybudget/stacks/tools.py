@@ -1,10 +1,11 @@
 """Queries that another tool sends for its own sake: :func:`is_tools_own`.
 
 django-silk stores each request and runs EXPLAIN for each of its queries; the debug toolbar keeps a
-history. None of that is the view's. Such a query is told by the frame nearest above the ORM: it is
-the tool's. A tool that wraps what it watches stands there as well, and passes on the call of
-another: it has the name of what it calls. Only a tool that is known to send queries is asked
-(``TOOLS``): of one that is not, a query would be lost where it is taken for the sender.
+history and shows the session. None of that is the view's. Such a query is told by the frame nearest
+above the ORM, or above a session that is loaded because somebody looks into it: it is the tool's. A
+tool that wraps what it watches stands there as well, and passes on the call of another: it has the
+name of what it calls. Only a tool that is known to send queries is asked (``TOOLS``): of one that
+is not, a query would be lost where it is taken for the sender.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from .files import INTERNAL, TOOL, TOOLS, kind_of
 __all__ = ["TOOLS", "is_tools_own", "tools_imported"]
 
 _DJANGO = os.path.join(os.path.dirname(django.__file__), "")
-_ORM = os.path.join(_DJANGO, "db", "")
+_BELOW_CALLERS = tuple(
+    os.path.join(_DJANGO, *path, "")
+    for path in (("db",), ("contrib", "sessions"))  # What runs queries for whoever asks.
+)
 
 
 def tools_imported() -> bool:
@@ -48,6 +52,6 @@ def is_tools_own(frame: FrameType | None) -> bool:
 
 
 def _is_below_caller(frame: FrameType) -> bool:
-    """Whether a frame that is nobody's is still the ORM's, or the standard library's."""
+    """Whether a frame that is nobody's is still what runs the query, or the standard library's."""
     filename = frame.f_code.co_filename
-    return filename.startswith(_ORM) or not filename.startswith(_DJANGO)
+    return filename.startswith(_BELOW_CALLERS) or not filename.startswith(_DJANGO)

@@ -17,16 +17,23 @@ PROGRAM = Path(__file__).parent / "tool_beside.py"
 SILK = "/srv/venv/lib/python3.13/site-packages/silk/sql.py"
 SENTRY = SILK.replace("silk/sql", "sentry_sdk/utils")
 DJANGO_DB = str(Path(files._DJANGO) / "db" / "made_up.py")
+SESSIONS = str(Path(files._DJANGO) / "contrib" / "sessions" / "made_up.py")
 HANDLERS = str(Path(files._DJANGO) / "core" / "made_up.py")
 
 
 def seen_beside(tool: str, place: str) -> Any:
-    """Return count, origins and suggested lines of a request, in a project that has the tool."""
+    """Return, by address, what is reported of a request in a project that has the tool.
+
+    The count, the origins, the suggested lines, the findings' text and the statements. The program
+    fails unless the tool stands between each statement and the view.
+    """
     done = subprocess.run(
         [sys.executable, PROGRAM, tool, place], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    seen = json.loads(done.stdout)
+    assert seen["errors"] == []
+    return seen["answers"]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +42,40 @@ def alone() -> Any:
 
 
 def test_the_nested_serializer_is_one_line(alone: Any) -> None:
-    count, _, fixes = alone
+    count, _, fixes, *_ = alone["/users"]
     assert count == 19  # Four users, their groups, the groups' permissions, those's types.
     assert fixes == ['User.objects.prefetch_related("groups__permissions__content_type")']
 
 
-@pytest.mark.parametrize("place", ["above", "below"])
-@pytest.mark.parametrize("tool", ["silk", "debug_toolbar"])
+@pytest.mark.parametrize(
+    ("address", "places"),
+    [("/rows", ["as_row", "rows"]), ("/async-rows", ["as_row_async", "async_rows"])],
+)
+def test_a_helpers_loop_is_the_projects(address: str, places: list[str], alone: Any) -> None:
+    count, origins, fixes, *_ = alone[address]
+    assert count == 5  # The users, and the groups of each of four.
+    assert [origin.rpartition(" in ")[2] for origin in origins] == places
+    assert fixes == ['User.objects.prefetch_related("groups")']
+
+
+def test_a_query_of_no_line_of_the_projects_is_its_senders(alone: Any) -> None:
+    _, (package,), *_ = alone["/mine"]
+    assert package.endswith(" in TokenAuthentication.authenticate_credentials")
+    assert alone["/visit"][1][0] == "None"  # The session is saved by Django's middleware.
+
+
+@pytest.mark.parametrize(
+    ("tool", "place"),
+    [
+        ("silk", "above"),
+        ("silk", "below"),
+        ("debug_toolbar", "above"),
+        ("debug_toolbar", "below"),
+        # These put themselves where they want to be.
+        ("sentry", "below"),
+        ("opentelemetry", "below"),
+    ],
+)
 def test_a_tool_beside_us_changes_nothing(tool: str, place: str, alone: Any) -> None:
     assert seen_beside(tool, place) == alone
 
@@ -66,6 +100,12 @@ def called(*frames: tuple[str, str]) -> bool:
         # A model of the tool's that has a save() of its own; the project calls the tool.
         ([(SILK, "store"), (SILK, "save"), (DJANGO_DB, "save")], True),
         ([(HANDLERS, "get"), (SILK, "__call__"), (SILK, "save"), (DJANGO_DB, "save")], True),
+        # It looks into the session, which is loaded for that; or Django's middleware saves it.
+        (
+            [(SILK, "stats"), (SESSIONS, "keys"), (SESSIONS, "load"), (DJANGO_DB, "get")],
+            True,
+        ),
+        ([(SILK, "__call__"), (HANDLERS, "get"), (SESSIONS, "save"), (DJANGO_DB, "save")], False),
         # It wraps another's, by the name of what it wraps.
         ([(DJANGO_DB, "get"), (SILK, "execute_sql"), (DJANGO_DB, "execute_sql")], False),
         ([(DJANGO_DB, "get"), (SILK, "execute"), (SILK, "record")], False),
