@@ -232,7 +232,8 @@ def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, s
         return None, "which is no field of it"
     if (
         not isinstance(field, models.Field)
-        or field.column is None  # a many-to-many relation
+        or field.column is None
+        or field.many_to_many  # Django before 6.1 has a column's name for it
         or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
     ):
         return None, "which is no column of its table"

@@ -49,7 +49,8 @@ def column_of(name: str) -> tuple[str, str | None]:
         field = model._meta.get_field(field_name)
     except FieldDoesNotExist as error:
         raise LookupError(f"{field_name!r} is no field of {label}") from error
-    if not isinstance(field, Field) or field.column is None:
+    # (Django before 6.1 has a column's name for a many-to-many relation.)
+    if not isinstance(field, Field) or field.column is None or field.many_to_many:
         raise LookupError(f"{field_name!r} of {label} is no column")
     return field.model._meta.db_table, field.column
 

@@ -245,7 +245,8 @@ class StructureWalk:
         if kind in (lookups.Regex, lookups.IRegex):
             return value
         pattern = str(operations.prep_for_like_query(value))
-        if self.connection.features.pattern_lookup_needs_param_pattern:
+        # Django before 6.1 always puts it.
+        if getattr(self.connection.features, "pattern_lookup_needs_param_pattern", True):
             pattern = kind.param_pattern % pattern
         return pattern
 
