@@ -369,7 +369,7 @@ class PastTheHook(models.Manager[Any]):
     class Rows(models.QuerySet[Any]):
         def _update(self, values: Any, *returning: Any) -> Any:
             rename()
-            return [()] if django.VERSION >= (6, 1) else 1
+            return [()] if django.VERSION >= (6, 0) else 1
 
     def get_queryset(self) -> Any:
         return self.Rows(self.model, using=self._db)
