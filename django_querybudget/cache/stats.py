@@ -64,6 +64,17 @@ _not_stored: Counter[str] = Counter()
 _everything: Counter[str] = Counter()
 
 _MOST_NAMES = 100
+"""How many reasons are told apart; some hold names that a client chooses, a cookie's say."""
+
+_LONGEST_NAME = 200
+"""In characters."""
+
+
+def _count_named(counter: Counter[str], name: str) -> None:
+    name = name[:_LONGEST_NAME]
+    with _lock:
+        known = name in counter or len(counter) < _MOST_NAMES
+        counter[name if known else "others"] += 1
 
 
 def count(what: str, number: int = 1) -> None:
@@ -73,22 +84,18 @@ def count(what: str, number: int = 1) -> None:
 
 
 def count_bypass(reason: str) -> None:
-    """Count a read that went to the database at once."""
-    with _lock:
-        _bypasses[reason] += 1
+    """Count a read that went to the database at once; past a hundred reasons it is of "others"."""
+    _count_named(_bypasses, reason)
 
 
 def count_not_stored(reason: str) -> None:
-    """Count a miss whose answer was not stored."""
-    with _lock:
-        _not_stored[reason] += 1
+    """Count a miss whose answer was not stored; past a hundred reasons it is of "others"."""
+    _count_named(_not_stored, reason)
 
 
 def count_everything(why: str) -> None:
     """Count a statement that renews everything; past a hundred names it is one of "others"."""
-    with _lock:
-        known = why in _everything or len(_everything) < _MOST_NAMES
-        _everything[why if known else "others"] += 1
+    _count_named(_everything, why)
 
 
 def cache_stats(*, reset: bool = False) -> CacheStats:
