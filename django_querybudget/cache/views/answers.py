@@ -64,6 +64,9 @@ class Answer:
         del made.headers["Content-Type"]
         for name, value in self.headers:
             made.headers[name] = value
+        session: Any = request.__dict__.get("session")
+        if session is not None and "session" in self.conditions:
+            session.accessed = True  # as by the view: SessionMiddleware adds Vary: Cookie
         if _tells_age(made):
             made.headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
         found: HttpResponse = conditional(request, made)
