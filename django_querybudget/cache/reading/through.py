@@ -98,8 +98,8 @@ def read_through(question: Question, compute: Callable[[], Any]) -> Any:
     return answer
 
 
-def look_up(question: Question) -> Looked:
-    """Ask the cache, and count what it has."""
+def look_up(question: Question, *, again: bool = False) -> Looked:
+    """Ask the cache, and count what it has: ``again``, no second miss of one request."""
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
             return Looked(MISS, {}, (), reason)
@@ -108,7 +108,10 @@ def look_up(question: Question) -> Looked:
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
     found, values = answer
-    stats.count("misses" if found is MISS else "hits")
+    if found is not MISS:
+        stats.count("hits")
+    elif not again:
+        stats.count("misses")
     return Looked(found, values, wanted)
 
 

@@ -159,7 +159,7 @@ class Served:
             if time.monotonic() >= until:
                 return
             yield POLL
-            self.looked = look_up(self.question)
+            self.looked = look_up(self.question, again=True)
 
     @property
     def lease(self) -> str:

@@ -246,6 +246,46 @@ def test_a_hit_is_the_same_response() -> None:
     assert first["ETag"].startswith('"')
 
 
+def test_a_hit_says_that_it_depends_on_the_session_as_the_view_did() -> None:
+    """Or a cache further on would send it to visitors who have a session."""
+    first, second = get("/session_for_all/"), get("/session_for_all/")
+    assert len(runs) == 1
+    assert first["Vary"] == second["Vary"]
+    assert "Cookie" in second["Vary"]
+
+
+def test_reasons_that_hold_a_clients_words_are_bounded() -> None:
+    @cached_view(60)
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.COOKIES.get(request.GET["name"], ""))
+
+    for number in range(300):
+        name = f"{number}{'x' * 1000}"
+        request = RequestFactory().get("/", {"name": name}, headers={"Cookie": f"{name}=1"})
+        view(request)
+    found = cache_stats().not_stored
+    assert sum(found.values()) == 300
+    assert len(found) <= 101
+    assert max(map(len, found)) <= 200
+
+
+def test_who_waits_is_one_miss() -> None:
+    go = threading.Event()
+
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        go.set()
+        serving.time.sleep(0.3)
+        return HttpResponse("x")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(view, RequestFactory().get("/"))
+        go.wait()
+        second = pool.submit(view, RequestFactory().get("/"))
+        assert first.result().content == second.result().content == b"x"
+    assert (cache_stats().misses, cache_stats().hits) == (2, 1)
+
+
 def test_a_304_without_running_the_view() -> None:
     etag = get("/industries/")["ETag"]
     response = get("/industries/", **{"If-None-Match": etag})
