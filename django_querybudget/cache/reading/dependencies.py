@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -140,7 +141,11 @@ def pins_of(query: Query, connection: BaseDatabaseWrapper) -> Pins | None:
     table = tables().tables.get(query.alias_map[base].table_name) if base else None
     if base is None or table is None or connection.ops.quote_name(table.name).count(".") > 1:
         return None
-    values = _equalities(query.where, base, connection)
+    return _pins(table, _equalities(query.where, base, connection))
+
+
+def _pins(table: Table, values: Mapping[str | None, Any]) -> Pins | None:
+    """Return what pins a table of which only rows with these values are read, by column."""
     key = None
     if table.key is not None and table.key.name in values:
         key = table.key.text(values[table.key.name])
@@ -171,17 +176,7 @@ def pins_of_text(sql: str, params: Any, connection: BaseDatabaseWrapper) -> Pins
     form = _forms[sql, connection.vendor, tables()]
     if form is None or len(form.columns) != len(params):
         return None
-    values = dict(zip(form.columns, params, strict=True))
-    table = form.table
-    key = None
-    if table.key is not None and table.key.name in values:
-        key = table.key.text(values[table.key.name])
-    scopes = tuple(
-        (column.name, text)
-        for column in table.scopes.values()
-        if column.name in values and (text := column.text(values[column.name])) is not None
-    )
-    return Pins(table, key, scopes) if key is not None or scopes else None
+    return _pins(form.table, dict(zip(form.columns, params, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +189,10 @@ class _Pinned:
 
 def _pinned(key: tuple[str, str, Tables]) -> _Pinned | None:
     sql, _, known = key
-    if len(sql) > _LONGEST_PINNED or sql.count("SELECT") != 1 or _OTHERS.search(sql):
+    if len(sql) > _LONGEST_PINNED or _OTHERS.search(sql):
         return None
+    if any(sql.count(word) != 1 for word in ("SELECT", " FROM ", " WHERE ")):
+        return None  # and the pattern has one place for each to try
     found = _PINNED.fullmatch(sql)
     table = known.tables.get(found["table"][1:-1]) if found else None
     if found is None or table is None:
