@@ -220,7 +220,7 @@ class Run:
             each for each in list(sys.modules.values()) if getattr(each, "__file__", "") == path
         )
         mutants = mutants_of(self.source)
-        random.Random(self.options.seed).shuffle(mutants)  # noqa: S311
+        random.Random(self.options.seed).shuffle(mutants)  # noqa: S311  # a sample
         print(f"\n{name}: {len(mutants)} mutants, {len(items)} tests")
         if (result := self.attempt(module, None, items)) != "survived":
             raise RuntimeError(f"Without a mutant, {result}: the tests cannot be run in a fork.")
@@ -289,8 +289,14 @@ class Run:
 
     def attempt(self, module: Any, mutant: Mutant | None, tests: list[Any]) -> str:
         """Run ``tests`` in a fork with the mutant planted, until one fails."""
-        if mutant is not None:
-            self.path.write_text(ast.unparse(mutant.tree))
+        try:
+            if mutant is not None:
+                self.path.write_text(ast.unparse(mutant.tree))
+            return self._forked(module, mutant, tests)
+        finally:  # also after Ctrl-C: the module is a file of the working tree
+            self.path.write_text(self.source)
+
+    def _forked(self, module: Any, mutant: Mutant | None, tests: list[Any]) -> str:
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -301,16 +307,18 @@ class Run:
             finally:
                 os._exit(code)
         os.close(writing)
-        late = ""
+        late, stopped = "", False
         while select.select([reading], [], [], 15 + 10 * self.seconds.get(late, 0))[0]:
             if not (told := os.read(reading, 65536).decode()):
                 break
             late = told.strip().rpartition("\n")[2]
         else:
             os.killpg(child, signal.SIGKILL)
+            stopped = True
         os.close(reading)
         status = os.waitpid(child, 0)[1]
-        self.path.write_text(self.source)
+        if stopped:
+            return f"stopped for time in {late}"  # which proves nothing
         if status == 0:
             return "survived"
         return f"killed by {late}" if mutant is None else "killed"
@@ -335,7 +343,7 @@ class Run:
         try:
             done = subprocess.run(command, capture_output=True, timeout=300, check=False)
         except subprocess.TimeoutExpired:
-            return "killed"
+            return "stopped for time"
         finally:
             self.path.write_text(self.source)
         return "killed" if done.returncode else "survived"

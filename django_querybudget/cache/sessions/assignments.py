@@ -133,7 +133,7 @@ def set_of_mysql(tokens: list[SessionToken]) -> list[Change]:
     scope = ""
     for assignment in _separated(tokens):
         if assignment and assignment[0].word in _SCOPES:
-            scope, assignment = assignment[0].word, assignment[1:]  # noqa: PLW2901
+            scope, assignment = assignment[0].word, assignment[1:]  # noqa: PLW2901  # what follows the scope's word
         if len(assignment) < 3 or assignment[1].text not in ("=", ":="):
             return [Change(ChangeKind.LOSS, "SET")]
         name = assignment[0].name
