@@ -367,8 +367,8 @@ router.register("rest", IndustryViewSet)
 
 _views = [
     name, flags, permissions, name_for_all, industries, lazy_template, with_user_in_context,
-    session, session_for_all, session_write, by_session, cookie, by_cookie, all_cookies, cookie_header,
-    sets_cookie,
+    session, session_for_all, session_write, by_session, cookie, by_cookie, all_cookies,
+    cookie_header, sets_cookie,
     header, meta, environ, all_headers, by_header, varied, varied_on_all, accepts, authorization,
     address, host, query, campaign, language, zone, csrf_form, message, adds_message, tenant,
     by_tenant, by_nothing_that_can_be_told, body, stream, file, private, no_store, aged, failing,
