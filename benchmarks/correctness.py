@@ -159,7 +159,7 @@ def _writes(library: str, only: str) -> Iterator[Result]:
 def _quietly(read: Callable[[], Any], default: Any = None) -> Any:
     try:
         return read()
-    except Exception:  # the same
+    except Exception:  # what a peer cannot do is no stale read
         return default
 
 
