@@ -1,4 +1,4 @@
-"""Of requests for one answer that nobody has yet, one runs the view: in whatever order they come."""
+"""Of requests for one answer that is not there yet, one runs the view, in whatever order."""
 
 from __future__ import annotations
 
