@@ -26,12 +26,22 @@ from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = ["MISS", "Looked", "Question", "begun", "bypass", "keep", "look_up", "read_through"]
+__all__ = [
+    "MISS",
+    "Looked",
+    "Question",
+    "begun",
+    "bypass",
+    "keep",
+    "look_up",
+    "noted",
+    "read_through",
+]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)  # not frozen: that doubles the time to make one
 class Question:
-    """One read: where its answer is kept, and in what form."""
+    """One read: where its answer is kept, and in what form. It does not change."""
 
     key: str
     """The entry's key."""
@@ -41,6 +51,9 @@ class Question:
 
     expected: Collection[str]
     """The tags that it is known to depend on, besides those remembered for its shape."""
+
+    kind: str = ""
+    """What questions have in common that read mostly the same tables, if there is anything."""
 
     aliases: Collection[str]
     """The aliases it is known to read from."""
@@ -66,7 +79,7 @@ _LONGEST = 512  # of a shape that is kept as it is, in characters
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Looked:
     """What was found for a question."""
 
@@ -103,7 +116,7 @@ def look_up(question: Question, *, again: bool = False) -> Looked:
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
             return Looked(MISS, {}, (), reason)
-    wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
+    wanted = {*question.expected, *question.user_tags, *noted(question.shape)}
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
@@ -127,9 +140,9 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str]] | None:
     """Return the answer or ``MISS``, and the tokens read; None if the cache cannot be asked."""
-    tokens = store_for(conf.CACHE.ALIAS)
-    apart = question.cache != conf.CACHE.ALIAS
-    if apart:
+    alias = conf.CACHE.ALIAS
+    tokens = store_for(alias)
+    if question.cache != alias:
         # The entry first: tokens read later than it can only make it a miss.
         entries = store_for(question.cache).read(question.key, ())
         stored = entries[0] if entries is not None else None
@@ -179,7 +192,10 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         if alias in question.aliases:
             continue
         connection = connections[alias]
-        if refusal(connection) or session_refusal(connection, question.sessions):
+        if refusal(connection):
+            return MISS
+        # What the key holds was read from the connection a moment ago.
+        if alias not in question.sessions and session_refusal(connection, question.sessions):
             return MISS
         if tags.everything(tags.database_name(alias)) not in needed:
             return MISS  # the alias was another database's then
@@ -193,7 +209,8 @@ def _short(shape: str) -> str:
     return shape if len(shape) <= _LONGEST else tags.digest(shape)
 
 
-def _noted(shape: str) -> frozenset[str]:
+def noted(shape: str) -> frozenset[str]:
+    """Return the tags that answers of a shape were found to depend on, in this process."""
     return _dependencies.get(_short(shape), frozenset())
 
 
@@ -205,7 +222,7 @@ def _remember(shape: str, found: Collection[str]) -> None:
         for tag in found
         if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
     )
-    before = _noted(shape)
+    before = noted(shape)
     if not kept <= before:
         _dependencies[_short(shape)] = before | kept
         if len(_dependencies) > _REMEMBERED:
@@ -236,6 +253,8 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         stats.count_not_stored(f"value {type(error).__name__}")
         return False
     _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    if question.kind:
+        _remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, question.timeout):
         return False
     stats.count("stores")

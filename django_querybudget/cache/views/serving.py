@@ -28,7 +28,9 @@ from django_querybudget.cache.reading.through import (
     keep,
     look_up,
 )
+from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.tokens import new_writer
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
@@ -73,6 +75,7 @@ class Served:
     leads: bool = False
     """Whether this request holds the lease: others wait for what it computes."""
     _lease: str = ""
+    _who: str = ""
 
     @property
     def response(self) -> Any:
@@ -148,13 +151,21 @@ class Served:
         It is where the answer is there; where this request has the lease; where the view's answers
         are not stored; and after ``WAIT`` seconds, whatever the others do.
         """
+        if self.looked.found is not MISS:
+            return
         store = store_for(self.options.cache)
+        self._who = new_writer()
         until = time.monotonic() + WAIT
         while self.looked.found is MISS:
             if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
                 return
-            if store.take(self.lease, LEASE):
+            if taken := store.take(self.lease, self._who, LEASE):
                 self.leads, self._lease = True, self.lease
+                if taken is Lease.TAKEN_AFTER_ANOTHER:
+                    # Which may have stored the answer since this request has looked.
+                    self.looked = look_up(self.question, again=True)
+                    if self.looked.found is not MISS:
+                        self.release()
                 return
             if time.monotonic() >= until:
                 return
@@ -170,7 +181,7 @@ class Served:
         """Let others compute, if this request kept them from it."""
         if self.leads:
             self.leads = False
-            store_for(self.options.cache).drop(self._lease)
+            store_for(self.options.cache).drop(self._lease, self._who)
 
 
 def served(  # noqa: PLR0911  # one way not to cache after another
