@@ -228,13 +228,14 @@ class Fill:
 def filling(fill: Fill) -> Iterator[Fill]:
     """Let the statements of a block count for ``fill``, and for the fill around it."""
     outer = _current.get()
-    token = _current.set(fill)
+    _current.set(fill)
     fill.ended = False
     try:
         yield fill
     finally:
         fill.ended = True
-        _current.reset(token)
+        # Not reset(): a middleware's two methods may run in copies of one context.
+        _current.set(outer)
         if outer is not None:
             outer.absorb(
                 {tag: fill.tokens.get(tag, "") for tag in fill.dependencies()},
