@@ -102,7 +102,7 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
-        if isinstance(view, FunctionType):  # not what method_decorator() makes for each call
+        if isinstance(cast("object", view), FunctionType):  # not what method_decorator() makes for each call
             decorated[made] = "cached_view"
         return cast("V", made)
 

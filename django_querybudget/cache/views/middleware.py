@@ -101,7 +101,8 @@ class CachedViewMiddleware:
         if isinstance(found, Served):
             await waited(found)
             if found.response_is_there:
-                return await told_async(found.response, request, found.status)
+                response: HttpResponseBase = found.response
+                return await told_async(response, request, found.status)
             await sync_to_async(found.begin)()
         _answer(request, found)
         return None
@@ -179,7 +180,7 @@ def _finished(
         finally:
             found.served.release()
         status = found.served.status
-    return cast("HttpResponseBase", told(response, request, status))
+    return told(response, request, status)
 
 
 def is_ours(path: str) -> bool:

@@ -244,8 +244,12 @@ class Served:
 async def waited(found: Served) -> None:
     """Wait until it is this request's turn, and block no loop."""
     waits = found.waits()
-    while (seconds := await sync_to_async(next)(waits, None)) is not None:  # noqa: ASYNC110
+    while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
         await asyncio.sleep(seconds)  # another process computes
+
+
+def _next(waits: Iterator[float]) -> float | None:
+    return next(waits, None)
 
 
 def served(  # noqa: PLR0911  # one way not to cache after another

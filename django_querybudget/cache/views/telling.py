@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -15,6 +15,8 @@ from django_querybudget.conf import conf
 from django_querybudget.conf.headers import may_see_headers
 
 __all__ = ["CacheStatus", "told", "told_async"]
+
+R = TypeVar("R")
 
 logger = logging.getLogger("django_querybudget")
 
@@ -52,7 +54,7 @@ class CacheStatus:
         return "; ".join(parts)
 
 
-def told(response: Any, request: HttpRequest, status: CacheStatus) -> Any:
+def told(response: R, request: HttpRequest, status: CacheStatus) -> R:
     """Return ``response``, with the header if who sent ``request`` may see it."""
     if not isinstance(response, HttpResponseBase):
         return response  # Django says what is wrong
@@ -66,7 +68,7 @@ def told(response: Any, request: HttpRequest, status: CacheStatus) -> Any:
     return response
 
 
-async def told_async(response: Any, request: HttpRequest, status: CacheStatus) -> Any:
+async def told_async(response: R, request: HttpRequest, status: CacheStatus) -> R:
     """As :func:`told`, with the project's callable on a thread, where it may query."""
     if callable(conf.HEADERS):
         return await sync_to_async(told)(response, request, status)
