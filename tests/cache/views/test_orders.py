@@ -12,7 +12,6 @@ import pytest
 
 from tests.cache.races import RACES
 from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, NeverCached, Stage, run_all_orders
-from tests.cache.test_orders import VENDORS
 from tests.cache.test_planted_defects import UNMARKED, is_found
 
 IN_CI = [where for where in ON_EACH_VENDOR if where.values[0] == "postgres"]
@@ -38,17 +37,17 @@ def test_a_planted_defect_is_found_in_ci(stage: Stage) -> None:
     ("alias", "isolation", "race"),
     [
         pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
-        for name, race in RACES.items()
+        for name in ["R1", "R2b", "R3", "R5", "R6", "R6d", "R8", "R9", "R10", "R13"]
         for where in ON_EACH_DATABASE
-        if VENDORS[str(where.values[0])] in race.vendors
+        # Databases differ in transactions and snapshots; views do not.
+        if where.values[0] == "postgres" or name in ("R1", "R6")
     ],
 )
-@pytest.mark.parametrize("form", ["view by key"])
-def test_race(stage: Stage, race: str, form: str, record_property: Any) -> None:
+def test_race(stage: Stage, race: str, record_property: Any) -> None:
     chosen = RACES[race]
     orders = run_all_orders(
         stage,
-        (chosen.reader, form),
+        (chosen.reader, "view by key"),
         (chosen.write, 1, 1000),
         warm=chosen.warm,
         snapshots=chosen.snapshot,
@@ -59,8 +58,8 @@ def test_race(stage: Stage, race: str, form: str, record_property: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["view by key", "view by scope", "view by table"])
-@pytest.mark.parametrize("write", ["save", "update", "update_in_atomic"])
-@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+@pytest.mark.parametrize("write", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), IN_CI)
 def test_no_order_leaves_the_past_under_any_form_of_tags(
     stage: Stage, write: str, form: str, record_property: Any
 ) -> None:
@@ -82,7 +81,7 @@ def test_a_view_in_a_transaction_that_has_written(stage: Stage, record_property:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+@pytest.mark.parametrize(("alias", "isolation"), IN_CI)
 def test_two_writers_and_a_view(stage: Stage, record_property: Any) -> None:
     orders = run_all_orders(
         stage, ("read", "view by table"), ("save", 1, 1000), ("update_in_atomic", 2, 2000)
@@ -100,7 +99,6 @@ def test_two_writers_and_a_view(stage: Stage, record_property: Any) -> None:
             ("tokens_are_read_after_the_query", "R1", {}),
             ("a_write_is_renewed_before_its_statement", "R2b", {}),
             ("a_transaction_is_renewed_before_its_commit", "R1", {}),
-            ("a_manual_transaction_is_taken_for_autocommit", "R10", {}),
             ("a_dropped_callback_is_taken_for_a_waiting_one", "R8", UNMARKED),
             ("a_renewal_keeps_the_token", "R2", {}),
             ("a_token_comes_back", "R3", {}),

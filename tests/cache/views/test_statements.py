@@ -44,6 +44,9 @@ ALL: list[Asked] = [
 ]
 
 
+PREFERRED = ("postgres", "mariadb", "default")
+
+
 def set_up(alias: str, settings: Any) -> None:
     settings.QUERYBUDGET = {
         "CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": CACHES[alias], "RECOVERY_TIME": 0},
@@ -138,9 +141,10 @@ def test_the_next_answer_is_right_where_rows_are_told_apart(
             id=f"{alias}-{kind.name}",
             marks=pytest.mark.django_db(transaction=True, databases=[alias]),
         )
-        for alias, vendor in VENDORS.items()
         for kind in KINDS.values()
-        if vendor in kind.vendors
+        # What a kind renews is the same for every vendor, and proved for each with querysets. Here,
+        # on PostgreSQL, whose driver tells whether a row was found; else where there is the kind.
+        for alias in [next(each for each in PREFERRED if VENDORS[each] in kind.vendors)]
     ],
 )
 def test_every_view_is_right_after_each_kind(
@@ -160,7 +164,7 @@ def test_every_view_is_right_after_each_kind(
 @pytest.mark.parametrize(
     ("kind", "alias"), [case for case in IN_A_TRANSACTION if pytest.mark.slow not in case.marks]
 )
-def test_every_view_is_right_in_and_after_a_transaction(
+def test_views_are_right_in_and_after_a_transaction(
     kind: Kind, alias: str, redis_url: str, settings: Any
 ) -> None:
     """Once with the write rolled back to a savepoint, then with the write committed."""
@@ -168,17 +172,17 @@ def test_every_view_is_right_in_and_after_a_transaction(
     set_up(alias, settings)
     world.fill(alias)
     begin(alias)
-    before = warm(ALL, alias)
+    before = warm(FEW, alias)
     with transaction.atomic(using=alias):
         with transaction.atomic(using=alias):
             kind.run(alias)
-            check(ALL, alias, kind)
+            check(FEW, alias, kind)
             transaction.set_rollback(True, using=alias)
-        assert check(ALL, alias, kind) == before
-    assert check(ALL, alias, kind) == before
+        assert check(FEW, alias, kind) == before
+    assert check(FEW, alias, kind) == before
     with transaction.atomic(using=alias):
         kind.run(alias)
-    check(ALL, alias, kind)
+    check(FEW, alias, kind)
 
 
 # The proof can fail: with one thing taken out, a view of one of the forms is stale.
