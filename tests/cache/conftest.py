@@ -47,7 +47,6 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
 
 
 COUNTED = {
-    "again": "times an order did not repeat, and all of its test's were gone through again",
     "steps": "steps of random programs, every cached read compared after each",
     "orders": "orders of two or more processes, each run to its end",
     "hits": "of the reads of separate processes answered without a query",
@@ -62,5 +61,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in getattr(report, "user_properties", []):
             if name in COUNTED and report.when == "call":
                 totals[name] += value
+            elif name == "again" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid} went again: {value}")
     for name, total in totals.items():
         terminalreporter.write_line(f"{total} {COUNTED[name]}")
