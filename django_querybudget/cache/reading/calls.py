@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -74,6 +75,7 @@ class FunctionCall:
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
+        asked_at = perf_counter()
         template = self.template
         asked = method
         if args or kwargs or self.slices:
@@ -93,7 +95,8 @@ class FunctionCall:
         database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
         around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            question = read.question(entry_key(*self.key, asked, database, *around), known)
+            key = entry_key(*self.key, asked, database, *around)
+            question = read.question(key, known, asked_at)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
         found = read_through(question, read.compute)
@@ -198,7 +201,7 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str, known: Mapping[str, str]) -> Question:
+    def question(self, key: str, known: Mapping[str, str], asked_at: float) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
@@ -210,6 +213,8 @@ class _Read:
             required=depends,
             aliases=(),
             sessions=known,
+            site=f"function {call.function.name}()",
+            asked_at=asked_at,
             codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
             found=bool,
             timeout=call.options.timeout,

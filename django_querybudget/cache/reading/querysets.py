@@ -29,7 +29,7 @@ from django_querybudget.cache.queryset_classes import (
 
 from .codecs import Codec
 from .fills import current_fill
-from .questions import Options, question_of, rows_question
+from .questions import Options, question_of, rows_question, site_name
 from .spelling import spelled_aggregates
 from .through import bypass, read_through
 
@@ -75,7 +75,7 @@ class CachedQuerySetMixin:
             return rows  # type: ignore[no-any-return]
         for name in ("iterator", "_iterator"):
             if has_own(self, name):
-                return bypass(f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
+                return _bypass(self, f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
         return _streamed(self, rows, chunk_size or 2000)
 
     async def aiterator(self: Any, chunk_size: int = 2000) -> AsyncIterator[Any]:
@@ -99,17 +99,21 @@ class CachedQuerySetMixin:
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
         if has_own(self, "aggregate"):
-            return bypass("own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
+            return _bypass(self, "own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         try:
             asked = spelled_aggregates(self, args, kwargs)
         except CannotCache as reason:
-            return bypass(str(reason), lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
+            return _bypass(self, str(reason), lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         return _scalar(  # type: ignore[no-any-return]
             self, f"aggregate {asked}", lambda: aggregate(*args, **kwargs), lambda _: False
         )
 
     def __reduce__(self: Any) -> Any:
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
+
+
+def _bypass(queryset: Any, reason: str, compute: Callable[[], Any]) -> Any:
+    return bypass(reason, compute, site_name(queryset.model._meta.label))
 
 
 def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
@@ -123,7 +127,7 @@ def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
-        bypass(str(reason), fetch_all)
+        _bypass(queryset, str(reason), fetch_all)
         return
     try:
         rows = read_through(question, compute)
@@ -149,7 +153,7 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
-        bypass(str(reason), list)
+        _bypass(queryset, str(reason), list)
         yield from rows
         return
     try:
@@ -234,10 +238,10 @@ def _scalar(
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
     if has_own(queryset, kind.partition(" ")[0]):
-        return bypass(f"own method {kind}()", compute)
+        return _bypass(queryset, f"own method {kind}()", compute)
     try:
         codec = Codec(kind, freeze_value, _as_it_is, thaw_value)
         question = question_of(queryset, codec, found)
     except CannotCache as reason:
-        return bypass(str(reason), compute)
+        return _bypass(queryset, str(reason), compute)
     return read_through(question, compute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from django.http import HttpRequest
@@ -71,6 +72,7 @@ def around_of(given: Any, request: HttpRequest, options: Options) -> str:
 
 def question_of(name: str, options: Options, request: HttpRequest, around: str) -> Question:
     """Return what a request asks. Raises :class:`Untellable` and :class:`sessions.Unknown`."""
+    asked_at = perf_counter()
     known = sessions.everywhere()
     headers = [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied_by(name))]
     urlconf = getattr(request, "urlconf", None)
@@ -106,6 +108,8 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
         expected=noted(kind),
         aliases=(),
         sessions=known,
+        site=f"view {name}",
+        asked_at=asked_at,
         codec=Codec("view", _freeze, Answer.thawed, thaw),
         found=lambda _: True,
         timeout=options.timeout,

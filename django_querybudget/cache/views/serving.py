@@ -28,6 +28,7 @@ from django_querybudget.cache.reading.through import (
     keep,
     look_up,
 )
+from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tokens import new_writer
@@ -214,6 +215,7 @@ def served(  # noqa: PLR0911  # one way not to cache after another
 def bypassed(name: str, reason: str) -> None:
     """Count a request that could not be cached right."""
     stats.count_bypass(f"view: {reason}")
+    site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
 
 
