@@ -16,6 +16,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.instances import row_dependencies
 
+from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -99,7 +100,7 @@ class FunctionCall:
             question = read.question(key, known, asked_at)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
-        found = read_through(question, read.compute)
+        found = read_through(question, read.compute, lambda: self._again(method, args, kwargs))
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -109,6 +110,10 @@ class FunctionCall:
                 f"{read.model._meta.object_name} matching query does not exist."
             )
         return found[0] if found else None
+
+    def _again(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Again:
+        is_unordered = not self.template.queryset.ordered
+        return Again(lambda: self.answer(method, args, **kwargs), is_unordered)
 
     # How it is made
 
@@ -215,7 +220,7 @@ class _Read:
             sessions=known,
             site=f"function {call.function.name}()",
             asked_at=asked_at,
-            codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
+            codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
@@ -291,6 +296,10 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return template.codec.thaw(content)
+
+
+def _rows_alone(payload: Any) -> Any:
+    return payload["answer"]
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

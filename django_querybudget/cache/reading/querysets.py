@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from itertools import islice
+from operator import methodcaller
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -27,6 +28,7 @@ from django_querybudget.cache.queryset_classes import (
     slots_of,
 )
 
+from .audit import Again
 from .codecs import Codec
 from .fills import current_fill
 from .questions import Options, question_of, rows_question, site_name
@@ -105,7 +107,11 @@ class CachedQuerySetMixin:
         except CannotCache as reason:
             return _bypass(self, str(reason), lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         return _scalar(  # type: ignore[no-any-return]
-            self, f"aggregate {asked}", lambda: aggregate(*args, **kwargs), lambda _: False
+            self,
+            f"aggregate {asked}",
+            lambda: aggregate(*args, **kwargs),
+            lambda _: False,
+            methodcaller("aggregate", *args, **kwargs),
         )
 
     def __reduce__(self: Any) -> Any:
@@ -130,12 +136,21 @@ def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
         _bypass(queryset, str(reason), fetch_all)
         return
     try:
-        rows = read_through(question, compute)
+        rows = read_through(question, compute, lambda: _again(queryset, _read_again))
     finally:
         queryset._querybudget_received = None
     if queryset._result_cache is None:
         queryset._result_cache = rows
         queryset._prefetch_done = True
+
+
+def _again(queryset: Any, read: Callable[[Any], object]) -> Again:
+    own = queryset._chain()  # what becomes of the caller's is the caller's
+    return Again(lambda: read(own._chain()), not queryset.ordered)
+
+
+def _read_again(queryset: Any) -> None:
+    _read_rows(queryset, lambda: None)
 
 
 def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
@@ -157,7 +172,7 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
         yield from rows
         return
     try:
-        chunk = read_through(question, first_chunk)
+        chunk = read_through(question, first_chunk, lambda: _again(queryset, _read_again))
     finally:
         queryset._querybudget_received = None
     yield from chunk
@@ -233,7 +248,11 @@ def _as_it_is(payload: object) -> Any:
 
 
 def _scalar(
-    queryset: Any, kind: str, compute: Callable[[], Any], found: Callable[[Any], bool]
+    queryset: Any,
+    kind: str,
+    compute: Callable[[], Any],
+    found: Callable[[Any], bool],
+    again: Callable[[Any], object] | None = None,
 ) -> Any:
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
@@ -244,4 +263,4 @@ def _scalar(
         question = question_of(queryset, codec, found)
     except CannotCache as reason:
         return _bypass(queryset, str(reason), compute)
-    return read_through(question, compute)
+    return read_through(question, compute, lambda: _again(queryset, again or methodcaller(kind)))

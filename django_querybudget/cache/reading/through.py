@@ -26,6 +26,7 @@ from django_querybudget.cache.tokens import is_known, readable, same
 from django_querybudget.conf import conf
 from django_querybudget.sql.shortening import shortened
 
+from . import audit
 from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
@@ -40,6 +41,7 @@ __all__ = [
     "look_up",
     "noted",
     "read_through",
+    "to_be_audited",
 ]
 
 
@@ -113,12 +115,19 @@ class Looked:
     """The entry that stands there, be it true or not."""
 
 
-def read_through(question: Question, compute: Callable[[], Any]) -> Any:
-    """Return the answer, from the cache if it holds one that is still true, else ``compute()``."""
+def read_through(
+    question: Question, compute: Callable[[], Any], again: Callable[[], audit.Again]
+) -> Any:
+    """Return the answer, from the cache if it holds one that is still true, else ``compute()``.
+
+    ``again`` is called for a hit that is to be audited.
+    """
     looked = look_up(question)
     if looked.refused:
         return bypass(looked.refused, compute, question.site)
     if looked.found is not MISS:
+        if audit.due():
+            to_be_audited(question, looked, again())
         return looked.found
     fill = begun(question, looked)
     with filling(fill):
@@ -140,12 +149,21 @@ def look_up(question: Question, *, again: bool = False) -> Looked:
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
     found, values, entry = answer
+    if audit.replaying() is not None:
+        return Looked(MISS, values, wanted)
     site = _site(question, shape)
     if found is not MISS and entry is not None:
         site.hit(entry.size, perf_counter() - began, entry.cost)
     elif not again:
         site.count("misses")
     return Looked(found, values, wanted, "", entry)
+
+
+def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
+    """Have a hit compared with the database's answer, later."""
+    if looked.entry is not None:
+        site = _site(question, _short(question.shape))
+        audit.later(question.key, site, question.codec, looked.entry, looked.values, again)
 
 
 def _site(question: Question, shape: str) -> Site:
@@ -272,6 +290,8 @@ def begun(question: Question, looked: Looked) -> Fill:
 
 def keep(question: Question, fill: Fill, answer: Any) -> bool:
     """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
+    if (replay := audit.replaying()) is not None:
+        return replay.take(question.key, fill, answer)
     site = _site(question, _short(question.shape))
     tokens = fill.settled()
     if tokens is None:

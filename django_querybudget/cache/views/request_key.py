@@ -17,7 +17,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
 
-from .answers import Answer, answer_of
+from .answers import Answer, answer_of, status_and_body
 from .inputs import is_absent
 from .varying import Untellable, Varying
 
@@ -110,7 +110,7 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
         sessions=known,
         site=f"view {name}",
         asked_at=asked_at,
-        codec=Codec("view", _freeze, Answer.thawed, thaw),
+        codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
         found=lambda _: True,
         timeout=options.timeout,
         cache=options.cache,
