@@ -101,20 +101,19 @@ class Replay:
 
     key: str
     comparable: Callable[[Any], str]
-    codec: Codec
     reason: str = "another question was asked"
     """Why there is nothing to compare with; empty where there is."""
     found: str = ""
 
-    def take(self, key: str, fill: Fill, answer: Any) -> bool:
+    def take(self, key: str, codec: Codec, fill: Fill, answer: Any) -> bool:
         """Note what was found, where it could have been stored. Returns whether all is well."""
         if key != self.key:
             return True
         if fill.settled() is None:
             self.reason = fill.reason or ""
             return True
+        self.found = self.comparable(json.dumps(codec.freeze(answer)))
         self.reason = ""
-        self.found = self.comparable(json.dumps(self.codec.freeze(answer)))
         return True
 
 
@@ -139,7 +138,7 @@ class Hit:
 
     def read_again(self) -> Replay:
         """Ask the database for it."""
-        replay = Replay(self.key, self.comparable, self.codec)
+        replay = Replay(self.key, self.comparable)
         token = _replay.set(replay)
         try:
             with translation.override(self.language), timezone.override(self.zone):

@@ -294,7 +294,7 @@ def begun(question: Question, looked: Looked) -> Fill:
 def keep(question: Question, fill: Fill, answer: Any) -> bool:
     """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
     if (replay := audit.replaying()) is not None:
-        return replay.take(question.key, fill, answer)
+        return replay.take(question.key, question.codec, fill, answer)
     site = _site(question, _short(question.shape))
     tokens = fill.settled()
     if tokens is None:
