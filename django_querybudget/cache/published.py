@@ -18,11 +18,11 @@ from typing import Any
 
 from django.core.signals import request_finished
 
+from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.keeper import chores
 from django_querybudget.conf import conf
 
 from .stats import CacheStats, Totals, forget, own_totals
-from .stores.chosen import store_for
-from .stores.keeper import chores
 from .tokens import new_writer
 
 __all__ = ["cache_stats", "forget_all", "publish"]
