@@ -10,6 +10,7 @@ import pytest
 import redis
 from django.db import connections
 
+from django_querybudget.cache.stores.chosen import _stores
 from tests.cache import programs, random_programs, world
 from tests.cache.own_redis import OwnRedis
 from tests.cache.stage import Stage
@@ -34,6 +35,9 @@ def stage(
     if connections[alias].vendor == "sqlite":
         programs._execute(alias, "PRAGMA journal_mode = WAL")
     world.fill(alias)
+    # The keeper of a test before would refresh the pulse that the actors leave alone.
+    for _, store in list(_stores.values()):
+        store.retire()
     with redis.Redis.from_url(redis_url) as client:
         yield Stage(alias, isolation, client, record_property)
 
