@@ -10,6 +10,7 @@ from .accepted import (
     boolean,
     callable_or_none,
     dotted_names,
+    fraction,
     key_prefix,
     lowercase_set,
     mapping_of_views,
@@ -196,6 +197,13 @@ class CacheSettings(Section):
         ),
     )
     """The views that CachedViewMiddleware caches; a decorator of the view's comes first."""
+
+    AUDIT = Setting[float](
+        default=0.0,
+        parse=fraction,
+        accepts="a number from 0 to 1",
+    )
+    """The share of the hits that is computed again after the response, and compared."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

@@ -19,6 +19,7 @@ from django_querybudget.cache.api import (
     checked_tags,
     checked_timeout,
 )
+from django_querybudget.cache.reading.audit import due
 from django_querybudget.conf import conf
 from django_querybudget.routing.decorated import decorated
 
@@ -102,7 +103,9 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
-        if isinstance(cast("object", view), FunctionType):  # not what method_decorator() makes for each call
+        if isinstance(
+            cast("object", view), FunctionType
+        ):  # not what method_decorator() makes for each call
             decorated[made] = "cached_view"
         return cast("V", made)
 
@@ -134,6 +137,8 @@ class cached_view:  # noqa: N801  # a decorator
             for seconds in found.waits():
                 time.sleep(seconds)
             if (response := found.response) is not None:
+                if due():
+                    found.audit(partial(view, request, *args, **kwargs), request)
                 return told(response, own, found.status)
             try:
                 with found.running():
@@ -154,6 +159,9 @@ class cached_view:  # noqa: N801  # a decorator
                 return await told_async(await view(request, *args, **kwargs), own, found)
             await waited(found)
             if (response := found.response) is not None:
+                if due():
+                    again = partial(view, request, *args, **kwargs)
+                    await sync_to_async(found.audit)(again, request)
                 return await told_async(response, own, found.status)
             try:
                 await sync_to_async(found.begin)()

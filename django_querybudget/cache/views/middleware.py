@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -18,6 +19,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
+from django_querybudget.cache.reading.audit import due
 from django_querybudget.routing.views import view_name_of
 
 from .by_setting import declared
@@ -85,26 +87,35 @@ class CachedViewMiddleware:
         if isinstance(found, Run):
             found.served.spoil(f"the view raised {type(exception).__name__}")
 
-    def _look_up(self, request: HttpRequest, *_: Any) -> HttpResponseBase | None:
+    def _look_up(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
         found = self._served(request)
         if isinstance(found, Served):
             for seconds in found.waits():
                 time.sleep(seconds)
-        if (response := _answer(request, found)) is not None:
-            return told(response, request, cast("Served", found).status)
+            if (response := found.response) is not None:
+                if due():
+                    found.audit(partial(view, request, *args, **kwargs))
+                return cast("HttpResponseBase", told(response, request, found.status))
+        _begin(request, found)
         return None
 
-    async def _look_up_async(self, request: HttpRequest, *_: Any) -> HttpResponseBase | None:
+    async def _look_up_async(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
         if request.__dict__.get(_FOUND) is not None or declared(request) is None:
             return None  # without a thread
         found = await sync_to_async(self._served)(request)
         if isinstance(found, Served):
             await waited(found)
-            if found.response_is_there:
-                response: HttpResponseBase = found.response
-                return await told_async(response, request, found.status)
+            if (response := found.response) is not None:
+                if due():
+                    await sync_to_async(found.audit)(partial(view, request, *args, **kwargs))
+                told_one: HttpResponseBase = await told_async(response, request, found.status)
+                return told_one
             await sync_to_async(found.begin)()
-        _answer(request, found)
+        _begin(request, found)
         return None
 
     def _served(self, request: HttpRequest) -> Served | CacheStatus | None:
@@ -137,12 +148,9 @@ class Run:
         self._running.__exit__(None, None, None)
 
 
-def _answer(request: HttpRequest, found: Served | CacheStatus | None) -> HttpResponseBase | None:
-    """Return the stored answer; else note what was found, and let the view run."""
+def _begin(request: HttpRequest, found: Served | CacheStatus | None) -> None:
+    """Note what was found, and let the view run, for the cache where it may."""
     if isinstance(found, Served):
-        response: HttpResponseBase | None = found.response
-        if response is not None:
-            return response
         run = Run(found)
         try:
             run.begin()
@@ -152,7 +160,6 @@ def _answer(request: HttpRequest, found: Served | CacheStatus | None) -> HttpRes
         request.__dict__[_FOUND] = run
     elif found is not None:
         request.__dict__[_FOUND] = found
-    return None
 
 
 def _taken(request: HttpRequest) -> Run | CacheStatus | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -18,7 +19,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
 
-from .answers import Answer, answer_of
+from .answers import Answer, answer_of, status_and_body
 from .inputs import is_absent
 from .learned import MOST_VIEWS, reads_from, varied_by
 from .varying import Untellable, Varying
@@ -46,6 +47,8 @@ class Asked:
     request: HttpRequest
     parts: tuple[str, ...]
     """What is in the key of each request to any view."""
+    asked_at: float
+    """When, on the process' own clock, in seconds."""
     headers: frozenset[str] = frozenset()
     """The headers in the key of the question that was asked last, in small letters."""
 
@@ -80,7 +83,9 @@ class Asked:
             expected=noted(kind),
             aliases=(),
             sessions=held,
-            codec=Codec("view", _freeze, Answer.thawed, thaw),
+            site=kind,
+            asked_at=self.asked_at,
+            codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
             found=lambda _: True,
             timeout=options.timeout,
             cache=options.cache,
@@ -93,6 +98,7 @@ def asked_of(name: str, options: Options, request: HttpRequest, given: Any = Non
 
     ``given`` is what the view is called with, where that is not Django's request itself.
     """
+    asked_at = perf_counter()
     urlconf = getattr(request, "urlconf", None)
     try:
         parts = (
@@ -112,7 +118,7 @@ def asked_of(name: str, options: Options, request: HttpRequest, given: Any = Non
         )
     except Unkeyable as error:
         raise Untellable(str(error)) from error
-    return Asked(name, options, request, parts)
+    return Asked(name, options, request, parts, asked_at)
 
 
 def _around(given: Any, request: HttpRequest, options: Options) -> str:

@@ -8,19 +8,21 @@ nothing it looked at is missing from the key.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import DisallowedHost
 from django.db import connections
 from django.http import HttpRequest
 
 from django_querybudget.cache import sessions, stats
+from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
@@ -30,7 +32,9 @@ from django_querybudget.cache.reading.through import (
     begun,
     keep,
     look_up,
+    to_be_audited,
 )
+from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tokens import new_writer
@@ -97,11 +101,6 @@ class Served:
         return self.asked.request
 
     @property
-    def response_is_there(self) -> bool:
-        """Whether the answer is in the cache, so that the view need not run."""
-        return self.looked.found is not MISS
-
-    @property
     def response(self) -> Any:
         """The stored answer as a response; None where the view has to run."""
         found = self.looked.found
@@ -111,14 +110,33 @@ class Served:
     def status(self) -> CacheStatus:
         """What became of the request, once that is known."""
         found, timeout = self.looked.found, self.options.timeout
+        whole = None if timeout is None else int(timeout)
         if found is not MISS:
-            left = None if timeout is None else max(0, int(found.stored_at + timeout - time.time()))
-            return CacheStatus(hit=True, ttl=left)
+            age = int(time.time() - found.stored_at)
+            return CacheStatus(hit=True, ttl=None if whole is None else max(0, whole - age))
         if self.stored:
-            return CacheStatus(
-                fwd="miss", stored=True, ttl=None if timeout is None else int(timeout)
-            )
+            return CacheStatus(fwd="miss", stored=True, ttl=whole)
         return CacheStatus(fwd="miss", detail=(self.fill and self.fill.reason) or "")
+
+    def audit(self, view: Callable[[], Any], given: Any = None) -> None:
+        """Have the view run again for this hit, later, and compared."""
+        to_be_audited(self.question, self.looked, audit.Again(lambda: self._again(view, given)))
+
+    def _again(self, view: Callable[[], Any], given: Any) -> None:
+        asked = asked_of(self.name, self.options, self.request, given)
+        question = asked.question()
+        other = Served(asked, question, look_up(question))
+        with other.running():
+            response = view()
+            if inspect.isawaitable(response):
+                response = async_to_sync(_awaited)(response)
+        if getattr(response, "is_rendered", True) is False:
+            own = (getattr(given, "parser_context", None) or {}).get("view")
+            if own is not None:  # REST framework's, which says how to render
+                response = own.finalize_response(given, response, *own.args, **own.kwargs)
+            with other.running():
+                response = response.render()
+        other.done(response)
 
     def begin(self) -> Fill:
         """Take the tokens under which the answer is computed."""
@@ -284,9 +302,14 @@ def served(  # noqa: PLR0911  # one way not to cache after another
     return Served(asked, question, looked)
 
 
+async def _awaited(response: Any) -> Any:
+    return await response
+
+
 def bypassed(name: str, reason: str) -> CacheStatus:
     """Count a request that could not be cached right."""
     stats.count_bypass(f"view: {reason}")
+    site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
     return CacheStatus(fwd="bypass", detail=reason)
 
