@@ -24,6 +24,7 @@ from django_querybudget.cache import (
     invalidate,
 )
 from django_querybudget.cache.reading.through import _dependencies
+from django_querybudget.cache.stores.chosen import store_for
 from jobs.models import Industry, Job
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
@@ -43,6 +44,11 @@ def trips(
     names()
     with transaction.atomic(using=ALIAS):
         Industry.objects.using(ALIAS).update(name="j")
+    store = store_for("redis")
+    store.take("a lease", "me", 1)
+    store.drop("a lease", "me")
+    # On a loaded machine the keeper comes late, and a read refreshes the pulse in its place.
+    monkeypatch.setattr(type(store), "_is_late", lambda _: False)
     sent = 0
     send = AbstractConnection.send_packed_command
 
