@@ -20,7 +20,7 @@ from django_querybudget.cache.identity import is_identified
 from django_querybudget.cache.relations import refused_relation
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.tokens import is_known, readable
+from django_querybudget.cache.tokens import readable
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
@@ -173,16 +173,11 @@ class Fill:
         missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
-        store = store_for(conf.CACHE.ALIAS)
-        answer = store.read(None, missing)
-        if answer is None:
+        values = store_for(conf.CACHE.ALIAS).tokens(missing)
+        if values is None:
             self.spoil("cache failed")
-            return
-        values = answer[1]
-        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
-            values |= store.ensure(absent)
-        # The pulse is read each time: the first counts, or this fill has begun before it.
-        self.tokens = {**values, **self.tokens}
+        else:
+            self.tokens |= values
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""

@@ -197,6 +197,9 @@ class DatabaseStore(BackendStore):
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None if self._is_in_transaction() else super().read(key, wanted)
 
+    def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
+        return None if self._is_in_transaction() else super().tokens(wanted)
+
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         return {} if self._is_in_transaction() else super().ensure(missing)
 

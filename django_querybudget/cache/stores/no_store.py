@@ -25,6 +25,9 @@ class NoStore(Store):
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None
 
+    def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
+        return None
+
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         return {}
 

@@ -9,6 +9,10 @@ Why a renewal is not waited for where the writer's mark stands
     Until the renewal arrives, readers find the mark, and trust nothing. So it is sent with
     ``CLIENT REPLY SKIP`` before it, and the writer goes on. If it is lost on its way, the mark's
     end takes the token with it, which is a miss. The mark itself is waited for, always.
+
+Why an entry is not waited for
+    It carries the tokens that it is valid under, so that it is right whenever it arrives; if it is
+    lost, it is a miss. The server's answer is read with that to the next command.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ class RedisStore(Store):
     def _wire_of(self, client: Any) -> Wire:
         wire, pool = self._wire, client.get_client(write=True).connection_pool
         if wire is None or not wire.is_to(pool):
-            wire = self._wire = Wire(pool)
+            wire = self._wire = Wire(pool, self._refused)
             self.keeps_beating = wire.has_own
         return wire
 
@@ -83,6 +87,9 @@ class RedisStore(Store):
             if value is not None
         }
 
+    def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
+        return self._ensure(wanted)  # which leaves those that stand, in the same trip
+
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
         arguments = b"%b%b%b" % (
             bulk_strings(b"%d" % len(missing)),
@@ -103,7 +110,8 @@ class RedisStore(Store):
         words = [b"SET", _encoded(client, key), entry]
         if timeout is not None:
             words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
-        return bool(self._wire_of(client).ask(packed(*words)))
+        self._wire_of(client).tell(packed(*words))
+        return True  # or _refused() is told
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         call = _ScriptCall(wanted, writer, max(1, int(timeout * 1000)))
