@@ -26,7 +26,17 @@ from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, filling, refusal, session_refusal
 
-__all__ = ["MISS", "Looked", "Question", "begun", "bypass", "keep", "look_up", "read_through"]
+__all__ = [
+    "MISS",
+    "Looked",
+    "Question",
+    "begun",
+    "bypass",
+    "keep",
+    "look_up",
+    "noted",
+    "read_through",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +51,9 @@ class Question:
 
     expected: Collection[str]
     """The tags that it is known to depend on, besides those remembered for its shape."""
+
+    kind: str = ""
+    """What questions have in common that read mostly the same tables, if there is anything."""
 
     aliases: Collection[str]
     """The aliases it is known to read from."""
@@ -103,7 +116,7 @@ def look_up(question: Question, *, again: bool = False) -> Looked:
     for alias in question.aliases:
         if reason := refusal(connections[alias]):
             return Looked(MISS, {}, (), reason)
-    wanted = {*question.expected, *question.user_tags, *_noted(question.shape)}
+    wanted = {*question.expected, *question.user_tags, *noted(question.shape)}
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
@@ -193,7 +206,8 @@ def _short(shape: str) -> str:
     return shape if len(shape) <= _LONGEST else tags.digest(shape)
 
 
-def _noted(shape: str) -> frozenset[str]:
+def noted(shape: str) -> frozenset[str]:
+    """Return the tags that answers of a shape were found to depend on, in this process."""
     return _dependencies.get(_short(shape), frozenset())
 
 
@@ -205,7 +219,7 @@ def _remember(shape: str, found: Collection[str]) -> None:
         for tag in found
         if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
     )
-    before = _noted(shape)
+    before = noted(shape)
     if not kept <= before:
         _dependencies[_short(shape)] = before | kept
         if len(_dependencies) > _REMEMBERED:
@@ -236,6 +250,8 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         stats.count_not_stored(f"value {type(error).__name__}")
         return False
     _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    if question.kind:
+        _remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, question.timeout):
         return False
     stats.count("stores")

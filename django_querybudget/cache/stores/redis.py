@@ -31,15 +31,20 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import new_token
 from django_querybudget.conf import conf
 
+from .access import Lease
 from .pulse import PULSE
 from .resp import bulk_strings, packed
-from .scripts import BEAT, CHANGE, ENSURE
+from .scripts import BEAT, CHANGE, ENSURE, LEASE
 from .store import TRANSIENT_TIMEOUT, Store, prefixed, tag_key
 from .wire import Wire
 
 __all__ = ["RedisStore"]
 
 _TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
+
+DONE = 2.0
+"""For how long a lease that was given back is remembered, in seconds: a reader that looked before
+it takes the lease so much later at most."""
 
 
 class RedisStore(Store):
@@ -128,6 +133,23 @@ class RedisStore(Store):
         """Run the script. ``silent``: its answer need not be waited for."""
         wire = self._wire_of(self._client)
         wire.run(CHANGE, call.arguments(what), call.count, silent=silent)
+
+    # Leases
+
+    def _take(self, key: str, who: str, seconds: float) -> Lease:
+        return Lease(self._lease(b"take", key, who, seconds))
+
+    def _drop(self, key: str, who: str) -> None:
+        self._lease(b"drop", key, who, DONE, silent=True)  # who waits for it looks again
+
+    def _lease(
+        self, what: bytes, key: str, who: str, seconds: float, *, silent: bool = False
+    ) -> Any:
+        client = self._client
+        arguments = bulk_strings(
+            b"1", _encoded(client, key), what, who.encode(), b"%d" % (seconds * 1000)
+        )
+        return self._wire_of(client).run(LEASE, arguments, 5, silent=silent)
 
     # The pulse
 

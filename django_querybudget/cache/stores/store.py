@@ -22,6 +22,7 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.tokens import LONGEST_MARK, is_known
 from django_querybudget.conf import conf
 
+from .access import Lease
 from .debts import Debts, Outage
 from .pulse import EVERY, LIFE, MARGIN, PULSE
 from .trust import LOG_EVERY, RETRY, TrustedCache
@@ -145,19 +146,16 @@ class Store(TrustedCache):
                 self.alias, type(error).__name__, error,
             )  # fmt: skip
 
-    def take(self, key: str, seconds: float) -> bool:
-        """Take a lease for so long, whole seconds. Returns whether nobody else has it."""
-        return self._guarded(True, self._take, key, seconds)
+    def take(self, key: str, who: str, seconds: float) -> Lease:
+        """Take a lease for so long, whole seconds: whoever has it computes what others wait for.
 
-    def drop(self, key: str) -> None:
-        """Give a lease back."""
-        self._guarded(None, self._drop, key)
+        ``who`` is a name that nobody else has.
+        """
+        return self._guarded(Lease.TAKEN, self._take, key, who, seconds)
 
-    def _take(self, key: str, seconds: float) -> bool:
-        return bool(self.cache.add(key, b"1", max(1, round(seconds))))
-
-    def _drop(self, key: str) -> None:
-        self.cache.delete(key)
+    def drop(self, key: str, who: str) -> None:
+        """Give a lease back, if ``who`` has it still."""
+        self._guarded(None, self._drop, key, who)
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most.

@@ -14,7 +14,7 @@ from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
-from django_querybudget.cache.reading.through import Question
+from django_querybudget.cache.reading.through import Question, noted
 
 from .answers import Answer, answer_of
 from .inputs import is_absent
@@ -98,10 +98,12 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
             raise Changed(name)
         return answer
 
+    kind = f"view {name}"
     return Question(
         key=key,
         shape=key,
-        expected=(),
+        kind=kind,
+        expected=noted(kind),
         aliases=(),
         sessions=known,
         codec=Codec("view", _freeze, Answer.thawed, thaw),

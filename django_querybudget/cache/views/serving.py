@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -28,7 +28,9 @@ from django_querybudget.cache.reading.through import (
     keep,
     look_up,
 )
+from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.tokens import new_writer
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
@@ -73,6 +75,7 @@ class Served:
     leads: bool = False
     """Whether this request holds the lease: others wait for what it computes."""
     _lease: str = ""
+    _who: str = field(default_factory=new_writer)
 
     @property
     def response(self) -> Any:
@@ -153,8 +156,13 @@ class Served:
         while self.looked.found is MISS:
             if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
                 return
-            if store.take(self.lease, LEASE):
+            if taken := store.take(self.lease, self._who, LEASE):
                 self.leads, self._lease = True, self.lease
+                if taken is Lease.TAKEN_AFTER_ANOTHER:
+                    # Which may have stored the answer since this request has looked.
+                    self.looked = look_up(self.question, again=True)
+                    if self.looked.found is not MISS:
+                        self.release()
                 return
             if time.monotonic() >= until:
                 return
@@ -170,7 +178,7 @@ class Served:
         """Let others compute, if this request kept them from it."""
         if self.leads:
             self.leads = False
-            store_for(self.options.cache).drop(self._lease)
+            store_for(self.options.cache).drop(self._lease, self._who)
 
 
 def served(  # noqa: PLR0911  # one way not to cache after another
