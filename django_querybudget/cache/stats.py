@@ -22,7 +22,7 @@ class CacheStats:
     """Reads that went to the database because there was no entry that is still true."""
 
     stores: int
-    """Misses whose answer was stored."""
+    """Misses whose answer was given to the cache; if it refuses one, ``not_stored`` says so too."""
 
     bypasses: Mapping[str, int]
     """Reads that could not be cached right and went to the database, by reason."""

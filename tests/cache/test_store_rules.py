@@ -96,6 +96,28 @@ def test_what_was_read_before_a_new_pulse_came_is_read_again(
     assert len(asked) == 3
 
 
+def test_tokens_over_a_new_connection_may_be_another_servers(
+    tested: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bool] = []
+    beat = tested._beat
+
+    def noting(*, look: bool) -> str:
+        looks.append(look)
+        return beat(look=look)
+
+    monkeypatch.setattr(tested, "_beat", noting)
+    before = tested.tokens([TABLE])
+    assert looks == [True]
+    assert tested.tokens([TABLE]) == before
+    assert looks == [True]
+    wire: Any = tested._wire
+    for connection in wire._idle:
+        connection.disconnect()
+    assert tested.tokens([TABLE]) == before
+    assert looks == [True, True]
+
+
 def test_a_round_of_the_keeper(tested: RedisStore) -> None:
     tested.keeps_beating = True
     assert tested.tend() is None  # nobody has used it

@@ -22,7 +22,7 @@ from .querysets import cached, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, read_through
+from .through import Question, noted, read_through
 from .unbuilt import NOT_ASKED, unbuilt
 
 if TYPE_CHECKING:
@@ -203,10 +203,13 @@ class _Read:
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
         )
+        kind = f"function {call.function.name}"
         return Question(
             key=key,
             shape=key,
-            expected=depends,
+            kind=kind,
+            # Arguments that were not met before read what others have read, mostly.
+            expected=depends if noted(key) else depends | noted(kind),
             required=depends,
             aliases=(),
             sessions=known,

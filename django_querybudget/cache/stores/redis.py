@@ -22,6 +22,7 @@ import threading
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, cast
+from weakref import WeakMethod
 
 from django_redis.client import DefaultClient, ShardClient
 from redis import connection
@@ -68,7 +69,9 @@ class RedisStore(Store):
     def _wire_of(self, client: Any) -> Wire:
         wire, pool = self._wire, client.get_client(write=True).connection_pool
         if wire is None or not wire.is_to(pool):
-            wire = self._wire = Wire(pool, self._refused)
+            opened = 0 if wire is None else wire.opened + 1
+            # Weakly: what is in a circle is closed whenever it is found.
+            wire = self._wire = Wire(pool, WeakMethod(self._refused), opened)
             self.keeps_beating = wire.has_own
         return wire
 

@@ -99,7 +99,7 @@ class Store(TrustedCache):
 
         None where the cache cannot be asked.
         """
-        return self._asked(self._tokens, wanted)
+        return self._asked(self._tokens_and_look, wanted)
 
     def _asked(self, operation: Callable[..., R], *arguments: object) -> R | None:
         if (self._outage.began is not None or self._debts.owed) and self._is_away():
@@ -109,6 +109,13 @@ class Store(TrustedCache):
         if answer is not None and self._outage.is_unreachable:
             self._outage.answered()
         return answer
+
+    def _tokens_and_look(self, wanted: Collection[str]) -> dict[str, str]:
+        opened = self._opened()
+        values = self._tokens(wanted)
+        if self.has_pulse and self._opened() != opened:
+            self._beaten(look=True)  # it may be another server, which has another pulse
+        return values
 
     def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
         _, values = self._read(None, wanted)

@@ -34,8 +34,6 @@ class TrustedCache(CacheAccess):
         self._beat_at = self._missed_at = float("-inf")
         self._pulse: tuple[str, Beat | None] = ("", None)
         self._evicting_until = float("-inf")
-        self._looked_when = 0
-        """How many connections had been opened when it was last looked which server answers."""
 
     @property
     def distrusted(self) -> bool:
@@ -71,14 +69,10 @@ class TrustedCache(CacheAccess):
             entry, values = self._read(key, wanted)
             values[PULSE] = ALWAYS
             return entry, values
-        asked, before_it = (*wanted, PULSE), self._opened()
+        asked, opened = (*wanted, PULSE), self._opened()
         entry, values = self._read(key, asked)
         beat = self._heard(values.pop(PULSE, ""))
-        opened = self._opened()
-        # By this read, or by what is not read (a mark): another server may be behind it.
-        is_new = not before_it == opened == self._looked_when
-        if is_new:
-            self._looked_when = opened
+        is_new = self._opened() != opened
         if is_new or beat is None or self._is_late():
             before = beat
             beat = self._beaten(look=is_new)

@@ -51,15 +51,18 @@ _FLUSHED = 60.0  # for how long scripts are not sent unheard after the server ha
 class Wire:
     """Sends commands to the server behind a pool, and hears what it answers.
 
-    ``refused`` is told what the server refused of that which it was told.
+    ``refused`` returns whom to tell what the server refuses of that which it was told.
     """
 
     def __init__(
-        self, pool: ConnectionPool, refused: Callable[[ResponseError], None] | None = None
+        self,
+        pool: ConnectionPool,
+        refused: Callable[[], Callable[[ResponseError], None] | None] = lambda: None,
+        opened: int = 0,
     ) -> None:
         self.pool = pool
         self._refused = refused
-        self.opened = 0
+        self.opened = opened
         """How often a command had to open its connection: it may be to another server since."""
         self._process = os.getpid()
         self._options = _own_options(pool)
@@ -172,7 +175,9 @@ class Wire:
             own.send_packed_command([command], False)
             if silent:
                 return None
-            return read_answer(own._sock, self._unheard.pop(own, 0), self._refused)
+            if not (before := self._unheard.pop(own, 0)):
+                return read_answer(own._sock)
+            return read_answer(own._sock, before, self._refused())
         except ResponseError:
             raise
         except BaseException:
