@@ -15,15 +15,18 @@ from django_querybudget.cache.writing.receivers import listen
 from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
+from .reading.together import afetch_together, fetch_together
 from .stats import CacheStats, cache_stats
 from .views import CachedViewMixin, cached_view
 
 __all__ = [
     "CacheStats",
     "CachedViewMixin",
+    "afetch_together",
     "cache_stats",
     "cached_queryset",
     "cached_view",
+    "fetch_together",
     "grouped_invalidation",
     "invalidate",
     "invalidate_all",

@@ -111,13 +111,13 @@ def no_mark_is_set() -> None:
 
 
 def marks_are_not_looked_at() -> None:
-    read = redis.RedisStore._read
+    read = redis.RedisStore._read_many
 
-    def without_marks(its: Any, key: Any, wanted: Any) -> Any:
-        entry, values = read(its, key, wanted)
-        return entry, {tag: value.partition("|")[0] for tag, value in values.items()}
+    def without_marks(its: Any, keys: Any, wanted: Any) -> Any:
+        entries, values = read(its, keys, wanted)
+        return entries, {tag: value.partition("|")[0] for tag, value in values.items()}
 
-    redis.RedisStore._read = without_marks  # type: ignore[method-assign]
+    redis.RedisStore._read_many = without_marks  # type: ignore[method-assign]
 
 
 def a_mark_comes_after_the_statement() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionCall"]
 
 _SHAPES = 256
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SCALARS = ("count", "exists")
 
 
@@ -67,35 +69,15 @@ class FunctionCall:
         made = replace(self, slices=(*self.slices, (start, stop)))
         return unbuilt(type(self.template.queryset), made)
 
-    def answer(  # noqa: PLR0911  # one kind of read after another
-        self, method: str, args: tuple[Any, ...] = (), **kwargs: Any
-    ) -> Any:
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
         """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
-        template = self.template
-        asked = method
-        if args or kwargs or self.slices:
-            if holds_instances((args, kwargs)):
-                return NOT_ASKED  # by what of them is compared?
-            try:
-                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-            except Unkeyable:
-                return NOT_ASKED
-        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+        asked = self.asked(method, args, kwargs)
+        if asked is None:
             return NOT_ASKED
-        try:
-            known = sessions.everywhere()
-        except sessions.Unknown:
-            return NOT_ASKED  # with the reason
-        read = _Read(self, method, args, kwargs)
-        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
-        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
-        try:
-            question = read.question(entry_key(*self.key, asked, database, *around), known)
-        except CannotCache:
-            return NOT_ASKED  # the queryset meets it again, and notes the reason
+        question, read = asked
         found = read_through(question, read.compute)
         if method in ("rows", *_SCALARS):
             return found
@@ -106,6 +88,33 @@ class FunctionCall:
                 f"{read.model._meta.object_name} matching query does not exist."
             )
         return found[0] if found else None
+
+    def asked(
+        self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
+    ) -> tuple[Question, _Read] | None:
+        """Return what a method asks, and how it is answered; None if the queryset has to."""
+        template = self.template
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return None  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(dict(kwargs))}"
+            except Unkeyable:
+                return None
+        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+            return None
+        try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return None  # with the reason
+        read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
+        try:
+            return read.question(entry_key(*self.key, asked, database, *around), known), read
+        except CannotCache:
+            return None  # the queryset meets it again, and notes the reason
 
     # How it is made
 

@@ -170,6 +170,8 @@ class Fill:
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""
+        if self.reason is not None or PULSE not in self.tokens:
+            return  # it will not be stored
         missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return

@@ -9,7 +9,7 @@ How it gets in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -33,7 +33,15 @@ from .questions import Options, question_of, rows_question
 from .spelling import spelled_aggregates
 from .through import bypass, read_through
 
-__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
+__all__ = [
+    "CachedQuerySetMixin",
+    "cached",
+    "cached_class",
+    "capturing",
+    "computed_rows",
+    "is_typical",
+    "take_rows",
+]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
 
@@ -114,21 +122,30 @@ class CachedQuerySetMixin:
 
 def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
     """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
-
-    def compute() -> Any:
-        with noting(queryset) as queryset._querybudget_received:
-            QuerySet._fetch_all(queryset)
-        return queryset._result_cache
-
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
         bypass(str(reason), fetch_all)
         return
     try:
-        rows = read_through(question, compute)
+        rows = read_through(question, partial(computed_rows, queryset))
     finally:
         queryset._querybudget_received = None
+    take_rows(queryset, rows)
+
+
+def computed_rows(queryset: Any) -> Any:
+    """Return the rows from the database, noting what they were made of.
+
+    Who has stored them sets ``_querybudget_received`` to None.
+    """
+    with noting(queryset) as queryset._querybudget_received:
+        QuerySet._fetch_all(queryset)
+    return queryset._result_cache
+
+
+def take_rows(queryset: Any, rows: list[Any]) -> None:
+    """Let the queryset have these rows, if it has none."""
     if queryset._result_cache is None:
         queryset._result_cache = rows
         queryset._prefetch_done = True

@@ -30,12 +30,17 @@ __all__ = [
     "MISS",
     "Looked",
     "Question",
+    "absent_of",
+    "answer_in",
     "begun",
     "bypass",
     "keep",
     "look_up",
     "noted",
     "read_through",
+    "refusal_of",
+    "remember",
+    "tags_of",
 ]
 
 
@@ -113,10 +118,9 @@ def read_through(question: Question, compute: Callable[[], Any]) -> Any:
 
 def look_up(question: Question, *, again: bool = False) -> Looked:
     """Ask the cache, and count what it has: ``again``, no second miss of one request."""
-    for alias in question.aliases:
-        if reason := refusal(connections[alias]):
-            return Looked(MISS, {}, (), reason)
-    wanted = {*question.expected, *question.user_tags, *noted(question.shape)}
+    if reason := refusal_of(question):
+        return Looked(MISS, {}, (), reason)
+    wanted = tags_of(question)
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
@@ -128,6 +132,19 @@ def look_up(question: Question, *, again: bool = False) -> Looked:
     return Looked(found, values, wanted)
 
 
+def refusal_of(question: Question) -> str | None:
+    """Return why the cache must not be asked, None if it may."""
+    for alias in question.aliases:
+        if reason := refusal(connections[alias]):
+            return reason
+    return None
+
+
+def tags_of(question: Question) -> set[str]:
+    """Return the tags whose tokens are to be read with the entry."""
+    return {*question.expected, *question.user_tags, *noted(question.shape)}
+
+
 def bypass(reason: str, compute: Callable[[], Any]) -> Any:
     """Return ``compute()``; nothing around it is cached either."""
     stats.count_bypass(reason)
@@ -136,9 +153,7 @@ def bypass(reason: str, compute: Callable[[], Any]) -> Any:
     return compute()
 
 
-def _look_up(  # noqa: PLR0911  # one way to miss after another
-    question: Question, wanted: tuple[str, ...]
-) -> tuple[Any, dict[str, str]] | None:
+def _look_up(question: Question, wanted: tuple[str, ...]) -> tuple[Any, dict[str, str]] | None:
     """Return the answer or ``MISS``, and the tokens read; None if the cache cannot be asked."""
     tokens = store_for(conf.CACHE.ALIAS)
     apart = question.cache != conf.CACHE.ALIAS
@@ -155,25 +170,33 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
         if read is None:
             return None
         stored, values = read
+    return answer_in(question, stored, values), values
+
+
+def answer_in(question: Question, stored: object, values: Mapping[str, str]) -> Any:
+    """Return the answer in what stands under the question's key, or ``MISS``.
+
+    ``values`` are the tokens that were read with it, or later.
+    """
     if stored is None:
-        return MISS, values
+        return MISS
     try:
         entry = decoded(question.key, stored)
         if (found := _valid(question, entry, values)) is MISS:
-            return MISS, values
+            return MISS
     except Changed:
-        return MISS, values
+        return MISS
     except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
-        return MISS, values
+        return MISS
     if (outer := current_fill()) is not None:
         outer.absorb(entry.tokens, entry.aliases)
-    return found, values
+    return found
 
 
 def _valid(  # noqa: PLR0911  # one way to miss after another
-    question: Question, entry: Entry, values: dict[str, str]
+    question: Question, entry: Entry, values: Mapping[str, str]
 ) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
@@ -181,7 +204,7 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
-        _remember(question.shape, needed)
+        remember(question.shape, needed)
         missing = [tag for tag in needed if tag not in values]
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
@@ -211,7 +234,7 @@ def noted(shape: str) -> frozenset[str]:
     return _dependencies.get(_short(shape), frozenset())
 
 
-def _remember(shape: str, found: Collection[str]) -> None:
+def remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
     kept = frozenset(
@@ -229,10 +252,15 @@ def _remember(shape: str, found: Collection[str]) -> None:
 def begun(question: Question, looked: Looked) -> Fill:
     """Return the fill in which the answer is to be computed, with the tokens it begins with."""
     fill = Fill(looked.values, question.pins, question.sessions)
-    if absent := [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]:
+    if PULSE in looked.values and (absent := absent_of(looked)):
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     return fill
+
+
+def absent_of(looked: Looked) -> list[str]:
+    """Return the tags that have no token yet."""
+    return [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]
 
 
 def keep(question: Question, fill: Fill, answer: Any) -> bool:
@@ -249,9 +277,9 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
     except (ValueError, RecursionError) as error:
         stats.count_not_stored(f"value {type(error).__name__}")
         return False
-    _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
     if question.kind:
-        _remember(question.kind, tokens)
+        remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, question.timeout):
         return False
     stats.count("stores")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from weakref import WeakMethod
@@ -77,19 +77,19 @@ class RedisStore(Store):
 
     # Tags and entries
 
-    def _read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]]:
         client = self._client
         words = _bulk_keys(wanted)
-        if key:
-            words.append(bulk_strings(_encoded(client, key)))
+        words += [bulk_strings(_encoded(client, key)) for key in keys]
         if not words:
-            return None, {}
+            return [], {}
         command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
         found = self._wire_of(client).ask(command)
-        entry = found.pop() if key else None
-        return entry, {
+        entries = found[len(wanted) :]
+        del found[len(wanted) :]
+        return entries, {
             tag: value.decode("ascii", "replace")
             for tag, value in zip(wanted, found, strict=True)
             if value is not None

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
@@ -92,7 +92,17 @@ class Store(TrustedCache):
         Others may have put anything there: ``payload/entries.py`` tells. None where the cache
         cannot be asked.
         """
-        return self._asked(self._read_with_pulse if wanted else self._read, key, wanted)
+        if not wanted:
+            return self._asked(self._read, key, ())
+        return self._asked(self._read_with_pulse, partial(self._read, key), wanted)
+
+    def read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]] | None:
+        """Return what stands under each key and the values of the tags, as :meth:`read` does."""
+        if not wanted:
+            return self._asked(self._read_many, keys, ())
+        return self._asked(self._read_with_pulse, partial(self._read_many, keys), wanted)
 
     def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
         """Return the values of the tags; one without a value is given a fresh token.
