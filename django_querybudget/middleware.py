@@ -14,8 +14,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from django_querybudget.budgets.by_view import Declared, view_budget
-from django_querybudget.budgets.views import measured_request, view_name_of
+from django_querybudget.budgets.by_view import Declared, measured_request, view_budget
 from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.reports.enforcement import (
     enforce,
@@ -25,6 +24,7 @@ from django_querybudget.reports.enforcement import (
 )
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.reports.reporters import tell, tell_async
+from django_querybudget.routing.views import view_name_of
 
 from .capture import Recording
 from .conf import conf

@@ -26,8 +26,8 @@ from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.template import Library
 
-from .by_view import decorated
-from .views import ninja_operations, urlpatterns
+from django_querybudget.routing.decorated import decorated
+from django_querybudget.routing.views import ninja_operations, urlpatterns
 
 __all__ = ["check_decorators"]
 
@@ -57,7 +57,7 @@ class Registered:
 def check_decorators(**_: object) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())
-    return [*_dead_budgets(registered), *_dead_decorators(registered), *_dead_policies()]
+    return [*_dead_of_ours(registered), *_dead_decorators(registered), *_dead_policies()]
 
 
 def _dead_policies() -> Iterator[CheckMessage]:
@@ -96,9 +96,9 @@ def _answering(view_class: type) -> Callable[..., Any] | None:
     return None
 
 
-def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
+def _dead_of_ours(registered: list[Registered]) -> Iterator[CheckMessage]:
     alive = {id(each) for one in registered for each in _chain(one.function)}
-    for wrapper in list(decorated):
+    for wrapper, decorator in list(decorated.items()):
         if id(wrapper) in alive:
             continue
         below = {id(each) for each in _chain(inspect.unwrap(wrapper))}
@@ -106,9 +106,9 @@ def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
             if any(id(each) in below for each in _chain(one.function)):
                 name = f"{wrapper.__module__}.{wrapper.__qualname__}"
                 yield Error(
-                    f"The query_budget of {name} ({_place(wrapper)}) never runs: it stands above "
+                    f"The {decorator} of {name} ({_place(wrapper)}) never runs: it stands above "
                     f"{one.registrar}, which registered the function below itself.",
-                    hint=f"Move @query_budget(…) below {one.registrar}, next to "
+                    hint=f"Move @{decorator}(…) below {one.registrar}, next to "
                     f"`def {wrapper.__name__}`.",
                     obj=name,
                     id="querybudget.E010",
@@ -117,9 +117,9 @@ def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
 
 
 def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
-    """Report the decorators of anyone, but for ``query_budget``, which is an error of its own."""
+    """Report the decorators of anyone, but for ours, which are errors of their own."""
     alive = {id(one.function) for one in registered}
-    budgets = set(map(id, decorated))
+    ours = set(map(id, decorated))
     seen: set[int] = set()
     for one in registered:
         function = one.function
@@ -127,7 +127,7 @@ def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
         if found is None or id(found) in alive or id(function) in seen:
             continue
         around = list(_around(found, function))
-        if not around or all(id(each) in budgets for each in around):
+        if not around or all(id(each) in ours for each in around):
             continue
         seen.add(id(function))
         above = _above(function, one.decorator)

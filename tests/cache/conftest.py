@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -25,14 +26,16 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 
 
 @pytest.fixture
-def stage(alias: str, isolation: str, redis_url: str, db: None) -> Iterator[Stage]:
+def stage(
+    alias: str, isolation: str, redis_url: str, db: None, record_property: Any
+) -> Iterator[Stage]:
     """A database that the test names, with its rows, for actors to meet on."""
     del db
     if connections[alias].vendor == "sqlite":
         programs._execute(alias, "PRAGMA journal_mode = WAL")
     world.fill(alias)
     with redis.Redis.from_url(redis_url) as client:
-        yield Stage(alias, isolation, client)
+        yield Stage(alias, isolation, client, record_property)
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def ground(first: str, redis_url: str, transactional_db: None) -> Iterator[None]
 
 
 COUNTED = {
+    "again": "times an order did not repeat, and all of its test's were gone through again",
     "steps": "steps of random programs, every cached read compared after each",
     "orders": "orders of two or more processes, each run to its end",
     "hits": "of the reads of separate processes answered without a query",

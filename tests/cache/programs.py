@@ -261,13 +261,13 @@ def forget(alias: str) -> None:
     _dependencies.clear()
 
 
-def counts(alias: str) -> tuple[int, int]:
-    """Return the hits and the stores of this process since the last call."""
+def counts(alias: str) -> tuple[int, int, str]:
+    """Return the hits and the stores of this process since the last call, and all as text."""
     from django_querybudget.cache import cache_stats
 
     del alias
     stats = cache_stats(reset=True)
-    return stats.hits, stats.stores
+    return stats.hits, stats.stores, str(stats)
 
 
 def trusts(alias: str) -> bool:

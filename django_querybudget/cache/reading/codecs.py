@@ -30,7 +30,7 @@ from .spelling import spelled_prefetches
 __all__ = ["Codec", "rows_codec"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Codec:
     """How an answer is told apart from others, and made to plain values and back.
 

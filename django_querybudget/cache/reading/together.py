@@ -177,6 +177,7 @@ def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[st
         # Tags of relations that this process has not seen yet: one more look, once.
         more = store.read(None, missing)
         if more is not None:
+            # The pulse that was read first counts: what was read under it, and not before it came.
             values = {**more[1], **values}
     return stored, values
 
@@ -184,6 +185,8 @@ def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[st
 def _unread(asked: Iterable[_Asked], entries: Iterable[Any], values: dict[str, str]) -> set[str]:
     """Return the tags that the entries depend on, and whose tokens were not asked for."""
     missing: set[str] = set()
+    if PULSE not in values:
+        return missing  # nothing is trusted
     for each, stored in zip(asked, entries, strict=True):
         try:
             tokens = decoded(each.question.key, stored).tokens if stored is not None else {}

@@ -81,12 +81,13 @@ class RedisStore(Store):
         self, keys: Sequence[str], wanted: Collection[str]
     ) -> tuple[list[Any], dict[str, str]]:
         client = self._client
+        wire = self._wire_of(client)
         words = _bulk_keys(wanted)
-        words += [bulk_strings(_encoded(client, key)) for key in keys]
+        words += [bulk_strings(_encoded(client, key, wire.pool)) for key in keys]
         if not words:
             return [], {}
         command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
-        found = self._wire_of(client).ask(command)
+        found = wire.ask(command)
         entries = found[len(wanted) :]
         del found[len(wanted) :]
         return entries, {
@@ -115,10 +116,11 @@ class RedisStore(Store):
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         client = self._client
-        words = [b"SET", _encoded(client, key), entry]
+        wire = self._wire_of(client)
+        words = [b"SET", _encoded(client, key, wire.pool), entry]
         if timeout is not None:
             words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
-        self._wire_of(client).tell(packed(*words))
+        wire.tell(packed(*words))
         return True  # or _refused() is told
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
@@ -149,10 +151,11 @@ class RedisStore(Store):
         self, what: bytes, key: str, who: str, seconds: float, *, silent: bool = False
     ) -> Any:
         client = self._client
+        wire = self._wire_of(client)
         arguments = bulk_strings(
-            b"1", _encoded(client, key), what, who.encode(), b"%d" % (seconds * 1000)
+            b"1", _encoded(client, key, wire.pool), what, who.encode(), b"%d" % (seconds * 1000)
         )
-        return self._wire_of(client).run(LEASE, arguments, 5, silent=silent)
+        return wire.run(LEASE, arguments, 5, silent=silent)
 
     # The pulse
 
@@ -228,9 +231,9 @@ def _bulk_keys(wanted: Collection[str]) -> list[bytes]:
     return [_bulk_key(prefix, tag) for tag in wanted]
 
 
-def _encoded(client: Any, key: str) -> bytes:
+def _encoded(client: Any, key: str, pool: Any) -> bytes:
     """Return the key of an entry as the client encodes it."""
-    options = client.get_client(write=True).connection_pool.connection_kwargs
+    options = pool.connection_kwargs
     made = str(client.make_key(key))
     return made.encode(options.get("encoding", "utf-8"), options.get("encoding_errors", "strict"))
 

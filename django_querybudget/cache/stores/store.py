@@ -187,6 +187,7 @@ class Store(TrustedCache):
         if self._change(self._mark, wanted, writer, timeout):
             return True
         flight.is_unmarked = True
+        self._keeper.start()  # what is owed is the keeper's, in a forked process too
         return False
 
     def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
@@ -228,9 +229,7 @@ class Store(TrustedCache):
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
         """
-        outage = self._outage
-        if outage.is_settled and outage.is_fresh(2 * KEEPER_RETRY):
-            self._keeper.start()
+        if self._outage.is_settled and self._outage.is_fresh(2 * KEEPER_RETRY):
             return False
         if self._tried(operation, *arguments):
             return True
@@ -254,15 +253,13 @@ class Store(TrustedCache):
             if self._tried(operation, *arguments):
                 return True
         self._outage.is_settled = True
-        self._keeper.start()
         return False
 
     def _nobody_trusts(self) -> bool:
         """Whether it is known, after a failure, that there is no pulse that anyone could read."""
-        outage = self._outage
-        if outage.is_unreachable:
+        if self._outage.is_unreachable:
             # Nobody has refreshed it since the server stopped answering.
-            return outage.began is not None and outage.lasted() >= LIFE + MARGIN
+            return self._outage.lasted() >= LIFE + MARGIN
         token = _busy.set(True)
         try:
             self._break_pulse()
@@ -316,7 +313,7 @@ class Store(TrustedCache):
     def _is_owing(self) -> bool:
         if self._outage.is_fresh(PAUSE):
             self._keeper.start()
-        elif self.distrusted:
+        else:
             self._settle()
         return self.distrusted
 
@@ -346,7 +343,7 @@ class Store(TrustedCache):
             _busy.reset(token)
             self._close_own()
 
-    def _settle(self) -> bool:
+    def _settle(self) -> None:
         """Put the marks and the renewals that are owed, and the pulse."""
         outage, started = self._outage, time.monotonic()
         outage.is_trying = True
@@ -364,13 +361,12 @@ class Store(TrustedCache):
                 self._beat_at = time.monotonic()
         except Exception as error:  # whatever it is, it is tried again
             outage.failed(started, unreachable=not self._is_refusal(error))
-            if self.has_pulse and self._debts and not outage.is_unreachable:
+            if self.has_pulse and self._debts:
                 self._nobody_trusts()  # a server that takes some changes and not others
-            return False
+        else:
+            outage.over()
         finally:
             outage.is_trying = False
-        outage.over()
-        return True
 
     def _put_marks(self, *, every: bool) -> None:
         """Put the marks of writers in flight that were refused; ``every``: that may be evicted."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_http_date_safe
@@ -21,6 +21,12 @@ less 206, 405, 414 and 501."""
 
 _CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE",
                "HTTP_IF_UNMODIFIED_SINCE")  # fmt: skip
+
+
+# RFC 9110, section 15.4.5.
+_KEPT_OF_304 = frozenset(
+    {"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +66,34 @@ class Answer:
 
     def response(self, request: HttpRequest) -> HttpResponse:
         """Return it as a response to ``request``: 304 where the client has it already."""
-        made = HttpResponse(self.body, status=self.status, reason=self.reason)
-        del made.headers["Content-Type"]
+        if request.META.get("HTTP_IF_NONE_MATCH") == self.etag and self._is_current(request):
+            return self._not_modified()
+        made = HttpResponse(self.body, "", self.status, self.reason)
+        headers = made.headers
+        del headers["Content-Type"]  # some have none; those that have one are told it below
         for name, value in self.headers:
-            made.headers[name] = value
+            headers[name] = value
         session: Any = request.__dict__.get("session")
         if session is not None and "session" in self.conditions:
             session.accessed = True  # as by the view: SessionMiddleware adds Vary: Cookie
-        if _tells_age(made):
-            made.headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
+        if "Cache-Control" in headers and _tells_age(made):
+            headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
         found: HttpResponse = conditional(request, made)
         return found
+
+    def _is_current(self, request: HttpRequest) -> bool:
+        """Whether nothing but the ETag is asked about: RFC 9110, section 13.2.2."""
+        meta = request.META
+        others = "HTTP_IF_MATCH" in meta or "HTTP_IF_UNMODIFIED_SINCE" in meta
+        return self.status == 200 and not others
+
+    def _not_modified(self) -> HttpResponse:
+        """Return what Django answers, with no body made for it first."""
+        made = HttpResponseNotModified()
+        for name, value in self.headers:
+            if name.lower() in _KEPT_OF_304:
+                made.headers[name] = value
+        return made
 
 
 def conditional(request: HttpRequest, response: Any) -> Any:

@@ -75,17 +75,23 @@ class cached_view:  # noqa: N801  # a decorator
         self._tags = checked_tags(tags)
         self._cache = cache
         self._ignored = tuple(ignore_params)
+        self._options: Options | None = None
 
     @property
     def options(self) -> Options:
         """What it was given, and the settings for the rest."""
-        return Options(
-            timeout=conf.CACHE.TIMEOUT if self._timeout is DEFAULT else self._timeout,
-            varying=self._varying,
-            tags=self._tags,
-            cache=conf.CACHE.ALIAS if self._cache is None else self._cache,
-            ignore_params=self._ignored,
-        )
+        timeout = conf.CACHE.TIMEOUT if self._timeout is DEFAULT else self._timeout
+        cache = conf.CACHE.ALIAS if self._cache is None else self._cache
+        made = self._options
+        if made is None or made.timeout != timeout or made.cache != cache:
+            made = self._options = Options(
+                timeout=timeout,
+                varying=self._varying,
+                tags=self._tags,
+                cache=cache,
+                ignore_params=self._ignored,
+            )
+        return made
 
     def __call__(self, view: V) -> V:
         if isinstance(view, type):

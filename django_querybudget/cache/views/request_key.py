@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
@@ -72,30 +73,32 @@ def around_of(given: Any, request: HttpRequest, options: Options) -> str:
 def question_of(name: str, options: Options, request: HttpRequest, around: str) -> Question:
     """Return what a request asks. Raises :class:`Untellable` and :class:`sessions.Unknown`."""
     known = sessions.everywhere()
-    headers = [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied_by(name))]
     urlconf = getattr(request, "urlconf", None)
     try:
-        parts = (
+        parts = [
             "view",
             name,
             request.scheme or "",
             request.get_host(),
             request.path,
             _query_string(request, options.ignore_params),
-            spelled(urlconf if urlconf is None or isinstance(urlconf, str) else repr(urlconf)),
+            "" if urlconf is None else spelled(_urlconf(urlconf)),
             translation.get_language() or "",
             str(timezone.get_current_timezone_name()),
             options.varying.spelled(request),
             around,
-            *headers,
-        )
+        ]
+        if varied := varied_by(name):
+            parts += [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied)]
     except Unkeyable as error:
         raise Untellable(str(error)) from error
-    key = entry_key(*parts, *(f"{alias} {text}" for alias, text in sorted(known.items())))
+    parts += [f"{alias} {text}" for alias, text in sorted(known.items())]
+    key = entry_key(*parts)
 
     def thaw(answer: Answer) -> Answer:
-        if not all(is_absent(request, each) for each in answer.conditions):
-            raise Changed(name)
+        for each in answer.conditions:
+            if not is_absent(request, each):
+                raise Changed(name)
         return answer
 
     kind = f"view {name}"
@@ -110,9 +113,18 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
         found=lambda _: True,
         timeout=options.timeout,
         cache=options.cache,
-        # Its own tag besides: invalidate("view:<name>") drops all answers of one view.
-        user_tags=frozenset(map(tags.user_tag, (*options.tags, f"view:{name}"))),
+        user_tags=_tags_of(name, options.tags),
     )
+
+
+@lru_cache(maxsize=MOST_VIEWS)
+def _tags_of(name: str, own: frozenset[str]) -> frozenset[str]:
+    # Its own tag besides: invalidate("view:<name>") drops all answers of one view.
+    return frozenset(map(tags.user_tag, (*own, f"view:{name}")))
+
+
+def _urlconf(urlconf: Any) -> str:
+    return urlconf if isinstance(urlconf, str) else repr(urlconf)
 
 
 def _freeze(answered: tuple[Any, frozenset[str]]) -> Any:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import DisallowedHost
@@ -75,7 +75,7 @@ class Served:
     leads: bool = False
     """Whether this request holds the lease: others wait for what it computes."""
     _lease: str = ""
-    _who: str = field(default_factory=new_writer)
+    _who: str = ""
 
     @property
     def response(self) -> Any:
@@ -151,7 +151,10 @@ class Served:
         It is where the answer is there; where this request has the lease; where the view's answers
         are not stored; and after ``WAIT`` seconds, whatever the others do.
         """
+        if self.looked.found is not MISS:
+            return
         store = store_for(self.options.cache)
+        self._who = new_writer()
         until = time.monotonic() + WAIT
         while self.looked.found is MISS:
             if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
