@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVarTuple, cast
 
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
@@ -81,7 +81,7 @@ def fetch_together(*querysets: *Querysets) -> tuple[*Querysets]:
     """
     asked: dict[str, _Asked] = {}
     others: list[Any] = []
-    for place, queryset in enumerate(querysets):
+    for place, queryset in enumerate(cast("tuple[Any, ...]", querysets)):
         if not isinstance(queryset, QuerySet):
             raise TypeError(
                 f"fetch_together() takes querysets, not {type(queryset).__name__} "
