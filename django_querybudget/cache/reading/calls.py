@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from types import MappingProxyType
+=======
+from time import perf_counter
+>>>>>>> main
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -16,6 +20,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.instances import row_dependencies
 
+from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -74,11 +79,39 @@ class FunctionCall:
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
+<<<<<<< HEAD
         asked = self.asked(method, args, kwargs)
         if asked is None:
             return NOT_ASKED
         question, read = asked
         found = read_through(question, read.compute)
+=======
+        asked_at = perf_counter()
+        template = self.template
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return NOT_ASKED  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
+            except Unkeyable:
+                return NOT_ASKED
+        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+            return NOT_ASKED
+        try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return NOT_ASKED  # with the reason
+        read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
+        try:
+            key = entry_key(*self.key, asked, database, *around)
+            question = read.question(key, known, asked_at)
+        except CannotCache:
+            return NOT_ASKED  # the queryset meets it again, and notes the reason
+        found = read_through(question, read.compute, lambda: self._again(method, args, kwargs))
+>>>>>>> main
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -89,6 +122,7 @@ class FunctionCall:
             )
         return found[0] if found else None
 
+<<<<<<< HEAD
     def asked(
         self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
     ) -> tuple[Question, _Read] | None:
@@ -115,6 +149,11 @@ class FunctionCall:
             return read.question(entry_key(*self.key, asked, database, *around), known), read
         except CannotCache:
             return None  # the queryset meets it again, and notes the reason
+=======
+    def _again(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Again:
+        is_unordered = not self.template.queryset.ordered
+        return Again(lambda: self.answer(method, args, **kwargs), is_unordered)
+>>>>>>> main
 
     # How it is made
 
@@ -207,7 +246,7 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str, known: Mapping[str, str]) -> Question:
+    def question(self, key: str, known: Mapping[str, str], asked_at: float) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
@@ -222,7 +261,9 @@ class _Read:
             required=depends,
             aliases=(),
             sessions=known,
-            codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
+            site=f"function {call.function.name}()",
+            asked_at=asked_at,
+            codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
@@ -298,6 +339,10 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return template.codec.thaw(content)
+
+
+def _rows_alone(payload: Any) -> Any:
+    return payload["answer"]
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:
