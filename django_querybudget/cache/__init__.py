@@ -15,24 +15,17 @@ from django_querybudget.cache.writing.receivers import listen
 from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
-<<<<<<< HEAD
-from .reading.together import afetch_together, fetch_together
-from .stats import CacheStats, cache_stats
-=======
 from .published import cache_stats
+from .reading.together import afetch_together, fetch_together
 from .sites import SiteStats
 from .stats import CacheStats
->>>>>>> main
 from .views import CachedViewMixin, cached_view
 
 __all__ = [
     "CacheStats",
     "CachedViewMixin",
-<<<<<<< HEAD
-    "afetch_together",
-=======
     "SiteStats",
->>>>>>> main
+    "afetch_together",
     "cache_stats",
     "cached_queryset",
     "cached_view",

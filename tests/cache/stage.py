@@ -229,20 +229,10 @@ class _Scene:
         self.begun_late.clear()
 
     def _fill(self) -> None:
-<<<<<<< HEAD
-        # As below: a machine that stands still may keep one answer from being stored.
-        for _ in range(3):
-            self.read.run(self.again, self.form)
-            _, stores, told = self.read.run("counts")
-            if stores:
-                return
-        raise NeverCached(f"there is no entry to begin with: {told}")
-=======
-        self.read.run("read", self.form)
+        self.read.run(self.again, self.form)
         _, stores, told = self.read.run("counts")
         if not stores:
             raise NeverCached(f"there is no entry to begin with: {told}")
->>>>>>> main
 
     def _check(self, order: list[Step]) -> None:
         seen_then = list(self.read.result)
@@ -260,15 +250,5 @@ class _Scene:
         for actor, seen in zip(everyone, seen_after, strict=True):
             if any(value != true for value in seen):
                 raise Stale(f"{actor.name} read {seen}, not {true}, after\n{told}")
-<<<<<<< HEAD
-        # A machine that stands still for two seconds loses the pulse: one miss proves nothing yet.
-        for _ in range(3):
-            if self.read.run("counts")[0]:
-                break
-            self.read.run(self.again, self.form)
-        else:
-            raise NeverCached(f"the last reads were no hits after\n{told}")
-=======
         if not self.read.run("counts")[0]:
             raise NeverCached(f"the last read was no hit after\n{told}")
->>>>>>> main

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from types import MappingProxyType
-=======
 from time import perf_counter
->>>>>>> main
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -79,39 +76,11 @@ class FunctionCall:
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
-<<<<<<< HEAD
         asked = self.asked(method, args, kwargs)
         if asked is None:
             return NOT_ASKED
         question, read = asked
-        found = read_through(question, read.compute)
-=======
-        asked_at = perf_counter()
-        template = self.template
-        asked = method
-        if args or kwargs or self.slices:
-            if holds_instances((args, kwargs)):
-                return NOT_ASKED  # by what of them is compared?
-            try:
-                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-            except Unkeyable:
-                return NOT_ASKED
-        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
-            return NOT_ASKED
-        try:
-            known = sessions.everywhere()
-        except sessions.Unknown:
-            return NOT_ASKED  # with the reason
-        read = _Read(self, method, args, kwargs)
-        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
-        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
-        try:
-            key = entry_key(*self.key, asked, database, *around)
-            question = read.question(key, known, asked_at)
-        except CannotCache:
-            return NOT_ASKED  # the queryset meets it again, and notes the reason
-        found = read_through(question, read.compute, lambda: self._again(method, args, kwargs))
->>>>>>> main
+        found = read_through(question, read.compute, read.again)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -122,11 +91,11 @@ class FunctionCall:
             )
         return found[0] if found else None
 
-<<<<<<< HEAD
     def asked(
         self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
     ) -> tuple[Question, _Read] | None:
         """Return what a method asks, and how it is answered; None if the queryset has to."""
+        asked_at = perf_counter()
         template = self.template
         asked = method
         if args or kwargs or self.slices:
@@ -146,14 +115,10 @@ class FunctionCall:
         database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
         around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            return read.question(entry_key(*self.key, asked, database, *around), known), read
+            key = entry_key(*self.key, asked, database, *around)
+            return read.question(key, known, asked_at), read
         except CannotCache:
             return None  # the queryset meets it again, and notes the reason
-=======
-    def _again(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Again:
-        is_unordered = not self.template.queryset.ordered
-        return Again(lambda: self.answer(method, args, **kwargs), is_unordered)
->>>>>>> main
 
     # How it is made
 
@@ -268,6 +233,14 @@ class _Read:
             timeout=call.options.timeout,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
+        )
+
+    def again(self) -> Again:
+        """Return how the read is repeated, to be audited."""
+        call = self._call
+        return Again(
+            lambda: call.answer(self._method, self._args, **self._kwargs),
+            not call.template.queryset.ordered,
         )
 
     def compute(self) -> Any:

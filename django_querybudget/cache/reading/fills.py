@@ -179,25 +179,13 @@ class Fill:
         missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
-<<<<<<< HEAD
+        began = time.perf_counter()
         values = store_for(conf.CACHE.ALIAS).tokens(missing)
         if values is None:
             self.spoil("cache failed")
-        else:
-            self.tokens |= values
-=======
-        store, began = store_for(conf.CACHE.ALIAS), time.perf_counter()
-        answer = store.read(None, missing)
-        if answer is None:
-            self.spoil("cache failed")
             return
-        values = answer[1]
-        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
-            values |= store.ensure(absent)
-        # The pulse is read each time: the first counts, or this fill has begun before it.
-        self.tokens = {**values, **self.tokens}
+        self.tokens |= values
         self.cost -= time.perf_counter() - began
->>>>>>> main
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""

@@ -42,6 +42,7 @@ __all__ = [
     "capturing",
     "computed_rows",
     "is_typical",
+    "rows_again",
     "take_rows",
 ]
 
@@ -138,11 +139,9 @@ def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
         _bypass(queryset, str(reason), fetch_all)
         return
     try:
-<<<<<<< HEAD
-        rows = read_through(question, partial(computed_rows, queryset))
-=======
-        rows = read_through(question, compute, lambda: _again(queryset, _read_again))
->>>>>>> main
+        rows = read_through(
+            question, partial(computed_rows, queryset), partial(rows_again, queryset)
+        )
     finally:
         queryset._querybudget_received = None
     take_rows(queryset, rows)
@@ -168,6 +167,11 @@ def take_rows(queryset: Any, rows: list[Any]) -> None:
 def _again(queryset: Any, read: Callable[[Any], object]) -> Again:
     own = queryset._chain()  # what becomes of the caller's is the caller's
     return Again(lambda: read(own._chain()), not queryset.ordered)
+
+
+def rows_again(queryset: Any) -> Again:
+    """Return how the queryset's rows are read once more, to be audited."""
+    return _again(queryset, _read_again)
 
 
 def _read_again(queryset: Any) -> None:

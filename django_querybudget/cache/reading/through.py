@@ -43,13 +43,11 @@ __all__ = [
     "look_up",
     "noted",
     "read_through",
-<<<<<<< HEAD
     "refusal_of",
     "remember",
+    "seen",
     "tags_of",
-=======
     "to_be_audited",
->>>>>>> main
 ]
 
 
@@ -147,33 +145,31 @@ def read_through(
 
 def look_up(question: Question, *, again: bool = False) -> Looked:
     """Ask the cache, and count what it has: ``again``, no second miss of one request."""
-<<<<<<< HEAD
     if reason := refusal_of(question):
         return Looked(MISS, {}, (), reason)
-    wanted = tags_of(question)
-=======
-    for alias in question.aliases:
-        if reason := refusal(connections[alias]):
-            return Looked(MISS, {}, (), reason)
     began = perf_counter() if again else question.asked_at
-    shape = _short(question.shape)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(shape, ())}
->>>>>>> main
+    wanted = tags_of(question)
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
     found, values, entry = answer
+    looked = Looked(found, values, wanted, "", entry)
+    seen(question, looked, perf_counter() - began, again=again)
+    return looked
+
+
+def seen(question: Question, looked: Looked, cost: float, *, again: bool = False) -> None:
+    """Count what the cache has; what is repeated to be audited is no hit. ``cost``: seconds."""
     if audit.replaying() is not None:
-        return Looked(MISS, values, wanted)
-    site = _site(question, shape)
-    if found is not MISS and entry is not None:
-        site.hit(entry.size, perf_counter() - began, entry.cost)
+        looked.found, looked.entry = MISS, None
+        return
+    site = _site(question, _short(question.shape))
+    if looked.found is not MISS and looked.entry is not None:
+        site.hit(looked.entry.size, cost, looked.entry.cost)
     elif not again:
         site.count("misses")
-    return Looked(found, values, wanted, "", entry)
 
 
-<<<<<<< HEAD
 def refusal_of(question: Question) -> str | None:
     """Return why the cache must not be asked, None if it may."""
     for alias in question.aliases:
@@ -187,8 +183,6 @@ def tags_of(question: Question) -> set[str]:
     return {*question.expected, *question.user_tags, *noted(question.shape)}
 
 
-def bypass(reason: str, compute: Callable[[], Any]) -> Any:
-=======
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
     """Have a hit compared with the database's answer, later."""
     if looked.entry is not None:
@@ -210,7 +204,6 @@ def _named(question: Question) -> str:
 
 
 def bypass(reason: str, compute: Callable[[], Any], site: str = "") -> Any:
->>>>>>> main
     """Return ``compute()``; nothing around it is cached either."""
     stats.count_bypass(reason)
     if site:
@@ -220,15 +213,10 @@ def bypass(reason: str, compute: Callable[[], Any], site: str = "") -> Any:
     return compute()
 
 
-<<<<<<< HEAD
-def _look_up(question: Question, wanted: tuple[str, ...]) -> tuple[Any, dict[str, str]] | None:
-    """Return the answer or ``MISS``, and the tokens read; None if the cache cannot be asked."""
-=======
-def _look_up(  # noqa: PLR0911  # one way to miss after another
+def _look_up(
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str], Entry | None] | None:
     """Return the answer or ``MISS``, the tokens read, and the entry; None if it cannot be asked."""
->>>>>>> main
     alias = conf.CACHE.ALIAS
     tokens = store_for(alias)
     if question.cache != alias:
@@ -244,46 +232,32 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
         if read is None:
             return None
         stored, values = read
-    return answer_in(question, stored, values), values
+    found, entry = answer_in(question, stored, values)
+    return found, values, entry
 
 
-def answer_in(question: Question, stored: object, values: Mapping[str, str]) -> Any:
-    """Return the answer in what stands under the question's key, or ``MISS``.
+def answer_in(
+    question: Question, stored: object, values: Mapping[str, str]
+) -> tuple[Any, Entry | None]:
+    """Return the answer in what stands under the question's key, or ``MISS``; and the entry.
 
     ``values`` are the tokens that were read with it, or later.
     """
     if stored is None:
-<<<<<<< HEAD
-        return MISS
+        return MISS, None
     try:
         entry = decoded(question.key, stored)
         if (found := _valid(question, entry, values)) is MISS:
-            return MISS
+            return MISS, entry
     except Changed:
-        return MISS
+        return MISS, None
     except Exception as error:  # whatever stands there, it is a miss
         log_corrupt(question.key, error)
         stats.count_bypass("corrupt entry")
-        return MISS
+        return MISS, None
     if (outer := current_fill()) is not None:
         outer.absorb(entry.tokens, entry.aliases)
-    return found
-=======
-        return MISS, values, None
-    try:
-        entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is MISS:
-            return MISS, values, entry
-    except Changed:
-        return MISS, values, None
-    except Exception as error:  # whatever stands there, it is a miss
-        log_corrupt(question.key, error)
-        stats.count_bypass("corrupt entry")
-        return MISS, values, None
-    if (outer := current_fill()) is not None:
-        outer.absorb(entry.tokens, entry.aliases)
-    return found, values, entry
->>>>>>> main
+    return found, entry
 
 
 def _valid(  # noqa: PLR0911  # one way to miss after another
@@ -374,21 +348,12 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
     except Unfreezable as error:
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
-<<<<<<< HEAD
-        stats.count_not_stored(f"value {type(error).__name__}")
-        return False
+        return _not_kept(site, f"value {type(error).__name__}")
     remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
     if question.kind:
         remember(question.kind, tokens)
-    if not store_for(question.cache).write(question.key, packed, question.timeout):
-=======
-        return _not_kept(site, f"value {type(error).__name__}")
-    _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
-    if question.kind:
-        _remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, timeout):
         site.refused("the cache did not take it")
->>>>>>> main
         return False
     site.filled(cost, perf_counter() - question.asked_at - cost)
     return True

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 from typing import Any, TypeVarTuple, cast
 
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from django_querybudget.cache import stats
 from django_querybudget.cache.payload.entries import decoded
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.conf import conf
 
+from .audit import Again, due
 from .fills import filling
-from .querysets import CachedQuerySetMixin, computed_rows, take_rows
+from .querysets import CachedQuerySetMixin, computed_rows, rows_again, take_rows
 from .questions import CannotCache, rows_question
 from .through import (
     MISS,
@@ -34,7 +36,9 @@ from .through import (
     read_through,
     refusal_of,
     remember,
+    seen,
     tags_of,
+    to_be_audited,
 )
 from .unbuilt import source_of
 
@@ -50,17 +54,23 @@ class _Asked:
     queryset: Any
     question: Question
     compute: Callable[[], Any]
+    again: Callable[[], Again]
     looked: Looked | None = None
+    cost: float = 0.0
+    """Its share of what it took to ask for all, in seconds."""
 
     def answer(self) -> Any:
         """Return the rows. Raises what the database does."""
         looked, question = self.looked, self.question
         if looked is None:
-            return read_through(question, self.compute)
+            return read_through(question, self.compute, self.again)
         if looked.refused:
-            return bypass(looked.refused, self.compute)
+            return bypass(looked.refused, self.compute, question.site)
         if looked.found is not MISS:
+            if due():
+                to_be_audited(question, looked, self.again())
             return looked.found
+        question.asked_at = perf_counter() - self.cost  # others were answered meanwhile
         fill = begun(question, looked)
         with filling(fill):
             answer = self.compute()
@@ -116,7 +126,9 @@ def _asked(queryset: Any) -> _Asked | None:
     """Return what a queryset asks the cache, None if it asks nothing, or has to do so itself."""
     if (source := source_of(queryset)) is not None:
         found = source.asked("rows")
-        return None if found is None else _Asked(queryset, found[0], found[1].compute)
+        return (
+            None if found is None else _Asked(queryset, found[0], found[1].compute, found[1].again)
+        )
     if not isinstance(queryset, CachedQuerySetMixin) or queryset._querybudget_options is None:
         return None
     if queryset._querybudget_fetched is not None:
@@ -125,7 +137,9 @@ def _asked(queryset: Any) -> _Asked | None:
         question = rows_question(queryset)
     except CannotCache:
         return None  # which it meets again, and notes
-    return _Asked(queryset, question, lambda: computed_rows(queryset))
+    return _Asked(
+        queryset, question, partial(computed_rows, queryset), partial(rows_again, queryset)
+    )
 
 
 def _look_up(asked: Sequence[_Asked]) -> None:
@@ -144,9 +158,13 @@ def _look_up(asked: Sequence[_Asked]) -> None:
         return
     entries, values = answer
     for each, stored in zip(may, entries, strict=True):
-        found = answer_in(each.question, stored, values)
-        stats.count("misses" if found is MISS else "hits")
-        each.looked = Looked(found, values, wanted[id(each)])
+        found, entry = answer_in(each.question, stored, values)
+        each.looked = Looked(found, values, wanted[id(each)], "", entry)
+    cost = (perf_counter() - asked[0].question.asked_at) / len(asked)
+    for each in may:
+        each.cost = cost
+        if each.looked is not None:
+            seen(each.question, each.looked, cost)
     missed = [each.looked for each in may if each.looked and each.looked.found is MISS]
     absent = {tag for looked in missed for tag in absent_of(looked)}
     if absent and PULSE in values:
