@@ -121,9 +121,15 @@ def test_a_view_is_one_for_a_hit_and_three_for_a_miss(
     def ask(page: int) -> Callable[[], Any]:
         return lambda: view(RequestFactory().get("/", {"page": page}))
 
+    def other(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(f"{Industry.objects.using(ALIAS).count()}")
+
+    cached_view(60, vary_on=())(other)(RequestFactory().get("/"))  # the server knows the scripts
     first = trips(ask(1))
     assert trips(ask(1)) == 1
     Industry.objects.using(ALIAS).update(name="new")
+    assert trips(ask(1)) == 3 + 1  # the key holds ALIAS' session by now: nobody had this lease
+    Industry.objects.using(ALIAS).update(name="newer")
     assert trips(ask(1)) == 3 + 1 + 1  # the lease was another's a moment ago: one look more
     assert trips(ask(1)) == 1
     # Of another page it is known which tables it reads.

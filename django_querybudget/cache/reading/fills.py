@@ -231,7 +231,7 @@ class Fill:
 def filling(fill: Fill) -> Iterator[Fill]:
     """Let the statements of a block count for ``fill``, and for the fill around it."""
     outer = _current.get()
-    token = _current.set(fill)
+    _current.set(fill)
     fill.ended = False
     began = time.perf_counter()
     try:
@@ -239,7 +239,8 @@ def filling(fill: Fill) -> Iterator[Fill]:
     finally:
         fill.cost += time.perf_counter() - began
         fill.ended = True
-        _current.reset(token)
+        # Not reset(): a middleware's two methods may run in copies of one context.
+        _current.set(outer)
         if outer is not None:
             outer.absorb(
                 {tag: fill.tokens.get(tag, "") for tag in fill.dependencies()},
