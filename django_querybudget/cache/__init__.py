@@ -6,6 +6,7 @@ settings does for every process of the project.
 
 from __future__ import annotations
 
+from django_querybudget.cache.reading.together import afetch_together, fetch_together
 from django_querybudget.cache.writing.invalidation import (
     grouped_invalidation,
     invalidate,
@@ -16,7 +17,6 @@ from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
 from .published import cache_stats
-from .reading.together import afetch_together, fetch_together
 from .sites import SiteStats
 from .stats import CacheStats
 from .views import CachedViewMixin, cached_view
