@@ -111,7 +111,7 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:
     return {**_reads(library), **_writes()}
 
 
-def _reads(library: str) -> dict[str, Callable[[int], None]]:
+def _reads(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # one after another
     from accounts.models import CustomUser
     from jobs.models import Application, Industry, Job, Subcategory
 
