@@ -20,6 +20,7 @@ from django_querybudget.cache.payload.values import Unfreezable
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.tokens import is_known, readable, same
+from django_querybudget.cache.transactions import state_of
 from django_querybudget.conf import conf
 
 from .codecs import Codec
@@ -179,7 +180,11 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         if alias in question.aliases:
             continue
         connection = connections[alias]
-        if refusal(connection) or session_refusal(connection, question.sessions):
+        # A transaction that has ended unheard is renewed by refusal(): after the tokens were read.
+        is_unheard = state_of(connection).is_watched
+        if refusal(connection) or is_unheard:
+            return MISS
+        if session_refusal(connection, question.sessions):
             return MISS
         if tags.everything(tags.database_name(alias)) not in needed:
             return MISS  # the alias was another database's then
