@@ -184,9 +184,12 @@ def on_ground(first: str) -> Iterator[None]:
         template.close()
 
 
-def run(machine: type[Program], first: str, tokens: str, steps: int) -> None:
+def run(
+    machine: type[Program], first: str, tokens: str, steps: int, seed: int | None = None
+) -> None:
     """Run programs of a configuration's share of ``steps``. A failure names its seed."""
-    seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
+    if seed is None:
+        seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
     machine.steps = 0
     goal = steps * SHARES[first, tokens] // sum(SHARES.values())
     rounds = 0
@@ -202,6 +205,7 @@ def run(machine: type[Program], first: str, tokens: str, steps: int) -> None:
                     database=None,
                     print_blob=True,
                     phases=PHASES,
+                    report_multiple_bugs=False,
                     suppress_health_check=list(HealthCheck),
                 ),
             )
