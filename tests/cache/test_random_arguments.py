@@ -39,12 +39,13 @@ from django_querybudget.cache.reading import arguments, calls, instances, surrou
 from jobs.models import Job
 from tests.cache import random_programs
 from tests.cache.given import ASKS, CACHED, FORMS, PLAIN, TAG, VALUES, bare
-from tests.cache.hosts.models import ByCode, ByUuid, Hashed, Inited, Negated, Shelf, Tracked
+from tests.cache.hosts.fields import SealedKey
+from tests.cache.hosts.models import ByCode, ByUuid, Hashed, Inited, Negated, Sealed, Shelf, Tracked
 from tests.cache.hosts.rows import key_of
 from tests.cache.random_programs import LONG, ON_EACH, SHORT, Program, aliases, run
 from tests.cache.relations.models import Author, Bistro, Book, DearBook, Named
 
-THINGS = [Hashed, Negated, ByUuid, ByCode, Inited, Tracked]
+THINGS = [Hashed, Negated, ByUuid, ByCode, Sealed, Inited, Tracked]
 # Rows that are arguments, and the field of each that is changed.
 ROWS: list[tuple[Any, Any]] = [
     *((CustomUser, number) for number in (1, 2, 4)),
@@ -276,8 +277,9 @@ class Calls(Program):
             connection.ensure_connection()
             with closing(connection.create_cursor()) as cursor:
                 cursor.execute(
-                    f"UPDATE {model._meta.db_table} SET {column} = %s WHERE {primary.column} = %s",
-                    (_value(model, number), primary.get_db_prep_value(key, connection)),
+                    f"UPDATE {model._meta.db_table} SET {column} = %s "
+                    f"WHERE {primary.column} BETWEEN %s AND %s",
+                    (_value(model, number), *_stored(model, key, connection)),
                 )
             self.announce(by, model, key, alias)
 
@@ -327,6 +329,14 @@ def _write_what_hangs_on(model: Any, key: Any, alias: str, number: int) -> None:
         tags = Book.tags.through.objects.using(alias)
         if not tags.filter(book=key, tag=number).delete()[0]:
             tags.create(book_id=Book.objects.using(alias).get(pk=key).pk, tag_id=number)
+
+
+def _stored(model: Any, key: Any, connection: Any) -> tuple[Any, Any]:
+    """Return the least and the greatest that a key may be in the database."""
+    if model is Sealed:
+        return key * SealedKey.NONCES, (key + 1) * SealedKey.NONCES - 1
+    stored = model._meta.pk.get_db_prep_value(key, connection)
+    return stored, stored
 
 
 def _field(model: Any) -> str:
@@ -494,7 +504,11 @@ def looking_for(steps: set[str], things: dict[str, Any]) -> type[Calls]:
 
 def _plain_method(name: str) -> Callable[..., None]:
     """Return what a step does, and is no step."""
-    return lambda self, *args, **kwargs: getattr(Calls, name)(self, *args, **kwargs)
+
+    def method(self: Calls, *args: Any, **kwargs: Any) -> None:
+        getattr(Calls, name)(self, *args, **kwargs)
+
+    return method
 
 
 @pytest.mark.slow
