@@ -27,7 +27,7 @@ test-all: ## Run everything but the long proofs on every supported pair of Pytho
 test-slow: ## Run the cache's long proofs on the newest Python found
 	@.ci/test slow
 
-test-django: ## Run Django's own test suite with this library installed, without and with its cache
+test-django: ## Run Django's own test suite with this library in it, without and with the cache
 	@.ci/test-django
 
 lint: .venv-tox/bin/tox ## Check style, types, import contracts and documentation alone

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import functools
 import gc
@@ -219,7 +220,7 @@ class Run:
         (module,) = (
             each for each in list(sys.modules.values()) if getattr(each, "__file__", "") == path
         )
-        mutants = mutants_of(self.source)
+        mutants = [each for each in mutants_of(self.source) if each.lines[0] in self.options.lines]
         random.Random(self.options.seed).shuffle(mutants)  # noqa: S311  # a sample
         print(f"\n{name}: {len(mutants)} mutants, {len(items)} tests")
         if (result := self.attempt(module, None, items)) != "survived":
@@ -317,6 +318,8 @@ class Run:
             stopped = True
         os.close(reading)
         status = os.waitpid(child, 0)[1]
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # servers of a test that could not tear down
         if stopped:
             return f"stopped for time in {late}"  # which proves nothing
         if status == 0:
@@ -380,6 +383,11 @@ def _leave_connections() -> None:
             connection.connection = None
 
 
+def _lines(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module")
@@ -387,6 +395,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("-k", default="", help="which tests, as pytest's")
+    parser.add_argument("--lines", type=_lines, default=range(10**6), help="which, as 10-20")
     options = parser.parse_args()
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from django.conf import settings
 
 from django_querybudget.budgets.budget import Budget
-from django_querybudget.budgets.by_view import MARK, declared_on_view, decorated
-from django_querybudget.budgets.views import measured_request
+from django_querybudget.budgets.by_view import MARK, declared_on_view, measured_request
 from django_querybudget.recording.aliases import checked_aliases
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.recording.streams import is_streamed, measured_stream
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
+from django_querybudget.routing.decorated import decorated
 
 from .capture import Recording, last_entered
 from .stacks import shown_path
@@ -160,7 +160,7 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
 
         wrapper = wrap_callable(function, open_scope, done)
         setattr(wrapper, MARK, self)
-        decorated.add(wrapper)
+        decorated[wrapper] = "query_budget"
         return wrapper
 
     def _end(

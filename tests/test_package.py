@@ -91,7 +91,7 @@ def test_a_production_process_imports_what_it_needs() -> None:
     assert done.stderr == ""
     assert done.stdout.split() == [
         "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
-        "middleware", "recording", "reports", "signals", "sql", "stacks",
+        "middleware", "recording", "reports", "routing", "signals", "sql", "stacks",
     ]  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from django.test import Client, RequestFactory
 from django.urls import resolve
 
 from django_querybudget import Budget, QueryBudgetExceeded
-from django_querybudget.budgets.by_view import BudgetKey, parse_budgets, view_budget
+from django_querybudget.budgets.by_view import parse_budgets, view_budget
 from django_querybudget.conf import InvalidSetting
+from django_querybudget.routing.names import ViewKey
 
 pytestmark = [pytest.mark.urls("tests.budget_urls")]
 
@@ -70,7 +71,7 @@ def test_the_most_specific_budget_wins(
 
 def test_keys_are_ordered_by_how_specific_they_are() -> None:
     keys = ["*", "j*", "jobs:*", "POST jobs:*", "a", "jobs:list", "POST jobs:list"]
-    assert sorted([*keys[3:], *keys[:3]], key=BudgetKey.of) == keys
+    assert sorted([*keys[3:], *keys[:3]], key=ViewKey.of) == keys
 
 
 def test_dimensions_by_configuration(settings: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.test import RequestFactory
 from django.urls import resolve
 
-from django_querybudget.budgets.views import handlers, ninja_operations, urlpatterns, view_name_of
+from django_querybudget.routing.views import handlers, ninja_operations, urlpatterns, view_name_of
 from tests import budget_urls
 
 pytestmark = [pytest.mark.urls("tests.budget_urls")]

@@ -1,33 +1,30 @@
 """The budget of a view: its decorator's, else what ``QUERYBUDGET["BUDGETS"]`` says.
 
-A key of ``BUDGETS`` is a view's name (``"jobs:list"``), a route (``"/jobs/<int:pk>/"``), the start
-of either with an asterisk (``"jobs:*"``, ``"/api/*"``), or ``"*"`` for every view; a method may
-stand before it (``"POST jobs:list"``). The most specific key wins: a whole name before a longer
-start, that before a shorter one, and of two equal ones the one with a method.
+The keys of ``BUDGETS`` are those of :mod:`~django_querybudget.routing.names`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakSet
 
 from django.http import HttpRequest
 
 from django_querybudget.conf import InvalidSetting, conf
 from django_querybudget.recording.aliases import checked_aliases
+from django_querybudget.routing.names import ByView
+from django_querybudget.routing.views import handlers
 
 from .budget import DIMENSIONS, Budget
-from .views import handlers, view_name_of
 
 __all__ = [
     "MARK",
-    "BudgetKey",
     "Declared",
     "declared_on_view",
-    "decorated",
+    "measured_request",
     "parse_budgets",
     "view_budget",
 ]
@@ -37,8 +34,8 @@ logger = logging.getLogger("django_querybudget")
 MARK = "_querybudget_declared"
 """The attribute of a decorated callable that holds its declaration; outer decorators copy it."""
 
-decorated: WeakSet[Callable[..., Any]] = WeakSet()
-"""Every callable that a budget was put around, for the system checks."""
+measured_request: ContextVar[HttpRequest | None] = ContextVar("querybudget_request", default=None)
+"""The request that the middleware measures in this context."""
 
 
 class Declared(Protocol):
@@ -51,36 +48,6 @@ class Declared(Protocol):
     def on_exceed(self) -> str | None: ...
 
 
-@dataclass(frozen=True, order=True)
-class BudgetKey:
-    """A key of ``BUDGETS``; the more specific, the greater."""
-
-    whole: bool
-    """Whether it names a view or a route in full."""
-    length: int
-    """How long the name is."""
-    method: str
-    """The method; empty for all."""
-    name: str
-    """The name, without the asterisk."""
-
-    @classmethod
-    def of(cls, text: str) -> BudgetKey:
-        """Return the key that ``text`` stands for."""
-        first, _, rest = text.partition(" ")
-        method, name = (first, rest.strip()) if rest and first.isalpha() else ("", text)
-        start = name.removesuffix("*")
-        return cls(whole=start == name, length=len(start), method=method.upper(), name=start)
-
-    def matches(self, method: str, names: tuple[str, ...]) -> bool:
-        """Whether it is a key to a view that has these names."""
-        if self.method not in ("", "GET" if method == "HEAD" and self.method == "GET" else method):
-            return False
-        if self.whole:
-            return self.name in names
-        return any(name.startswith(self.name) for name in names)
-
-
 @dataclass(frozen=True)
 class Configured:
     """A budget of ``BUDGETS``."""
@@ -89,12 +56,8 @@ class Configured:
     on_exceed: str | None = None
 
 
-Budgets = tuple[tuple[BudgetKey, Budget | None], ...]
-Found = dict[tuple[str | None, str, str | None], Configured | None]
-
-# BUDGETS as it was last, what it says, and what was found in it for views already asked for.
-_last: tuple[Mapping[str, Any] | None, Budgets, Found] = (None, (), {})
-MOST_FOUND = 4096
+# BUDGETS as it was last, and what it says.
+_last: tuple[Mapping[str, Any] | None, ByView[Configured | None]] = (None, ByView(()))
 
 
 def parse_budgets(written: Mapping[str, Any]) -> Iterator[tuple[str, Budget | None]]:
@@ -128,26 +91,7 @@ def _view_budget(request: HttpRequest) -> Declared | None:
     declared = declared_on_view(request)
     if declared is not None:
         return declared
-    match = request.resolver_match
-    budgets, found = _configured()
-    if match is None or not budgets:
-        return None
-    view = (view_name_of(request), match.route, request.method)
-    if view not in found:
-        if len(found) >= MOST_FOUND:  # A client may invent methods.
-            found.clear()
-        found[view] = _matching(budgets, *view)
-    return found[view]
-
-
-def _matching(
-    budgets: Budgets, view_name: str | None, route: str, method: str | None
-) -> Configured | None:
-    names = tuple(filter(None, (view_name, f"/{route}")))
-    for key, budget in budgets:
-        if key.matches(method or "", names):
-            return None if budget is None else Configured(budget)
-    return None
+    return _configured().of(request)
 
 
 def declared_on_view(request: HttpRequest) -> Declared | None:
@@ -162,21 +106,18 @@ def declared_on_view(request: HttpRequest) -> Declared | None:
     return None
 
 
-def _configured() -> tuple[Budgets, Found]:
+def _configured() -> ByView[Configured | None]:
     global _last
     written = conf.BUDGETS
     if _last[0] is not written:
-        _last = (written, _by_specificity(written), {})
-    return _last[1:]
+        _last = (written, ByView(_readable(written)))
+    return _last[1]
 
 
-def _by_specificity(written: Mapping[str, Any]) -> Budgets:
-    budgets = []
+def _readable(written: Mapping[str, Any]) -> Iterator[tuple[str, Configured | None]]:
     for text, value in written.items():
         try:
-            budgets += [
-                (BudgetKey.of(text), budget) for text, budget in parse_budgets({text: value})
-            ]
+            for key, budget in parse_budgets({text: value}):
+                yield key, None if budget is None else Configured(budget)
         except InvalidSetting as error:
             logger.error("%s This budget is left out.", error)
-    return tuple(sorted(budgets, key=lambda entry: entry[0], reverse=True))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 from django_querybudget.conf import InvalidSetting, conf
+from django_querybudget.routing.names import ViewKey, names_of_views, unmatched
 
-from .by_view import BudgetKey, parse_budgets
-from .views import urlpatterns
+from .by_view import parse_budgets
 
 __all__ = ["check_budgets"]
 
@@ -19,19 +16,21 @@ _HTTP = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", 
 _WEBDAV = {"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT"}
 _METHODS = _HTTP | _WEBDAV
 
+_DEFAULT = 'The budget of every view that has no other is "*".'
+
 
 def check_budgets(**_: object) -> list[CheckMessage]:
     """Report budgets of ``BUDGETS`` that are none, and names that no URL has."""
     messages: list[CheckMessage] = []
     written = conf.BUDGETS
-    names = list(_view_names()) if written and hasattr(settings, "ROOT_URLCONF") else []
+    names = names_of_views() if written else []
     for text, value in written.items():
         try:
             list(parse_budgets({text: value}))
         except InvalidSetting as error:
             message = f"{error.name} {error.problem}."
             messages.append(Error(message, hint=error.hint, id="querybudget.E011"))
-        key = BudgetKey.of(text)
+        key = ViewKey.of(text)
         if key.method and key.method not in _METHODS:
             messages.append(
                 Warning(
@@ -41,20 +40,15 @@ def check_budgets(**_: object) -> list[CheckMessage]:
                     id="querybudget.W010",
                 )
             )
-        elif names and not any(key.matches(key.method, of_view) for of_view in names):
+        elif (hint := unmatched(key, names)) is not None:
             messages.append(
                 Warning(
                     f'QUERYBUDGET["BUDGETS"][{text!r}] matches no view.',
-                    hint=_nearest(key, names),
+                    hint=_DEFAULT if key.name == "default" else hint,
                     id="querybudget.W010",
                 )
             )
     return messages
-
-
-def _view_names() -> Iterator[tuple[str, ...]]:
-    for name, route, _ in urlpatterns():
-        yield (name, route) if name else (route,)
 
 
 def _nearest_method(method: str) -> str:
@@ -62,14 +56,3 @@ def _nearest_method(method: str) -> str:
 
     near = get_close_matches(method, sorted(_METHODS), n=1)
     return f"Did you mean {near[0]!r}? " if near else ""
-
-
-def _nearest(key: BudgetKey, names: list[tuple[str, ...]]) -> str:
-    from difflib import get_close_matches  # for a message alone
-
-    if key.name == "default":
-        return 'The budget of every view that has no other is "*".'
-    known = sorted({name for of_view in names for name in of_view})
-    near = get_close_matches(key.name, known, n=3, cutoff=0.4)
-    wanted = f"Did you mean {', '.join(map(repr, near))}? " if near else ""
-    return f"{wanted}A key is a view's name, a route that starts with /, or the start of one and *."

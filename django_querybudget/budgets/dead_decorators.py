@@ -26,10 +26,10 @@ from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.template import Library
 
-from .by_view import decorated
-from .views import ninja_operations, urlpatterns
+from django_querybudget.routing.decorated import decorated
+from django_querybudget.routing.views import ninja_operations, urlpatterns
 
-__all__ = ["check_decorators"]
+__all__ = ["check_decorators", "place_of", "wrapped_along"]
 
 _POLICIES = (
     "authentication_classes",
@@ -57,7 +57,7 @@ class Registered:
 def check_decorators(**_: object) -> list[CheckMessage]:
     """Report decorators above one that has registered the function below them."""
     registered = list(_registered())
-    return [*_dead_budgets(registered), *_dead_decorators(registered), *_dead_policies()]
+    return [*_dead_of_ours(registered), *_dead_decorators(registered), *_dead_policies()]
 
 
 def _dead_policies() -> Iterator[CheckMessage]:
@@ -96,19 +96,19 @@ def _answering(view_class: type) -> Callable[..., Any] | None:
     return None
 
 
-def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
-    alive = {id(each) for one in registered for each in _chain(one.function)}
-    for wrapper in list(decorated):
+def _dead_of_ours(registered: list[Registered]) -> Iterator[CheckMessage]:
+    alive = {id(each) for one in registered for each in wrapped_along(one.function)}
+    for wrapper, decorator in list(decorated.items()):
         if id(wrapper) in alive:
             continue
-        below = {id(each) for each in _chain(inspect.unwrap(wrapper))}
+        below = {id(each) for each in wrapped_along(inspect.unwrap(wrapper))}
         for one in registered:
-            if any(id(each) in below for each in _chain(one.function)):
+            if any(id(each) in below for each in wrapped_along(one.function)):
                 name = f"{wrapper.__module__}.{wrapper.__qualname__}"
                 yield Error(
-                    f"The query_budget of {name} ({_place(wrapper)}) never runs: it stands above "
+                    f"The {decorator} of {name} ({place_of(wrapper)}) never runs: it stands above "
                     f"{one.registrar}, which registered the function below itself.",
-                    hint=f"Move @query_budget(…) below {one.registrar}, next to "
+                    hint=f"Move @{decorator}(…) below {one.registrar}, next to "
                     f"`def {wrapper.__name__}`.",
                     obj=name,
                     id="querybudget.E010",
@@ -117,9 +117,9 @@ def _dead_budgets(registered: list[Registered]) -> Iterator[CheckMessage]:
 
 
 def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
-    """Report the decorators of anyone, but for ``query_budget``, which is an error of its own."""
+    """Report the decorators of anyone, but for ours, which are errors of their own."""
     alive = {id(one.function) for one in registered}
-    budgets = set(map(id, decorated))
+    ours = set(map(id, decorated))
     seen: set[int] = set()
     for one in registered:
         function = one.function
@@ -127,14 +127,14 @@ def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
         if found is None or id(found) in alive or id(function) in seen:
             continue
         around = list(_around(found, function))
-        if not around or all(id(each) in budgets for each in around):
+        if not around or all(id(each) in ours for each in around):
             continue
         seen.add(id(function))
         above = _above(function, one.decorator)
         what = " and ".join(above) if above else "A decorator"
         name = f"{function.__module__}.{function.__qualname__}"
         yield Warning(
-            f"{what} of {name} ({_place(function)}) never "
+            f"{what} of {name} ({place_of(function)}) never "
             f"{'run' if len(above) > 1 else 'runs'}: {one.registrar} below registered the "
             f"function before it was decorated.",
             hint=f"Move what stands above {one.registrar} below it, next to "
@@ -217,7 +217,7 @@ def _held(cell: Any) -> Any:
 
 
 def _leads_to(held: object, function: object) -> bool:
-    return held is function or any(each is function for each in _chain(held))
+    return held is function or any(each is function for each in wrapped_along(held))
 
 
 def _above(function: Any, registrar: str) -> list[str]:
@@ -247,12 +247,12 @@ def _last_name(node: ast.expr) -> str:
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
-def _place(function: Callable[..., Any]) -> str:
+def place_of(function: Callable[..., Any]) -> str:
     code = inspect.unwrap(function).__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _chain(function: object) -> Iterator[Any]:
+def wrapped_along(function: object) -> Iterator[Any]:
     """Yield the function and what it wraps, the outermost first."""
     for _ in range(_DEEPEST):
         if function is None:

@@ -10,6 +10,7 @@ An instance does not know. What is looked at, most certain first:
    and does not have it is ruled out.
 4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key.
 5. Elimination: one earlier query alone reads this model, with the same fields deferred.
+6. Loops: of several, a ``for`` around the line that reads iterates one, and binds this instance.
 
 What is left undecided is said to be unknown: a wrong line is worse than none.
 """
@@ -28,6 +29,7 @@ from django.template.base import Variable
 
 from django_querybudget.stacks import is_library, is_project, outward
 
+from .for_loops import iterated
 from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
 from .relations import conditions, relation_of, step_of, target_of
@@ -61,7 +63,7 @@ def find_provenance(
     ``frame`` is where the search for names that refer to it begins.
     """
     for holder, path in _holders(instance, frame):
-        found = _query_of(evidence, records, holder)
+        found = _query_of(evidence, records, holder, frame)
         if found is None:
             return None
         if not path or not _came_from(evidence, found, instance, path):
@@ -150,7 +152,7 @@ def _step_to(model: type[Model], name: str) -> Step | None:
 
 
 def _query_of(
-    evidence: Evidence, records: Sequence[RawRecord], instance: Model
+    evidence: Evidence, records: Sequence[RawRecord], instance: Model, frame: FrameType | None
 ) -> Provenance | None:
     best: dict[tuple[Any, ...], Provenance] = {}
     best_score = _POSSIBLE
@@ -188,7 +190,14 @@ def _query_of(
             best[*place_key(found.sql, found.origin), path] = found
         if best_score == _BY_IDENTITY:
             break
-    return next(iter(best.values())) if len(best) == 1 else None
+    return _one_of(list(best.values()), instance, frame)
+
+
+def _one_of(found: list[Provenance], instance: Model, frame: FrameType | None) -> Provenance | None:
+    if len(found) > 1:
+        own = [each for each in found if not each.path]
+        return iterated(own, instance, islice(outward(frame), _MOST_FRAMES))
+    return found[0] if found else None
 
 
 def ways(

@@ -10,11 +10,11 @@ import logging
 from typing import Protocol
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_querybudget.conf import conf
+from django_querybudget.conf.headers import may_see_headers
 from django_querybudget.signals import nplusone_found, queries_measured
 
 from .repeats import is_news
@@ -36,7 +36,7 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
 
     A stream's headers are gone before its queries run: they get none, rather than a false count.
     """
-    if report.streaming or not _may_see_headers(request):
+    if report.streaming or not may_see_headers(request):
         return
     log = report.log
     response.headers["X-Query-Count"] = str(log.count)
@@ -47,14 +47,6 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
     timing = f'db;dur={report.milliseconds:.1f};desc="{report.summary}"'
     other = response.headers.get("Server-Timing")
     response.headers["Server-Timing"] = f"{other}, {timing}" if other else timing
-
-
-def _may_see_headers(request: HttpRequest) -> bool:
-    policy = conf.HEADERS
-    if policy is None:
-        # Not to INTERNAL_IPS: behind a proxy on the same machine, everybody comes from there.
-        return settings.DEBUG
-    return policy if isinstance(policy, bool) else bool(policy(request))
 
 
 def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:

@@ -53,13 +53,13 @@ CASES = [
 ON_POSTGRESQL = [where for where in ON_EACH_VENDOR if where.values[0] == "postgres"]
 
 
-def is_found(stage: Stage, race: str, **options: Any) -> bool:
+def is_found(stage: Stage, race: str, *, form: str = "key", **options: Any) -> bool:
     """Whether an order of a race ends stale, or a program itself reads the past. No other error."""
     chosen = RACES[race]
     try:
         run_all_orders(
             stage,
-            (chosen.reader, "key"),
+            (chosen.reader, form),
             (chosen.write, 1, 1000),
             warm=chosen.warm,
             snapshots=chosen.snapshot,

@@ -12,11 +12,12 @@ import redis as redis_py
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from django_querybudget.cache import cache_stats
+from django_querybudget.cache import cache_stats, tags
 from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.pulse import EVERY, PULSE, Beat
 from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.store import IDLE, KEEPER_RETRY, tag_key
+from django_querybudget.cache.stores.trust import RETRY
 
 pytestmark = pytest.mark.once
 
@@ -36,8 +37,36 @@ def tested(client: redis_py.Redis, settings: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(chosen, "_stores", {})
     cache_stats(reset=True)
     store = RedisStore("redis")
-    monkeypatch.setattr(store._keeper, "start", lambda: None)  # each round is the test's
+    started: list[None] = []  # each round is the test's
+    monkeypatch.setattr(store._keeper, "start", lambda: started.append(None))
+    monkeypatch.setattr(store, "started", started, raising=False)
     return store
+
+
+@pytest.fixture
+def looked(tested: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each time the pulse was refreshed, whether the server was looked at."""
+    beat, looked = tested._beat, []
+
+    def noting(*, look: bool) -> str:
+        looked.append(look)
+        return beat(look=look)
+
+    monkeypatch.setattr(tested, "_beat", noting)
+    return looked
+
+
+@pytest.fixture
+def asked(tested: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What was asked for at each read."""
+    read, asked = tested._read, []
+
+    def noting(key: Any, wanted: Any) -> Any:
+        asked.append(tuple(wanted))
+        return read(key, wanted)
+
+    monkeypatch.setattr(tested, "_read", noting)
+    return asked
 
 
 def test_while_the_server_evicts_a_young_token_may_have_lost_its_mark(tested: RedisStore) -> None:
@@ -76,17 +105,11 @@ def test_a_pulse_that_rests_is_not_trusted(tested: RedisStore, settings: Any) ->
 
 
 def test_what_was_read_before_a_new_pulse_came_is_read_again(
-    tested: RedisStore, client: redis_py.Redis
+    tested: RedisStore, client: redis_py.Redis, asked: list[Any]
 ) -> None:
     tested.read(None, [TABLE])
+    asked.clear()
     client.delete(tag_key(PULSE))
-    read, asked = tested._read, []
-
-    def noting(key: Any, wanted: Any) -> Any:
-        asked.append(tuple(wanted))
-        return read(key, wanted)
-
-    tested._read = noting  # type: ignore[method-assign]
     tested._missed_at = float("-inf")
     answer = tested.read(None, [TABLE])
     assert asked == [(TABLE, PULSE)] * 2
@@ -94,6 +117,63 @@ def test_what_was_read_before_a_new_pulse_came_is_read_again(
     assert PULSE in answer[1]
     tested.read(None, [TABLE])
     assert len(asked) == 3
+
+
+def test_what_was_read_under_a_pulse_that_rested_is_read_again(
+    tested: RedisStore, client: redis_py.Redis, asked: list[Any]
+) -> None:
+    client.set(tag_key(PULSE), "|1 0 0 ? 0")  # until long ago
+    answer = tested.read(None, [TABLE])
+    assert len(asked) == 2
+    assert answer is not None
+    assert answer[1][PULSE]
+
+
+def test_the_pulse_is_refreshed_when_it_is_late_or_the_connection_is_another(
+    tested: RedisStore, client: redis_py.Redis, looked: list[bool], asked: list[Any]
+) -> None:
+    tested.read(None, [TABLE])
+    assert looked == [True]  # of the first connection
+    tested.read(None, [TABLE])
+    assert looked == [True]
+    tested._beat_at -= 3 * EVERY
+    asked.clear()
+    assert tested.read(None, [TABLE]) is not None
+    assert looked == [True, False]
+    assert len(asked) == 1  # it is the same
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert tested.read(None, [TABLE]) is not None
+    assert looked == [True, False, True]
+    assert tested._beaten(look=False) is not None
+    assert tested._beaten(look=False) is not None  # none was missed
+    assert tested.tend() == EVERY
+    assert looked == [True, False, True, False, False, False]
+
+
+def test_a_pulse_that_rests_is_refreshed_once_in_a_while(
+    tested: RedisStore, settings: Any, looked: list[bool], asked: list[Any]
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 60}}
+    assert tested.read(None, [TABLE]) == (None, {})
+    assert (looked, len(asked)) == ([True], 1)
+    assert tested._beaten(look=False) is None
+    assert looked == [True]
+    tested._missed_at -= 1.01 * RETRY
+    beat = tested._beaten(look=False)
+    assert beat is not None
+    assert beat.token == ""
+    assert looked == [True, False]
+    tested._missed_at -= 1.01 * RETRY
+    assert tested.tend() == KEEPER_RETRY
+    assert looked == [True, False, False]
+
+
+def test_a_thread_refreshes_the_pulse_only_where_it_may(tested: Any) -> None:
+    tested.read(None, [TABLE])
+    assert len(tested.started) == 1
+    tested.keeps_beating = False
+    tested._beaten(look=True)
+    assert len(tested.started) == 1
 
 
 def test_a_round_of_the_keeper(tested: RedisStore) -> None:
@@ -233,3 +313,41 @@ def test_what_is_marked_or_ensured_stands(tested: RedisStore) -> None:
     assert tested._read(None, [TABLE])[1] == values
     assert tested.mark([TABLE], "w", 60)
     assert "|w@" in tested._read(None, [TABLE])[1][TABLE]
+
+
+def test_the_key_of_a_tag() -> None:
+    long = "x:t:" + "a" * 146
+    assert tag_key(PULSE) == "qb:pulse"
+    assert tag_key(TABLE) == "qb:t:x:t:a"
+    assert tag_key(long) == f"qb:t:{long}"
+    for each in (f"{long}a", "x:t:a b", "x:t:\u00e9"):
+        assert tag_key(each) == f"qb:h:{tags.digest(each)}"
+
+
+def test_an_entry_larger_than_allowed_is_not_stored(tested: RedisStore, settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "MAX_BYTES": 100}}
+    assert tested.write("qb:e:1", b"x" * 100, 60) is True
+    assert tested.write("qb:e:1", b"x" * 101, 60) is False
+    assert cache_stats().not_stored == {"larger than MAX_BYTES": 1}
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "MAX_BYTES": 0}}
+    assert tested.write("qb:e:1", b"x" * 101, 60) is True
+    assert not tested.distrusted
+
+
+def test_a_lease_is_one_processs_until_it_is_over_or_given_back(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    assert tested.take("lease", 0.4) is True
+    assert tested.take("lease", 0.4) is False
+    assert 0 < client.pttl(tested.cache.make_key("lease")) <= 1000
+    tested.drop("lease")
+    assert tested.take("lease", 2.6) is True
+    assert 2000 < client.pttl(tested.cache.make_key("lease")) <= 3000
+
+
+def test_what_a_row_depends_on_is_forgotten_in_a_day(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    tested.ensure(["x:r:a:1", TABLE])
+    assert 0 <= 24 * 3600 - client.ttl(tag_key("x:r:a:1")) < 60
+    assert client.ttl(tag_key(TABLE)) == -1

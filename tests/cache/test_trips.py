@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 from redis.connection import AbstractConnection
 
 from accounts.models import CustomUser
-from django_querybudget.cache import cached_queryset, grouped_invalidation, invalidate
+from django_querybudget.cache import (
+    cached_queryset,
+    cached_view,
+    grouped_invalidation,
+    invalidate,
+)
 from django_querybudget.cache.reading.through import _dependencies
 from jobs.models import Industry, Job
 
@@ -65,6 +72,34 @@ def test_a_miss_is_two_and_a_hit_is_one(trips: Callable[[Callable[[], Any]], int
     assert (trips(names), trips(names)) == (2, 1)
     Industry.objects.using(ALIAS).update(name="new")
     assert (trips(names), trips(names)) == (2, 1)
+
+
+def test_a_view_is_one_for_a_hit_and_three_for_a_miss(
+    trips: Callable[[Callable[[], Any]], int],
+) -> None:
+    """And one that is not waited for: the lease is given back."""
+
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        found = Industry.objects.using(ALIAS).order_by("pk")
+        return HttpResponse(",".join(each.name for each in found))
+
+    def ask(page: int) -> Callable[[], Any]:
+        return lambda: view(RequestFactory().get("/", {"page": page}))
+
+    def other(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(f"{Industry.objects.using(ALIAS).count()}")
+
+    cached_view(60, vary_on=())(other)(RequestFactory().get("/"))  # the server knows the scripts
+    first = trips(ask(1))
+    assert trips(ask(1)) == 1
+    Industry.objects.using(ALIAS).update(name="new")
+    assert trips(ask(1)) == 3 + 1  # the key holds ALIAS' session by now: nobody had this lease
+    Industry.objects.using(ALIAS).update(name="newer")
+    assert trips(ask(1)) == 3 + 1 + 1  # the lease was another's a moment ago: one look more
+    assert trips(ask(1)) == 1
+    # Of another page it is known which tables it reads.
+    assert (first, trips(ask(2)), trips(ask(2))) == (6, 3 + 1, 1)
 
 
 def test_a_hit_on_many_tables_is_one(trips: Callable[[Callable[[], Any]], int]) -> None:

@@ -30,7 +30,7 @@ from .spelling import spelled_prefetches
 __all__ = ["Codec", "rows_codec"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Codec:
     """How an answer is told apart from others, and made to plain values and back.
 
@@ -42,6 +42,8 @@ class Codec:
     freeze: Callable[[Any], Any]
     prepare: Callable[[Any], Any]
     thaw: Callable[[Any], Any]
+    essence: Callable[[Any], Any] = lambda frozen: frozen
+    """What of an answer's plain values has to be equal for the answers to be (the audit's)."""
 
 
 def rows_codec(queryset: Any) -> Codec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
@@ -10,11 +11,22 @@ from django.core.cache import caches
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheAccess", "CacheRefused"]
+__all__ = ["CacheAccess", "CacheRefused", "Lease"]
 
 
 class CacheRefused(Exception):
     """A cache did not take a value, and said so by its return value alone."""
+
+
+class Lease(IntEnum):
+    """What comes of asking for a lease; true where it was taken."""
+
+    HELD = 0
+    """Another has it."""
+    TAKEN = 1
+    """Nobody had it of late."""
+    TAKEN_AFTER_ANOTHER = 2
+    """Another may have had it a moment ago, and have stored what is asked for."""
 
 
 class CacheAccess:
@@ -25,6 +37,9 @@ class CacheAccess:
 
     has_pulse = True
     """Whether the cache can fail while this process and the database do not."""
+
+    is_shared = True
+    """Whether other processes may have the cache, too."""
 
     keeps_beating = True
     """Whether a thread may refresh the pulse, or requests have to."""
@@ -51,6 +66,16 @@ class CacheAccess:
 
     def _renew(self, wanted: Collection[str], writer: str, marked: bool = False) -> None:
         raise NotImplementedError
+
+    def _take(self, key: str, who: str, seconds: float) -> Lease:
+        """Take a lease, whole seconds."""
+        taken = self.cache.add(key, who, max(1, round(seconds)))
+        return Lease.TAKEN_AFTER_ANOTHER if taken else Lease.HELD
+
+    def _drop(self, key: str, who: str) -> None:
+        """Give a lease back, if ``who`` has it still."""
+        if self.cache.get(key) == who:
+            self.cache.delete(key)
 
     def _beat(self, *, look: bool) -> str:
         """Refresh the pulse, or make a new one; return its value.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from .access import Lease
 from .store import Store
 
 __all__ = ["NoStore"]
@@ -21,6 +22,7 @@ class NoStore(Store):
     """
 
     has_pulse = False
+    is_shared = False
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None
@@ -30,6 +32,12 @@ class NoStore(Store):
 
     def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         return False
+
+    def take(self, key: str, who: str, seconds: float) -> Lease:
+        return Lease.TAKEN
+
+    def drop(self, key: str, who: str) -> None:
+        return None
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         return False

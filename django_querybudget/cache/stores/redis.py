@@ -27,15 +27,20 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import new_token
 from django_querybudget.conf import conf
 
+from .access import Lease
 from .pulse import PULSE
 from .resp import bulk_strings, packed
-from .scripts import BEAT, CHANGE, ENSURE
+from .scripts import BEAT, CHANGE, ENSURE, LEASE
 from .store import TRANSIENT_TIMEOUT, Store, prefixed, tag_key
 from .wire import Wire
 
 __all__ = ["RedisStore"]
 
 _TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
+
+DONE = 2.0
+"""For how long a lease that was given back is remembered, in seconds: a reader that looked before
+it takes the lease so much later at most."""
 
 
 class RedisStore(Store):
@@ -69,13 +74,14 @@ class RedisStore(Store):
         self, key: str | None, wanted: Collection[str]
     ) -> tuple[bytes | None, dict[str, str]]:
         client = self._client
+        wire = self._wire_of(client)
         words = _bulk_keys(wanted)
         if key:
-            words.append(bulk_strings(_encoded(client, key)))
+            words.append(bulk_strings(_encoded(client, key, wire.pool)))
         if not words:
             return None, {}
         command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
-        found = self._wire_of(client).ask(command)
+        found = wire.ask(command)
         entry = found.pop() if key else None
         return entry, {
             tag: value.decode("ascii", "replace")
@@ -100,10 +106,11 @@ class RedisStore(Store):
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         client = self._client
-        words = [b"SET", _encoded(client, key), entry]
+        wire = self._wire_of(client)
+        words = [b"SET", _encoded(client, key, wire.pool), entry]
         if timeout is not None:
             words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
-        return bool(self._wire_of(client).ask(packed(*words)))
+        return bool(wire.ask(packed(*words)))
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         call = _ScriptCall(wanted, writer, max(1, int(timeout * 1000)))
@@ -120,6 +127,24 @@ class RedisStore(Store):
         """Run the script. ``silent``: its answer need not be waited for."""
         wire = self._wire_of(self._client)
         wire.run(CHANGE, call.arguments(what), call.count, silent=silent)
+
+    # Leases
+
+    def _take(self, key: str, who: str, seconds: float) -> Lease:
+        return Lease(self._lease(b"take", key, who, seconds))
+
+    def _drop(self, key: str, who: str) -> None:
+        self._lease(b"drop", key, who, DONE, silent=True)  # who waits for it looks again
+
+    def _lease(
+        self, what: bytes, key: str, who: str, seconds: float, *, silent: bool = False
+    ) -> Any:
+        client = self._client
+        wire = self._wire_of(client)
+        arguments = bulk_strings(
+            b"1", _encoded(client, key, wire.pool), what, who.encode(), b"%d" % (seconds * 1000)
+        )
+        return wire.run(LEASE, arguments, 5, silent=silent)
 
     # The pulse
 
@@ -195,9 +220,9 @@ def _bulk_keys(wanted: Collection[str]) -> list[bytes]:
     return [_bulk_key(prefix, tag) for tag in wanted]
 
 
-def _encoded(client: Any, key: str) -> bytes:
+def _encoded(client: Any, key: str, pool: Any) -> bytes:
     """Return the key of an entry as the client encodes it."""
-    options = client.get_client(write=True).connection_pool.connection_kwargs
+    options = pool.connection_kwargs
     made = str(client.make_key(key))
     return made.encode(options.get("encoding", "utf-8"), options.get("encoding_errors", "strict"))
 

@@ -76,13 +76,28 @@ class _Answer:
         if kind == 0x24:  # $
             return self._bulk_string(int(line))
         if kind == 0x2A:  # *
-            return [self.read() for _ in range(int(line))]
+            return self._array(int(line))
         if kind in {0x3A, 0x2B}:  # :, +
             return int(line) if kind == 0x3A else line
         if kind == 0x2D:  # -
             text = line.decode("utf-8", "replace")
             return (NoScriptError if text.startswith("NOSCRIPT") else ResponseError)(text)
         raise ValueError(f"{self.data[:40]!r}")
+
+    def _array(self, size: int) -> list[Any]:
+        values: list[Any] = []
+        while len(values) < size:
+            # Of MGET, which every hit waits for: a short bulk string that has come whole.
+            data, at = self.data, self.at
+            end = data.find(b"\r\n", at)
+            if end > 0 and data[at] == 0x24 and data[at + 1] != 0x2D:
+                last = end + 2 + int(data[at + 1 : end])
+                if last + 2 <= len(data):
+                    values.append(data[end + 2 : last])
+                    self.at = last + 2
+                    continue
+            values.append(self.read())
+        return values
 
     def _bulk_string(self, size: int) -> bytes | None:
         if size < 0:

@@ -10,7 +10,7 @@ from hashlib import sha1
 
 from .pulse import EVICTING, LIFE
 
-__all__ = ["BEAT", "CHANGE", "ENSURE", "Script"]
+__all__ = ["BEAT", "CHANGE", "ENSURE", "LEASE", "Script"]
 
 
 class Script:
@@ -156,5 +156,24 @@ local evicting = (is_evicted == '?' or now - since < minute) and '1' or '0'
 value = string.format('%s %s %d %s %s', token, is_evicted, since, here, evicting)
 redis.call('SET', KEYS[1], value, 'PX', life)
 return value
+"""
+)
+
+# ARGV: "take" or "drop", who, and for how many milliseconds. A lease that was given back leaves
+# "done" for a while. Returns 0 where another has it, 2 where one had it a moment ago, else 1.
+LEASE = Script(
+    """
+local held = redis.pcall('GET', KEYS[1])
+if ARGV[1] == 'take' then
+  if type(held) == 'string' and held ~= 'done' then
+    return 0
+  end
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  return held and 2 or 1
+end
+if held == ARGV[2] then
+  redis.call('SET', KEYS[1], 'done', 'PX', ARGV[3])
+end
+return 1
 """
 )

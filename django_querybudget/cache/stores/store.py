@@ -22,7 +22,9 @@ from django_querybudget.cache import stats, tags
 from django_querybudget.cache.tokens import LONGEST_MARK
 from django_querybudget.conf import conf
 
+from .access import Lease
 from .debts import Debts, Outage
+from .keeper import chores
 from .pulse import EVERY, LIFE, MARGIN, PULSE
 from .trust import LOG_EVERY, RETRY, TrustedCache
 
@@ -123,19 +125,16 @@ class Store(TrustedCache):
         stats.count_not_stored("the cache did not take it")
         return False
 
-    def take(self, key: str, seconds: float) -> bool:
-        """Take a lease for so long, whole seconds. Returns whether nobody else has it."""
-        return self._guarded(True, self._take, key, seconds)
+    def take(self, key: str, who: str, seconds: float) -> Lease:
+        """Take a lease for so long, whole seconds: whoever has it computes what others wait for.
 
-    def drop(self, key: str) -> None:
-        """Give a lease back."""
-        self._guarded(None, self._drop, key)
+        ``who`` is a name that nobody else has.
+        """
+        return self._guarded(Lease.TAKEN, self._take, key, who, seconds)
 
-    def _take(self, key: str, seconds: float) -> bool:
-        return bool(self.cache.add(key, b"1", max(1, round(seconds))))
-
-    def _drop(self, key: str) -> None:
-        self.cache.delete(key)
+    def drop(self, key: str, who: str) -> None:
+        """Give a lease back, if ``who`` has it still."""
+        self._guarded(None, self._drop, key, who)
 
     def mark(self, wanted: Collection[str], writer: str, timeout: float) -> bool:
         """Put ``writer``'s mark on the tags, for ``timeout`` seconds at most.
@@ -150,6 +149,7 @@ class Store(TrustedCache):
         if self._change(self._mark, wanted, writer, timeout):
             return True
         flight.is_unmarked = True
+        self._keeper.start()  # what is owed is the keeper's, in a forked process too
         return False
 
     def renew(self, wanted: Collection[str], writer: str = "", *, marked: bool = False) -> bool:
@@ -191,9 +191,7 @@ class Store(TrustedCache):
 
         If not, it is known that nobody trusts the cache now, or all was tried that can be.
         """
-        outage = self._outage
-        if outage.is_settled and outage.is_fresh(2 * KEEPER_RETRY):
-            self._keeper.start()
+        if self._outage.is_settled and self._outage.is_fresh(2 * KEEPER_RETRY):
             return False
         if self._tried(operation, *arguments):
             return True
@@ -217,15 +215,13 @@ class Store(TrustedCache):
             if self._tried(operation, *arguments):
                 return True
         self._outage.is_settled = True
-        self._keeper.start()
         return False
 
     def _nobody_trusts(self) -> bool:
         """Whether it is known, after a failure, that there is no pulse that anyone could read."""
-        outage = self._outage
-        if outage.is_unreachable:
+        if self._outage.is_unreachable:
             # Nobody has refreshed it since the server stopped answering.
-            return outage.began is not None and outage.lasted() >= LIFE + MARGIN
+            return self._outage.lasted() >= LIFE + MARGIN
         token = _busy.set(True)
         try:
             self._break_pulse()
@@ -279,7 +275,7 @@ class Store(TrustedCache):
     def _is_owing(self) -> bool:
         if self._outage.is_fresh(PAUSE):
             self._keeper.start()
-        elif self.distrusted:
+        else:
             self._settle()
         return self.distrusted
 
@@ -304,12 +300,14 @@ class Store(TrustedCache):
             beat = self._beaten(look=False)
             if self.is_evicting():
                 self._put_marks(every=True)
+            for chore in chores:
+                chore(self.alias)
             return EVERY if beat is not None and beat.token else KEEPER_RETRY
         finally:
             _busy.reset(token)
             self._close_own()
 
-    def _settle(self) -> bool:
+    def _settle(self) -> None:
         """Put the marks and the renewals that are owed, and the pulse."""
         outage, started = self._outage, time.monotonic()
         outage.is_trying = True
@@ -327,13 +325,12 @@ class Store(TrustedCache):
                 self._beat_at = time.monotonic()
         except Exception as error:  # whatever it is, it is tried again
             outage.failed(started, unreachable=not self._is_refusal(error))
-            if self.has_pulse and self._debts and not outage.is_unreachable:
+            if self.has_pulse and self._debts:
                 self._nobody_trusts()  # a server that takes some changes and not others
-            return False
+        else:
+            outage.over()
         finally:
             outage.is_trying = False
-        outage.over()
-        return True
 
     def _put_marks(self, *, every: bool) -> None:
         """Put the marks of writers in flight that were refused; ``every``: that may be evicted."""

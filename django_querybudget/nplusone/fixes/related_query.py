@@ -160,7 +160,8 @@ def _prefetch_chosen(draft: Draft, need: Need) -> Part | None:
         use = f"next(iter({use}), None)" if need.in_python else f"{use}.0"
     added = len(draft.eager.prefetched) > before
     cost = draft.root.prefetch_cost(need.count) if added else 0
-    return Part(saves=need.count - cost, use=need.read_if_there(name, use, need.row))
+    use_if_there = need.read_if_there(name, use, need.row)
+    return Part(saves=need.count - cost, use=use_if_there, chosen=name)
 
 
 def _can_read(need: Need) -> bool:

@@ -437,7 +437,7 @@ def test_a_method_that_is_given_no_request_says_so() -> None:
         Wrong.as_view()(RequestFactory().get("/"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"qb2\n", b"qb2\n{}\n{}", b"nonsense" * 99])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"qb3\n", b"qb3\n{}\n{}", b"nonsense" * 99])
 def test_a_foreign_value_is_a_miss(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     get("/industries/")
     for key in list(caches["default"]._cache):  # type: ignore[attr-defined]
@@ -472,3 +472,45 @@ def test_the_request_is_as_it_was() -> None:
     assert type(request) is kind
     assert request.META["NEW"] == "set"
     assert request.__dict__.keys() - before.keys() == {"own"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-None-Match": "{etag}"}, 304),
+        ({"If-None-Match": "W/{etag}"}, 304),
+        ({"If-None-Match": '"other", {etag}'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"other"'}, 200),
+        ({"If-None-Match": "{etag}", "If-Match": '"other"'}, 412),
+        ({"If-Match": "{etag}"}, 200),
+        ({"If-None-Match": "{etag}", "If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}, 304),
+    ],
+)
+def test_a_304_is_as_djangos_own(headers: dict[str, str], status: int) -> None:
+    from django.views.decorators.http import conditional_page
+    from django.views.decorators.vary import vary_on_headers
+
+    def bare(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("x", headers={"Cache-Control": "max-age=5", "X-Own": "y"})
+
+    view = cached_view(60, vary_on=())(vary_on_headers("Accept")(bare))
+    for _ in range(2):  # the second one's key holds what Vary named
+        etag = view(RequestFactory().get("/"))["ETag"]
+    asked = {name: value.format(etag=etag) for name, value in headers.items()}
+    cache_stats(reset=True)
+    ours = view(RequestFactory().get("/", headers=asked))
+    assert cache_stats().hits == 1
+
+    def as_stored(request: HttpRequest) -> HttpResponse:
+        response = bare(request)
+        response["Vary"], response["ETag"] = "Accept", etag
+        return response
+
+    djangos = conditional_page(as_stored)(RequestFactory().get("/", headers=asked))
+    assert (ours.status_code, ours.content) == (status, djangos.content)
+    assert djangos.status_code == status
+    own = dict(ours.headers)
+    if status == 200:
+        own.pop("Age")
+    assert own == dict(djangos.headers)

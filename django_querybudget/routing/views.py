@@ -7,16 +7,12 @@ views and viewsets, django-ninja's operations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
 
-__all__ = ["handlers", "measured_request", "ninja_operations", "urlpatterns", "view_name_of"]
-
-measured_request: ContextVar[HttpRequest | None] = ContextVar("querybudget_request", default=None)
-"""The request that the middleware measures in this context."""
+__all__ = ["handlers", "ninja_operations", "urlpatterns", "view_name_of"]
 
 
 def view_name_of(request: HttpRequest) -> str | None:
