@@ -94,7 +94,7 @@ def check_cached_views(**_: object) -> list[CheckMessage]:
     """Report views that are to be cached by setting and are not, and why."""
     if conf.CACHE.written() is None:
         return []
-    from .cache.views import checks
+    from django_querybudget.cache.views import checks
 
     return checks.messages()
 
