@@ -24,6 +24,7 @@ from .accepted import (
     strings,
     strings_by_name,
     whole_number,
+    word_or_none,
 )
 from .declaration import Section, Setting
 
@@ -193,6 +194,13 @@ class CacheSettings(Section):
         accepts="a number from 0 to 1",
     )
     """The share of the hits that is computed again after the response, and compared."""
+
+    SURROGATE_KEYS = Setting[str | None](
+        default=None,
+        parse=word_or_none("Cache-Tag", "Surrogate-Key", "xkey", "Cache-Groups"),
+        accepts='"Cache-Tag", "Surrogate-Key", "xkey" or "Cache-Groups", or None',
+    )
+    """The header in which a cached view names what its answer depends on, for a CDN."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

@@ -17,6 +17,7 @@ from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
+from django_querybudget.conf import conf
 
 from .answers import Answer, answer_of, status_and_body
 from .inputs import is_absent
@@ -95,6 +96,8 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
     except Unkeyable as error:
         raise Untellable(str(error)) from error
     parts += [f"{alias} {text}" for alias, text in sorted(known.items())]
+    if (header := conf.CACHE.SURROGATE_KEYS) is not None:
+        parts.append(f"names in {header}")
     key = entry_key(*parts)
 
     def thaw(answer: Answer) -> Answer:

@@ -35,7 +35,10 @@ from django_querybudget.cache.reading.through import (
 from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.surrogates import add_header
 from django_querybudget.cache.tokens import new_writer
+from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
@@ -161,7 +164,15 @@ class Served:
             self.question = question_of(self.name, self.options, self.request, self.around)
         if reason is not None:
             fill.spoil(reason)
-        stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
+        header = conf.CACHE.SURROGATE_KEYS
+        if header is not None and fill.reason is None:
+            own = response.headers.get(header)
+            add_header(response, header, fill.dependencies() - {PULSE})
+            stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
+            if not stored:  # nor may it be elsewhere
+                _put_back(response, header, own)
+        else:
+            stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
         if not stored:
             if len(_unstored) >= MOST_VIEWS:
                 _unstored.clear()
@@ -249,6 +260,12 @@ def bypassed(name: str, reason: str) -> None:
     stats.count_bypass(f"view: {reason}")
     site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
+
+
+def _put_back(response: Any, header: str, value: str | None) -> None:
+    del response.headers[header]
+    if value is not None:
+        response.headers[header] = value
 
 
 def _is_covered(name: str, varied: frozenset[str]) -> bool:
