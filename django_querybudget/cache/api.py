@@ -29,6 +29,7 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
 ) -> Q: ...
 @overload
 def cached_queryset(
@@ -38,6 +39,7 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
 ) -> Callable[..., Q]: ...
 @overload
 def cached_queryset(
@@ -47,6 +49,7 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
 ) -> Callable[[Callable[..., Q]], Callable[..., Q]]: ...
 def cached_queryset(
     queryset: object = None,
@@ -55,6 +58,7 @@ def cached_queryset(
     key: str | None = None,
     cache: str | None = None,
     tags: Collection[str] = (),
+    refresh: float | None = None,
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
@@ -63,7 +67,8 @@ def cached_queryset(
     Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
     part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
     cache that holds the entries.
-    ``tags`` are names for :func:`invalidate`.
+    ``tags`` are names for :func:`invalidate`. ``refresh=30``: an answer that is no longer true may
+    be given for at most 30 seconds after it was, while one process makes it anew; never without it.
 
     ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
     kept by the function's arguments, and on a hit the function is not called; ``.invalidate(…)``
@@ -74,6 +79,7 @@ def cached_queryset(
     checked_timeout(timeout)
     checked_key(key)
     checked_cache(cache)
+    checked_refresh(refresh)
     names = checked_tags(tags)
 
     def options() -> Options:
@@ -82,6 +88,7 @@ def cached_queryset(
             key=key,
             cache=conf.CACHE.ALIAS if cache is None else cache,
             tags=names,
+            refresh=refresh,
         )
 
     # A related manager can be called, too.
@@ -127,6 +134,17 @@ def checked_timeout(timeout: object) -> None:
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}.")
     if not 0 <= timeout < 2**31:
         raise ValueError(f"timeout must be 0 seconds or more and less than 2**31, not {timeout!r}.")
+
+
+def checked_refresh(refresh: object) -> None:
+    if refresh is None:
+        return
+    if isinstance(refresh, bool) or not isinstance(refresh, int | float):
+        raise TypeError(f"refresh must be a number of seconds or None, not {refresh!r}.")
+    if not 0 < refresh < 2**31:
+        raise ValueError(
+            f"refresh must be more than 0 seconds and less than 2**31, not {refresh!r}."
+        )
 
 
 def checked_key(key: object) -> None:

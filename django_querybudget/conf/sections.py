@@ -202,6 +202,13 @@ class CacheSettings(Section):
     )
     """The header in which a cached view names what its answer depends on, for a CDN."""
 
+    LEASE_FROM = Setting[float | None](
+        default=0.02,
+        parse=lambda value: None if value is None else seconds(value),
+        accepts="a number of seconds, or None for never",
+    )
+    """How dear a query is that one process runs at a time for one key of the cache; seconds."""
+
     CLOCK_SKEW = Setting[float](
         default=1.0,
         parse=seconds,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import update_wrapper
 from types import FunctionType, MethodType
 from typing import Any
@@ -61,12 +62,7 @@ class CachedFunction:
             return build()
         arguments = self._reader.read(args, kwargs)
         own = _tag(self.name, arguments)
-        options = Options(
-            timeout=options.timeout,
-            key=options.key,
-            cache=options.cache,
-            tags=options.tags | {own},
-        )
+        options = replace(options, tags=options.tags | {own})
         template = self._template
         if template is None:
             found: Any = cached(queryset := build(), options)

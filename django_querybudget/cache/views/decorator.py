@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from django_querybudget.cache.api import (
     DEFAULT,
     checked_cache,
+    checked_refresh,
     checked_tags,
     checked_timeout,
 )
@@ -43,7 +44,8 @@ class cached_view:  # noqa: N801  # a decorator
     ``"header:NAME"``, a callable that takes the request. ``tags`` are names for
     :func:`~django_querybudget.cache.invalidate`. ``cache`` is the alias of the cache that holds the
     answers. ``ignore_params`` are parameters of the query string that change no answer,
-    ``("utm_*",)``.
+    ``("utm_*",)``. ``refresh=30``: an answer that is no longer true may be served for at most 30
+    seconds after it was, while one request makes it anew; never without it.
 
     It decorates function views, class-based views and their methods, sync and async. What the
     answer depends on in the database is found from the view's own statements. If the view reads
@@ -64,11 +66,13 @@ class cached_view:  # noqa: N801  # a decorator
         tags: Collection[str] = (),
         cache: str | None = None,
         ignore_params: Collection[str] = (),
+        refresh: float | None = None,
     ) -> None:
         if callable(timeout):
             raise TypeError("cached_view takes its timeout first: write @cached_view(60).")
         checked_timeout(timeout)
         checked_cache(cache)
+        checked_refresh(refresh)
         if isinstance(ignore_params, str) or not all(isinstance(e, str) for e in ignore_params):
             raise TypeError(f"ignore_params must be a list of names, not {ignore_params!r}.")
         self._timeout = timeout
@@ -76,6 +80,7 @@ class cached_view:  # noqa: N801  # a decorator
         self._tags = checked_tags(tags)
         self._cache = cache
         self._ignored = tuple(ignore_params)
+        self._refresh = refresh
         self._options: Options | None = None
 
     @property
@@ -91,6 +96,7 @@ class cached_view:  # noqa: N801  # a decorator
                 tags=self._tags,
                 cache=cache,
                 ignore_params=self._ignored,
+                refresh=self._refresh,
             )
         return made
 
@@ -179,10 +185,15 @@ class CachedViewMixin:
     """What is part of the key besides the URL, language and time zone."""
     cache_tags: Collection[str] = ()
     """Names for :func:`~django_querybudget.cache.invalidate`."""
+    cache_refresh: float | None = None
+    """For how long an answer that is no longer true may be served while it is made anew."""
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer from the cache, or as the class below does."""
-        decorate = cached_view(self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags)
+        decorate = cached_view(
+            self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags,
+            refresh=self.cache_refresh,
+        )  # fmt: skip
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         below: Any = super().dispatch  # type: ignore[misc]
         is_async = bool(getattr(type(self), "view_is_async", False))

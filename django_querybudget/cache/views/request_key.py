@@ -35,6 +35,7 @@ class Options:
     tags: frozenset[str]
     cache: str
     ignore_params: tuple[str, ...] = ()
+    refresh: float | None = None
 
 
 # What each view was found to vary on by its responses, in this process.
@@ -119,6 +120,7 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
         codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
         found=lambda _: True,
         timeout=options.timeout,
+        refresh=options.refresh,
         cache=options.cache,
         user_tags=_tags_of(name, options.tags),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,22 +21,18 @@ from django.http import HttpRequest
 from django_querybudget.cache import sessions, stats
 from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling
+from django_querybudget.cache.reading.leases import Turn
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
-    Looked,
-    Question,
     begun,
     keep,
     look_up,
     to_be_audited,
 )
 from django_querybudget.cache.sites import site_of
-from django_querybudget.cache.stores.access import Lease
-from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.surrogates import add_header
-from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
@@ -51,39 +46,24 @@ logger = logging.getLogger("django_querybudget")
 
 _SAFE = ("GET", "HEAD")
 
-LEASE = 1.0
-"""How long one request keeps others from computing what it computes, in seconds."""
-
-WAIT = 2.0
-"""How long a request waits for another's answer, in seconds."""
-
-POLL = 0.02
-"""How often it looks, in seconds."""
-
-UNSTORED = 10.0
-"""For how long nobody waits for a view whose answer could not be stored, in seconds."""
-
 _told: set[tuple[str, str]] = set()
-_unstored: dict[str, float] = {}
 
 
-@dataclass(slots=True)
-class Served:
+@dataclass(slots=True, kw_only=True)
+class Served(Turn):
     """One request to a cached view."""
 
     name: str
     options: Options
     request: HttpRequest
     around: str
-    question: Question
-    looked: Looked
     fill: Fill | None = None
     inputs: Inputs | None = None
 
-    leads: bool = False
-    """Whether this request holds the lease: others wait for what it computes."""
-    _lease: str = ""
-    _who: str = ""
+    @property
+    def is_stale(self) -> bool:
+        """Whether the response is no longer true, and another request makes it anew."""
+        return self.looked.is_stale and self.looked.found is not MISS
 
     @property
     def response(self) -> Any:
@@ -98,8 +78,9 @@ class Served:
     def _again(self, view: Callable[[], Any], given: Any) -> None:
         question = question_of(self.name, self.options, self.request, self.around)
         other = Served(
-            self.name, self.options, self.request, self.around, question, look_up(question)
-        )
+            question, look_up(question), name=self.name, options=self.options,
+            request=self.request, around=self.around,
+        )  # fmt: skip
         with other.running():
             response = view()
             if inspect.isawaitable(response):
@@ -174,51 +155,9 @@ class Served:
         else:
             stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
         if not stored:
-            if len(_unstored) >= MOST_VIEWS:
-                _unstored.clear()
-            _unstored[self.name] = time.monotonic()
+            self.not_stored()
             if fill.reason is not None:
                 _tell_once(self.name, fill.reason)
-
-    # Many that ask at once
-
-    def waits(self) -> Iterator[float]:
-        """Yield, in seconds, for how long to wait, until it is this request's turn.
-
-        It is where the answer is there; where this request has the lease; where the view's answers
-        are not stored; and after ``WAIT`` seconds, whatever the others do.
-        """
-        if self.looked.found is not MISS:
-            return
-        store = store_for(self.options.cache)
-        self._who = new_writer()
-        until = time.monotonic() + WAIT
-        while self.looked.found is MISS:
-            if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
-                return
-            if taken := store.take(self.lease, self._who, LEASE):
-                self.leads, self._lease = True, self.lease
-                if taken is Lease.TAKEN_AFTER_ANOTHER:
-                    # Which may have stored the answer since this request has looked.
-                    self.looked = look_up(self.question, again=True)
-                    if self.looked.found is not MISS:
-                        self.release()
-                return
-            if time.monotonic() >= until:
-                return
-            yield POLL
-            self.looked = look_up(self.question, again=True)
-
-    @property
-    def lease(self) -> str:
-        """The key under which one process says that it computes the answer."""
-        return f"{self.question.key}:lease"
-
-    def release(self) -> None:
-        """Let others compute, if this request kept them from it."""
-        if self.leads:
-            self.leads = False
-            store_for(self.options.cache).drop(self._lease, self._who)
 
 
 def served(  # noqa: PLR0911  # one way not to cache after another
@@ -247,8 +186,11 @@ def served(  # noqa: PLR0911  # one way not to cache after another
         bypassed(name, looked.refused)
         return None
     if looked.found is MISS and request.method == "HEAD":
-        return None  # what a view does for HEAD may be less than for GET
-    return Served(name, options, request, around, question, looked)
+        if looked.is_kept and not looked.is_stale:
+            looked = looked.given()  # a GET makes it anew
+        else:
+            return None  # what a view does for HEAD may be less than for GET
+    return Served(question, looked, name=name, options=options, request=request, around=around)
 
 
 async def _awaited(response: Any) -> Any:
