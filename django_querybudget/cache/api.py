@@ -12,6 +12,7 @@ from django.db.models.query import RawQuerySet
 
 from django_querybudget.cache.reading.querysets import cached
 from django_querybudget.cache.reading.questions import Options
+from django_querybudget.cache.registered import Warm, checked_warm
 from django_querybudget.conf import conf
 
 __all__ = ["cached_queryset"]
@@ -40,6 +41,7 @@ def cached_queryset(
     cache: str | None = ...,
     tags: Collection[str] = ...,
     refresh: float | None = ...,
+    warm: Warm | None = ...,
 ) -> Callable[..., Q]: ...
 @overload
 def cached_queryset(
@@ -50,6 +52,7 @@ def cached_queryset(
     cache: str | None = ...,
     tags: Collection[str] = ...,
     refresh: float | None = ...,
+    warm: Warm | None = ...,
 ) -> Callable[[Callable[..., Q]], Callable[..., Q]]: ...
 def cached_queryset(
     queryset: object = None,
@@ -59,6 +62,7 @@ def cached_queryset(
     cache: str | None = None,
     tags: Collection[str] = (),
     refresh: float | None = None,
+    warm: Warm | None = None,
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
@@ -72,7 +76,8 @@ def cached_queryset(
 
     ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
     kept by the function's arguments, and on a hit the function is not called; ``.invalidate(…)``
-    with the same arguments drops it.
+    with the same arguments drops it. ``warm`` is a list of the arguments, each a tuple, that
+    ``manage.py querybudget cache warm`` calls it with, or a callable that returns the list.
 
     Raises :class:`TypeError` or :class:`ValueError` naming the argument that is wrong.
     """
@@ -80,6 +85,7 @@ def cached_queryset(
     checked_key(key)
     checked_cache(cache)
     checked_refresh(refresh)
+    checked_warm(warm)
     names = checked_tags(tags)
 
     def options() -> Options:
@@ -99,9 +105,11 @@ def cached_queryset(
         from django_querybudget.cache.reading.functions import decorated
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            return decorated(function, options)
+            return decorated(function, options, warm)
 
         return decorate if queryset is None else decorate(queryset)
+    if warm is not None:
+        raise TypeError("warm is for functions that cached_queryset decorates.")
     given = options()
     return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 

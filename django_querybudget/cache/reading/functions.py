@@ -17,6 +17,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
+from django_querybudget.cache.registered import Warm, note_function
 from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.writing.invalidation import renew
 
@@ -125,9 +126,11 @@ class _Bound:
 
 
 def decorated(
-    function: Callable[..., Any], options: Callable[[], Options]
+    function: Callable[..., Any], options: Callable[[], Options], warm: Warm | None = None
 ) -> CachedFunction | _Bound:
-    """Return ``function`` cached. Raises :class:`TypeError` for what is no function."""
+    """Return ``function`` cached; ``warm`` is what it is to be called with before anybody asks.
+
+    Raises :class:`TypeError` for what is no function."""
     if isinstance(function, staticmethod | classmethod):
         kind = type(function).__name__
         raise TypeError(f"cached_queryset decorates a function: put @{kind} above it, not below.")
@@ -148,6 +151,7 @@ def decorated(
             f"function can be called in async code, and its queryset iterated with async for."
         )
     made = CachedFunction(plain, options)
+    note_function(made.name, made, warm)
     return _Bound(made, function.__self__) if bound else made  # type: ignore[attr-defined]
 
 

@@ -22,6 +22,7 @@ from django_querybudget.cache.api import (
     checked_timeout,
 )
 from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.registered import Warm, checked_warm, note_view
 from django_querybudget.conf import conf
 
 from .serving import Options, Served, served
@@ -45,7 +46,8 @@ class cached_view:  # noqa: N801  # a decorator
     :func:`~django_querybudget.cache.invalidate`. ``cache`` is the alias of the cache that holds the
     answers. ``ignore_params`` are parameters of the query string that change no answer,
     ``("utm_*",)``. ``refresh=30``: an answer that is no longer true may be served for at most 30
-    seconds after it was, while one request makes it anew; never without it.
+    seconds after it was, while one request makes it anew; never without it. ``warm`` is a list of
+    paths that ``manage.py querybudget cache warm`` asks for, or a callable that returns them.
 
     It decorates function views, class-based views and their methods, sync and async. What the
     answer depends on in the database is found from the view's own statements. If the view reads
@@ -67,12 +69,14 @@ class cached_view:  # noqa: N801  # a decorator
         cache: str | None = None,
         ignore_params: Collection[str] = (),
         refresh: float | None = None,
+        warm: Warm | None = None,
     ) -> None:
         if callable(timeout):
             raise TypeError("cached_view takes its timeout first: write @cached_view(60).")
         checked_timeout(timeout)
         checked_cache(cache)
         checked_refresh(refresh)
+        checked_warm(warm)
         if isinstance(ignore_params, str) or not all(isinstance(e, str) for e in ignore_params):
             raise TypeError(f"ignore_params must be a list of names, not {ignore_params!r}.")
         self._timeout = timeout
@@ -81,6 +85,7 @@ class cached_view:  # noqa: N801  # a decorator
         self._cache = cache
         self._ignored = tuple(ignore_params)
         self._refresh = refresh
+        self._warm = warm
         self._options: Options | None = None
 
     @property
@@ -108,6 +113,7 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
+        note_view(name, self._warm)
         return cast("V", made)
 
     def _decorate_class(self, cls: Any) -> Any:
@@ -125,6 +131,8 @@ class cached_view:  # noqa: N801  # a decorator
             return call(request, *args, **kwargs)
 
         cls.dispatch = wraps(dispatch)(method)
+        setattr(cls.dispatch, MARK, self)
+        note_view(name, self._warm)
         return cls
 
     def _sync(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
