@@ -37,7 +37,7 @@ from .through import (
     to_be_audited,
 )
 
-__all__ = ["Turn", "read_through"]
+__all__ = ["Turn", "make", "read_through"]
 
 LEASE = 1.0
 """How long one reader keeps others from making what it makes, at least; in seconds."""
@@ -164,6 +164,11 @@ def read_through(
         if audit.due():
             to_be_audited(question, looked, again())
         return looked.found
+    return make(question, looked, compute)
+
+
+def make(question: Question, looked: Looked, compute: Callable[[], Any]) -> Any:
+    """Return the answer that was looked for and not found: ``compute()``, or what another made."""
     turn = Turn(question, looked)
     if _takes_turns(turn):
         for seconds in turn.waits():

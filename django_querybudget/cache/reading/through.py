@@ -38,12 +38,18 @@ __all__ = [
     "MISS",
     "Looked",
     "Question",
+    "absent_of",
+    "answer_in",
     "begun",
     "bypass",
     "keep",
     "look_up",
     "noted",
+    "refusal_of",
+    "remember",
+    "seen",
     "site_of_question",
+    "tags_of",
     "to_be_audited",
 ]
 
@@ -104,6 +110,7 @@ EARLY = 1.0
 
 MANY = 20
 """How many times its cost before its end an answer is made again at most: the chance is 2e-9."""
+
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
@@ -142,30 +149,52 @@ class Looked:
 
 def look_up(question: Question, *, again: bool = False) -> Looked:
     """Ask the cache, and count what it has: ``again``, no second miss of one request."""
-    for alias in question.aliases:
-        if reason := refusal(connections[alias]):
-            return Looked(MISS, {}, (), reason)
+    if reason := refusal_of(question):
+        return Looked(MISS, {}, (), reason)
     began = perf_counter() if again else question.asked_at
-    looked_at = time.time()
-    shape = _short(question.shape)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(shape, ())}
+    wanted = tags_of(question)
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
     found, values, entry = answer
+    looked = Looked(found, values, wanted, "", entry)
+    seen(question, looked, perf_counter() - began, again=again)
+    return looked
+
+
+def seen(
+    question: Question,
+    looked: Looked,
+    cost: float,
+    *,
+    again: bool = False,
+    looked_at: float | None = None,
+) -> None:
+    """Count what the cache has; what is repeated to be audited is no hit. ``cost``: seconds.
+
+    ``looked_at`` is a time before the cache was asked, in seconds since 1970. An answer that is to
+    be made anew, early, is not found any more, but kept; and so is one that may be given although
+    it is no longer true.
+    """
+    entry = looked.entry
     if audit.replaying() is not None:
-        return Looked(MISS, values, wanted)
-    if found is not MISS and entry is not None:
-        entry.held_at = looked_at
-        left = _NEVER if entry.until is None else entry.until - looked_at
+        looked.found, looked.entry = MISS, None
+        return
+    if looked.found is not MISS and entry is not None:
+        entry.held_at = time.time() - cost if looked_at is None else looked_at
+        left = _NEVER if entry.until is None else entry.until - entry.held_at
         if left < MANY * entry.cost and _is_early(left, entry.cost):
-            return Looked(MISS, values, wanted, "", entry, found, True)
-        _site(question, shape).hit(entry.size, perf_counter() - began, entry.cost)
-        return Looked(found, values, wanted, "", entry)
-    kept = MISS if entry is None else _kept(question, entry, values)
-    if kept is MISS and not again:
-        _site(question, shape).count("misses")
-    return Looked(MISS, values, wanted, "", entry, kept, kept is not MISS, kept is not MISS)
+            looked.kept, looked.is_kept, looked.found = looked.found, True, MISS
+        else:
+            _site(question, _short(question.shape)).hit(entry.size, cost, entry.cost)
+        return
+    if entry is not None and question.refresh is not None:
+        kept = _kept(question, entry, looked.values)
+        if kept is not MISS:
+            looked.kept, looked.is_kept, looked.is_stale = kept, True, True
+            return
+    if not again:
+        _site(question, _short(question.shape)).count("misses")
 
 
 def _is_early(left: float, cost: float) -> bool:
@@ -183,9 +212,7 @@ def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
     That it was true is known of when this process last saw that it was, and of when it was made.
     What was renewed since says only of the last time.
     """
-    if question.refresh is None:
-        return MISS
-    bound = question.refresh
+    bound = question.refresh or 0.0
     if entry.held_at == entry.since:
         bound -= conf.CACHE.CLOCK_SKEW  # by another machine's clock
     if not 0 <= time.time() - entry.held_at <= bound:
@@ -200,16 +227,29 @@ def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
         return MISS
 
 
+def site_of_question(question: Question) -> Site:
+    """Return the call site that a question is counted for."""
+    return _site(question, _short(question.shape))
+
+
+def refusal_of(question: Question) -> str | None:
+    """Return why the cache must not be asked, None if it may."""
+    for alias in question.aliases:
+        if reason := refusal(connections[alias]):
+            return reason
+    return None
+
+
+def tags_of(question: Question) -> set[str]:
+    """Return the tags whose tokens are to be read with the entry."""
+    return {*question.expected, *question.user_tags, *noted(question.shape)}
+
+
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
     """Have a hit compared with the database's answer, later."""
     if looked.entry is not None and not looked.is_stale:
         site = site_of_question(question)
         audit.later(question.key, site, question.codec, looked.entry, looked.values, again)
-
-
-def site_of_question(question: Question) -> Site:
-    """Return the call site that a question is counted for."""
-    return _site(question, _short(question.shape))
 
 
 def _site(question: Question, shape: str) -> Site:
@@ -235,7 +275,7 @@ def bypass(reason: str, compute: Callable[[], Any], site: str = "") -> Any:
     return compute()
 
 
-def _look_up(  # noqa: PLR0911  # one way to miss after another
+def _look_up(
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str], Entry | None] | None:
     """Return the answer or ``MISS``, the tokens read, and the entry; None if it cannot be asked."""
@@ -254,25 +294,36 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
         if read is None:
             return None
         stored, values = read
-    if stored is None:
-        return MISS, values, None
-    try:
-        entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is MISS:
-            return MISS, values, entry
-    except Changed:
-        return MISS, values, None
-    except Exception as error:  # whatever stands there, it is a miss
-        log_corrupt(question.key, error)
-        stats.count_bypass("corrupt entry")
-        return MISS, values, None
-    if (outer := current_fill()) is not None:
-        outer.absorb(entry.tokens, entry.aliases)
+    found, entry = answer_in(question, stored, values)
     return found, values, entry
 
 
+def answer_in(
+    question: Question, stored: object, values: Mapping[str, str]
+) -> tuple[Any, Entry | None]:
+    """Return the answer in what stands under the question's key, or ``MISS``; and the entry.
+
+    ``values`` are the tokens that were read with it, or later.
+    """
+    if stored is None:
+        return MISS, None
+    try:
+        entry = decoded(question.key, stored)
+        if (found := _valid(question, entry, values)) is MISS:
+            return MISS, entry
+    except Changed:
+        return MISS, None
+    except Exception as error:  # whatever stands there, it is a miss
+        log_corrupt(question.key, error)
+        stats.count_bypass("corrupt entry")
+        return MISS, None
+    if (outer := current_fill()) is not None:
+        outer.absorb(entry.tokens, entry.aliases)
+    return found, entry
+
+
 def _valid(  # one way to miss after another
-    question: Question, entry: Entry, values: dict[str, str]
+    question: Question, entry: Entry, values: Mapping[str, str]
 ) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
@@ -280,7 +331,7 @@ def _valid(  # one way to miss after another
         return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
-        _remember(question.shape, needed)
+        remember(question.shape, needed)
         missing = [tag for tag in needed if tag not in values]
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
@@ -319,7 +370,7 @@ def noted(shape: str) -> frozenset[str]:
     return _dependencies.get(_short(shape), frozenset())
 
 
-def _remember(shape: str, found: Collection[str]) -> None:
+def remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
     kept = frozenset(
@@ -337,17 +388,22 @@ def _remember(shape: str, found: Collection[str]) -> None:
 def begun(question: Question, looked: Looked) -> Fill:
     """Return the fill in which the answer is to be computed, with the tokens it begins with."""
     fill = Fill(looked.values, question.pins, question.sessions)
-    if absent := [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]:
+    if PULSE in looked.values and (absent := absent_of(looked)):
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     return fill
+
+
+def absent_of(looked: Looked) -> list[str]:
+    """Return the tags that have no token yet."""
+    return [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]
 
 
 def keep(question: Question, fill: Fill, answer: Any) -> bool:
     """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
     if (replay := audit.replaying()) is not None:
         return replay.take(question.key, question.codec, fill, answer)
-    site = site_of_question(question)
+    site = _site(question, _short(question.shape))
     tokens = fill.settled()
     if tokens is None:
         return _not_kept(site, fill.reason or "")
@@ -361,9 +417,9 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
     if question.kind:
-        _remember(question.kind, tokens)
+        remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, timeout):
         site.refused("the cache did not take it")
         return False

@@ -7,20 +7,23 @@ nothing it looked at is missing from the key.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import DisallowedHost
+from django.db import connections
 from django.http import HttpRequest
 
 from django_querybudget.cache import sessions, stats
 from django_querybudget.cache.reading import audit
-from django_querybudget.cache.reading.fills import Fill, filling
+from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
 from django_querybudget.cache.reading.leases import Turn
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
@@ -37,10 +40,12 @@ from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
-from .request_key import MOST_VIEWS, Options, around_of, learn, question_of, varied_by
+from .learned import MOST_VIEWS, learn
+from .request_key import Asked, Options, asked_of
+from .telling import CacheStatus
 from .varying import Untellable, holds_more, user_of
 
-__all__ = ["Options", "Served", "bypassed", "served"]
+__all__ = ["Options", "Served", "bypassed", "served", "waited"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -53,12 +58,11 @@ _told: set[tuple[str, str]] = set()
 class Served(Turn):
     """One request to a cached view."""
 
-    name: str
-    options: Options
-    request: HttpRequest
-    around: str
+    asked: Asked
     fill: Fill | None = None
     inputs: Inputs | None = None
+    stored: bool = False
+    """Whether the view's answer was stored."""
 
     @property
     def is_stale(self) -> bool:
@@ -66,21 +70,50 @@ class Served(Turn):
         return self.looked.is_stale and self.looked.found is not MISS
 
     @property
+    def name(self) -> str:
+        """The view's name."""
+        return self.asked.name
+
+    @property
+    def options(self) -> Options:
+        """How the view is cached."""
+        return self.asked.options
+
+    @property
+    def request(self) -> HttpRequest:
+        """Django's request."""
+        return self.asked.request
+
+    @property
     def response(self) -> Any:
         """The stored answer as a response; None where the view has to run."""
         found = self.looked.found
         return None if found is MISS else found.response(self.request)
+
+    @property
+    def status(self) -> CacheStatus:
+        """What became of the request, once that is known."""
+        found, timeout = self.looked.found, self.options.timeout
+        whole = None if timeout is None else int(timeout)
+        if found is not MISS:
+            age = int(time.time() - found.stored_at)
+            left = None if whole is None else max(0, whole - age)
+            if self.is_stale:
+                return CacheStatus(fwd="stale", detail="served while another makes it anew")
+            return CacheStatus(hit=True, ttl=left)
+        why = "stale" if self.looked.is_stale else "miss"
+        if self.stored:
+            return CacheStatus(fwd=why, stored=True, ttl=whole)
+        return CacheStatus(fwd=why, detail=(self.fill and self.fill.reason) or "")
 
     def audit(self, view: Callable[[], Any], given: Any = None) -> None:
         """Have the view run again for this hit, later, and compared."""
         to_be_audited(self.question, self.looked, audit.Again(lambda: self._again(view, given)))
 
     def _again(self, view: Callable[[], Any], given: Any) -> None:
-        question = question_of(self.name, self.options, self.request, self.around)
-        other = Served(
-            question, look_up(question), name=self.name, options=self.options,
-            request=self.request, around=self.around,
-        )  # fmt: skip
+        asked = asked_of(self.name, self.options, self.request, given)
+        question = asked.question()
+        other = Served(question, look_up(question), asked=asked)
         with other.running():
             response = view()
             if inspect.isawaitable(response):
@@ -110,7 +143,7 @@ class Served(Turn):
     def running(self) -> Iterator[None]:
         """Run the view in the block: what it reads is noted."""
         fill = self.begin()
-        known = {*self.options.varying.names, *(f"header:{each}" for each in varied_by(self.name))}
+        known = {*self.options.varying.names, *(f"header:{each}" for each in self.asked.headers)}
         with (
             watched(fill),
             filling(fill),
@@ -129,85 +162,115 @@ class Served(Turn):
 
     def done(self, response: Any) -> None:
         """Store the response that the view has returned, rendered, if that is right."""
-        fill, inputs = self.fill, self.inputs
-        if fill is None or inputs is None:
+        if self.fill is None or self.inputs is None:
             return
-        varied = vary_of(response)
+        try:
+            self.stored = self._kept(response, self.fill, self.inputs)
+        except Exception:
+            # A defect of ours must not become the host's.
+            logger.exception("django_querybudget could not store the answer of %s.", self.name)
+        if not self.stored:
+            self.not_stored()
+            if self.fill.reason is not None:
+                _tell_once(self.name, self.fill.reason)
+
+    def _kept(self, response: Any, fill: Fill, inputs: Inputs) -> bool:
         reason = refusal_of(
             self.request, response, varies_on_user="user" in self.options.varying.names
         )
-        unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
-        if reason is None and unseen:
-            reason = f"the view read {', '.join(unseen)}"
-        if reason is None and fill.reason is None and not varied <= varied_by(self.name):
-            # The key does not hold these headers yet: the next request's will.
-            learn(self.name, varied)
-            self.question = question_of(self.name, self.options, self.request, self.around)
+        if reason is None:
+            varied = vary_of(response) | inputs.negotiated
+            unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
+            if unseen:
+                reason = f"the view read {', '.join(unseen)}"
+            else:
+                self._learn(varied, fill)
         if reason is not None:
             fill.spoil(reason)
+        answer = response, frozenset(inputs.absent)
         header = conf.CACHE.SURROGATE_KEYS
-        if header is not None and fill.reason is None:
-            own = response.headers.get(header)
-            add_header(response, header, fill.dependencies() - {PULSE})
-            stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
-            if not stored:  # nor may it be elsewhere
-                _put_back(response, header, own)
-        else:
-            stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
-        if not stored:
-            self.not_stored()
-            if fill.reason is not None:
-                _tell_once(self.name, fill.reason)
+        if header is None or fill.reason is not None:
+            return keep(self.question, fill, answer)
+        own = response.headers.get(header)
+        add_header(response, header, fill.dependencies() - {PULSE})
+        if keep(self.question, fill, answer):
+            return True
+        del response.headers[header]  # nothing else may keep it either
+        if own is not None:
+            response.headers[header] = own
+        return False
+
+    def _learn(self, varied: frozenset[str], fill: Fill) -> None:
+        """Ask the question again with what the key did not hold yet; the next request's will."""
+        held = self.question.sessions
+        if varied <= self.asked.headers and fill.aliases <= held.keys():
+            return
+        learn(self.name, varied=varied, aliases=fill.aliases)
+        for alias in fill.aliases - held.keys():
+            if reason := session_refusal(connections[alias], {}):
+                fill.spoil(reason)
+        if fill.reason is None:
+            try:
+                self.question = self.asked.question(held)
+            except (Untellable, sessions.Unknown) as error:
+                fill.spoil(str(error))
+
+
+async def waited(found: Served) -> None:
+    """Wait until it is this request's turn, and block no loop."""
+    waits = found.waits()
+    while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
+        await asyncio.sleep(seconds)  # another process computes
+
+
+def _next(waits: Iterator[float]) -> float | None:
+    return next(waits, None)
 
 
 def served(  # noqa: PLR0911  # one way not to cache after another
     name: str, options: Options, request: HttpRequest, given: Any = None
-) -> Served | None:
-    """Look for the answer to ``request``; None, with the reason counted, if it must not be cached.
+) -> Served | CacheStatus:
+    """Look for the answer to ``request``; where it must not be cached, return that.
 
     ``given`` is what the view is called with, where that is not Django's request itself.
     An answer to ``HEAD`` is the one to ``GET``, whose body Django leaves out.
     """
-    if request.method not in _SAFE or options.timeout == 0:
-        return None
+    if request.method not in _SAFE:
+        return CacheStatus(fwd="method")
+    if options.timeout == 0:
+        return CacheStatus(fwd="bypass", detail="its timeout is 0")
     try:
-        around = around_of(given, request, options)
-        question = question_of(name, options, request, around)
-    except Untellable as reason:
-        bypassed(name, str(reason))
-        return None
-    except sessions.Unknown as reason:
-        bypassed(name, str(reason))
-        return None
-    except DisallowedHost:
-        return None  # which the view meets again, or nobody asks
+        asked = asked_of(name, options, request, given)
+        question = asked.question()
+    except (Untellable, sessions.Unknown) as reason:
+        return bypassed(name, str(reason))
+    except DisallowedHost:  # which the view meets again, or nobody asks
+        return CacheStatus(fwd="bypass", detail="a host that is not allowed")
+    except Exception as error:
+        # What a project's user or session raises is the view's to meet, if it asks for them.
+        logger.exception("django_querybudget could not make the key of an answer of %s.", name)
+        return bypassed(name, f"{type(error).__name__} while its key was made")
     looked = look_up(question)
     if looked.refused:
-        bypassed(name, looked.refused)
-        return None
+        return bypassed(name, looked.refused)
     if looked.found is MISS and request.method == "HEAD":
         if looked.is_kept and not looked.is_stale:
-            looked = looked.given()  # a GET makes it anew
-        else:
-            return None  # what a view does for HEAD may be less than for GET
-    return Served(question, looked, name=name, options=options, request=request, around=around)
+            return Served(question, looked.given(), asked=asked)  # a GET makes it anew
+        # What a view does for HEAD may be less than for GET.
+        return CacheStatus(fwd="miss", detail="HEAD stores nothing")
+    return Served(question, looked, asked=asked)
 
 
 async def _awaited(response: Any) -> Any:
     return await response
 
 
-def bypassed(name: str, reason: str) -> None:
+def bypassed(name: str, reason: str) -> CacheStatus:
     """Count a request that could not be cached right."""
     stats.count_bypass(f"view: {reason}")
     site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
-
-
-def _put_back(response: Any, header: str, value: str | None) -> None:
-    del response.headers[header]
-    if value is not None:
-        response.headers[header] = value
+    return CacheStatus(fwd="bypass", detail=reason)
 
 
 def _is_covered(name: str, varied: frozenset[str]) -> bool:
