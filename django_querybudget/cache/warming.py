@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from django.conf import settings
 from django.core.handlers.base import BaseHandler
 from django.test import RequestFactory
 
+from django_querybudget.conf import InvalidSetting, conf
 from django_querybudget.routing.views import urlpatterns
 
 from . import registered
-from .views.decorator import MARK, CachedViewMixin
+from .views.by_setting import parse_views
+from .views.decorator import MARK, CachedViewMixin, cached_view
 
 __all__ = ["Job", "jobs"]
 
@@ -79,19 +82,45 @@ class _Call:
 
 
 def _paths() -> Iterator[tuple[str, str]]:
-    """Return the paths to ask for, with what each is called by."""
+    """Return the paths to ask for, each once, with what each is called by."""
     seen: set[str] = set()
+    for name, path in (*_said(), *_found()):
+        if path not in seen:
+            seen.add(path)
+            yield name, path
+
+
+def _said() -> Iterator[tuple[str, str]]:
     for name, warm in registered.views():
         for path in _given(warm):
-            if path not in seen:
-                seen.add(path)
-                yield name, path
+            yield name, path
+    for text, made in _by_setting():
+        for path in _given(made.warm or ()):
+            yield text, path
+
+
+def _found() -> Iterator[tuple[str, str]]:
+    """Return the paths of cached views that have no parameters."""
+    names = [text for text, _ in _by_setting()]
     for view_name, route, callback in urlpatterns():
         cls: Any = getattr(callback, "view_class", None)
-        is_cached = hasattr(callback, MARK) or (cls and issubclass(cls, CachedViewMixin))
-        if is_cached and route not in seen and not set(route) & set("<>()[]^$*+?\\"):
-            seen.add(route)
-            yield view_name or route, route
+        name = view_name or route
+        is_cached = (
+            hasattr(callback, MARK)
+            or (cls and issubclass(cls, CachedViewMixin))
+            or any(fnmatchcase(name, text) for text in names)
+        )
+        if is_cached and not set(route) & set("<>()[]^$*+?\\"):
+            yield name, route
+
+
+def _by_setting() -> Iterator[tuple[str, cached_view]]:
+    try:
+        for text, made in parse_views(conf.CACHE.VIEWS):
+            if made.caches:
+                yield text.removeprefix("GET "), made
+    except InvalidSetting:
+        return  # check tells
 
 
 class _Asker:

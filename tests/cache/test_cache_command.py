@@ -195,6 +195,18 @@ def test_without_names_it_is_all_that_can_be() -> None:
     assert not [name for name in own if "not_warmed" in name or "other" in name]
 
 
+def test_views_by_setting_are_asked_for_too(settings: Any) -> None:
+    def paths(views: dict[str, Any]) -> set[str]:
+        settings.QUERYBUDGET = {"CACHE": {"VIEWS": views}}
+        return {job.name for job in warming.jobs() if job.name.startswith("GET /o")}
+
+    given = {"GET /one/1/", "GET /one/2/"}
+    assert paths({"oth*": 60}) == given | {"GET /other/"}
+    assert paths({"other": 0}) == given
+    assert paths({"one": {"timeout": 60, "warm": ["/one/3/"]}}) == given | {"GET /one/3/"}
+    assert paths({"other": "wrong"}) == given
+
+
 def test_views_are_asked_for_as_visitors_do(settings: Any) -> None:
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     asker = warming._Asker("", https=True)

@@ -90,6 +90,16 @@ class cached_view:  # noqa: N801  # a decorator
         self._options: Options | None = None
 
     @property
+    def warm(self) -> Warm | None:
+        """The paths to ask for before anybody does."""
+        return self._warm
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps anything: a timeout of 0 does not."""
+        return self._timeout != 0
+
+    @property
     def options(self) -> Options:
         """What it was given, and the settings for the rest."""
         timeout = conf.CACHE.TIMEOUT if self._timeout is DEFAULT else self._timeout
