@@ -219,7 +219,10 @@ def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
         return MISS
     # The pulse; and what was dropped by name is dropped.
     certain = [tag for tag in entry.tokens if tag == PULSE or tags.is_said(tag)]
-    if not same(entry.tokens, values, (*certain, *question.required)):
+    required = question.required
+    if PULSE not in certain or not required <= entry.tokens.keys():
+        return MISS
+    if not same(entry.tokens, values, (*certain, *required)):
         return MISS
     try:
         return _thawed(question, entry)

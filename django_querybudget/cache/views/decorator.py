@@ -97,7 +97,7 @@ class cached_view:  # noqa: N801  # a decorator
     @property
     def caches(self) -> bool:
         """Whether it keeps anything: a timeout of 0 does not."""
-        return self._timeout != 0
+        return bool(self._timeout != 0)
 
     @property
     def options(self) -> Options:
