@@ -243,7 +243,7 @@ def served(
         return _served(name, options, request, given)
 
 
-def _served(  # one way not to cache after another
+def _served(  # noqa: PLR0911  # one way not to cache after another
     name: str, options: Options, request: HttpRequest, given: Any
 ) -> Served | CacheStatus:
     try:

@@ -20,6 +20,7 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_view, invalidate
+from django_querybudget.cache.reading import leases
 from django_querybudget.cache.views import serving
 from django_querybudget.middleware import CachedViewMiddleware
 from jobs.models import Industry
@@ -40,7 +41,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(f"{HERE}
 def stage() -> Iterator[None]:
     caches["default"].clear()
     Industry.objects.bulk_create([Industry(name="one"), Industry(name="two")])
-    serving._unstored.clear()
+    leases._unstored.clear()
     serving._told.clear()
     cache_stats(reset=True)
     runs.clear()
