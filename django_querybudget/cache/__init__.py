@@ -15,12 +15,15 @@ from django_querybudget.cache.writing.receivers import listen
 from django_querybudget.cache.writing.watcher import watch
 
 from .api import cached_queryset
-from .stats import CacheStats, cache_stats
+from .published import cache_stats
+from .sites import SiteStats
+from .stats import CacheStats
 from .views import CachedViewMixin, cached_view
 
 __all__ = [
     "CacheStats",
     "CachedViewMixin",
+    "SiteStats",
     "cache_stats",
     "cached_queryset",
     "cached_view",

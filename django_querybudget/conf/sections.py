@@ -10,6 +10,7 @@ from .accepted import (
     boolean,
     callable_or_none,
     dotted_names,
+    fraction,
     key_prefix,
     lowercase_set,
     nonempty_string,
@@ -185,6 +186,13 @@ class CacheSettings(Section):
         accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
     )
     """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    AUDIT = Setting[float](
+        default=0.0,
+        parse=fraction,
+        accepts="a number from 0 to 1",
+    )
+    """The share of the hits that is computed again after the response, and compared."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

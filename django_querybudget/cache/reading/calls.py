@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -15,6 +16,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
 from django_querybudget.cache.writing.instances import row_dependencies
 
+from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
@@ -74,6 +76,7 @@ class FunctionCall:
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
+        asked_at = perf_counter()
         template = self.template
         asked = method
         if args or kwargs or self.slices:
@@ -93,10 +96,11 @@ class FunctionCall:
         database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
         around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            question = read.question(entry_key(*self.key, asked, database, *around), known)
+            key = entry_key(*self.key, asked, database, *around)
+            question = read.question(key, known, asked_at)
         except CannotCache:
             return NOT_ASKED  # the queryset meets it again, and notes the reason
-        found = read_through(question, read.compute)
+        found = read_through(question, read.compute, lambda: self._again(method, args, kwargs))
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -106,6 +110,10 @@ class FunctionCall:
                 f"{read.model._meta.object_name} matching query does not exist."
             )
         return found[0] if found else None
+
+    def _again(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Again:
+        is_unordered = not self.template.queryset.ordered
+        return Again(lambda: self.answer(method, args, **kwargs), is_unordered)
 
     # How it is made
 
@@ -198,7 +206,7 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str, known: Mapping[str, str]) -> Question:
+    def question(self, key: str, known: Mapping[str, str], asked_at: float) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
@@ -210,7 +218,9 @@ class _Read:
             required=depends,
             aliases=(),
             sessions=known,
-            codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
+            site=f"function {call.function.name}()",
+            asked_at=asked_at,
+            codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
             cache=call.options.cache,
@@ -286,6 +296,10 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return template.codec.thaw(content)
+
+
+def _rows_alone(payload: Any) -> Any:
+    return payload["answer"]
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

@@ -124,6 +124,10 @@ class Fill:
         self._known = known or {}
         self._sources: list[_ReadFrom] = []
         self._began = 0.0
+        self.began_at = time.time()
+        """Since when what is read is true, in seconds since 1970."""
+        self.cost = 0.0
+        """What was computed took, less what the cache took of it; seconds."""
 
     def spoil(self, reason: str) -> None:
         """Store nothing; the first reason counts."""
@@ -173,7 +177,7 @@ class Fill:
         missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
-        store = store_for(conf.CACHE.ALIAS)
+        store, began = store_for(conf.CACHE.ALIAS), time.perf_counter()
         answer = store.read(None, missing)
         if answer is None:
             self.spoil("cache failed")
@@ -183,6 +187,7 @@ class Fill:
             values |= store.ensure(absent)
         # The pulse is read each time: the first counts, or this fill has begun before it.
         self.tokens = {**values, **self.tokens}
+        self.cost -= time.perf_counter() - began
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""
@@ -230,9 +235,11 @@ def filling(fill: Fill) -> Iterator[Fill]:
     outer = _current.get()
     token = _current.set(fill)
     fill.ended = False
+    began = time.perf_counter()
     try:
         yield fill
     finally:
+        fill.cost += time.perf_counter() - began
         fill.ended = True
         _current.reset(token)
         if outer is not None:

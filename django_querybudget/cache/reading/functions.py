@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
+from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
@@ -77,6 +78,7 @@ class CachedFunction:
             spelled = f"{arguments.identity};{arguments.state()}"
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
+            site_of(f"function {self.name}()").bypassed(str(reason))
             return cached(build(), options)
         key = (self.name, template.version, options.key or "", spelled, around.spelled())
         call = FunctionCall(

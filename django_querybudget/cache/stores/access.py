@@ -38,6 +38,9 @@ class CacheAccess:
     has_pulse = True
     """Whether the cache can fail while this process and the database do not."""
 
+    is_shared = True
+    """Whether other processes may have the cache, too."""
+
     keeps_beating = True
     """Whether a thread may refresh the pulse, or requests have to."""
 

@@ -179,6 +179,7 @@ class ProcessStore(BackendStore):
     """A cache that fails only with its process: it needs no pulse."""
 
     has_pulse = False
+    is_shared = False
 
     @staticmethod
     def takes(cache: BaseCache) -> bool:

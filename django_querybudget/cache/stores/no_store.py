@@ -22,6 +22,7 @@ class NoStore(Store):
     """
 
     has_pulse = False
+    is_shared = False
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None

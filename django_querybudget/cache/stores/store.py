@@ -24,6 +24,7 @@ from django_querybudget.conf import conf
 
 from .access import Lease
 from .debts import Debts, Outage
+from .keeper import chores
 from .pulse import EVERY, LIFE, MARGIN, PULSE
 from .trust import LOG_EVERY, RETRY, TrustedCache
 
@@ -299,6 +300,8 @@ class Store(TrustedCache):
             beat = self._beaten(look=False)
             if self.is_evicting():
                 self._put_marks(every=True)
+            for chore in chores:
+                chore(self.alias)
             return EVERY if beat is not None and beat.token else KEEPER_RETRY
         finally:
             _busy.reset(token)

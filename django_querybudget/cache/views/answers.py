@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_http_date_safe
 
-__all__ = ["STATUSES", "Answer", "answer_of", "refusal_of", "vary_of"]
+__all__ = ["STATUSES", "Answer", "answer_of", "refusal_of", "status_and_body", "vary_of"]
 
 STATUSES = frozenset({200, 203, 204, 300, 301, 404, 410})
 """The statuses that may be stored: those that RFC 9110, section 15.1, calls cacheable by default,
@@ -94,6 +94,11 @@ class Answer:
             if name.lower() in _KEPT_OF_304:
                 made.headers[name] = value
         return made
+
+
+def status_and_body(frozen: Any) -> Any:
+    """Return what of :meth:`Answer.frozen` has to be equal for two answers to be."""
+    return frozen[0], frozen[3]
 
 
 def conditional(request: HttpRequest, response: Any) -> Any:

@@ -20,6 +20,7 @@ from django_querybudget.cache.api import (
     checked_tags,
     checked_timeout,
 )
+from django_querybudget.cache.reading.audit import due
 from django_querybudget.conf import conf
 
 from .serving import Options, Served, served
@@ -129,6 +130,8 @@ class cached_view:  # noqa: N801  # a decorator
             for seconds in found.waits():
                 time.sleep(seconds)
             if (response := found.response) is not None:
+                if due():
+                    found.audit(partial(view, request, *args, **kwargs), request)
                 return response
             try:
                 with found.running():
@@ -151,6 +154,9 @@ class cached_view:  # noqa: N801  # a decorator
             while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
                 await asyncio.sleep(seconds)  # another process computes
             if (response := found.response) is not None:
+                if due():
+                    again = partial(view, request, *args, **kwargs)
+                    await sync_to_async(found.audit)(again, request)
                 return response
             try:
                 await sync_to_async(found.begin)()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 from django.http import HttpRequest
@@ -17,7 +18,7 @@ from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
 
-from .answers import Answer, answer_of
+from .answers import Answer, answer_of, status_and_body
 from .inputs import is_absent
 from .varying import Untellable, Varying
 
@@ -72,6 +73,7 @@ def around_of(given: Any, request: HttpRequest, options: Options) -> str:
 
 def question_of(name: str, options: Options, request: HttpRequest, around: str) -> Question:
     """Return what a request asks. Raises :class:`Untellable` and :class:`sessions.Unknown`."""
+    asked_at = perf_counter()
     known = sessions.everywhere()
     urlconf = getattr(request, "urlconf", None)
     try:
@@ -109,7 +111,9 @@ def question_of(name: str, options: Options, request: HttpRequest, around: str) 
         expected=noted(kind),
         aliases=(),
         sessions=known,
-        codec=Codec("view", _freeze, Answer.thawed, thaw),
+        site=f"view {name}",
+        asked_at=asked_at,
+        codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
         found=lambda _: True,
         timeout=options.timeout,
         cache=options.cache,

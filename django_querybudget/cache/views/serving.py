@@ -7,17 +7,20 @@ nothing it looked at is missing from the key.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
 from django_querybudget.cache import sessions, stats
+from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
@@ -27,7 +30,9 @@ from django_querybudget.cache.reading.through import (
     begun,
     keep,
     look_up,
+    to_be_audited,
 )
+from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tokens import new_writer
@@ -82,6 +87,27 @@ class Served:
         """The stored answer as a response; None where the view has to run."""
         found = self.looked.found
         return None if found is MISS else found.response(self.request)
+
+    def audit(self, view: Callable[[], Any], given: Any = None) -> None:
+        """Have the view run again for this hit, later, and compared."""
+        to_be_audited(self.question, self.looked, audit.Again(lambda: self._again(view, given)))
+
+    def _again(self, view: Callable[[], Any], given: Any) -> None:
+        question = question_of(self.name, self.options, self.request, self.around)
+        other = Served(
+            self.name, self.options, self.request, self.around, question, look_up(question)
+        )
+        with other.running():
+            response = view()
+            if inspect.isawaitable(response):
+                response = async_to_sync(_awaited)(response)
+        if getattr(response, "is_rendered", True) is False:
+            own = (getattr(given, "parser_context", None) or {}).get("view")
+            if own is not None:  # REST framework's, which says how to render
+                response = own.finalize_response(given, response, *own.args, **own.kwargs)
+            with other.running():
+                response = response.render()
+        other.done(response)
 
     def begin(self) -> Fill:
         """Take the tokens under which the answer is computed."""
@@ -214,9 +240,14 @@ def served(  # noqa: PLR0911  # one way not to cache after another
     return Served(name, options, request, around, question, looked)
 
 
+async def _awaited(response: Any) -> Any:
+    return await response
+
+
 def bypassed(name: str, reason: str) -> None:
     """Count a request that could not be cached right."""
     stats.count_bypass(f"view: {reason}")
+    site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
 
 
