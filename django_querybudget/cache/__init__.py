@@ -6,6 +6,7 @@ settings does for every process of the project.
 
 from __future__ import annotations
 
+from django_querybudget.cache.reading.together import afetch_together, fetch_together
 from django_querybudget.cache.writing.invalidation import (
     grouped_invalidation,
     invalidate,
@@ -24,9 +25,11 @@ __all__ = [
     "CacheStats",
     "CachedViewMixin",
     "SiteStats",
+    "afetch_together",
     "cache_stats",
     "cached_queryset",
     "cached_view",
+    "fetch_together",
     "grouped_invalidation",
     "invalidate",
     "invalidate_all",

@@ -13,6 +13,7 @@ from .accepted import (
     fraction,
     key_prefix,
     lowercase_set,
+    mapping_of_views,
     nonempty_string,
     regexes,
     replicas,
@@ -186,6 +187,16 @@ class CacheSettings(Section):
         accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
     )
     """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    VIEWS = Setting[Mapping[str, Any]](
+        default={},
+        parse=mapping_of_views,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*") and seconds, or a dict of '
+            "what cached_view accepts"
+        ),
+    )
+    """The views that CachedViewMiddleware caches; a decorator of the view's comes first."""
 
     AUDIT = Setting[float](
         default=0.0,

@@ -154,6 +154,8 @@ class Load:
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()
     """The functions that led to it, the nearest first."""
+    way: tuple[RawOrigin, ...] = ()
+    """The project's lines that led to it, the nearest first, through whatever calls them."""
     is_direct: bool = True
     """Whether the project's line asks the ORM itself: what a form or a package asks is not to be
     asked otherwise there."""

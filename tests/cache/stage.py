@@ -133,13 +133,15 @@ def run_all_orders(
     reduced: bool = True,
     defect: str = "",
     outcomes: list[tuple[list[Step], Any]] | None = None,
+    again: str = "read",
     **cache: Any,
 ) -> int:
     """Explore a reader and writers; fail on the first order after which anyone reads the past.
 
     ``warm``: an entry from before is in the cache. ``snapshots``: the reader's own answers may be
     of its transaction's snapshot. ``outcomes`` receives each order, and what it led to. ``cache``:
-    settings that differ. Returns how many orders there are.
+    settings that differ. ``again``: the program that fills the cache before, and reads after.
+    Returns how many orders there are.
 
     After each order, what is read last is answered from the cache, or it is an error; and so is at
     least one of the reads within the orders, where there was something to be answered with. From
@@ -151,6 +153,7 @@ def run_all_orders(
         reader[1],
         warm=warm,
         snapshots=snapshots,
+        again=again,
         read=stage.actor("reader", defect=defect, **cache),
         writers=[stage.actor(f"writer{number}", defect=defect, **cache) for number in numbers],
     )
@@ -183,10 +186,12 @@ class _Scene:
         *,
         warm: bool,
         snapshots: bool,
+        again: str,
         read: Actor,
         writers: list[Actor],
     ) -> None:
         self.stage, self.form, self.warm, self.snapshots = stage, form, warm, snapshots
+        self.again = again
         self.read, self.writers = read, writers
         self.actors = [read, *writers]
         for actor in self.actors:
@@ -224,7 +229,7 @@ class _Scene:
         self.begun_late.clear()
 
     def _fill(self) -> None:
-        self.read.run("read", self.form)
+        self.read.run(self.again, self.form)
         _, stores, told = self.read.run("counts")
         if not stores:
             raise NeverCached(f"there is no entry to begin with: {told}")
@@ -240,10 +245,10 @@ class _Scene:
                     f"a read begun after the write returned saw {seen}, not {true}:\n{told}"
                 )
         everyone = (*self.actors, self.read)
-        seen_after = [actor.run("read", self.form)[0] for actor in everyone]
+        seen_after = [actor.run(self.again, self.form) for actor in everyone]
         self.outcomes.append((order, (true, seen_then, list(self.begun_late), seen_after)))
         for actor, seen in zip(everyone, seen_after, strict=True):
-            if seen != true:
+            if any(value != true for value in seen):
                 raise Stale(f"{actor.name} read {seen}, not {true}, after\n{told}")
         if not self.read.run("counts")[0]:
             raise NeverCached(f"the last read was no hit after\n{told}")

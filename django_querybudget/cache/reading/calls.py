@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -24,7 +25,7 @@ from .querysets import cached, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, read_through
+from .through import Question, noted, read_through
 from .unbuilt import NOT_ASKED, unbuilt
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionCall"]
 
 _SHAPES = 256
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SCALARS = ("count", "exists")
 
 
@@ -69,38 +71,16 @@ class FunctionCall:
         made = replace(self, slices=(*self.slices, (start, stop)))
         return unbuilt(type(self.template.queryset), made)
 
-    def answer(  # noqa: PLR0911  # one kind of read after another
-        self, method: str, args: tuple[Any, ...] = (), **kwargs: Any
-    ) -> Any:
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
         """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
-        asked_at = perf_counter()
-        template = self.template
-        asked = method
-        if args or kwargs or self.slices:
-            if holds_instances((args, kwargs)):
-                return NOT_ASKED  # by what of them is compared?
-            try:
-                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-            except Unkeyable:
-                return NOT_ASKED
-        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+        asked = self.asked(method, args, kwargs)
+        if asked is None:
             return NOT_ASKED
-        try:
-            known = sessions.everywhere()
-        except sessions.Unknown:
-            return NOT_ASKED  # with the reason
-        read = _Read(self, method, args, kwargs)
-        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
-        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
-        try:
-            key = entry_key(*self.key, asked, database, *around)
-            question = read.question(key, known, asked_at)
-        except CannotCache:
-            return NOT_ASKED  # the queryset meets it again, and notes the reason
-        found = read_through(question, read.compute, lambda: self._again(method, args, kwargs))
+        question, read = asked
+        found = read_through(question, read.compute, read.again)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -111,9 +91,34 @@ class FunctionCall:
             )
         return found[0] if found else None
 
-    def _again(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Again:
-        is_unordered = not self.template.queryset.ordered
-        return Again(lambda: self.answer(method, args, **kwargs), is_unordered)
+    def asked(
+        self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
+    ) -> tuple[Question, _Read] | None:
+        """Return what a method asks, and how it is answered; None if the queryset has to."""
+        asked_at = perf_counter()
+        template = self.template
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return None  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(dict(kwargs))}"
+            except Unkeyable:
+                return None
+        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+            return None
+        try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return None  # with the reason
+        read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
+        try:
+            key = entry_key(*self.key, asked, database, *around)
+            return read.question(key, known, asked_at), read
+        except CannotCache:
+            return None  # the queryset meets it again, and notes the reason
 
     # How it is made
 
@@ -211,10 +216,13 @@ class _Read:
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
         )
+        kind = f"function {call.function.name}"
         return Question(
             key=key,
             shape=key,
-            expected=depends,
+            kind=kind,
+            # Arguments that were not met before read what others have read, mostly.
+            expected=depends if noted(key) else depends | noted(kind),
             required=depends,
             aliases=(),
             sessions=known,
@@ -225,6 +233,14 @@ class _Read:
             timeout=call.options.timeout,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
+        )
+
+    def again(self) -> Again:
+        """Return how the read is repeated, to be audited."""
+        call = self._call
+        return Again(
+            lambda: call.answer(self._method, self._args, **self._kwargs),
+            not call.template.queryset.ordered,
         )
 
     def compute(self) -> Any:

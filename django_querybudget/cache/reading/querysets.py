@@ -9,7 +9,7 @@ How it gets in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from operator import methodcaller
 from typing import Any, TypeVar
@@ -35,7 +35,16 @@ from .questions import Options, question_of, rows_question, site_name
 from .spelling import spelled_aggregates
 from .through import bypass, read_through
 
-__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
+__all__ = [
+    "CachedQuerySetMixin",
+    "cached",
+    "cached_class",
+    "capturing",
+    "computed_rows",
+    "is_typical",
+    "rows_again",
+    "take_rows",
+]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
 
@@ -124,21 +133,32 @@ def _bypass(queryset: Any, reason: str, compute: Callable[[], Any]) -> Any:
 
 def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
     """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
-
-    def compute() -> Any:
-        with noting(queryset) as queryset._querybudget_received:
-            QuerySet._fetch_all(queryset)
-        return queryset._result_cache
-
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
         _bypass(queryset, str(reason), fetch_all)
         return
     try:
-        rows = read_through(question, compute, lambda: _again(queryset, _read_again))
+        rows = read_through(
+            question, partial(computed_rows, queryset), partial(rows_again, queryset)
+        )
     finally:
         queryset._querybudget_received = None
+    take_rows(queryset, rows)
+
+
+def computed_rows(queryset: Any) -> Any:
+    """Return the rows from the database, noting what they were made of.
+
+    Who has stored them sets ``_querybudget_received`` to None.
+    """
+    with noting(queryset) as queryset._querybudget_received:
+        QuerySet._fetch_all(queryset)
+    return queryset._result_cache
+
+
+def take_rows(queryset: Any, rows: list[Any]) -> None:
+    """Let the queryset have these rows, if it has none."""
     if queryset._result_cache is None:
         queryset._result_cache = rows
         queryset._prefetch_done = True
@@ -147,6 +167,11 @@ def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
 def _again(queryset: Any, read: Callable[[Any], object]) -> Again:
     own = queryset._chain()  # what becomes of the caller's is the caller's
     return Again(lambda: read(own._chain()), not queryset.ordered)
+
+
+def rows_again(queryset: Any) -> Again:
+    """Return how the queryset's rows are read once more, to be audited."""
+    return _again(queryset, _read_again)
 
 
 def _read_again(queryset: Any) -> None:

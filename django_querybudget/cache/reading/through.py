@@ -35,12 +35,18 @@ __all__ = [
     "MISS",
     "Looked",
     "Question",
+    "absent_of",
+    "answer_in",
     "begun",
     "bypass",
     "keep",
     "look_up",
     "noted",
     "read_through",
+    "refusal_of",
+    "remember",
+    "seen",
+    "tags_of",
     "to_be_audited",
 ]
 
@@ -139,24 +145,42 @@ def read_through(
 
 def look_up(question: Question, *, again: bool = False) -> Looked:
     """Ask the cache, and count what it has: ``again``, no second miss of one request."""
-    for alias in question.aliases:
-        if reason := refusal(connections[alias]):
-            return Looked(MISS, {}, (), reason)
+    if reason := refusal_of(question):
+        return Looked(MISS, {}, (), reason)
     began = perf_counter() if again else question.asked_at
-    shape = _short(question.shape)
-    wanted = {*question.expected, *question.user_tags, *_dependencies.get(shape, ())}
+    wanted = tags_of(question)
     answer = _look_up(question, tuple(wanted))
     if answer is None:
         return Looked(MISS, {}, (), "cache failed")
     found, values, entry = answer
+    looked = Looked(found, values, wanted, "", entry)
+    seen(question, looked, perf_counter() - began, again=again)
+    return looked
+
+
+def seen(question: Question, looked: Looked, cost: float, *, again: bool = False) -> None:
+    """Count what the cache has; what is repeated to be audited is no hit. ``cost``: seconds."""
     if audit.replaying() is not None:
-        return Looked(MISS, values, wanted)
-    site = _site(question, shape)
-    if found is not MISS and entry is not None:
-        site.hit(entry.size, perf_counter() - began, entry.cost)
+        looked.found, looked.entry = MISS, None
+        return
+    site = _site(question, _short(question.shape))
+    if looked.found is not MISS and looked.entry is not None:
+        site.hit(looked.entry.size, cost, looked.entry.cost)
     elif not again:
         site.count("misses")
-    return Looked(found, values, wanted, "", entry)
+
+
+def refusal_of(question: Question) -> str | None:
+    """Return why the cache must not be asked, None if it may."""
+    for alias in question.aliases:
+        if reason := refusal(connections[alias]):
+            return reason
+    return None
+
+
+def tags_of(question: Question) -> set[str]:
+    """Return the tags whose tokens are to be read with the entry."""
+    return {*question.expected, *question.user_tags, *noted(question.shape)}
 
 
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
@@ -189,7 +213,7 @@ def bypass(reason: str, compute: Callable[[], Any], site: str = "") -> Any:
     return compute()
 
 
-def _look_up(  # noqa: PLR0911  # one way to miss after another
+def _look_up(
     question: Question, wanted: tuple[str, ...]
 ) -> tuple[Any, dict[str, str], Entry | None] | None:
     """Return the answer or ``MISS``, the tokens read, and the entry; None if it cannot be asked."""
@@ -208,25 +232,36 @@ def _look_up(  # noqa: PLR0911  # one way to miss after another
         if read is None:
             return None
         stored, values = read
-    if stored is None:
-        return MISS, values, None
-    try:
-        entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is MISS:
-            return MISS, values, entry
-    except Changed:
-        return MISS, values, None
-    except Exception as error:  # whatever stands there, it is a miss
-        log_corrupt(question.key, error)
-        stats.count_bypass("corrupt entry")
-        return MISS, values, None
-    if (outer := current_fill()) is not None:
-        outer.absorb(entry.tokens, entry.aliases)
+    found, entry = answer_in(question, stored, values)
     return found, values, entry
 
 
+def answer_in(
+    question: Question, stored: object, values: Mapping[str, str]
+) -> tuple[Any, Entry | None]:
+    """Return the answer in what stands under the question's key, or ``MISS``; and the entry.
+
+    ``values`` are the tokens that were read with it, or later.
+    """
+    if stored is None:
+        return MISS, None
+    try:
+        entry = decoded(question.key, stored)
+        if (found := _valid(question, entry, values)) is MISS:
+            return MISS, entry
+    except Changed:
+        return MISS, None
+    except Exception as error:  # whatever stands there, it is a miss
+        log_corrupt(question.key, error)
+        stats.count_bypass("corrupt entry")
+        return MISS, None
+    if (outer := current_fill()) is not None:
+        outer.absorb(entry.tokens, entry.aliases)
+    return found, entry
+
+
 def _valid(  # noqa: PLR0911  # one way to miss after another
-    question: Question, entry: Entry, values: dict[str, str]
+    question: Question, entry: Entry, values: Mapping[str, str]
 ) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
@@ -234,7 +269,7 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
-        _remember(question.shape, needed)
+        remember(question.shape, needed)
         missing = [tag for tag in needed if tag not in values]
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
@@ -267,7 +302,7 @@ def noted(shape: str) -> frozenset[str]:
     return _dependencies.get(_short(shape), frozenset())
 
 
-def _remember(shape: str, found: Collection[str]) -> None:
+def remember(shape: str, found: Collection[str]) -> None:
     """Note the tags of a shape, to ask for them at once the next time."""
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
     kept = frozenset(
@@ -285,10 +320,15 @@ def _remember(shape: str, found: Collection[str]) -> None:
 def begun(question: Question, looked: Looked) -> Fill:
     """Return the fill in which the answer is to be computed, with the tokens it begins with."""
     fill = Fill(looked.values, question.pins, question.sessions)
-    if absent := [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]:
+    if PULSE in looked.values and (absent := absent_of(looked)):
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
     return fill
+
+
+def absent_of(looked: Looked) -> list[str]:
+    """Return the tags that have no token yet."""
+    return [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]
 
 
 def keep(question: Question, fill: Fill, answer: Any) -> bool:
@@ -309,9 +349,9 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    _remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
     if question.kind:
-        _remember(question.kind, tokens)
+        remember(question.kind, tokens)
     if not store_for(question.cache).write(question.key, packed, timeout):
         site.refused("the cache did not take it")
         return False

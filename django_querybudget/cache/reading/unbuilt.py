@@ -17,7 +17,9 @@ from .querysets import cached_class
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-__all__ = ["NOT_ASKED", "Builder", "unbuilt"]
+    from .through import Question
+
+__all__ = ["NOT_ASKED", "Builder", "source_of", "unbuilt"]
 
 NOT_ASKED: Any = object()
 """Says that a read cannot be answered by the arguments alone."""
@@ -31,6 +33,9 @@ class Builder(Protocol):
 
     def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: object) -> Any:
         """Return what ``method`` of that queryset returns, or :data:`NOT_ASKED`."""
+
+    def asked(self, method: str) -> tuple[Question, Any] | None:
+        """Return what ``method`` asks, and what computes it; None as :data:`NOT_ASKED`."""
 
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice of it."""
@@ -115,6 +120,13 @@ class Unbuilt:
     def get(self, *args: object, **kwargs: object) -> Any:
         """As :meth:`QuerySet.get`, through the cache."""
         return _asked(self, "get", *args, **kwargs)
+
+
+def source_of(queryset: object) -> Builder | None:
+    """Return the call that the rows of an unbuilt queryset come from; None for any other."""
+    if _is_built(queryset):
+        return None
+    return object.__getattribute__(queryset, "_querybudget_source")  # type: ignore[no-any-return]
 
 
 def _is_built(queryset: object) -> bool:
