@@ -89,6 +89,16 @@ def check_cache(**_: object) -> list[CheckMessage]:
     return found
 
 
+@register("querybudget")
+def check_cached_views(**_: object) -> list[CheckMessage]:
+    """Report views that are to be cached by setting and are not, and why."""
+    if conf.CACHE.written() is None:
+        return []
+    from django_querybudget.cache.views import checks
+
+    return checks.messages()
+
+
 @register("querybudget", deploy=True)
 def check_deployed_cache(**_: object) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""

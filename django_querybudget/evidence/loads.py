@@ -138,6 +138,8 @@ class Load:
     """Them as code, to put after ``filter(...)``; None if they are no plain code."""
     filters: tuple[Filter, ...] | None = ()
     """Its conditions beyond the relation; None if they are no plain keyword arguments."""
+    values: tuple[Filter, ...] = ()
+    """What an ``update()`` sets."""
     last: Filter | None = None
     """The last condition that is a plain keyword argument: what a loop most likely varies."""
     aggregate: tuple[str, str, str] | None = None

@@ -23,6 +23,7 @@ from django_querybudget.cache.sites import Site, known_site, site_of
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.tokens import is_known, readable, same
+from django_querybudget.cache.transactions import state_of
 from django_querybudget.conf import conf
 from django_querybudget.sql.shortening import shortened
 
@@ -280,7 +281,9 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         if alias in question.aliases:
             continue
         connection = connections[alias]
-        if refusal(connection):
+        # A transaction that has ended unheard is renewed by refusal(): after the tokens were read.
+        is_unheard = state_of(connection).is_watched
+        if refusal(connection) or is_unheard:
             return MISS
         # What the key holds was read from the connection a moment ago.
         if alias not in question.sessions and session_refusal(connection, question.sessions):

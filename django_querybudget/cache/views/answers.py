@@ -67,6 +67,8 @@ class Answer:
     """The inputs that the request had not got, and another must not have."""
     attributes: str = ""
     """What the response carries for middleware (``xframe_options_exempt``), as JSON."""
+    used_session: bool = False
+    """Whether the view has read its session, or the user that comes from it."""
 
     def frozen(self) -> list[Any]:
         """Return it as JSON takes it."""
@@ -76,20 +78,20 @@ class Answer:
             body = [base64.b64encode(self.body).decode("ascii")]
         return [
             self.status, self.reason, self.headers, body, self.etag, self.stored_at,
-            self.conditions, self.attributes,
+            self.conditions, self.attributes, self.used_session,
         ]  # fmt: skip
 
     @classmethod
     def thawed(cls, frozen: Any) -> Answer:
         """Return what :meth:`frozen` wrote. Raises :class:`ValueError` for what it did not."""
-        status, reason, headers, body, etag, stored_at, conditions, attributes = frozen
+        status, reason, headers, body, etag, stored_at, conditions, attributes, used = frozen
         raw = body.encode() if isinstance(body, str) else base64.b64decode(body[0], validate=True)
         pairs = tuple((str(name), str(value)) for name, value in headers)
         if not isinstance(status, int) or not isinstance(stored_at, float):
             raise ValueError("a response of another form")  # noqa: TRY004  # of stored bytes
         return cls(
             status, reason, pairs, raw, str(etag), stored_at, tuple(map(str, conditions)),
-            str(attributes),
+            str(attributes), bool(used),
         )  # fmt: skip
 
     def response(self, request: HttpRequest) -> HttpResponse:
@@ -104,7 +106,7 @@ class Answer:
         if self.attributes:
             made.__dict__.update(json.loads(self.attributes))
         session: Any = request.__dict__.get("session")
-        if session is not None and "session" in self.conditions:
+        if session is not None and self.used_session:
             session.accessed = True  # as by the view: SessionMiddleware adds Vary: Cookie
         if "Cache-Control" in headers and _tells_age(made):
             headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
@@ -144,7 +146,7 @@ def conditional(request: HttpRequest, response: Any) -> Any:
     )
 
 
-def answer_of(response: Any, conditions: frozenset[str]) -> Answer:
+def answer_of(response: Any, conditions: frozenset[str], *, used_session: bool) -> Answer:
     """Return a rendered response as it is to be stored; it gets its ``ETag`` now."""
     body = bytes(response.content)
     if response.status_code == 200 and not response.has_header("ETag"):
@@ -159,6 +161,7 @@ def answer_of(response: Any, conditions: frozenset[str]) -> Answer:
         stored_at=time.time(),
         conditions=tuple(sorted(conditions)),
         attributes=json.dumps(own) if (own := _carried(response)) else "",
+        used_session=used_session,
     )
 
 

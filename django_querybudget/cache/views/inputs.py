@@ -61,6 +61,9 @@ class Inputs:
         self.negotiated: set[str] = set()
         """Headers by which a framework chose the form of the answer: parts of the key, as if the
         response varied on them."""
+        self.used_session = False
+        """Whether a response would say that it varies on the cookie: the session was read, or the
+        user that comes from it."""
         self._own = request.__dict__
         self._outer = frozenset(name for name in self._own if name[0] != "_") - _OF_KEY
         self.known = frozenset(known)
@@ -71,6 +74,11 @@ class Inputs:
         """Something was read."""
         if name not in self.known:
             (self.read if is_there else self.absent).add(name)
+
+    def note_user(self, user: object) -> None:
+        """The user was read; None for one that is not known yet."""
+        self.used_session = True
+        self.note("user", is_there=not _is_nobody(user))
 
     def note_meta(self, key: Any) -> None:
         """A key of ``META`` was read."""
@@ -115,7 +123,10 @@ class Inputs:
         elif name == "get_signed_cookie":
             self.note_meta("HTTP_COOKIE")
         elif name == "auser":
-            self.note("user", is_there=True)
+            self.note_user(None)
+        elif name in ("_cached_user", "_acached_user"):
+            if name in self._own:  # else the session is read, which is seen
+                self.note_user(self._own[name])
         elif name == "get_port":
             self.note("META:SERVER_PORT", is_there=True)
         elif name == "scope":
@@ -166,7 +177,7 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
     session, user = own.get("session"), own.get("user")
     accessed = getattr(session, "accessed", None)
     if accessed:
-        session.accessed = False  # type: ignore[union-attr]  # by what made the key
+        session.accessed = False  # type: ignore[union-attr]  # before the view
     if user is not None:
         own["user"] = noted = _noted(user, inputs)
     lent = "user" in inputs.known and "_acached_user" not in own and "_cached_user" in own
@@ -184,8 +195,9 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
         if user is not None and own.get("user") is noted:
             own["user"] = user
         if getattr(session, "accessed", False):
+            inputs.used_session = True
             inputs.note("session", is_there=not _is_empty(session))
-        if accessed:
+        if accessed is not None and (accessed or inputs.used_session):
             session.accessed = True  # type: ignore[union-attr]
         _note_messages(own.get("_messages"), inputs)
 
@@ -195,7 +207,7 @@ def _noted(user: Any, inputs: Inputs) -> Any:
 
     def read() -> Any:
         found = unwrapped(user)
-        inputs.note("user", is_there=not _is_nobody(found))
+        inputs.note_user(found)
         return found
 
     return SimpleLazyObject(read)

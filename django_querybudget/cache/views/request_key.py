@@ -20,7 +20,7 @@ from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
 
 from .answers import Answer, answer_of, status_and_body
-from .inputs import is_absent
+from .inputs import Inputs, is_absent
 from .learned import MOST_VIEWS, reads_from, varied_by
 from .varying import Untellable, Varying
 
@@ -148,9 +148,10 @@ def _urlconf(urlconf: Any) -> str:
     return urlconf if isinstance(urlconf, str) else repr(urlconf)
 
 
-def _freeze(answered: tuple[Any, frozenset[str]]) -> Any:
-    response, conditions = answered
-    return answer_of(response, conditions).frozen()
+def _freeze(answered: tuple[Any, Inputs]) -> Any:
+    response, inputs = answered
+    made = answer_of(response, frozenset(inputs.absent), used_session=inputs.used_session)
+    return made.frozen()
 
 
 def _query_string(request: HttpRequest, ignored: Collection[str]) -> str:

@@ -43,7 +43,7 @@ from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
 from .learned import MOST_VIEWS, learn
 from .request_key import Asked, Options, asked_of
-from .telling import CacheStatus
+from .telling import CacheStatus, untouched_session
 from .varying import Untellable, holds_more, user_of
 
 __all__ = ["Options", "Served", "bypassed", "served", "waited"]
@@ -156,6 +156,9 @@ class Served:
         """Run the view in the block: what it reads is noted."""
         fill = self.begin()
         known = {*self.options.varying.names, *(f"header:{each}" for each in self.asked.headers)}
+        user = user_of(self.request) if "user" in known else None
+        if user is not None and holds_more(user):
+            fill.spoil("the user holds what was read before the view")
         with (
             watched(fill),
             filling(fill),
@@ -164,12 +167,9 @@ class Served:
             if self.inputs is not None:  # the view has run, and its response is rendered now
                 inputs.read |= self.inputs.read
                 inputs.absent |= self.inputs.absent
+                inputs.negotiated |= self.inputs.negotiated
+                inputs.used_session |= self.inputs.used_session
             self.inputs = inputs
-            user = None
-            if "user" in self.options.varying.names:
-                user = user_of(self.request)
-            if user is not None and holds_more(user):
-                fill.spoil("the user holds what was read before the view")
             yield
 
     def done(self, response: Any) -> None:
@@ -201,7 +201,7 @@ class Served:
                 self._learn(varied, fill)
         if reason is not None:
             fill.spoil(reason)
-        return keep(self.question, fill, (response, frozenset(inputs.absent)))
+        return keep(self.question, fill, (response, inputs))
 
     def _learn(self, varied: frozenset[str], fill: Fill) -> None:
         """Ask the question again with what the key did not hold yet; the next request's will."""
@@ -270,7 +270,7 @@ def _next(waits: Iterator[float]) -> float | None:
     return next(waits, None)
 
 
-def served(  # noqa: PLR0911  # one way not to cache after another
+def served(
     name: str, options: Options, request: HttpRequest, given: Any = None
 ) -> Served | CacheStatus:
     """Look for the answer to ``request``; where it must not be cached, return that.
@@ -282,6 +282,13 @@ def served(  # noqa: PLR0911  # one way not to cache after another
         return CacheStatus(fwd="method")
     if options.timeout == 0:
         return CacheStatus(fwd="bypass", detail="its timeout is 0")
+    with untouched_session(request):
+        return _served(name, options, request, given)
+
+
+def _served(  # one way not to cache after another
+    name: str, options: Options, request: HttpRequest, given: Any
+) -> Served | CacheStatus:
     try:
         asked = asked_of(name, options, request, given)
         question = asked.question()

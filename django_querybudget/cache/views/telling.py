@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django_querybudget.conf import conf
 from django_querybudget.conf.headers import may_see_headers
 
-__all__ = ["CacheStatus", "told", "told_async"]
+__all__ = ["CacheStatus", "told", "told_async", "untouched_session"]
 
 R = TypeVar("R")
 
@@ -78,16 +79,23 @@ async def told_async(response: R, request: HttpRequest, status: CacheStatus) -> 
 def _may_see(request: HttpRequest) -> bool:
     if not callable(conf.HEADERS):
         return may_see_headers(request)
-    # A callable that looks at the user or the session changes nothing for those who see no header:
-    # SessionMiddleware adds Vary: Cookie where the session was read.
+    with untouched_session(request):
+        return may_see_headers(request)
+
+
+@contextmanager
+def untouched_session(request: HttpRequest) -> Iterator[None]:
+    """Let what a block reads of the session be no reading of the view's.
+
+    ``SessionMiddleware`` adds ``Vary: Cookie`` to the response where the session was read.
+    """
     session: Any = request.__dict__.get("session")
     accessed = getattr(session, "accessed", None)
     try:
-        return may_see_headers(request)
+        yield
     finally:
         if accessed is not None:
-            with suppress(AttributeError):
-                session.accessed = accessed
+            session.accessed = accessed
 
 
 def _quoted(text: str) -> str:
