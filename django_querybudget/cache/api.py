@@ -12,8 +12,9 @@ from django.db.models.query import RawQuerySet
 
 from django_querybudget.cache.reading.querysets import cached
 from django_querybudget.cache.reading.questions import Options
-from django_querybudget.cache.registered import Warm, checked_warm
 from django_querybudget.conf import conf
+
+from .registered import Warm, checked_warm
 
 __all__ = ["cached_queryset"]
 

@@ -12,12 +12,12 @@ from django.conf import settings
 from django.core.handlers.base import BaseHandler
 from django.test import RequestFactory
 
+from django_querybudget.cache.views.by_setting import parse_views
+from django_querybudget.cache.views.decorator import MARK, CachedViewMixin, cached_view
 from django_querybudget.conf import InvalidSetting, conf
 from django_querybudget.routing.views import urlpatterns
 
 from . import registered
-from .views.by_setting import parse_views
-from .views.decorator import MARK, CachedViewMixin, cached_view
 
 __all__ = ["Job", "jobs"]
 

@@ -45,7 +45,7 @@ def middleware() -> list[str]:
     return [
         *settings.MIDDLEWARE,
         "django.middleware.locale.LocaleMiddleware",
-        *(f"{HERE}.middleware.{each}" for each in ("sets_tenant", "sets_zone", "acts_as")),
+        *(f"{HERE}.middleware.{each}" for each in ("sets_tenant", "sets_zone", "acts_as", "marks")),
         f"{HERE}.leaks.nonce_middleware",
         "django_querybudget.middleware.CachedViewMiddleware",
     ]
