@@ -27,8 +27,7 @@ from .querysets import cached, cached_class, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, noted, read_through
-from .unbuilt import NOT_ASKED, unbuilt
+from .through import Question, noted
 
 if TYPE_CHECKING:
     from .arguments import Arguments
