@@ -397,6 +397,7 @@ def main() -> None:
     parser.add_argument("-k", default="", help="which tests, as pytest's")
     parser.add_argument("--lines", type=_lines, default=range(10**6), help="which, as 10-20")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the module is put back
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     arguments = ["-q", "-s", "-p", "no:cacheprovider", "--reuse-db", "-k", options.k]

@@ -88,16 +88,15 @@ def only_target(tokens: list[Token]) -> str:
 
     What begins so cannot write to another table, whatever it reads.
     """
-    words = [text.upper() if kind is Kind.WORD else "" for kind, text in tokens[:2]]
-    at, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
-    if at == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
+    words = [text.upper() for _, text in tokens[:2]]
+    start, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
+    if start == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
         return ""
-    while at < len(tokens) and tokens[at].kind in _NAMES:
-        name = tokens[at].text
+    for at in range(start, len(tokens), 2):
+        kind, name = tokens[at]
         after = tokens[at + 1].text.upper() if at + 1 < len(tokens) else ""
         if after != ".":
-            return name.lower() if after in following else ""
-        at += 2
+            return name.lower() if kind in _NAMES and after in following else ""
     return ""
 
 
@@ -105,16 +104,16 @@ def _listed(tokens: list[Token], at: int) -> Iterator[str]:
     """Yield the last part of each of the names that are listed from ``at`` on."""
     name = ""
     for kind, text in (tokens[each] for each in range(at, len(tokens))):
-        if kind is Kind.OTHER and text == "," and name:
+        if kind is Kind.OTHER and text == ",":
             yield name
             name = ""
-        elif kind is Kind.OTHER and text == "." and name:
+        elif kind is Kind.OTHER and text == ".":
             name = "."
         elif kind in _NAMES and name in ("", "."):
             name = "" if kind is Kind.WORD and text.upper() in ("ONLY", "TABLE") else text.lower()
         else:
             break
-    if name not in ("", "."):
+    if name:
         yield name
 
 

@@ -186,6 +186,30 @@ TARGETS = [
     ("postgresql", "SELECT a FROM t", set(), ""),
     ("postgresql", "SELECT a FROM t FOR UPDATE", set(), ""),
     ("postgresql", "UPDATE t x", {"t"}, ""),
+    ("postgresql", 'DELETE FROM "only"', {"only"}, "only"),
+    ("postgresql", "COPY (DELETE FROM t RETURNING *) TO STDOUT", {"t"}, ""),
+    (
+        "postgresql",
+        "MERGE INTO t USING s ON a = b WHEN MATCHED THEN DELETE WHEN NOT MATCHED "
+        "THEN INSERT DEFAULT VALUES",
+        {"t"},
+        "",
+    ),
+    ("postgresql", 'UPDATE t "," SET a = 1', {"t"}, ""),
+    ("postgresql", 'UPDATE t "." SET a = 1', {"t"}, ""),
+    (
+        "postgresql",
+        "UPDATE t SET a = 1 WHERE b IN (SELECT b FROM u FOR UPDATE SKIP LOCKED)",
+        {"t"},
+        "t",
+    ),
+    (
+        "postgresql",
+        "UPDATE t SET a = 1 WHERE b IN (SELECT b FROM u FOR NO KEY UPDATE NOWAIT)",
+        {"t"},
+        "t",
+    ),
+    ("sqlite", "UPDATE 't' SET a = 1", set(), ""),
     ("mysql", "UPDATE t, u SET t.a = 1, u.a = 2", {"t", "u"}, ""),
     ("mysql", "UPDATE `t` SET a = 1", {"t"}, "t"),
     ("mysql", "DELETE FROM t, u USING t INNER JOIN u", {"t", "u"}, ""),
@@ -274,6 +298,8 @@ def test_what_writes_in_it(vendor: str, sql: str, verbs: set[str], removes: bool
         ("mysql", f"DO '{'x' * 257}'", {"do"}),
         ("postgresql", f"TABLE {'x' * 64}", {"table", "x" * 64, "x" * 63}),
         ("postgresql", f"TABLE {'é' * 40}", {"table", "é" * 40, "é" * 31}),
+        ("postgresql", "TABLE " + "\U00010000" * 16, {"table", *["\U00010000" * n for n in (15, 16)]}),
+        ("postgresql", "TABLE " + "\ud800" * 64, {"table", "\ud800" * 64, "?" * 63}),
         ("sqlite", f"TABLE {'x' * 64}", {"table", "x" * 64}),
     ],
 )  # fmt: skip
@@ -291,6 +317,7 @@ def test_what_may_name_a_table(vendor: str, sql: str, names: set[str]) -> None:
         ("SELECT timestamp ' Today '", ("' Today '",)),
         ("SELECT 'nowhere', a FROM t", ()),
         ("SELECT a FROM t", ()),
+        ('SELECT "today", fn() FROM t', ()),
     ],
 )
 def test_what_may_be_another_at_the_next_run(sql: str, unsteady: tuple[str, ...]) -> None:
@@ -309,6 +336,7 @@ def test_a_variable_may_be_another_at_the_next_run() -> None:
         ('SELECT "t"."a" FROM "t" INNER JOIN "T" u ON (1)', {"t"}),
         ("SELECT a FROM t WHERE a = 1", {"a"}),
         ("SELECT 't', t FROM u", set()),
+        ("SELECT t FROM t.", set()),  # no SQL
     ],
 )
 def test_names_that_stand_more_than_once(sql: str, repeated: set[str]) -> None:
@@ -322,6 +350,8 @@ def test_names_that_stand_more_than_once(sql: str, repeated: set[str]) -> None:
         ("SELECT a FROM t WHERE b IN (1, 2), c", {("t",)}),
         ("SELECT a FROM (t, u), v WHERE d, e", {("t",), ("u",), ("v",)}),
         ("SELECT a FROM ONLY s.t ORDER BY b, c", {("s", "t")}),
+        ("SELECT a FROM s.t", {("s", "t")}),
+        ('SELECT "from", a FROM t* x', {("t",)}),
         ("SELECT a FROM %s, t", {("t",)}),
         ("DELETE FROM T RETURNING a, b", {("t",)}),
         ("SELECT a FROM t JOIN u ON b = c, v", {("t",), ("u",)}),
@@ -349,6 +379,8 @@ def test_more_sources(sql: str, sources: set[tuple[str, ...]]) -> None:
         ("BEGIN fn()", set()),
         ("ANALYZE fn (a)", set()),
         ("PREPARE st AS SELECT fn()", {"fn"}),
+        ('SELECT a FROM "into" fn ()', {"fn"}),
+        ("SELECT (a).fn()", {"fn"}),
     ],
 )
 def test_calls_by_their_names(sql: str, calls: set[str]) -> None:
