@@ -45,10 +45,13 @@ _POSTGRESQL_NAME = 63  # What is longer is cut off, in bytes.
 def called_name(tokens: list[Token], at: int) -> str:
     """Return the function that is called where the name before ``(`` ends at ``at``."""
     parts = [tokens[at].text]
-    while at >= 2 and tokens[at - 1].text == "." and tokens[at - 2].kind in _NAMES:
-        at -= 2
-        parts.append(tokens[at].text)
-    before = tokens[at - 1] if at else None
+    start = at
+    for each in range(at, 1, -2):
+        if tokens[each - 1].text != "." or tokens[each - 2].kind not in _NAMES:
+            break
+        start = each - 2
+        parts.append(tokens[start].text)
+    before = tokens[start - 1] if start else None
     if before is not None and before.kind is Kind.WORD and before.text.upper() in _NAMING:
         return ""
     return ".".join(reversed(parts)).lower()
@@ -104,10 +107,10 @@ def _listed(tokens: list[Token], at: int) -> Iterator[str]:
     """Yield the last part of each of the names that are listed from ``at`` on."""
     name = ""
     for kind, text in (tokens[each] for each in range(at, len(tokens))):
-        if kind is Kind.OTHER and text == ",":
+        if kind is Kind.OTHER and text == "," and name:
             yield name
             name = ""
-        elif kind is Kind.OTHER and text == ".":
+        elif kind is Kind.OTHER and text == "." and name:
             name = "."
         elif kind in _NAMES and name in ("", "."):
             name = "" if kind is Kind.WORD and text.upper() in ("ONLY", "TABLE") else text.lower()
