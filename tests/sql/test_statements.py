@@ -258,6 +258,11 @@ def test_what_a_write_is_to(vendor: str, sql: str, targets: set[str], alone: str
         ("postgresql", "CALL p()", "CALL"),
         ("mysql", "LOAD DATA INFILE 'x' INTO TABLE t", ""),
         ("mysql", "ANALYZE CALL p()", "ANALYZE CALL"),
+        ("postgresql", "ANALYSE t", ""),
+        ("mysql", "DESC t", ""),
+        ("postgresql", "VALUES (1)", ""),
+        ("postgresql", "TABLE t", ""),
+        ("postgresql", "FETCH 1 FROM c", ""),
         ("postgresql", "BEGIN", ""),
         ("postgresql", "BEGIN ISOLATION LEVEL SERIALIZABLE", ""),
         ("postgresql", "ROLLBACK NOT", ""),  # nobody's SQL
@@ -289,6 +294,8 @@ def test_why_it_may_write_what_it_does_not_name(vendor: str, sql: str, opaque: s
         ("postgresql", "SELECT a FROM t FOR UPDATE", set(), False),
         ("postgresql", "SELECT a FROM t FOR NO KEY UPDATE", set(), False),
         ("postgresql", "SELECT a KEY UPDATE", {"UPDATE"}, False),  # nobody's SQL: to be sure
+        ("postgresql", "MERGE INTO t USING s ON a = b WHEN MATCHED THEN UPDATE SET a = 1",
+         {"MERGE", "UPDATE"}, True),
         ("postgresql", "SELECT a NO b UPDATE", {"UPDATE"}, False),
         ("postgresql", "SELECT a FOR DELETE", {"DELETE"}, True),
         ("postgresql", "SELECT t.update FROM t", set(), False),
@@ -339,6 +346,7 @@ def test_what_may_name_a_table(vendor: str, sql: str, names: set[str]) -> None:
         ("SELECT 'nowhere', a FROM t", ()),
         ("SELECT a FROM t", ()),
         ('SELECT "today", fn() FROM t', ()),
+        ("SELECT 'tomorrow', 'yesterday', 'allballs'", ("tomorrow", "yesterday", "allballs")),
     ],
 )
 def test_what_may_be_another_at_the_next_run(sql: str, unsteady: tuple[str, ...]) -> None:
