@@ -236,8 +236,10 @@ class Run:
             )
             if not mutant.function:
                 result = self.alone(mutant)
-            else:
-                result = self.attempt(module, mutant, tests) if tests else "runs in no test"
+            elif tests:
+                result = self.attempt(module, mutant, tests)
+            else:  # or as the module is imported
+                result = "killed" if self.alone(mutant) == "killed" else "runs in no test"
             counts[result] += 1
             if not result.startswith("killed"):
                 print(f"{result}: {mutant}", flush=True)
@@ -286,6 +288,7 @@ class Run:
                 "django_querybudget"
             ):
                 self.memos.append(each.cache_clear)
+        self.memos.append(_forget_forms)
         return self.memos
 
     def attempt(self, module: Any, mutant: Mutant | None, tests: list[Any]) -> str:
@@ -368,6 +371,12 @@ def plant(module: Any, mutant: Mutant, path: str) -> None:
             and each.__qualname__ == ".".join(mutant.function)
         ):
             each.__code__ = code
+
+
+def _forget_forms() -> None:
+    from django_querybudget.cache.writing import forms
+
+    forms._memos = forms._Memos(None)  # made anew for each state of the registry
 
 
 _left: list[Any] = []
