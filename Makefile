@@ -27,7 +27,7 @@ test-all: ## Run everything but the long proofs on every supported pair of Pytho
 test-slow: ## Run the cache's long proofs on the newest Python found
 	@.ci/test slow
 
-test-django: ## Run Django's own test suite with this library installed, without and with its cache
+test-django: ## Run Django's own test suite with this library in it, without and with the cache
 	@.ci/test-django
 
 lint: .venv-tox/bin/tox ## Check style, types, import contracts and documentation alone
@@ -39,7 +39,7 @@ docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 pictures: $(DEMO)/.installed ## Make the pictures of README and documentation from real output
 	$(DEMO)/bin/python docs/pictures.py
 
-bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py)
+bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py, views.py, hitrate.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
 
 clean: ## Remove what these targets made

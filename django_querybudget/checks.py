@@ -5,7 +5,8 @@
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
 ``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation.
-``E010 to W011``      Budgets: :mod:`.budgets.checks`, :mod:`.budgets.dead_decorators`.
+``E010 to W012``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
+                      :mod:`.budgets.method_decorators`.
 ``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
 ===================  =====================================================
@@ -30,6 +31,7 @@ from django.utils.module_loading import import_string
 
 from django_querybudget.budgets.checks import check_budgets
 from django_querybudget.budgets.dead_decorators import check_decorators
+from django_querybudget.budgets.method_decorators import check_method_decorators
 from django_querybudget.reports.enforcement import in_tests
 
 from .conf import InvalidSetting, conf
@@ -49,6 +51,7 @@ _QUERYLESS = (
 
 register(check_budgets, "querybudget")
 register(check_decorators, "querybudget")
+register(check_method_decorators, "querybudget")
 
 
 @register("querybudget")
@@ -84,6 +87,16 @@ def check_cache(**_: object) -> list[CheckMessage]:
     if not (settings.DEBUG or in_tests()):  # where one process is enough
         found += checks.not_shared("LocMemCache")
     return found
+
+
+@register("querybudget")
+def check_cached_views(**_: object) -> list[CheckMessage]:
+    """Report views that are to be cached by setting and are not, and why."""
+    if conf.CACHE.written() is None:
+        return []
+    from django_querybudget.cache.views import checks
+
+    return checks.messages()
 
 
 @register("querybudget", deploy=True)

@@ -29,7 +29,7 @@ from django.template import Library
 from django_querybudget.routing.decorated import decorated
 from django_querybudget.routing.views import ninja_operations, urlpatterns
 
-__all__ = ["check_decorators"]
+__all__ = ["check_decorators", "place_of", "wrapped_along"]
 
 _POLICIES = (
     "authentication_classes",
@@ -97,23 +97,30 @@ def _answering(view_class: type) -> Callable[..., Any] | None:
 
 
 def _dead_of_ours(registered: list[Registered]) -> Iterator[CheckMessage]:
-    alive = {id(each) for one in registered for each in _chain(one.function)}
+    alive = {id(each) for one in registered for each in wrapped_along(one.function)}
     for wrapper, decorator in list(decorated.items()):
         if id(wrapper) in alive:
             continue
-        below = {id(each) for each in _chain(inspect.unwrap(wrapper))}
+        below = {id(each) for each in wrapped_along(inspect.unwrap(wrapper))}
         for one in registered:
-            if any(id(each) in below for each in _chain(one.function)):
+            if any(id(each) in below for each in wrapped_along(one.function)):
                 name = f"{wrapper.__module__}.{wrapper.__qualname__}"
                 yield Error(
-                    f"The {decorator} of {name} ({_place(wrapper)}) never runs: it stands above "
+                    f"The {decorator} of {name} ({place_of(wrapper)}) never runs: it stands above "
                     f"{one.registrar}, which registered the function below itself.",
-                    hint=f"Move @{decorator}(…) below {one.registrar}, next to "
+                    hint=f"Move @{_written(decorator, one)} below {one.registrar}, next to "
                     f"`def {wrapper.__name__}`.",
                     obj=name,
                     id="querybudget.E010",
                 )
                 break
+
+
+def _written(decorator: str, one: Registered) -> str:
+    """Return how a decorator of ours is written below what registers the function."""
+    if decorator == "cached_view" and one.registrar.startswith("the router's"):
+        return "decorate_view(cached_view(…))"  # an operation returns no response
+    return f"{decorator}(…)"
 
 
 def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
@@ -134,7 +141,7 @@ def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:
         what = " and ".join(above) if above else "A decorator"
         name = f"{function.__module__}.{function.__qualname__}"
         yield Warning(
-            f"{what} of {name} ({_place(function)}) never "
+            f"{what} of {name} ({place_of(function)}) never "
             f"{'run' if len(above) > 1 else 'runs'}: {one.registrar} below registered the "
             f"function before it was decorated.",
             hint=f"Move what stands above {one.registrar} below it, next to "
@@ -217,7 +224,7 @@ def _held(cell: Any) -> Any:
 
 
 def _leads_to(held: object, function: object) -> bool:
-    return held is function or any(each is function for each in _chain(held))
+    return held is function or any(each is function for each in wrapped_along(held))
 
 
 def _above(function: Any, registrar: str) -> list[str]:
@@ -247,12 +254,12 @@ def _last_name(node: ast.expr) -> str:
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
-def _place(function: Callable[..., Any]) -> str:
+def place_of(function: Callable[..., Any]) -> str:
     code = inspect.unwrap(function).__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
-def _chain(function: object) -> Iterator[Any]:
+def wrapped_along(function: object) -> Iterator[Any]:
     """Yield the function and what it wraps, the outermost first."""
     for _ in range(_DEEPEST):
         if function is None:

@@ -10,8 +10,10 @@ from .accepted import (
     boolean,
     callable_or_none,
     dotted_names,
+    fraction,
     key_prefix,
     lowercase_set,
+    mapping_of_views,
     nonempty_string,
     regexes,
     replicas,
@@ -185,6 +187,23 @@ class CacheSettings(Section):
         accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
     )
     """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    VIEWS = Setting[Mapping[str, Any]](
+        default={},
+        parse=mapping_of_views,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*") and seconds, or a dict of '
+            "what cached_view accepts"
+        ),
+    )
+    """The views that CachedViewMiddleware caches; a decorator of the view's comes first."""
+
+    AUDIT = Setting[float](
+        default=0.0,
+        parse=fraction,
+        accepts="a number from 0 to 1",
+    )
+    """The share of the hits that is computed again after the response, and compared."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

@@ -22,11 +22,13 @@ from django.db.models.query import (
 )
 from django.db.models.sql.compiler import SQLCompiler
 from django.forms.models import ModelChoiceIterator
+from django.template.defaulttags import ForNode
 
 from django_querybudget.sql.fingerprints import fingerprint
 from django_querybudget.stacks import call_path, is_djangos, is_library, is_project
 
 from .inside import look_inside, prepare
+from .instances import attributes_of
 from .loads import Load, LoadKind, LoopKey, PlaceKey, place_key
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _ITERATE = ModelIterable.__iter__.__code__
 _ITERATE_RAW = RawModelIterable.__iter__.__code__
 _ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
 _CHOICES = ModelChoiceIterator.__iter__.__code__
+_FOR = ForNode.render.__code__
 _EXECUTE = SQLCompiler.execute_sql.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # What is suggested where iterator() is given none: Django's own without a prefetch.
@@ -74,6 +77,8 @@ class Source:
     """Whether a queryset of an installed package asks by it for its own rows, in another way."""
     is_choices = False
     """Whether a form's field offers its rows as choices."""
+    given_by: tuple[type, str] | None = None
+    """The class and the name of the method that a template's loop called for it."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -124,6 +129,8 @@ class Source:
                 return
             if frame.f_code is _CHOICES:
                 self.is_choices = True
+            elif frame.f_code is _FOR:
+                self.given_by = _method_called(frame)
             elif is_library(frame.f_code):
                 asking = frame.f_locals.get("self")
                 self.is_of_package = issubclass(type(asking), QuerySet) and asking is not queryset
@@ -147,6 +154,18 @@ class Source:
                 self.parent_query = getattr(parent, "query", None)
                 return
             frame = frame.f_back
+
+
+def _method_called(for_loop: FrameType) -> tuple[type, str] | None:
+    """Return what ``{% for row in thing.method %}`` reads, if a name of the context has it."""
+    names = for_loop.f_locals
+    lookups = getattr(getattr(names["self"].sequence, "var", None), "lookups", None)
+    if lookups is None or len(lookups) != 2:
+        return None
+    for each in reversed(attributes_of(names["context"]).get("dicts", ())):
+        if isinstance(each, dict) and lookups[0] in each:
+            return type(each[lookups[0]]), lookups[1]
+    return None
 
 
 def _is_next(latest: RawRecord, raw: RawRecord) -> bool:

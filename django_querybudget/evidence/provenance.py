@@ -8,8 +8,10 @@ An instance does not know. What is looked at, most certain first:
    cache of relations. Then it is that instance's way that counts.
 3. Identity: the instance is among the rows of a queryset that is still alive. One that is alive
    and does not have it is ruled out.
-4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key.
+4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key; or it
+   prefetches what this instance holds.
 5. Elimination: one earlier query alone reads this model, with the same fields deferred.
+6. Loops: of several, a ``for`` around the line that reads iterates one, and binds this instance.
 
 What is left undecided is said to be unknown: a wrong line is worse than none.
 """
@@ -28,6 +30,7 @@ from django.template.base import Variable
 
 from django_querybudget.stacks import is_library, is_project, outward
 
+from .for_loops import iterated
 from .instances import attributes_of, deferred_of, is_of, related_of, same_key, state_of
 from .loads import Provenance, Step, place_key
 from .relations import conditions, relation_of, step_of, target_of
@@ -47,7 +50,7 @@ _MOST_RELATIONS = 4
 
 _RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
 
-_RULED_OUT, _POSSIBLE, _BY_KEY, _BY_IDENTITY = range(4)
+_RULED_OUT, _POSSIBLE, _BY_PREFETCH, _BY_KEY, _BY_IDENTITY = range(5)
 
 
 def find_provenance(
@@ -61,7 +64,7 @@ def find_provenance(
     ``frame`` is where the search for names that refer to it begins.
     """
     for holder, path in _holders(instance, frame):
-        found = _query_of(evidence, records, holder)
+        found = _query_of(evidence, records, holder, frame)
         if found is None:
             return None
         if not path or not _came_from(evidence, found, instance, path):
@@ -150,7 +153,7 @@ def _step_to(model: type[Model], name: str) -> Step | None:
 
 
 def _query_of(
-    evidence: Evidence, records: Sequence[RawRecord], instance: Model
+    evidence: Evidence, records: Sequence[RawRecord], instance: Model, frame: FrameType | None
 ) -> Provenance | None:
     best: dict[tuple[Any, ...], Provenance] = {}
     best_score = _POSSIBLE
@@ -188,7 +191,14 @@ def _query_of(
             best[*place_key(found.sql, found.origin), path] = found
         if best_score == _BY_IDENTITY:
             break
-    return next(iter(best.values())) if len(best) == 1 else None
+    return _one_of(list(best.values()), instance, frame)
+
+
+def _one_of(found: list[Provenance], instance: Model, frame: FrameType | None) -> Provenance | None:
+    if len(found) > 1:
+        own = [each for each in found if not each.path]
+        return iterated(own, instance, islice(outward(frame), _MOST_FRAMES))
+    return found[0] if found else None
 
 
 def ways(
@@ -294,7 +304,23 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
             if _follow(row, path) is instance:
                 return _BY_IDENTITY
         return _RULED_OUT
-    return _POSSIBLE if path else _score_by_key(source, raw, instance)
+    if path:
+        return _POSSIBLE
+    score = _score_by_key(source, raw, instance)
+    return max(score, _BY_PREFETCH) if score and _has_prefetched(source, instance) else score
+
+
+def _has_prefetched(source: Source, instance: Model) -> bool:
+    """Whether ``instance`` holds all that the queryset prefetches for its rows: many rows each."""
+    held = attributes_of(instance)
+    cached = held.get("_prefetched_objects_cache", {})
+    marks = [
+        getattr(each, "to_attr", None) or getattr(each, "prefetch_through", each)
+        for each in source.lookups
+    ]
+    return bool(marks) and all(
+        each.partition(LOOKUP_SEP)[0] in cached or each in held for each in marks
+    )
 
 
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:

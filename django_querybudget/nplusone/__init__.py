@@ -13,9 +13,10 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from django_querybudget.conf import conf
-from django_querybudget.evidence import Load, LoadKind, Step
+from django_querybudget.evidence import Load, LoadKind, PlaceKey, Step, place_key
 from django_querybudget.nplusone.fixes.causes import add
 from django_querybudget.nplusone.fixes.drafts import Draft
+from django_querybudget.nplusone.fixes.expressions import model_name
 from django_querybudget.nplusone.fixes.hints import hint_for
 from django_querybudget.nplusone.fixes.hosts import fix_for_host
 from django_querybudget.nplusone.fixes.imports import with_imports
@@ -45,6 +46,8 @@ _CAUSES = {
     LoadKind.WRITE: Cause.WRITE,
 }
 
+
+_TEMPLATE = "A template cannot write that: let the view do so, and hand the rows to the template."
 
 # Methods whose call is replaced, where the fix is more than eager loading.
 _ASKING = {"count", "exists", "aggregate", "first", "last"}
@@ -91,13 +94,21 @@ class _Findings:
         self.log = log
         self.calls = _calls(loops)
         self.drafts: dict[Root, Draft] = {}
+        self.chosen: dict[PlaceKey | None, tuple[Root, str]] = {}
+        """By the query of the rows: the queryset that prefetches them into an attribute, its name.
+        """
 
     def findings(self) -> list[Finding]:
         # First what needs the rows themselves: their prefetch answers what is counted of them, too.
         order = sorted(range(len(self.calls)), key=lambda each: not _reads_all(self.calls[each][0]))
         drafted = {each: self._draft(self.calls[each][0]) for each in order}
+        if self.chosen:
+            self._move_below_chosen(drafted)
         parts = [drafted[each] for each in range(len(self.calls))]
-        fixes = {key: with_imports(_fix(draft)) for key, draft in self.drafts.items()}
+        used = {root for root, _ in parts}
+        fixes = {
+            key: with_imports(_fix(draft)) for key, draft in self.drafts.items() if key in used
+        }
         return [
             _finding(loops, *(own_fix(loops) or (part, None if root is None else fixes[root])))
             for loops, (root, part) in zip(self.calls, parts, strict=True)
@@ -147,12 +158,63 @@ class _Findings:
             part = add(draft, need)
             if part is None:
                 return None
+            if part.chosen is not None and place is not None:
+                key = place_key(loop.records[-1].sql, place)
+                self.chosen[key] = replace(draft.root, path=()), part.chosen
             if whole is None:
                 whole = part
             else:  # How many rows came which way is not known: all of them once, and every cost.
                 draft.saves -= count
                 whole = replace(whole, saves=whole.saves - (count - part.saves))
         return whole
+
+    def _move_below_chosen(self, drafted: dict[int, tuple[Root | None, Part | None]]) -> None:
+        """Write what chosen rows lead to into the ``Prefetch`` that chooses them.
+
+        The line that their queryset stands at is to read an attribute instead: it gets no advice of
+        its own.
+        """
+        below = {
+            number: root
+            for number in drafted
+            if (root := self._root_below(self.calls[number][0])) is not None
+        }
+        stay = {root for number, (root, _) in drafted.items() if number not in below}
+        for number, root in below.items():
+            if drafted[number][0] is None or drafted[number][0] not in stay:
+                found = self._below(self.calls[number][0], root)
+                drafted[number] = drafted[number] if found is None else found
+
+    def _root_below(self, loop: Loop) -> Root | None:
+        load = loop.load
+        if load is None or loop.others or load.kind not in (LoadKind.TO_ONE, LoadKind.TO_MANY):
+            return None
+        if load.kind is LoadKind.TO_MANY and not _reads_all(loop):
+            return None
+        root = find_root(self.log.evidence, load)
+        return root if root is not None and root.key in self.chosen else None
+
+    def _below(self, loop: Loop, root: Root) -> tuple[Root, Part] | None:
+        load, place = loop.load, loop.records[-1].origin
+        own, name = self.chosen[root.key]
+        outer = self.drafts[own]
+        inner = Draft(replace(root, path=(), runs=own.runs), outer.place)
+        inner.eager = outer.eager.chosen.setdefault(name, inner.eager)
+        if load is None:
+            return None
+        need = Need(
+            load=load,
+            count=len(loop.records),
+            path=root.path,
+            call=_call(loop, load),
+            in_python=place is not None and place.is_plain,
+            shared=load.included or is_shared(loop.origin, outer.place, own),
+        )
+        part = add(inner, need)
+        if part is None or part.use is not None:
+            return None
+        outer.saves += part.saves
+        return own, part
 
 
 def _reads_all(loop: Loop) -> bool:
@@ -239,8 +301,14 @@ def _labels(load: Load | None, *, short: bool = False) -> list[str]:
     if model is None:
         return []
     name = load.step.accessor if load.step is not None else load.name
-    label = f"{model.__name__}.{name}" if name else model.__name__
-    return [label] if short else [label, f"{model._meta.app_label}.{label}"]
+    # Of a many-to-many relation's table "Book.tags.through", and Django's name of it.
+    labels = [
+        f"{each}.{name}" if name else each
+        for each in dict.fromkeys((model_name(model), model.__name__))
+    ]
+    if short:
+        return labels[:1]
+    return [*labels, *(f"{model._meta.app_label}.{label}" for label in labels)]
 
 
 def _fix(draft: Draft) -> Fix | None:
@@ -258,5 +326,6 @@ def _fix(draft: Draft) -> Fix | None:
         place=built or evaluated,
         built=built is not None,
         saves=draft.saves,
+        note=_TEMPLATE if built is None and evaluated is not None and evaluated.template else "",
         replaces=draft.eager.replaced,
     )

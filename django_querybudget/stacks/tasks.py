@@ -15,14 +15,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import Collection
 from contextvars import ContextVar
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from types import FrameType
 from typing import Any
 
-from asgiref.sync import SyncToAsync
+from asgiref.sync import AsyncToSync, SyncToAsync
 
-__all__ = ["THREAD_HANDLER", "current_task", "gathering_chain", "waiting_chain"]
+__all__ = ["MAIN_WRAP", "THREAD_HANDLER", "current_task", "gathering_chain", "waiting_chain"]
 
 current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_task", default=None)
 """The task that opened the capture: set by it, read on the worker threads it queries from."""
@@ -30,8 +31,10 @@ current_task: ContextVar[asyncio.Task[Any] | None] = ContextVar("querybudget_tas
 # How many tasks of a loop are searched for the one that waits; past it the opening task stands in.
 MOST_TASKS_SEARCHED = 256
 
+MAIN_WRAP = AsyncToSync.main_wrap.__code__
 THREAD_HANDLER = SyncToAsync.thread_handler.__code__
 _GATHERING: Any = getattr(asyncio.tasks, "_GatheringFuture", None)
+_MOST_FRAMES = 200
 _WAITING_FILES = {asyncio.tasks.__file__, asyncio.taskgroups.__file__}
 _AWAIT_THREAD = SyncToAsync.__call__.__code__
 
@@ -56,21 +59,56 @@ def waiting_chain(thread_handler: FrameType) -> list[FrameType]:
 
 
 def gathering_chain(thread_handler: FrameType) -> list[FrameType]:
-    """Return the frames of the task that most likely started the one that waits.
+    """Return the frames of the tasks that started the one that waits, the outermost first.
 
     ``gather(*(Book.objects.aget(pk=pk) for pk in keys))`` makes a task of each, in which there is
-    nothing but the ORM. It is the task that opened the capture, or the loop's only other one.
+    nothing but the ORM. What holds the task tells who waits for it; where nothing does, it is most
+    likely the task that opened the capture, or the loop's only other one that waits for several.
     """
     own = current_task.get()
-    if own is not None:
-        return _chain(own) if _gathers(own) else []
     if thread_handler.f_locals.get("task_context") is None:
-        return []
+        return _chain(own) if own is not None and _gathers(own) else []
     tasks = asyncio.all_tasks(thread_handler.f_locals["loop"])
-    if len(tasks) > MOST_TASKS_SEARCHED:
-        return []
-    gathering = [task for task in tasks if _gathers(task)]
-    return _chain(gathering[0]) if len(gathering) == 1 else []
+    if len(tasks) <= MOST_TASKS_SEARCHED:
+        chain = _starting_chain(tasks, thread_handler.f_locals["task_context"])
+        if chain:
+            return chain
+        if own is None:
+            gathering = [task for task in tasks if _gathers(task)]
+            return _chain(gathering[0]) if len(gathering) == 1 else []
+    return _chain(own) if own is not None and _gathers(own) else []
+
+
+def _starting_chain(tasks: set[asyncio.Task[Any]], waits_with: object) -> list[FrameType]:
+    """Return the frames of the tasks that wait for the one that waits, each for the next."""
+    walks = {task: _walked(task) for task in tasks}
+    task = next((each for each in tasks if _waits(walks[each][0], waits_with)), None)
+    chain: list[FrameType] = []
+    while task is not None and len(chain) < _MOST_FRAMES:
+        waited_for = task
+        task = next((each for each in tasks if _waits_for(*walks[each], waited_for)), None)
+        chain[:0] = [] if task is None else walks[task][0]
+    return chain
+
+
+def _waits_for(frames: list[FrameType], awaited: Any, task: asyncio.Task[Any]) -> bool:
+    """Whether a coroutine waits for ``task``, by itself or among others."""
+    for each in (awaited, *gc.get_referents(awaited)):
+        if each is task or (type(each) is _GATHERING and task in each._children):
+            return True
+    return any(
+        value is task or task in _members(value)
+        for frame in frames
+        if frame.f_code.co_filename in _WAITING_FILES
+        for value in frame.f_locals.values()
+    )
+
+
+def _members(value: object) -> Collection[Any]:
+    """Return the tasks of a task group, or of what ``wait()`` was given."""
+    if isinstance(value, asyncio.TaskGroup):
+        value = getattr(value, "_tasks", ())
+    return value if isinstance(value, set | list | tuple) else ()
 
 
 def _gathers(task: asyncio.Task[Any]) -> bool:

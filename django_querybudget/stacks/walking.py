@@ -28,7 +28,7 @@ from .files import (
 )
 from .hosts import RawHost, host_at
 from .origins import Origin, RawOrigin, SerializerField, position
-from .tasks import THREAD_HANDLER, gathering_chain, waiting_chain
+from .tasks import MAIN_WRAP, THREAD_HANDLER, gathering_chain, waiting_chain
 from .tools import is_tools_own
 
 __all__ = [
@@ -165,17 +165,22 @@ def _innermost(chain: list[FrameType]) -> tuple[tuple[CodeType, int] | None, boo
 def outward(frame: FrameType | None) -> Iterator[FrameType]:
     """Yield the frames from ``frame`` outwards, a waiting coroutine's among them.
 
-    They end where the framework answers a request: what is outside of that only passes it on.
+    They end where the framework answers a request: what is outside of that only passes it on. They
+    also end at a task of which it is not known who started it: that is where its loop would be.
     """
     while frame is not None:
+        if is_boundary(frame.f_code):
+            return
+        started: list[FrameType] = []
         if frame.f_code is THREAD_HANDLER:
-            for each in reversed(waiting_chain(frame)):
+            started = [*gathering_chain(frame), *waiting_chain(frame)]
+            for each in reversed(started):
                 if is_boundary(each.f_code):
                     return
                 yield each
-        if is_boundary(frame.f_code):
-            return
         yield frame
+        if started and started[0].f_code is not MAIN_WRAP:
+            return
         frame = frame.f_back
 
 

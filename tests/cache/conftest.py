@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 from django.db import connections
 
+from django_querybudget.cache.stores.chosen import _stores
 from tests.cache import programs, random_programs, world
 from tests.cache.own_redis import OwnRedis
 from tests.cache.stage import Stage
@@ -25,14 +27,19 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 
 
 @pytest.fixture
-def stage(alias: str, isolation: str, redis_url: str, db: None) -> Iterator[Stage]:
+def stage(
+    alias: str, isolation: str, redis_url: str, db: None, record_property: Any
+) -> Iterator[Stage]:
     """A database that the test names, with its rows, for actors to meet on."""
     del db
     if connections[alias].vendor == "sqlite":
         programs._execute(alias, "PRAGMA journal_mode = WAL")
     world.fill(alias)
+    # The keeper of a test before would refresh the pulse that the actors leave alone.
+    for _, store in list(_stores.values()):
+        store.retire()
     with redis.Redis.from_url(redis_url) as client:
-        yield Stage(alias, isolation, client)
+        yield Stage(alias, isolation, client, record_property)
 
 
 @pytest.fixture
@@ -58,5 +65,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in getattr(report, "user_properties", []):
             if name in COUNTED and report.when == "call":
                 totals[name] += value
+            elif name == "again" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid} went again: {value}")
     for name, total in totals.items():
         terminalreporter.write_line(f"{total} {COUNTED[name]}")

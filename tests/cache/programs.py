@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from django.apps import apps
 from django.db import Error, connections, transaction
 from django.db.models import QuerySet, Sum
 
@@ -48,8 +49,39 @@ FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
 }
 
 
+BY_VIEW = "view by "
+"""What the name of a form begins with that reads through a cached view."""
+
+
+def _view() -> Callable[..., Any]:
+    from django.http import HttpRequest, HttpResponse
+
+    from django_querybudget.cache import cached_view
+
+    @cached_view(600, vary_on=())
+    def view(request: HttpRequest, alias: str, form: str) -> HttpResponse:
+        return HttpResponse(str(FORMS[form](Payment.objects.using(alias))))
+
+    return view
+
+
+_views: list[Callable[..., Any]] = []
+
+
+def _by_view(alias: str, form: str) -> Decimal:
+    from django.test import RequestFactory
+
+    if not _views:
+        _views.append(_view())
+    form = form.removeprefix(BY_VIEW)
+    response = _views[0](RequestFactory().get(f"/{form}/"), alias, form)
+    return Decimal(response.content.decode())
+
+
 def read(alias: str, form: str) -> list[Decimal]:
     on_begun()
+    if form.startswith(BY_VIEW):
+        return [_by_view(alias, form)]
     return [FORMS[form](cached(Payment.objects.using(alias)))]
 
 
@@ -57,8 +89,29 @@ def read_twice(alias: str, form: str) -> list[Decimal]:
     return read(alias, form) + read(alias, form)
 
 
+def read_together(alias: str, form: str) -> list[Decimal]:
+    """Return payment 1's amount by its key, by its payer, and by its table, read as a group.
+
+    ``form`` is that of another read, which is compared with the same amount.
+    """
+    from django_querybudget.cache import fetch_together
+
+    rows = Payment.objects.using(alias)
+    pages = [cached(rows.filter(pk=1)), cached(rows.filter(payer=2)), cached(rows.order_by("pk"))]
+    for _ in pages:
+        on_begun()
+    del form
+    return [
+        payment.amount for page in fetch_together(*pages) for payment in page if payment.pk == 1
+    ]
+
+
+def read_together_twice(alias: str, form: str) -> list[Decimal]:
+    return read_together(alias, form) + read_together(alias, form)
+
+
 def read_the_database(alias: str, form: str) -> list[Decimal]:
-    return [FORMS[form](Payment.objects.using(alias))]
+    return [FORMS[form.removeprefix(BY_VIEW)](Payment.objects.using(alias))]
 
 
 def read_in_atomic(alias: str, form: str) -> list[Decimal]:
@@ -184,6 +237,14 @@ def write_and_read_in_atomic(alias: str, pk: int, amount: int) -> None:
                 raise ThePast(f"by {form}, {seen}, not {true}")
 
 
+def write_and_read_by_view_in_atomic(alias: str, pk: int, amount: int) -> None:
+    """The same through a cached view, by a key that no reader of the order's shares."""
+    with transaction.atomic(using=alias):
+        update(alias, pk, amount)
+        if (seen := _by_view(alias, "key")) != (true := read_the_database(alias, "key")[0]):
+            raise ThePast(f"by a view, {seen}, not {true}")
+
+
 def write_manually(alias: str, pk: int, amount: int) -> None:
     transaction.set_autocommit(False, using=alias)
     try:
@@ -248,6 +309,8 @@ def open_connections(alias: str) -> None:
     """Connect, and let the server know our scripts: no step of a program's own."""
     read(alias, "key")
     update(alias, 3, 15)
+    if apps.is_installed("django_querybudget"):  # in a benchmark's process, a peer may be alone
+        _by_view(alias, "key")
     connections[alias].ensure_connection()
 
 
@@ -255,19 +318,22 @@ def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
     from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
+    from django_querybudget.cache.views import learned, serving
 
     connection = connections[alias]
+    learned._reads.clear()
     state_of(connection).settle(connection, mode_of(connection))
     _dependencies.clear()
+    serving._unstored.clear()
 
 
-def counts(alias: str) -> tuple[int, int]:
-    """Return the hits and the stores of this process since the last call."""
+def counts(alias: str) -> tuple[int, int, str]:
+    """Return the hits and the stores of this process since the last call, and all as text."""
     from django_querybudget.cache import cache_stats
 
     del alias
     stats = cache_stats(reset=True)
-    return stats.hits, stats.stores
+    return stats.hits, stats.stores, str(stats)
 
 
 def trusts(alias: str) -> bool:

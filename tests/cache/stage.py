@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +18,7 @@ from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.store import tag_key
 from tests.cache import locks, programs
 from tests.cache.actors import Actor, Network, go, no_one, started
-from tests.cache.orders import Explorer, Step
+from tests.cache.orders import Diverged, Explorer, Step
 
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
 
@@ -29,6 +30,8 @@ class Stage:
     alias: str
     isolation: str
     redis: redis.Redis
+    record: Callable[[str, object], None]
+    """Notes what the run's summary tells."""
 
     def actor(self, name: str, *, defect: str = "", **cache: Any) -> Actor:
         """Return an actor that is yet to be started; ``cache`` are settings that differ."""
@@ -130,78 +133,122 @@ def run_all_orders(
     reduced: bool = True,
     defect: str = "",
     outcomes: list[tuple[list[Step], Any]] | None = None,
+    again: str = "read",
     **cache: Any,
 ) -> int:
     """Explore a reader and writers; fail on the first order after which anyone reads the past.
 
     ``warm``: an entry from before is in the cache. ``snapshots``: the reader's own answers may be
     of its transaction's snapshot. ``outcomes`` receives each order, and what it led to. ``cache``:
-    settings that differ. Returns how many orders there are.
+    settings that differ. ``again``: the program that fills the cache before, and reads after.
+    Returns how many orders there are.
 
     After each order, what is read last is answered from the cache, or it is an error; and so is at
-    least one of the reads within the orders, where there was something to be answered with.
+    least one of the reads within the orders, where there was something to be answered with. From
+    the first order again, twice at most, if one does not repeat.
     """
-    form = reader[1]
-    read = stage.actor("reader", defect=defect, **cache)
-    writers = [
-        stage.actor(f"writer{number}", defect=defect, **cache)
-        for number, _ in enumerate(writes, start=1)
-    ]
-    actors = [read, *writers]
-    for actor in actors:
-        actor.setup["holding"] = True
-    begun_late: list[bool] = []
-    hits_within = 0
-    read.on_begun = lambda: begun_late.append(  # type: ignore[method-assign]
-        all(writer.state == "idle" for writer in writers)
+    numbers = range(1, len(writes) + 1)
+    scene = _Scene(
+        stage,
+        reader[1],
+        warm=warm,
+        snapshots=snapshots,
+        again=again,
+        read=stage.actor("reader", defect=defect, **cache),
+        writers=[stage.actor(f"writer{number}", defect=defect, **cache) for number in numbers],
     )
+    plan = {"reader": reader}
+    plan |= {actor.name: write for actor, write in zip(scene.writers, writes, strict=True)}
+    for attempt in range(3):
+        try:
+            orders = scene.explore(plan, reduced=reduced)
+            break
+        except Diverged as error:
+            if attempt == 2:
+                raise
+            # One that is not as it was set has been refreshed, by somebody who is no actor.
+            pulse = stage.redis.get(tag_key(PULSE))
+            stage.record("again", f"{error}; the pulse is {pulse!r}")
+    if (warm or reader[0] == "read_twice") and not scene.hits_within:
+        raise NeverCached(f"no read of {orders} orders was a hit")
+    if outcomes is not None:
+        outcomes += scene.outcomes
+    return orders
 
-    def reset() -> None:
-        stage.reset(*actors)
-        if warm:
-            read.run("read", form)
-        read.run("counts")
-        begun_late.clear()
 
-    def check(order: list[Step]) -> None:
-        nonlocal hits_within
-        seen_then = list(read.result)
-        hits_within += read.run("counts")[0]
+class _Scene:
+    """A reader and writers on a stage, and what their orders have led to."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        form: str,
+        *,
+        warm: bool,
+        snapshots: bool,
+        again: str,
+        read: Actor,
+        writers: list[Actor],
+    ) -> None:
+        self.stage, self.form, self.warm, self.snapshots = stage, form, warm, snapshots
+        self.again = again
+        self.read, self.writers = read, writers
+        self.actors = [read, *writers]
+        for actor in self.actors:
+            actor.setup["holding"] = True
+        self.begun_late: list[bool] = []
+        read.on_begun = self._note_begun  # type: ignore[method-assign]
+        self.hits_within = 0
+        self.outcomes: list[tuple[list[Step], Any]] = []
+
+    def _note_begun(self) -> None:
+        self.begun_late.append(all(writer.state == "idle" for writer in self.writers))
+
+    def explore(self, plan: dict[str, tuple[Any, ...]], *, reduced: bool) -> int:
+        """Go through all orders. Returns how many there are."""
+        self.hits_within = 0
+        self.outcomes.clear()
+        with ExitStack() as stack:
+            stack.enter_context(started(*self.actors))
+            for actor in self.actors:
+                actor.run("open_connections")
+            explorer = Explorer(
+                self.actors,
+                plan,
+                waiting=self.stage.waiting,
+                networks=[Network(actor, self.stage.redis) for actor in self.actors],
+                reduced=reduced,
+            )
+            return explorer.run(self._reset, self._check)
+
+    def _reset(self) -> None:
+        self.stage.reset(*self.actors)
+        if self.warm:
+            self._fill()
+        self.read.run("counts")
+        self.begun_late.clear()
+
+    def _fill(self) -> None:
+        self.read.run(self.again, self.form)
+        _, stores, told = self.read.run("counts")
+        if not stores:
+            raise NeverCached(f"there is no entry to begin with: {told}")
+
+    def _check(self, order: list[Step]) -> None:
+        seen_then = list(self.read.result)
+        self.hits_within += self.read.run("counts")[0]
         told = "\n".join(map(str, order))
-        true = stage.true(form)
-        for seen, late in zip(seen_then, begun_late, strict=True):
-            if late and seen != true and not snapshots:
+        true = self.stage.true(self.form)
+        for seen, late in zip(seen_then, self.begun_late, strict=True):
+            if late and seen != true and not self.snapshots:
                 raise Stale(
                     f"a read begun after the write returned saw {seen}, not {true}:\n{told}"
                 )
-        seen_after = [actor.run("read", form)[0] for actor in (*actors, read)]
-        if outcomes is not None:
-            outcomes.append((order, (true, seen_then, list(begun_late), seen_after)))
-        for actor, seen in zip((*actors, read), seen_after, strict=True):
-            if seen != true:
+        everyone = (*self.actors, self.read)
+        seen_after = [actor.run(self.again, self.form) for actor in everyone]
+        self.outcomes.append((order, (true, seen_then, list(self.begun_late), seen_after)))
+        for actor, seen in zip(everyone, seen_after, strict=True):
+            if any(value != true for value in seen):
                 raise Stale(f"{actor.name} read {seen}, not {true}, after\n{told}")
-        # A machine that stands still for two seconds loses the pulse: one miss proves nothing yet.
-        for _ in range(3):
-            if read.run("counts")[0]:
-                break
-            read.run("read", form)
-        else:
-            raise NeverCached(f"the last reads were no hits after\n{told}")
-
-    plan = {"reader": reader}
-    plan |= {actor.name: write for actor, write in zip(writers, writes, strict=True)}
-    with ExitStack() as stack:
-        stack.enter_context(started(*actors))
-        for actor in actors:
-            actor.run("open_connections")
-        explorer = Explorer(
-            actors,
-            plan,
-            waiting=stage.waiting,
-            networks=[Network(actor, stage.redis) for actor in actors],
-            reduced=reduced,
-        )
-        orders = explorer.run(reset, check)
-    if (warm or reader[0] == "read_twice") and not hits_within:
-        raise NeverCached(f"no read of {orders} orders was a hit")
-    return orders
+        if not self.read.run("counts")[0]:
+            raise NeverCached(f"the last read was no hit after\n{told}")

@@ -53,13 +53,13 @@ CASES = [
 ON_POSTGRESQL = [where for where in ON_EACH_VENDOR if where.values[0] == "postgres"]
 
 
-def is_found(stage: Stage, race: str, **options: Any) -> bool:
+def is_found(stage: Stage, race: str, *, form: str = "key", **options: Any) -> bool:
     """Whether an order of a race ends stale, or a program itself reads the past. No other error."""
     chosen = RACES[race]
     try:
         run_all_orders(
             stage,
-            (chosen.reader, "key"),
+            (chosen.reader, form),
             (chosen.write, 1, 1000),
             warm=chosen.warm,
             snapshots=chosen.snapshot,
@@ -79,6 +79,37 @@ def test_a_planted_defect_is_found(
     stage: Stage, defect: str, race: str, cache: dict[str, Any]
 ) -> None:
     assert is_found(stage, race, defect=defect, **cache)
+
+
+@pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "",
+        "tokens_are_read_after_the_query",
+        "an_entry_is_not_compared_with_its_tokens",
+        "tokens_of_a_group_come_from_its_last_look",
+        "a_renewal_keeps_the_token",
+    ],
+)
+def test_a_defect_is_found_by_a_group_too(stage: Stage, defect: str) -> None:
+    def run(reader: str, warm: bool) -> None:
+        run_all_orders(
+            stage,
+            (reader, "key"),
+            ("update_in_atomic", 1, 1000),
+            warm=warm,
+            again="read_together",
+            defect=defect,
+        )
+
+    found = False
+    for reader, warm in (("read_together", False), ("read_together_twice", True)):
+        try:
+            run(reader, warm)
+        except Stale:
+            found = True
+    assert found is bool(defect)
 
 
 SETTINGS = {defect: cache for defect, _, cache in FOUND_BY}

@@ -10,14 +10,18 @@ from .corpus import Run, case, lookup, related, relation, write
 from .models import Author, Book, Setting, Tag
 
 
-@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    after=1,
+    blamed="N+1: sync_read",
+)
 async def async_for_with_a_sync_read(run: Run) -> None:
     async for book in run(Book.objects.all()):  # root
         await sync_to_async(_author_name)(book)
 
 
 def _author_name(book: Book) -> str:
-    return book.author.name
+    return book.author.name  # N+1: sync_read
 
 
 @case(
@@ -33,10 +37,15 @@ async def async_count_loop(run: Run) -> None:
         assert (book.reviews_count if run.fixed else await book.reviews.acount()) == 3  # N+1
 
 
-@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
+_IN_BULK = "await Author.objects.ain_bulk(ids)"
+
+
+@case(lookup("Author", _IN_BULK, operation="get"), after=2)
 async def aget_loop(run: Run) -> None:
-    async for book in Book.objects.all():
-        assert await Author.objects.aget(pk=book.author_id)  # N+1
+    keys = [book.author_id async for book in Book.objects.all()]
+    authors = await run.aask(ids=keys) if run.fixed else {}
+    for key in keys:
+        assert (authors[key] if run.fixed else await Author.objects.aget(pk=key)).name  # N+1
 
 
 @case(
@@ -64,20 +73,26 @@ async def async_for_over_a_related_manager(run: Run) -> None:
             assert book.title
 
 
-@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
+@case(lookup("Author", _IN_BULK, operation="get"), blamed="N+1: gathered_author", after=2)
 async def gather_of_one_coroutine(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
-    assert all(await asyncio.gather(*(_author(key) for key in keys)))
+    authors = await run.aask(ids=keys) if run.fixed else {}
+    assert all(await asyncio.gather(*(_author(key, authors) for key in keys)))  # root
 
 
-async def _author(key: int) -> Author:
-    return await Author.objects.aget(pk=key)
+async def _author(key: int, authors: dict[int, Author]) -> Author:
+    if key in authors:
+        return authors[key]
+    return await Author.objects.aget(pk=key)  # N+1: gathered_author
 
 
-@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
+@case(lookup("Author", _IN_BULK, operation="get"), after=2)
 async def gather_of_queries_alone(run: Run) -> None:
     # Each task is nothing but the ORM: the line that gathers them is blamed.
     keys = [book.author_id async for book in Book.objects.all()]
+    if run.fixed:
+        assert len(await run.aask(ids=keys)) == 6
+        return
     assert all(await asyncio.gather(*[Author.objects.aget(pk=key) for key in keys]))  # N+1
 
 
@@ -97,19 +112,41 @@ async def gather_of_counts(run: Run) -> None:
         assert await asyncio.gather(*[book.reviews.acount() for book in books]) == [3] * 6  # N+1
 
 
-@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
+@case(lookup("Author", _IN_BULK, operation="get"), after=2)
 async def task_group_of_queries_alone(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
+    if run.fixed:
+        assert len(await run.aask(ids=keys)) == 6
+        return
     async with asyncio.TaskGroup() as group:  # N+1
         for key in keys:
             group.create_task(Author.objects.aget(pk=key))
 
 
-@case(lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"))
+@case(lookup("Author", _IN_BULK, operation="get"), blamed="N+1: gathered_author", after=2)
 async def as_completed_of_coroutines(run: Run) -> None:
     keys = [book.author_id async for book in Book.objects.all()]
-    for done in asyncio.as_completed([_author(key) for key in keys]):
-        assert await done
+    authors = await run.aask(ids=keys) if run.fixed else {}
+    for done in asyncio.as_completed([_author(key, authors) for key in keys]):
+        assert await done  # root
+
+
+@case(lookup("Author", _IN_BULK, operation="get"), blamed="N+1: card_author", after=2)
+async def gather_below_a_gather(run: Run) -> None:
+    """Each card asks two things at once, which is no loop; the cards are."""
+    keys = [book.author_id async for book in Book.objects.all()]
+    authors = await run.aask(ids=keys) if run.fixed else {}
+    assert all(await asyncio.gather(*(_card(key, authors) for key in keys)))  # root
+
+
+async def _card(key: int, authors: dict[int, Author]) -> list[object]:
+    return await asyncio.gather(_author_of_card(key, authors), asyncio.sleep(0))
+
+
+async def _author_of_card(key: int, authors: dict[int, Author]) -> Author:
+    if key in authors:
+        return authors[key]
+    return await Author.objects.aget(pk=key)  # N+1: card_author
 
 
 @case()
@@ -140,14 +177,22 @@ async def async_single_reads(run: Run) -> None:
     assert await Author.objects.acount()
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(
+    lookup("Author", "Author.objects.in_bulk(ids)", operation="get"),
+    blamed="N+1: on_a_thread",
+    after=2,
+)
 async def helper_on_a_thread(run: Run) -> None:
     # Its loop is no coroutine's.
-    assert await sync_to_async(_names)([book.author_id async for book in Book.objects.all()])
+    keys = [book.author_id async for book in Book.objects.all()]
+    assert len(await sync_to_async(_names)(run, keys)) == 6
 
 
-def _names(keys: list[int]) -> list[str]:
-    return [Author.objects.get(pk=key).name for key in keys]  # N+1
+def _names(run: Run, keys: list[int]) -> list[str]:
+    if run.fixed:
+        authors = run.ask(ids=keys)
+        return [authors[key].name for key in keys]
+    return [Author.objects.get(pk=key).name for key in keys]  # N+1: on_a_thread
 
 
 @case(
@@ -202,6 +247,23 @@ async def asave_loop(run: Run) -> None:
 @case(
     write(
         "Setting",
+        'await Setting.objects.filter(key__in=keys).aupdate(value="new")',
+        operation="update",
+    ),
+    after=1,
+)
+async def aupdate_loop(run: Run) -> None:
+    keys = [f"key-{number}" for number in range(6)]
+    if run.fixed:
+        await run.awrite(keys=keys)
+        return
+    for key in keys:
+        await Setting.objects.filter(key=key).aupdate(value="new")  # N+1
+
+
+@case(
+    write(
+        "Setting",
         "await Setting.objects.filter(pk__in=[each.pk for each in setting_list]).adelete()",
         operation="delete",
     ),
@@ -223,8 +285,14 @@ async def adelete_loop(run: Run) -> None:
         "await Book.tags.through.objects.abulk_create(tags_list, ignore_conflicts=True)",
         operation="add",
     ),
+    after=4,
 )
 async def aadd_loop(run: Run) -> None:
     tag = await Tag.objects.acreate(name="new")
-    async for book in Book.objects.all():
-        await book.tags.aadd(tag)  # N+1
+    books = [book async for book in Book.objects.all()]
+    if run.fixed:
+        await run.awrite(tags_list=[Book.tags.through(book=book, tag=tag) for book in books])
+    else:
+        for book in books:
+            await book.tags.aadd(tag)  # N+1
+    assert await tag.books.acount() == 6

@@ -93,7 +93,7 @@ def below_a_prefetch_with_a_queryset(run: Run) -> None:
 )
 def beside_a_to_attr_of_that_name(run: Run) -> None:
     new = Prefetch("books", queryset=Book.objects.filter(status="new"), to_attr="chosen_books")
-    for a in run(Author.objects.prefetch_related(new)):
+    for a in run(Author.objects.prefetch_related(new)):  # root
         assert [book.title for book in a.chosen_books]
         sold = a.chosen_books_2 if run.fixed else a.books.filter(status="sold")
         assert not list(sold)  # N+1

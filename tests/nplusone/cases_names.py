@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .corpus import Run, bypassed, case, related
+from .corpus import ROWS_AT_ONCE, Run, bypassed, case, related
 from .models import Author, Book
 
 _NEW = (
@@ -42,7 +42,7 @@ def a_queryset_in_a_variable(run: Run) -> None:
         assert [book.title for book in books]  # N+1
 
 
-@case(related("Author.books", None))
+@case(related("Author.books", None, hint=ROWS_AT_ONCE), blamed="N+1: titles")
 def a_row_that_the_line_has_no_name_for(run: Run) -> None:
     """The helper is given a queryset: what its line could read, no other caller would have."""
     for writer in run(Author.objects.all()):
@@ -50,7 +50,7 @@ def a_row_that_the_line_has_no_name_for(run: Run) -> None:
 
 
 def _titles(books: Iterable[Book]) -> list[str]:
-    return [book.title for book in books]
+    return [book.title for book in books]  # N+1: titles
 
 
 @case(

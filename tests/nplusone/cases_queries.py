@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import Count, Max, prefetch_related_objects
+from django.db.models import Count, F, Max, prefetch_related_objects
 
 from django_querybudget.nplusone import Cause
 
-from .corpus import Expected, Run, bypassed, case, lookup, related, relation, write
+from .corpus import (
+    ONCE,
+    ONE_STATEMENT,
+    RANGES,
+    Expected,
+    Run,
+    all_values_of,
+    bypassed,
+    case,
+    lookup,
+    related,
+    relation,
+    write,
+)
 from .data import ROWS, page_of
 from .models import Author, Book, Publisher, Review, Setting, SortedBook, Tag
 
@@ -100,6 +113,7 @@ def exists_loop(run: Run) -> None:
         "else book.reviews.aggregate(best=Max('stars'))['best'])",
         operation="aggregate",
     ),
+    blamed="N+1: best",
     after=1,
 )
 def aggregate_loop(run: Run) -> None:
@@ -111,7 +125,7 @@ def aggregate_loop(run: Run) -> None:
 def _best(book: Book, run: Run) -> int:
     if run.fixed and hasattr(book, "reviews_max_stars"):
         return int(book.reviews_max_stars)
-    value: int = book.reviews.aggregate(best=Max("stars"))["best"]
+    value: int = book.reviews.aggregate(best=Max("stars"))["best"]  # N+1: best
     return value
 
 
@@ -203,16 +217,24 @@ def exists_on_a_prefetch(run: Run) -> None:
             assert author.books.filter(status="new").exists()  # N+1
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"))
+@case(lookup("Author", "Author.objects.in_bulk(ids)", operation="get"), after=2)
 def get_loop(run: Run) -> None:
-    for pk in list(Book.objects.values_list("author_id", flat=True)):
+    keys = list(Book.objects.values_list("author_id", flat=True))
+    if run.fixed:
+        assert set(run.ask(ids=keys)) == set(keys)
+        return
+    for pk in keys:
         assert Author.objects.get(pk=pk)  # N+1
 
 
-@case(lookup("Book", 'Book.objects.in_bulk(isbns, field_name="isbn")', operation="get"))
+@case(lookup("Book", 'Book.objects.in_bulk(isbns, field_name="isbn")', operation="get"), after=1)
 def get_loop_by_another_key(run: Run) -> None:
-    for number in range(ROWS):
-        assert Book.objects.get(isbn=f"isbn-{number}")  # N+1
+    isbns = [f"isbn-{number}" for number in range(ROWS)]
+    if run.fixed:
+        assert set(run.ask(isbns=isbns)) == set(isbns)
+        return
+    for isbn in isbns:
+        assert Book.objects.get(isbn=isbn)  # N+1
 
 
 @case(
@@ -220,10 +242,16 @@ def get_loop_by_another_key(run: Run) -> None:
         "Review",
         'Review.objects.filter(book_id__in=book_ids).values("book_id").annotate(count=Count("pk"))',
         operation="count",
-    )
+    ),
+    after=2,
 )
 def count_of_an_unrelated_filter(run: Run) -> None:
-    for book in Book.objects.all():
+    books = list(Book.objects.all())
+    if run.fixed:
+        rows = run.ask(book_ids=[book.pk for book in books])
+        assert {row["book_id"]: row["count"] for row in rows} == {book.pk: 3 for book in books}
+        return
+    for book in books:
         assert Review.objects.filter(book=book).count() == 3  # N+1
 
 
@@ -233,26 +261,41 @@ def count_of_an_unrelated_filter(run: Run) -> None:
         'Review.objects.filter(book_id__in=book_ids, stars=3).values_list("book_id", flat=True)'
         ".distinct()",
         operation="exists",
-    )
+    ),
+    after=2,
 )
 def exists_of_an_unrelated_filter(run: Run) -> None:
-    for book in Book.objects.all():
+    books = list(Book.objects.all())
+    if run.fixed:
+        assert set(run.ask(book_ids=[book.pk for book in books])) == {book.pk for book in books}
+        return
+    for book in books:
         assert Review.objects.filter(book_id=book.pk, stars=3).exists()  # N+1
 
 
-@case(lookup("Book", "Book.objects.filter(author_id__in=author_ids)", operation="first"))
+@case(lookup("Book", "Book.objects.filter(author_id__in=author_ids)", operation="first"), after=2)
 def first_of_an_unrelated_filter(run: Run) -> None:
-    for row in Author.objects.values("pk"):
+    rows = list(Author.objects.values("pk"))
+    if run.fixed:
+        found = run.ask(author_ids=[row["pk"] for row in rows])
+        assert {book.author_id for book in found} == {row["pk"] for row in rows}
+        return
+    for row in rows:
         assert Book.objects.filter(author_id=row["pk"]).first()  # N+1
 
 
-@case(lookup("Author", "Author.objects.in_bulk(ids)"))
+@case(lookup("Author", "Author.objects.in_bulk(ids)"), after=2)
 def loop_over_values(run: Run) -> None:
-    for row in Book.objects.values("title", "author"):
+    rows = list(Book.objects.values("title", "author"))
+    if run.fixed:
+        authors = run.ask(ids=[row["author"] for row in rows])
+        assert all(authors.get(row["author"]) for row in rows)
+        return
+    for row in rows:
         assert Author.objects.filter(pk=row["author"]).first()  # N+1
 
 
-@case(lookup("", None))
+@case(lookup("", None, hint=ONCE))
 def raw_cursor_loop(run: Run) -> None:
     with connection.cursor() as cursor:
         for pk in list(Book.objects.values_list("pk", flat=True)):
@@ -260,7 +303,7 @@ def raw_cursor_loop(run: Run) -> None:
             assert cursor.fetchone()
 
 
-@case(lookup("", None))
+@case(lookup("", None, hint=ONCE))
 def raw_cursor_loop_without_parameters(run: Run) -> None:
     for pk in list(Book.objects.values_list("pk", flat=True)):
         with connection.cursor() as cursor:
@@ -268,7 +311,7 @@ def raw_cursor_loop_without_parameters(run: Run) -> None:
             assert cursor.fetchone()
 
 
-@case(lookup("Book", None))
+@case(lookup("Book", None, hint=ONCE))
 def raw_queryset_loop(run: Run) -> None:
     for pk in list(Author.objects.values_list("pk", flat=True)):
         assert list(Book.objects.raw("SELECT * FROM corpus_book WHERE author_id = %s", [pk]))  # N+1
@@ -357,30 +400,55 @@ def get_or_create_loop(run: Run) -> None:
         Setting.objects.get_or_create(key=key)  # N+1
 
 
-@case(write("Author", None, operation="get_or_create"))
+@case(write("Author", None, operation="get_or_create", hint=ONE_STATEMENT))
 def get_or_create_loop_of_what_is_not_unique(run: Run) -> None:
     publisher = Publisher.objects.earliest("pk")
     for number in range(4):
         Author.objects.get_or_create(name=f"new {number}", publisher=publisher)  # N+1
 
 
-@case(lookup("Book", None))
+@case(lookup("Book", None, hint=all_values_of("id")))
 def lists_of_each_rows_own(run: Run) -> None:
     keys = list(Book.objects.values_list("pk", flat=True))
     for own in (keys[:2], keys[1:3], keys[2:4], keys[:2]):
         assert list(Book.objects.filter(pk__in=own, title__gte=""))  # N+1
 
 
-@case(lookup("Book", None, operation="count"))
+@case(lookup("Book", None, operation="count", hint=RANGES))
 def a_count_for_each_range(run: Run) -> None:
     for start in range(0, 40, 10):
         Book.objects.filter(pk__gte=start, pk__lt=start + 10).count()  # N+1
 
 
-@case(write("Book", None, operation="update"))
+@case(
+    write(
+        "Book",
+        'Book.objects.filter(isbn__in=isbns).update(status="sold")',
+        operation="update",
+    ),
+    after=1,
+)
 def update_loop(run: Run) -> None:
+    isbns = [f"isbn-{number}" for number in range(4)]
+    if run.fixed:
+        run.write(isbns=isbns)
+        return
+    for isbn in isbns:
+        Book.objects.filter(isbn=isbn).update(status="sold")  # N+1
+
+
+@case(write("Book", None, operation="update", hint=ONE_STATEMENT))
+def updates_to_another_value_each_time(run: Run) -> None:
+    """What is set is each row's own: no filter says which is whose."""
     for number in range(4):
-        Book.objects.filter(isbn=f"isbn-{number}").update(status="sold")  # N+1
+        Book.objects.filter(isbn=f"isbn-{number}").update(status=f"{number}")  # N+1
+
+
+@case(write("Book", None, operation="update", hint=ONE_STATEMENT))
+def updates_by_an_expression(run: Run) -> None:
+    """It may be right for all of them at once; it is no value that could be written down."""
+    for number in range(4):
+        Book.objects.filter(isbn=f"isbn-{number}").update(status=F("title"))  # N+1
 
 
 @case(
@@ -410,7 +478,7 @@ _COUNTED = 'Book.objects.select_related("author").prefetch_related("author__book
 def count_in_a_property_behind_a_relation(run: Run) -> None:
     """The property has no book at hand, and others read it: ``count()`` reads a prefetch."""
     for book in run(Book.objects.all()):  # root
-        author = book.author
+        author = book.author  # N+1
         assert author.book_total == 1
 
 

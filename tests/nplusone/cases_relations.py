@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Prefetch, prefetch_related_objects
 
-from .corpus import Run, bypassed, case, deferred, relation
+from .corpus import IN_PYTHON, NO_QUERYSET, Run, bypassed, case, deferred, relation
 from .models import (
     Author,
     Book,
@@ -65,7 +65,7 @@ def reverse_one_to_one(run: Run) -> None:
 def forward_one_to_one(run: Run) -> None:
     from .models import Biography
 
-    for biography in run(Biography.objects.all()):
+    for biography in run(Biography.objects.all()):  # root
         biography.author.name  # N+1
 
 
@@ -169,7 +169,7 @@ def below_a_prefetch(run: Run) -> None:
 @case(relation("Book.author", 'tag.books.select_related("author")'), after=2)
 def from_a_related_manager(run: Run) -> None:
     tag = Tag.objects.get(name="tag 3")
-    for book in run(tag.books.all()):
+    for book in run(tag.books.all()):  # root
         book.author.name  # N+1
 
 
@@ -283,32 +283,36 @@ def slice_of_a_queryset(run: Run) -> None:
     after=2,
 )
 def two_loops_over_one_relation(run: Run) -> None:
-    for book in run(Book.objects.order_by("pk")):
+    for book in run(Book.objects.order_by("pk")):  # root
         book.author.name  # N+1
-    for book in run(Book.objects.order_by("-pk")):
+    for book in run(Book.objects.order_by("-pk")):  # root
         book.author.name  # N+1
 
 
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=2)
 def two_querysets_one_loop(run: Run) -> None:
     titles = [book.title for book in Book.objects.filter(status="new")]
-    books = run(Book.objects.order_by("pk"))
+    books = run(Book.objects.order_by("pk"))  # root
     assert titles
     for book in books:
         book.author.name  # N+1
 
 
-@case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    rooted="root: newest",
+    after=1,
+)
 def built_by_a_helper(run: Run) -> None:
     for book in _newest(run):
         book.author.name  # N+1
 
 
 def _newest(run: Run) -> object:
-    return run(Book.objects.order_by("-pk"))
+    return run(Book.objects.order_by("-pk"))  # root: newest
 
 
-@case(relation("Author.mentor", None))
+@case(relation("Author.mentor", None, hint=NO_QUERYSET))
 def up_a_chain(run: Run) -> None:
     author = run(Author.objects.order_by("-pk")).first()
     while author is not None:
@@ -324,7 +328,7 @@ def prefetch_bypassed_by_filter(run: Run) -> None:
             list(book.tags.filter(name="tag 3"))  # N+1
 
 
-@case(bypassed("Author.books", None))
+@case(bypassed("Author.books", None, hint=IN_PYTHON))
 def prefetch_bypassed_by_order(run: Run) -> None:
     for author in run(Author.objects.prefetch_related("books")):
         list(author.books.order_by("title"))  # N+1
@@ -361,13 +365,13 @@ def prefetch_related_objects_at_once(run: Run) -> None:
         assert book.author.name
 
 
-@case(relation("Item.maker", None))
+@case(relation("Item.maker", None, hint=NO_QUERYSET))
 def behind_the_link_to_a_parent(run: Run) -> None:
     # Django makes the parent of the child's own fields each time: it holds nothing joined.
     assert [boxed.item_ptr.maker.name for boxed in BoxedItem.everything.all()]  # N+1
 
 
-@case(relation("BoxedItem.item_ptr", None))
+@case(relation("BoxedItem.item_ptr", None, hint=NO_QUERYSET))
 def link_to_a_parent_of_which_fields_are_deferred(run: Run) -> None:
     for boxed in BoxedItem.everything.only("weight"):
         assert boxed.item_ptr.name  # N+1

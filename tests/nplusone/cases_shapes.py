@@ -10,12 +10,26 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from django import forms
+from django.db.models import Prefetch
 from django.db.models.signals import post_init
 from django.forms import inlineformset_factory
 from django.template.loader import render_to_string
 from rest_framework import serializers
 
-from .corpus import Run, bypassed, case, lookup, related, relation, write
+from .corpus import (
+    NO_QUERYSET,
+    ONCE,
+    ONE_STATEMENT,
+    RANGES,
+    ROWS_AT_ONCE,
+    Run,
+    bypassed,
+    case,
+    lookup,
+    related,
+    relation,
+    write,
+)
 from .data import ROWS
 from .models import (
     Author,
@@ -69,7 +83,7 @@ class TicketForm(forms.ModelForm):  # type: ignore[type-arg]
 def rows_of_a_through_model(run: Run) -> None:
     """A good engineer joins the person to the seats: they are rows of ``Seat``, not members."""
     club = Club.objects.get(name="club 3")
-    for seat in run(club.seats.all()):
+    for seat in run(club.seats.all()):  # root
         assert seat.person.name  # N+1
 
 
@@ -88,7 +102,7 @@ def rows_of_a_through_model_of_each_row(run: Run) -> None:
 def members_through_a_model(run: Run) -> None:
     """The members themselves: their publisher is joined to them."""
     club = Club.objects.get(name="club 3")
-    for member in run(club.members.all()):
+    for member in run(club.members.all()):  # root
         assert member.publisher.name  # N+1
 
 
@@ -97,7 +111,7 @@ def rows_of_a_through_model_from_the_other_side(run: Run) -> None:
     """The seats of one person, with the club of each."""
     author = Author.objects.get(name="author 3")
     Seat.objects.bulk_create(Seat(club=club, person=author) for club in Club.objects.all())
-    for seat in run(author.seats.all()):
+    for seat in run(author.seats.all()):  # root
         assert seat.club.name  # N+1
 
 
@@ -127,7 +141,7 @@ def generic_keys_of_two_models(run: Run) -> None:
         assert author.publisher.name  # N+1
 
 
-@case(relation("EventPage.host", None))
+@case(relation("EventPage.host", None, hint=NO_QUERYSET))
 def rows_of_their_own_classes(run: Run) -> None:
     """django-polymorphic asks for the rows of each class by a queryset of its own.
 
@@ -167,14 +181,17 @@ def deletes_of_rows_that_are_renamed_first(run: Run) -> None:
     assert not Setting.objects.exists()
 
 
-@case(write("Author", None, operation="create"), write("Biography", None), blamed="none")
+@case(
+    write("Author", None, operation="create", hint=ONE_STATEMENT),
+    write("Biography", None, hint=ONE_STATEMENT),
+)
 def creates_of_rows_that_the_loop_goes_on_with(run: Run) -> None:
     """The biography needs its author's key: no line replaces one of the two alone."""
     publisher = Publisher.objects.earliest("pk")
     for number in range(4):
         author = Author(name=f"new {number}", publisher=publisher)
-        author.save()
-        Biography(author=author, text="New.").save()
+        author.save()  # N+1
+        Biography(author=author, text="New.").save()  # N+1
         assert author.pk
 
 
@@ -280,8 +297,8 @@ def _rename_and_delete(setting: Setting) -> None:
 
 
 @case(
-    write("Setting", None),
-    write("Setting", None),
+    write("Setting", None, hint=ONE_STATEMENT),
+    write("Setting", None, hint=ONE_STATEMENT),
     blamed="N+1: renamed",
 )
 def deletes_in_a_helper_that_others_call(run: Run) -> None:
@@ -310,11 +327,8 @@ def deletes_in_a_helper_that_does_no_more(run: Run) -> None:
         run.write(setting_list=settings)
     else:
         for setting in settings:
-            _delete(setting)
+            _delete(setting)  # root
     assert not Setting.objects.exists()
-
-
-_RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
 
 
 @case(
@@ -322,7 +336,7 @@ _RANGES = "Ask once for all the ranges: name each row's range by an annotation, 
         "Author",
         None,
         operation="count",
-        hint=_RANGES,
+        hint=RANGES,
     )
 )
 async def counts_up_to_each_key(run: Run) -> None:
@@ -336,7 +350,7 @@ async def counts_up_to_each_key(run: Run) -> None:
         "Seat",
         None,
         operation="count",
-        hint=_RANGES,
+        hint=RANGES,
     )
 )
 def counts_for_each_month(run: Run) -> None:
@@ -345,48 +359,53 @@ def counts_for_each_month(run: Run) -> None:
         Seat.objects.filter(since__gte=start, since__lt=start + 1).count()  # N+1
 
 
-@case(lookup("Seat", None, operation="count", hint=_RANGES))
+@case(lookup("Seat", None, operation="count", hint=RANGES))
 def counts_for_each_pair_of_years(run: Run) -> None:
     """``range`` is no key to group by, and ``values_list("since__range")`` no field."""
     for start in range(2018, 2026):
         Seat.objects.filter(since__range=(start, start + 1)).count()  # N+1
 
 
-_ONCE = "Ask once, before the loop, for what its runs ask one by one."
-
-
-@case(lookup("Book", None, operation="count", hint=_ONCE))
+@case(lookup("Book", None, operation="count", hint=ONCE))
 def counts_of_each_word(run: Run) -> None:
     """One ``aggregate()`` with a filtered ``Count`` a word: nothing groups by ``contains``."""
     for word in ("book", "1", "2", "tag"):
         Book.objects.filter(title__icontains=word).count()  # N+1
 
 
-@case(lookup("Book", None, operation="count", hint=_ONCE))
+@case(lookup("Book", None, operation="count", hint=ONCE))
 def counts_behind_a_relation_of_its_own(run: Run) -> None:
     """The condition is another model's: grouped by it once, before the loop."""
     for publisher in Publisher.objects.all():
         Book.objects.filter(author__publisher_id=publisher.pk).count()  # N+1
 
 
-@case(relation("Book.reviews", 'author.books.prefetch_related("reviews")'), blamed="none", after=5)
+@case(
+    relation("Book.reviews", 'author.books.prefetch_related("reviews")'),
+    template="corpus/reviews.html:3",
+    after=5,
+)
 def rows_of_a_relation_that_a_template_evaluates(run: Run) -> None:
     """The view starts the queryset, and the template evaluates it: it is changed in the view."""
     author = Author.objects.get(name="author 2")
     Book.objects.update(author=author)
     context: dict[str, Any] = {"total": author.books.count()}
     context["books"] = run(author.books.order_by("pk"))  # root
-    assert "book 5" in render_to_string("corpus/reviews.html", context)
+    assert "book 5" in render_to_string("corpus/reviews.html", context)  # N+1
 
 
-@case(relation("Book.author", 'Book.objects.select_related("author")'), blamed="none", after=2)
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    template="corpus/books.html:5",
+    after=2,
+)
 def rows_that_are_counted_beside(run: Run) -> None:
     """Of two querysets of one model the one that is counted right there is not the template's."""
     context = {
         "total": Book.objects.count(),
         "books": run(Book.objects.order_by("pk")),  # root
     }
-    assert "author 3" in render_to_string("corpus/books.html", context)
+    assert "author 3" in render_to_string("corpus/books.html", context)  # N+1
 
 
 @case(relation("Book.author", 'Book.objects.select_related("author")'), after=1)
@@ -399,47 +418,57 @@ def a_model_that_the_function_imports(run: Run) -> None:
         assert book.author.name  # N+1
 
 
-async def _author_of(key: int) -> str:
-    author = await Author.objects.aget(pk=key)  # N+1: gathered
+async def _author_of(key: int, authors: dict[int, Author]) -> str:
+    author = authors.get(key) or await Author.objects.aget(pk=key)  # N+1: gathered
     return author.name
 
 
 @case(
     lookup("Author", "await Author.objects.ain_bulk(ids)", operation="get"),
     blamed="N+1: gathered",
+    after=2,
 )
 async def gather_below_a_loop_of_another_thing(run: Run) -> None:
     """The ``gather()`` is the loop: the one around it has nothing to do with the rows."""
     for _ in range(1):
         keys = [key async for key in Author.objects.values_list("pk", flat=True)]
-        assert await gather(*[_author_of(key) for key in keys])
+        authors = await run.aask(ids=keys) if run.fixed else {}
+        assert await gather(*[_author_of(key, authors) for key in keys])  # root
 
 
 @case(
     lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
     blamed="N+1: greeting",
+    after=2,
 )
 def list_below_a_loop_of_another_thing(run: Run) -> None:
     """``list()`` is the loop over rows; the line to write stands before it."""
     for _ in range(1):
         rows = Greeted.objects.all()
+        Greeted.settings = run.ask(keys=_KEYS) if run.fixed else {}
         assert len(list(rows)) == ROWS  # root
+
+
+_KEYS = [f"key-{number}" for number in range(ROWS)]
 
 
 def _note(sender: type[Tag], instance: Tag, **kwargs: Any) -> None:
     del sender, kwargs
-    assert Setting.objects.get(key=f"key-{instance.name[-1]}")  # N+1: received
+    key = f"key-{instance.name[-1]}"
+    assert key in Greeted.settings or Setting.objects.get(key=key)  # N+1: received
 
 
 @case(
     lookup("Setting", 'Setting.objects.in_bulk(keys, field_name="key")', operation="get"),
     blamed="N+1: received",
+    after=2,
 )
 def signal_below_a_loop_of_another_thing(run: Run) -> None:
     """The rows are made by ``list()``, and each sends a signal: that is the loop."""
     post_init.connect(_note, sender=Tag)
     try:
         for _ in range(1):
+            Greeted.settings = run.ask(keys=_KEYS) if run.fixed else {}
             assert len(list(Tag.objects.all())) == ROWS  # root
     finally:
         post_init.disconnect(_note, sender=Tag)
@@ -460,13 +489,88 @@ def rows_by_their_index(run: Run) -> None:
         assert books[number].title  # N+1
 
 
+@case(
+    relation("Book.reviews", 'self.books.prefetch_related("reviews")'),
+    template="corpus/recent_books.html:3",
+    rooted="root: recent_books",
+    after=4,
+)
+def rows_of_a_method_that_a_template_calls(run: Run) -> None:
+    """The queryset is the method's, in the model's file; the template only iterates it."""
+    author = Author.objects.get(name="author 2")
+    Book.objects.update(author=author)
+    author.run = run
+    assert "book 5" in render_to_string("corpus/recent_books.html", {"author": author})  # N+1
+
+
+class _Paged:
+    """A page of a project's own paginator: evaluated when it is asked how long it is."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Any:
+        if not isinstance(self.rows, list):
+            self.rows = list(self.rows)
+        return self.rows[number]
+
+
+def _listed(queryset: Any, template: str) -> str:
+    page = _Paged(queryset.order_by("pk")[:ROWS])
+    return render_to_string(template, {"page": page})  # N+1: listed_page
+
+
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    blamed="N+1: listed_page",
+    template="corpus/paged.html:2",
+    after=1,
+)
+def rows_that_a_view_hands_to_one_for_all_lists(run: Run) -> None:
+    """Evaluated far from here, by a template's loop; started here, which is the line to change."""
+    assert "author 3" in _listed(run(Book.objects.all()), "corpus/paged.html")  # root
+
+
+@case(relation("Author.publisher", 'Author.objects.select_related("publisher")'), after=2)
+def rows_whose_prefetched_rows_join_them(run: Run) -> None:
+    """The books know their author, too; but the authors that hold such books are the first query's.
+
+    Their list outlives the queryset.
+    """
+    own = Prefetch("books", queryset=Book.objects.select_related("author"), to_attr="own")
+    authors = list(run(Author.objects.prefetch_related(own)))  # root
+    for author in authors:
+        assert author.publisher.name  # N+1
+
+
+@case(
+    relation(
+        "Book.reviews",
+        'author.books.prefetch_related("reviews")',
+        note="A template cannot write that: let the view do so, and hand the rows to the template.",
+    ),
+    template="corpus/books_of.html:3",
+    after=4,
+)
+def rows_that_a_template_asks_for(run: Run) -> None:
+    """A template cannot prefetch: the view hands it the rows, under the name that it reads."""
+    author: Any = Author.objects.get(name="author 2")
+    Book.objects.update(author=author)
+    if run.fixed:
+        author = {"books": {"all": run(Book.objects.filter(author=author))}}
+    assert "book 5" in render_to_string("corpus/books_of.html", {"author": author})  # N+1
+
+
 def _tags_of(book: Book) -> int:
-    return book.tags.count()  # N+1: helper
+    return book.tags.count()  # N+1: tags_of
 
 
 @case(
     related("Book.tags", 'Review.objects.prefetch_related("book__tags")'),
-    blamed="N+1: helper",
+    blamed="N+1: tags_of",
     after=2,
 )
 def counts_in_a_helper_beside_a_join(run: Run) -> None:
@@ -487,10 +591,11 @@ def keys_of_prefetched_rows(run: Run) -> None:
 
 @case(
     relation("Author.books", 'Author.objects.prefetch_related("books")'),
-    related("Book.tags", None, operation="first"),
-    blamed="none",
+    related("Book.tags", None, operation="first", hint=ROWS_AT_ONCE),
+    template=("corpus/first_included.html:2", "corpus/_first.html:1"),
+    after=8,
 )
 def first_in_an_included_template(run: Run) -> None:
     """Others include the template: no attribute that this queryset makes can be told to it."""
-    authors = run(Author.objects.order_by("pk"))
-    assert "tag 3" in render_to_string("corpus/first_included.html", {"authors": authors})
+    authors = run(Author.objects.order_by("pk"))  # root
+    assert "tag 3" in render_to_string("corpus/first_included.html", {"authors": authors})  # N+1

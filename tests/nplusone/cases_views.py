@@ -93,7 +93,7 @@ class CountedSerializer(serializers.ModelSerializer[Book]):
         fields: ClassVar = ["title", "reviews"]
 
     def get_reviews(self, book: Any) -> int:
-        return int(book.reviews.count())
+        return int(book.reviews.count())  # N+1: method_field
 
 
 @case(
@@ -128,6 +128,7 @@ def drf_nested_list(run: Run) -> None:
 
 @case(
     related("Book.reviews", 'Book.objects.prefetch_related("reviews")', operation="count"),
+    blamed="N+1: method_field",
     after=2,
 )
 def drf_method_field(run: Run) -> None:
@@ -149,9 +150,9 @@ class BookOut(ninja.Schema):
 def ninja_response(run: Run) -> None:
     router = ninja.Router()
 
-    @router.get("/books", response=list[BookOut])
+    @router.get("/books", response=list[BookOut])  # N+1
     def books(request: Any) -> Any:
-        return run(Book.objects.all())
+        return run(Book.objects.all())  # root
 
     response = TestClient(router).get("/books")
     assert response.status_code == 200
@@ -167,6 +168,7 @@ def ninja_schema(run: Run) -> None:
 @case(
     relation("Book.author", 'Book.objects.select_related("author__publisher")'),
     relation("Author.publisher", 'Book.objects.select_related("author__publisher")'),
+    blamed="N+1: row",
     after=1,
 )
 def plain_serializer(run: Run) -> None:
@@ -177,6 +179,6 @@ def plain_serializer(run: Run) -> None:
 def _row(book: Book) -> dict[str, Any]:
     return {
         "title": book.title,
-        "author": book.author.name,
-        "publisher": book.author.publisher.name,
+        "author": book.author.name,  # N+1: row
+        "publisher": book.author.publisher.name,  # N+1: row
     }

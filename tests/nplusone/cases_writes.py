@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.utils.timezone import now
 
-from .corpus import Run, case, write
+from .corpus import ONE_STATEMENT, Run, case, write
 from .models import Author, Book, Category, Publisher, Review, Setting, Shop, Slugged, Stamped, Tag
 
 
@@ -77,7 +77,7 @@ def update_or_create_loop(run: Run) -> None:
     assert Setting.objects.filter(value="new").count() == 12
 
 
-@case(write("Setting", None, operation="update_or_create"))
+@case(write("Setting", None, operation="update_or_create", hint=ONE_STATEMENT))
 def update_or_create_otherwise_than_it_updates(run: Run) -> None:
     for number in range(4):
         Setting.objects.update_or_create(  # N+1
@@ -85,7 +85,7 @@ def update_or_create_otherwise_than_it_updates(run: Run) -> None:
         )
 
 
-@case(write("Tag", None, operation="update_or_create"))
+@case(write("Tag", None, operation="update_or_create", hint=ONE_STATEMENT))
 def update_or_create_by_what_is_not_unique(run: Run) -> None:
     for number in range(4):
         Tag.objects.update_or_create(name=f"other {number}", defaults={"name": "x"})  # N+1
@@ -127,13 +127,17 @@ def get_or_create_whose_rows_are_read(run: Run) -> None:
     assert all(Setting.objects.get_or_create(key=key)[0].pk for key in keys)  # N+1
 
 
-@case(write("Slugged", None), write("Slugged", None))  # The look-up, and save()'s own line.
+@case(  # The look-up, and save()'s own line.
+    write("Slugged", None, hint=ONE_STATEMENT),
+    write("Slugged", None, hint=ONE_STATEMENT),
+    blamed="N+1: slug",
+)
 def get_or_create_with_a_save_of_its_own(run: Run) -> None:
     for number in range(4):
-        Slugged.objects.get_or_create(name=f"Name {number}")
+        Slugged.objects.get_or_create(name=f"Name {number}")  # N+1
 
 
-@case(write("Slugged", None, operation="save"), blamed="none")
+@case(write("Slugged", None, operation="save", hint=ONE_STATEMENT), blamed="N+1: slug")
 def save_of_its_own(run: Run) -> None:
     Slugged.objects.bulk_create([Slugged(name=f"Name {number}") for number in range(4)])
     for row in Slugged.objects.all():
@@ -246,7 +250,7 @@ def remove_from_many_to_many(run: Run) -> None:
             book.tags.remove(tag)  # N+1
 
 
-@case(write("Tag.books", None, operation="remove"))
+@case(write("Tag.books", None, operation="remove", hint=ONE_STATEMENT))
 def remove_of_another_one_each_time(run: Run) -> None:
     books = list(Book.objects.order_by("pk"))
     for tag, book in zip(Tag.objects.order_by("pk"), books, strict=True):
@@ -266,7 +270,7 @@ def clear_many_to_many(run: Run) -> None:
         book.tags.clear()  # N+1
 
 
-@case(write("Book.tags", None, operation="set"))
+@case(write("Book.tags", None, operation="set", hint=ONE_STATEMENT))
 def set_many_to_many(run: Run) -> None:
     # What is removed and what is added is another for each book: no statement does it for all.
     tags = list(Tag.objects.all()[:2])

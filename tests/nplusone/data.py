@@ -78,4 +78,4 @@ def fill() -> None:
 
 def page_of(rows: QuerySet[Any]) -> list[Any]:
     """Evaluate what another module built."""
-    return list(rows[:ROWS])
+    return list(rows[:ROWS])  # root: page

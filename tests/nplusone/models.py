@@ -21,6 +21,9 @@ class Author(models.Model):
     publisher = models.ForeignKey(Publisher, models.CASCADE, related_name="authors")
     mentor = models.ForeignKey("self", models.SET_NULL, null=True, related_name="pupils")
 
+    run: Any = None
+    """The case's, where a template calls what is under test."""
+
     @property
     def publisher_name(self) -> str:
         return self.publisher.name  # N+1: property
@@ -28,6 +31,10 @@ class Author(models.Model):
     @property
     def book_total(self) -> int:
         return self.books.count()  # N+1: total
+
+    def recent_books(self) -> models.QuerySet[Book]:
+        books = self.books.filter(status="new")  # root: recent_books
+        return books if self.run is None else self.run(books)
 
 
 class Writers(models.Manager["Writer"]):
@@ -129,7 +136,7 @@ class Slugged(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.slug = self.name.lower()
-        super().save(*args, **kwargs)
+        super().save(*args, **kwargs)  # N+1: slug
 
 
 class Stamped(models.Model):
@@ -267,14 +274,18 @@ def _refuse(name: str) -> None:
 
 
 class Greeted(Author):
-    """Looks something up for each row that is made."""
+    """Looks something up for each row that is made, if it was not given to the class before."""
+
+    settings: ClassVar[dict[str, Setting]] = {}
 
     class Meta:
         proxy = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.greeting = Setting.objects.get(key=f"key-{args[0] % 6}").value
+        key = f"key-{args[0] % 6}"
+        setting = self.settings.get(key) or Setting.objects.get(key=key)  # N+1: greeting
+        self.greeting = setting.value
 
 
 class TitledBook(Book):

@@ -14,6 +14,9 @@ from marketplace.measuring import NAMES
 
 pytestmark = pytest.mark.once
 
+SHARED = ("alljobs", "reviews", "job-details")
+"""Endpoints that answer all users alike: a hit looks no user up."""
+
 
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_shows_every_endpoint_warm_and_right() -> None:
@@ -24,9 +27,11 @@ def test_the_demo_shows_every_endpoint_warm_and_right() -> None:
     call_command("demo_cache", stdout=output, stderr=StringIO())
     rows = [line.split() for line in output.getvalue().splitlines() if "/cached/" in line]
     assert [row[0] for row in rows] == [f"/cached/{name}" for name in NAMES]
-    for _, cold, warm, *_, right, of, writes in rows:
+    for name, cold, warm, _, trips, *_, changed, anew, right, of, writes in rows:
         assert 1 <= int(cold) <= 3
         assert int(warm) == 0
+        assert int(trips) == (1 if name.removeprefix("/cached/") in SHARED else 2)
+        assert int(changed) <= int(anew) <= len(WRITES)
         assert (right, of, writes) == (str(len(WRITES)), "of", str(len(WRITES)))
 
 

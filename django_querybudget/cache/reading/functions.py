@@ -16,16 +16,17 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
+from django_querybudget.cache.sites import site_of
+from django_querybudget.cache.unbuilt import unbuilt
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
 from .calls import FunctionCall
 from .instances import Untold
-from .querysets import CachedQuerySetMixin, cached, is_typical
+from .querysets import CachedQuerySetMixin, cached, cached_class, is_typical
 from .questions import Options
 from .surroundings import surroundings
 from .template import Template
-from .unbuilt import unbuilt
 
 __all__ = ["CachedFunction", "decorated"]
 
@@ -77,13 +78,14 @@ class CachedFunction:
             spelled = f"{arguments.identity};{arguments.state()}"
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
+            site_of(f"function {self.name}()").bypassed(str(reason))
             return cached(build(), options)
         key = (self.name, template.version, options.key or "", spelled, around.spelled())
         call = FunctionCall(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
         )  # fmt: skip
-        return unbuilt(type(template.queryset), call)
+        return unbuilt(cached_class(type(template.queryset)), call)
 
     def invalidate(self, *args: object, **kwargs: object) -> None:
         """Drop what is kept for these arguments."""

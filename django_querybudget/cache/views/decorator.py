@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial, wraps
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -20,9 +19,12 @@ from django_querybudget.cache.api import (
     checked_tags,
     checked_timeout,
 )
+from django_querybudget.cache.reading.audit import due
 from django_querybudget.conf import conf
+from django_querybudget.routing.decorated import decorated
 
-from .serving import Options, Served, served
+from .serving import Options, Served, served, waited
+from .telling import CacheStatus, told, told_async
 from .varying import Varying, VaryOn
 
 __all__ = ["MARK", "CachedViewMixin", "cached_view", "is_unrendered"]
@@ -101,6 +103,10 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
+        if isinstance(
+            cast("object", view), FunctionType
+        ):  # not what method_decorator() makes for each call
+            decorated[made] = "cached_view"
         return cast("V", made)
 
     def _decorate_class(self, cls: Any) -> Any:
@@ -118,18 +124,22 @@ class cached_view:  # noqa: N801  # a decorator
             return call(request, *args, **kwargs)
 
         cls.dispatch = wraps(dispatch)(method)
+        setattr(cls.dispatch, MARK, self)
         return cls
 
     def _sync(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(view)
         def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            found = served(name, self.options, _underlying(request, name), request)
-            if found is None:
-                return view(request, *args, **kwargs)
+            own = _underlying(request, name)
+            found = served(name, self.options, own, request)
+            if isinstance(found, CacheStatus):
+                return told(view(request, *args, **kwargs), own, found)
             for seconds in found.waits():
                 time.sleep(seconds)
             if (response := found.response) is not None:
-                return response
+                if due():
+                    found.audit(partial(view, request, *args, **kwargs), request)
+                return told(response, own, found.status)
             try:
                 with found.running():
                     response = view(request, *args, **kwargs)
@@ -143,15 +153,16 @@ class cached_view:  # noqa: N801  # a decorator
     def _async(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(view)
         async def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            in_thread = sync_to_async(served)
-            found = await in_thread(name, self.options, _underlying(request, name), request)
-            if found is None:
-                return await view(request, *args, **kwargs)
-            waits = found.waits()
-            while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
-                await asyncio.sleep(seconds)  # another process computes
+            own = _underlying(request, name)
+            found = await sync_to_async(served)(name, self.options, own, request)
+            if isinstance(found, CacheStatus):
+                return await told_async(await view(request, *args, **kwargs), own, found)
+            await waited(found)
             if (response := found.response) is not None:
-                return response
+                if due():
+                    again = partial(view, request, *args, **kwargs)
+                    await sync_to_async(found.audit)(again, request)
+                return await told_async(response, own, found.status)
             try:
                 await sync_to_async(found.begin)()
                 with found.running():
@@ -184,16 +195,17 @@ class CachedViewMixin:
         return call(request, *args, **kwargs)
 
 
-def _next(waits: Iterator[float]) -> float | None:
-    return next(waits, None)
+setattr(CachedViewMixin.dispatch, MARK, True)  # a function's attribute
 
 
 def _finished(found: Served, response: Any) -> Any:
     """Store what the view returned, or what it becomes when it is rendered."""
     if not is_unrendered(response):
-        found.done(response)
-        found.release()
-        return response
+        try:
+            found.done(response)
+        finally:
+            found.release()
+        return told(response, found.request, found.status)
     for path in settings.MIDDLEWARE:
         if hasattr(import_string(path), "process_template_response"):
             found.spoil(f"{path.rpartition('.')[2]} may change a template's response")
@@ -207,7 +219,7 @@ def _finished(found: Served, response: Any) -> Any:
             found.done(rendered)
         finally:
             found.release()
-        return rendered
+        return told(rendered, found.request, found.status)
 
     response.render = render
     return response
@@ -234,5 +246,8 @@ def _name_of(view: Any) -> str:
     if isinstance(view, partial) and isinstance(view.func, MethodType):
         cls = type(view.func.__self__)
         return f"{cls.__module__}.{cls.__qualname__}.{view.func.__name__}"
+    # django-ninja's decorate_view() decorates the run() of an operation.
+    if isinstance(view, MethodType):
+        view = getattr(view.__self__, "view_func", view)
     name = getattr(view, "__qualname__", type(view).__qualname__)
     return f"{getattr(view, '__module__', '')}.{name}"

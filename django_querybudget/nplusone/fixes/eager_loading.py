@@ -38,6 +38,8 @@ class Lookups:
     """The querysets of prefetched models that are annotated, by lookup."""
     generic: dict[str, dict[type[Model], Lookups]] = field(default_factory=dict)
     """What each model at the other end of a generic foreign key is to load, by lookup."""
+    chosen: dict[str, Lookups] = field(default_factory=dict)
+    """What the rows of a ``Prefetch(..., to_attr=...)`` are to load themselves, by that name."""
 
     def join(self, path: tuple[Step, ...]) -> None:
         """Ask for a relation by ``select_related()``."""
@@ -128,7 +130,14 @@ class Lookups:
             if each.strip('"') not in (*self.nested, *self.generic) and not any(
                 other.startswith(deeper) for other in plain
             ):
-                yield each
+                yield self._with_chosen(each)
+
+    def _with_chosen(self, written: str) -> str:
+        for name, lookups in self.chosen.items():
+            end = f", to_attr={quoted(name)})"
+            if written.endswith(end):
+                return f"{written.removesuffix(end)}{lookups.code()}{end}"
+        return written
 
     def _queryset(self, nested: Nested) -> str:
         start = f"{nested.lookup}__"

@@ -21,6 +21,7 @@ __all__ = [
     "first_of",
     "keywords",
     "manager_of",
+    "model_name",
     "put_named",
     "queryset_of",
     "related_manager",
@@ -29,16 +30,22 @@ __all__ = [
 _AGGREGATES = {"Avg", "Count", "Max", "Min", "StdDev", "Sum", "Variance"}
 
 
+def model_name(model: type[Model]) -> str:
+    """Return what code calls a model: the table of a many-to-many relation has no name to import.
+
+    It is ``Book.tags.through``.
+    """
+    made_by: Any = model._meta.auto_created
+    for field in made_by._meta.many_to_many if made_by else ():
+        if field.remote_field.through is model:
+            return f"{made_by.__name__}.{field.name}.through"
+    return model.__name__
+
+
 def manager_of(model: type[Model]) -> str:
     """Return the model's manager as code: whatever the project calls it."""
     manager = model._meta.default_manager
-    made_by: Any = (
-        model._meta.auto_created
-    )  # A many-to-many relation's table has no name to import.
-    for field in made_by._meta.many_to_many if made_by else ():
-        if field.remote_field.through is model:
-            return f"{made_by.__name__}.{field.name}.through.objects"
-    return f"{model.__name__}.{'objects' if manager is None else manager.name}"
+    return f"{model_name(model)}.{'objects' if manager is None else manager.name}"
 
 
 def queryset_of(model: type[Model], manager: str | None) -> str:
@@ -47,7 +54,7 @@ def queryset_of(model: type[Model], manager: str | None) -> str:
     A model of several has no one start: another manager's rows are others.
     """
     if manager is not None:
-        return f"{model.__name__}.{manager}"
+        return f"{model_name(model)}.{manager}"
     return f"<{model.__name__} queryset>" if len(model._meta.managers) > 1 else manager_of(model)
 
 

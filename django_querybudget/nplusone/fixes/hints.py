@@ -18,6 +18,9 @@ _SAID = {
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
     Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
 }
+_TABLES = (
+    "No bulk method creates rows of several tables at once: at least write them in one transaction."
+)
 _ONCE = "Ask once, before the loop, for what its runs ask one by one."
 _EQUAL = ("exact", "in", "iexact")
 _RANGES = ("gt", "gte", "lt", "lte", "range")
@@ -26,14 +29,22 @@ _SUMMED = ("count", "aggregate", "exists")
 
 def hint_for(cause: Cause, loop: Loop) -> str:
     """Return a sentence, or nothing, where no line is suggested for ``loop``."""
+    load = loop.load
+    if cause is Cause.WRITE and load is not None and _creates_in_tables(load):
+        return _TABLES
     if cause is not Cause.LOOKUP:
         return _SAID.get(cause, "")
-    load = loop.load
     if load is None:
         return ""
     if not load.is_direct:
         return "A form, a validator or a package asks it, not the line itself."
     return _for_lookup(load, loop)
+
+
+def _creates_in_tables(load: Load) -> bool:
+    """Whether it creates rows of a multi-table child, which ``bulk_create()`` refuses."""
+    model = load.model
+    return load.operation == "create" and model is not None and any(model._meta.parents.values())
 
 
 def _for_lookup(load: Load, loop: Loop) -> str:

@@ -23,6 +23,8 @@ class Part:
     saves: int
     use: str | None = None
     replaces: str | None = None
+    chosen: str | None = None
+    """The attribute that the queryset's prefetch puts the rows into."""
 
 
 @dataclass(frozen=True, kw_only=True)

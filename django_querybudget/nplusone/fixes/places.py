@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from inspect import getattr_static, unwrap
+from types import FunctionType
 from typing import NamedTuple
 
 from django.db.models import Model
+from django.utils.functional import cached_property
 
 from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.modules import module_of
@@ -72,11 +75,38 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         return Place(built, manager, evaluated)
     asked: Asked = related_accessor(root) or root.model
     found = None if evaluated is None else find_built((evaluated, *root.calls), asked)
+    if found is None:
+        found = _given_by_method(root, asked)
     if found is None and evaluated is not None and evaluated.host is not None:
         found = _given_by_host(evaluated.host, asked)
+    if found is None and evaluated is not None and not root.calls:
+        # What a template evaluates is too far from the view for the way that was kept.
+        found = find_built((evaluated, *root.callers), asked)
     if found is None:
         return Place(None, None, evaluated)
     return Place(found.origin, found.manager, evaluated)
+
+
+def _given_by_method(root: Root, asked: Asked) -> Built | None:
+    """Return where the method starts it that a template's loop called, if at one line."""
+    if root.source is None or root.source.given_by is None:
+        return None
+    owner, name = root.source.given_by
+    written = getattr_static(owner, name, None)
+    if isinstance(written, property):
+        written = written.fget
+    elif isinstance(written, cached_property):
+        written = written.func
+    code = unwrap(written).__code__ if isinstance(written, FunctionType) else None
+    node = None if code is None else source_of(code.co_filename).function_of(code)
+    module = None if code is None else module_of(code.co_filename)
+    if code is None or node is None or module is None:
+        return None
+    found = set(starts_in(node, module, asked, node))
+    if len({each.line for each in found}) != 1:
+        return None
+    line = next(iter(found)).line
+    return Built(Origin(filename=code.co_filename, line=line, function=name), _manager(found))
 
 
 def _given_by_host(host: Host, asked: Asked) -> Built | None:

@@ -89,7 +89,7 @@ def _row(draft: Draft, need: Need) -> str | None:
     if draft.root.is_raw or not all(step.joins for step in need.path):
         return None
     owner = need.owner
-    if owner is None and need.load.row and need.in_python:
+    if owner is None and need.load.row:
         owner = ast.parse(need.load.row, mode="eval").body
     if owner is None:
         return f"<{draft.root.model._meta.model_name}>"
@@ -160,7 +160,8 @@ def _prefetch_chosen(draft: Draft, need: Need) -> Part | None:
         use = f"next(iter({use}), None)" if need.in_python else f"{use}.0"
     added = len(draft.eager.prefetched) > before
     cost = draft.root.prefetch_cost(need.count) if added else 0
-    return Part(saves=need.count - cost, use=need.read_if_there(name, use, need.row))
+    use_if_there = need.read_if_there(name, use, need.row)
+    return Part(saves=need.count - cost, use=use_if_there, chosen=name)
 
 
 def _can_read(need: Need) -> bool:

@@ -53,6 +53,14 @@ class SourceFile:
         around = self.functions_around(line)
         return around[-1] if around else None
 
+    def function_of(self, code: CodeType) -> Function | None:
+        """Return the function that was compiled to ``code``; a decorated one begins above it."""
+        for each in self.functions:
+            first = each.decorator_list[0].lineno if each.decorator_list else each.lineno
+            if each.name == code.co_name and first == code.co_firstlineno:
+                return each
+        return None
+
     def expressions_at(self, span: Span) -> Iterator[tuple[ast.AST, ast.expr]]:
         """Yield the expressions at ``span``, outermost first, each with the node around it."""
         for outer in self.nodes():

@@ -127,13 +127,36 @@ def _loop_and_span(scopes: tuple[Scope, ...]) -> tuple[Loop, Span] | None:
 
 
 def _gathers(filename: str, span: Span) -> bool:
-    """Whether the expression awaits several coroutines at once."""
+    """Whether several coroutines that a loop made are awaited at once there.
+
+    ``gather(one(), another())`` is no loop of either.
+    """
     for node in source_of(filename).nodes():
         match node:
-            case ast.Await(value=ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name))):
-                if whole_span(node) == span and name in ("gather", "wait"):
-                    return True
+            case ast.Await(value=ast.Call(func=function, args=arguments)):
+                if whole_span(node) == span and _name_of(function) in ("gather", "wait"):
+                    return _name_of(function) == "wait" or any(
+                        isinstance(each, ast.Starred) for each in arguments
+                    )
+            case ast.AsyncWith(items=[ast.withitem(context_expr=ast.Call(func=function))]):
+                if node.lineno == span[0] and _name_of(function) == "TaskGroup":
+                    return any(map(_starts_tasks, ast.walk(node)))
     return False
+
+
+def _name_of(function: ast.expr) -> str:
+    match function:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+def _starts_tasks(node: ast.AST) -> bool:
+    """Whether a node is a loop in which a task is made."""
+    return isinstance(node, Loop | ast.ListComp | ast.SetComp | ast.GeneratorExp) and any(
+        isinstance(each, ast.Call) and _name_of(each.func) == "create_task"
+        for each in ast.walk(node)
+    )
 
 
 def _binds_row(loop: ast.For | ast.AsyncFor | ast.comprehension, rows: frozenset[str]) -> bool:

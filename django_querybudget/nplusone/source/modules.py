@@ -9,6 +9,8 @@ from inspect import getattr_static
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
+
 from django_querybudget.evidence.instances import attributes_of, is_of
 
 from .files import source_of
@@ -60,6 +62,8 @@ def resolve(node: ast.expr, module: ModuleType, local: Mapping[str, Any] = _NONE
         return local[node.id] if node.id in local else attributes_of(module).get(node.id)
     if isinstance(node, ast.Attribute):
         owner = resolve(node.value, module, local)
+        if is_of(owner, ManyToManyDescriptor) and node.attr == "through":
+            return owner.through
         # Of a module or a class: of anything else an attribute may be the project's code.
         return getattr_static(owner, node.attr, None) if is_of(owner, (ModuleType, type)) else None
     return None

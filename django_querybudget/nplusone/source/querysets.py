@@ -59,12 +59,14 @@ def starts_in(
         for each in ast.walk(scope)
         if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
     }
+    called = {each.func: each for each in ast.walk(scope) if isinstance(each, ast.Call)}
     for node in ast.walk(scope):
         if not isinstance(node, ast.Attribute) or node in ended:
             continue
         if isinstance(asked, str):
             if node.attr == asked and not isinstance(node.ctx, ast.Store):
-                yield Start(node.lineno, ast.unparse(node))
+                # Called, ``shop.items(manager="everything")`` is another manager.
+                yield Start(node.lineno, ast.unparse(called.get(node, node)))
         elif isinstance(node.value, ast.Name | ast.Attribute):
             owner = resolve(node.value, module, local)
             if (

@@ -437,7 +437,7 @@ def test_a_method_that_is_given_no_request_says_so() -> None:
         Wrong.as_view()(RequestFactory().get("/"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"qb2\n", b"qb2\n{}\n{}", b"nonsense" * 99])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"qb3\n", b"qb3\n{}\n{}", b"nonsense" * 99])
 def test_a_foreign_value_is_a_miss(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     get("/industries/")
     for key in list(caches["default"]._cache):  # type: ignore[attr-defined]
@@ -514,3 +514,42 @@ def test_a_304_is_as_djangos_own(headers: dict[str, str], status: int) -> None:
     if status == 200:
         own.pop("Age")
     assert own == dict(djangos.headers)
+
+
+def test_what_another_request_learns_meanwhile_puts_no_answer_under_a_wrong_key() -> None:
+    """The key that a request has asked under may lack a header that is in all keys by now."""
+    from django.views.decorators.vary import vary_on_headers
+
+    from django_querybudget.cache.views import learned
+
+    @vary_on_headers("X-Team")
+    def bare(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.headers["X-Team"])
+
+    def of(team: str) -> HttpRequest:
+        return RequestFactory().get("/", headers={"X-Team": team})
+
+    view = cached_view(60, vary_on=())(bare)
+    name = f"{view.__module__}.{view.__qualname__}"
+    first: Any = serving.served(name, _options(view), of("red"))
+    assert view(of("blue")).content == b"blue"  # it learns of the header
+    with first.running():
+        response = bare(first.request)
+    first.done(response)
+    assert first.stored
+    learned._varies.clear()  # as in a process that does not know
+    assert view(of("green")).content == b"green"
+    assert view(of("red")).content == b"red"
+
+
+def test_the_charset_of_the_query_string_is_in_the_key() -> None:
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.GET["q"])
+
+    def ask(charset: str) -> str:
+        request = RequestFactory().get("/?q=%e4", CONTENT_TYPE=f"text/x; charset={charset}")
+        return view(request).content.decode()
+
+    for _ in range(2):
+        assert (ask("iso-8859-1"), ask("iso-8859-5")) == ("ä", "ф")

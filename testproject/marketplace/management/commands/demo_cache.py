@@ -41,7 +41,11 @@ class Command(BaseCommand):
         if not console.is_terminal:
             console.width = WIDTH_IN_A_PIPE
         console.print(table_of(endpoints))
-        console.print(f"writes: {', '.join(write.name for write in WRITES)}.", highlight=False)
+        console.print(
+            "trips: round trips to the cache, one of them for the user who is logged in. "
+            f"writes: {', '.join(write.name for write in WRITES)}.",
+            highlight=False,
+        )
         problems = [
             f"/cached/{each.name} made {each.warm} queries when it was warm."
             for each in endpoints
@@ -61,7 +65,8 @@ def table_of(endpoints: list[CachedEndpoint]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("endpoint", no_wrap=True)
     for title in (
-        "queries\ncold", "queries\nwarm", "optimised\nms", "cached\nms", "right after\nwrites",
+        "queries\ncold", "queries\nwarm", "trips\ncold", "trips\nwarm", "optimised\nms",
+        "cached\nms", "changed by\nwrites", "made anew\nafter", "right\nafter",
     ):  # fmt: skip
         table.add_column(title, justify="right", no_wrap=True)
     for each in endpoints:
@@ -69,8 +74,12 @@ def table_of(endpoints: list[CachedEndpoint]) -> Table:
             f"/cached/{each.name}",
             str(each.cold),
             str(each.warm),
+            str(each.cold_trips),
+            str(each.warm_trips),
             f"{each.optimised_ms:.1f}",
             f"{each.warm_ms:.1f}",
+            str(len(each.changed)),
+            str(len(each.dropped)),
             f"{len(WRITES) - len(each.wrong)} of {len(WRITES)}",
             style="bold red" if each.wrong or each.warm else None,
         )
