@@ -17,16 +17,16 @@ from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.sites import site_of
+from django_querybudget.cache.unbuilt import unbuilt
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
 from .calls import FunctionCall
 from .instances import Untold
-from .querysets import CachedQuerySetMixin, cached, is_typical
+from .querysets import CachedQuerySetMixin, cached, cached_class, is_typical
 from .questions import Options
 from .surroundings import surroundings
 from .template import Template
-from .unbuilt import unbuilt
 
 __all__ = ["CachedFunction", "decorated"]
 
@@ -85,7 +85,7 @@ class CachedFunction:
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
         )  # fmt: skip
-        return unbuilt(type(template.queryset), call)
+        return unbuilt(cached_class(type(template.queryset)), call)
 
     def invalidate(self, *args: object, **kwargs: object) -> None:
         """Drop what is kept for these arguments."""

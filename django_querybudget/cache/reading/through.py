@@ -352,9 +352,10 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    remember(question.shape, (*tokens, *fill.instead[0], *fill.instead[1]))
+    depends = (*tokens, *fill.instead[0], *fill.instead[1])
+    remember(question.shape, depends)
     if question.kind:
-        remember(question.kind, tokens)
+        remember(question.kind, depends)
     if not store_for(question.cache).write(question.key, packed, timeout):
         site.refused("the cache did not take it")
         return False

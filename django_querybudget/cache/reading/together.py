@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from django_querybudget.cache.payload.entries import decoded
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.unbuilt import source_of
 from django_querybudget.conf import conf
 
 from .audit import Again, due
@@ -40,7 +41,6 @@ from .through import (
     tags_of,
     to_be_audited,
 )
-from .unbuilt import source_of
 
 __all__ = ["afetch_together", "fetch_together"]
 
