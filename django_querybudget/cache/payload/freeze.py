@@ -157,7 +157,7 @@ class _GraphBuilder:
         for name, queryset in prefetched.items():
             if not hasattr(getattr(instance, name, None), "get_queryset"):
                 raise Unfreezable(f"prefetched {name!r} without a manager")
-            _check_rows_method(type(queryset))
+            _check_rows_method(queryset.__class__)  # what it says: it may be yet to be built
             rows = queryset._result_cache
             if rows is None or not all(isinstance(each, Model) for each in rows):
                 raise Unfreezable(f"prefetched {name!r} without instances")

@@ -15,18 +15,19 @@ from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
+from django_querybudget.cache.unbuilt import NOT_ASKED, unbuilt
 from django_querybudget.cache.writing.instances import row_dependencies
 
 from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
-from .querysets import cached, capturing, is_typical
+from .leases import read_through
+from .querysets import cached, cached_class, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, noted, read_through
-from .unbuilt import NOT_ASKED, unbuilt
+from .through import Question, noted
 
 if TYPE_CHECKING:
     from .arguments import Arguments
@@ -69,7 +70,7 @@ class FunctionCall:
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice."""
         made = replace(self, slices=(*self.slices, (start, stop)))
-        return unbuilt(type(self.template.queryset), made)
+        return unbuilt(cached_class(type(self.template.queryset)), made)
 
     def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
         """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
@@ -231,6 +232,7 @@ class _Read:
             codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
+            refresh=call.options.refresh,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
         )

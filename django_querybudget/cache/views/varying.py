@@ -92,7 +92,12 @@ def _user(request: HttpRequest, name: str) -> str:
     user = user_of(request)
     if user is None:
         who = unwrapped(getattr(request, "user", None))
-        return f"nobody {type(who).__qualname__}"
+        # A middleware may have put something on it, as on any.
+        own = vars(who) if hasattr(who, "__dict__") else {}
+        try:
+            return f"nobody {type(who).__qualname__} {spelled(dict(own)) if own else ''}"
+        except Unkeyable as error:
+            raise Untellable(f"user: {error}") from error
     # All that it holds: a user whose password, flags or group of fields have changed is another.
     try:
         text = f"{class_name(type(user))} {spelled(user.pk)} {spelled_state(user)}"

@@ -80,6 +80,7 @@ def basic(name: str) -> str:
 
 
 TEAM = ({}, "none"), ({"X-Team": "red"}, "red"), ({"X-Team": "blue"}, "blue")
+MARK = ({}, "none"), ({"X-Mark": "red"}, "red"), ({"X-Mark": "blue"}, "blue")
 COLOUR = ({}, "none"), ({"colour": "red"}, "red"), ({"colour": "blue"}, "blue")
 
 CASES |= {
@@ -143,6 +144,8 @@ CASES |= {
     "what a middleware set, in the key": with_headers(
         "/by_tenant/", ({}, "ours"), ({"X-Tenant": "one"}, "ours")
     ),
+    "a visitor whom a middleware marks": with_headers("/marked/", *MARK),
+    "a visitor whom a middleware marks, vary_on empty": with_headers("/marked_for_all/", *MARK),
     "impersonation": lambda new: [
         (partial(new().log_in(who).get, "/impersonated/", **{"X-Act-As": "bob"}), who)
         for who in ("ann", "bob")
@@ -363,6 +366,7 @@ NOT_KEPT: dict[str, str] = {
     "Accept": "the view read header:accept",
     "Authorization": _AUTHORIZATION,
     "what a middleware set": "the view read request:tenant",
+    "a visitor whom a middleware marks, vary_on empty": "the view read user",
     "basic authentication of DRF, vary_on empty": "the user was looked up before the view",
     "session authentication of DRF, vary_on empty": "the user was looked up before the view",
     "DRF's browsable API": "a CSRF token was used",

@@ -205,6 +205,16 @@ def campaign(request: HttpRequest) -> HttpResponse:
 
 
 @cached_view(60)
+def marked(request: HttpRequest) -> HttpResponse:
+    return said(request, getattr(request.user, "mark", "none"))
+
+
+@cached_view(60, vary_on=())
+def marked_for_all(request: HttpRequest) -> HttpResponse:
+    return said(request, getattr(request.user, "mark", "none"))
+
+
+@cached_view(60)
 def content_type(request: HttpRequest) -> HttpResponse:
     return said(request, f"{request.content_type} {request.GET.get('q', '')}")
 
@@ -490,7 +500,8 @@ _views = [
     header, meta, environ, all_headers, by_header, varied, varied_on_all, accepts, authorization,
     address, host, query, campaign, language, zone, csrf_form, message, adds_message, tenant,
     by_tenant, by_nothing_that_can_be_told, body, stream, file, private, no_store, aged, failing,
-    writes, impersonated, constant, content_type, port, protocol, site, framed, carries, nonce,
+    writes, impersonated, constant, marked, marked_for_all,
+    content_type, port, protocol, site, framed, carries, nonce,
     missing, language_of_its_own, in_async, name_in_async, name_for_all_in_async,
 ]  # fmt: skip
 
