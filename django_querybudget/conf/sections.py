@@ -25,6 +25,7 @@ from .accepted import (
     strings,
     strings_by_name,
     whole_number,
+    word_or_none,
 )
 from .declaration import Section, Setting
 
@@ -204,6 +205,20 @@ class CacheSettings(Section):
         accepts="a number from 0 to 1",
     )
     """The share of the hits that is computed again after the response, and compared."""
+
+    SURROGATE_KEYS = Setting[str | None](
+        default=None,
+        parse=word_or_none("Cache-Tag", "Surrogate-Key", "xkey", "Cache-Groups"),
+        accepts='"Cache-Tag", "Surrogate-Key", "xkey" or "Cache-Groups", or None',
+    )
+    """The header in which a cached view names what its answer depends on, for a CDN."""
+
+    LEASE_FROM = Setting[float | None](
+        default=0.02,
+        parse=lambda value: None if value is None else seconds(value),
+        accepts="a number of seconds, or None for never",
+    )
+    """How dear a query is that one process runs at a time for one key of the cache; seconds."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

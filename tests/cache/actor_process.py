@@ -94,15 +94,16 @@ def configure(setup: dict[str, Any], *, with_stops: bool = True) -> None:
 
 def _leave_the_pulse_alone() -> None:
     """Let nobody refresh it, nor give up waiting: an order is run again step by step."""
+    from django_querybudget.cache.reading import leases, through
     from django_querybudget.cache.stores import redis, wire
     from django_querybudget.cache.stores.keeper import Keeper
     from django_querybudget.cache.stores.store import Store
-    from django_querybudget.cache.views import serving
 
     Keeper.start = lambda _: None  # type: ignore[method-assign]
     Store._is_late = lambda _: False  # type: ignore[method-assign]
     # No lease ends while a machine stands still.
-    wire.BOUND = serving.LEASE = redis.DONE = 60.0
+    wire.BOUND = leases.LEASE = leases.LONGEST = leases.WAIT = redis.DONE = 60.0
+    through.EARLY = 0.0  # nor is anything made again by chance
 
 
 def _put_stops(connection: Any, **_: Any) -> None:

@@ -316,15 +316,16 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
+    from django_querybudget.cache.reading import leases
     from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
-    from django_querybudget.cache.views import learned, serving
+    from django_querybudget.cache.views import learned
 
     connection = connections[alias]
     learned._reads.clear()
     state_of(connection).settle(connection, mode_of(connection))
     _dependencies.clear()
-    serving._unstored.clear()
+    leases._unstored.clear()
 
 
 def counts(alias: str) -> tuple[int, int, str]:

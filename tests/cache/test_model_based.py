@@ -29,9 +29,9 @@ from hypothesis.stateful import (
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_queryset, invalidate
+from django_querybudget.cache.reading import leases
 from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.transactions import pending
-from django_querybudget.cache.views import serving
 from jobs.models import Job
 from payment.models import Payment
 from tests.cache import writes as marketplace_writes
@@ -98,7 +98,7 @@ class Machine(Program):
         self.begin(scoped=scoped)
         self.watched: dict[Watched, None] = dict.fromkeys(watched[:WATCHED])
         ASKED.clear()
-        serving._unstored.clear()  # or requests take no leases for a while
+        leases._unstored.clear()  # or requests take no leases for a while
 
     # Reading
 

@@ -22,11 +22,12 @@ from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
+from .leases import read_through
 from .querysets import cached, cached_class, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, noted, read_through
+from .through import Question, noted
 
 if TYPE_CHECKING:
     from .arguments import Arguments
@@ -231,6 +232,7 @@ class _Read:
             codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
+            refresh=call.options.refresh,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
         )

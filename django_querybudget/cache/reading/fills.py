@@ -124,8 +124,7 @@ class Fill:
         self._known = known or {}
         self._sources: list[_ReadFrom] = []
         self._began = 0.0
-        self.began_at = time.time()
-        """Since when what is read is true, in seconds since 1970."""
+        self._made_at = time.time()
         self.cost = 0.0
         """What was computed took, less what the cache took of it; seconds."""
 
@@ -197,6 +196,11 @@ class Fill:
                 self.spoil(reason)
         for tag, token in tokens.items():
             self.tokens.setdefault(tag, token)
+
+    def true_since(self) -> float:
+        """Return a time at which the answer was true, in seconds since 1970; 0: it is not known."""
+        is_now = all(each.mode is Mode.AUTOCOMMIT and not each.lag for each in self._sources)
+        return self._made_at if is_now else 0.0  # a transaction may read from an old snapshot
 
     def dependencies(self) -> set[str]:
         """Return the tags that what was read depends on."""

@@ -31,9 +31,10 @@ from django_querybudget.cache.queryset_classes import (
 from .audit import Again
 from .codecs import Codec
 from .fills import current_fill
+from .leases import read_through
 from .questions import Options, question_of, rows_question, site_name
 from .spelling import spelled_aggregates
-from .through import bypass, read_through
+from .through import bypass
 
 __all__ = [
     "CachedQuerySetMixin",

@@ -38,6 +38,7 @@ class Options:
     key: str | None
     cache: str
     tags: frozenset[str]
+    refresh: float | None = None
 
 
 def question_of(
@@ -93,6 +94,7 @@ def question_of(
         codec=codec,
         found=found,
         timeout=options.timeout,
+        refresh=options.refresh,
         cache=options.cache,
         user_tags=frozenset(map(tags.user_tag, options.tags)),
         pins=pins,

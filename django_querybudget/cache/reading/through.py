@@ -1,7 +1,8 @@
-"""Reading through: the one flow of every cached read.
+"""The two halves of every cached read: looking an answer up, and keeping one.
 
 tokens and entry, at once → is each token still the one it was stored under? → the answer; else
 the database, with the tokens that were read before, and the entry is stored under them.
+:mod:`.leases` puts the halves together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import log
+from random import random
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +33,7 @@ from django_querybudget.sql.shortening import shortened
 from . import audit
 from .codecs import Codec
 from .dependencies import Pins
-from .fills import Fill, current_fill, filling, refusal, session_refusal
+from .fills import Fill, current_fill, refusal, session_refusal
 
 __all__ = [
     "MISS",
@@ -43,10 +46,10 @@ __all__ = [
     "keep",
     "look_up",
     "noted",
-    "read_through",
     "refusal_of",
     "remember",
     "seen",
+    "site_of_question",
     "tags_of",
     "to_be_audited",
 ]
@@ -88,6 +91,8 @@ class Question:
     """Whether an answer holds a row."""
 
     timeout: float | None
+    refresh: float | None = None
+    """For how long at most an answer that was true is given while it is made anew, in seconds."""
     cache: str
     user_tags: frozenset[str]
     pins: Pins | None = None
@@ -99,6 +104,14 @@ MISS = object()
 _REMEMBERED = 4096
 _LONGEST = 512  # of a shape that is kept as it is, in characters
 _LONGEST_SQL = 10_000  # of SQL that is made short, in characters
+_NEVER = float("inf")
+
+EARLY = 1.0
+"""How much earlier than its cost asks for an answer is made again."""
+
+MANY = 20
+"""How many times its cost before its end an answer is made again at most: the chance is 2e-9."""
+
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
 
 
@@ -121,27 +134,18 @@ class Looked:
     entry: Entry | None = None
     """The entry that stands there, be it true or not."""
 
+    kept: Any = None
+    """With ``MISS``: an answer that may be given while another process makes it anew."""
 
-def read_through(
-    question: Question, compute: Callable[[], Any], again: Callable[[], audit.Again]
-) -> Any:
-    """Return the answer, from the cache if it holds one that is still true, else ``compute()``.
+    is_kept: bool = False
+    """Whether there is one."""
 
-    ``again`` is called for a hit that is to be audited.
-    """
-    looked = look_up(question)
-    if looked.refused:
-        return bypass(looked.refused, compute, question.site)
-    if looked.found is not MISS:
-        if audit.due():
-            to_be_audited(question, looked, again())
-        return looked.found
-    fill = begun(question, looked)
-    with filling(fill):
-        answer = compute()
-        fill.found = question.found(answer)
-    keep(question, fill, answer)
-    return answer
+    is_stale: bool = False
+    """Whether that answer, or the one that was found, is no longer true."""
+
+    def given(self) -> Looked:
+        """Return what was found, if the kept answer is given."""
+        return replace(self, found=self.kept, is_kept=False)
 
 
 def look_up(question: Question, *, again: bool = False) -> Looked:
@@ -159,16 +163,77 @@ def look_up(question: Question, *, again: bool = False) -> Looked:
     return looked
 
 
-def seen(question: Question, looked: Looked, cost: float, *, again: bool = False) -> None:
-    """Count what the cache has; what is repeated to be audited is no hit. ``cost``: seconds."""
+def seen(
+    question: Question,
+    looked: Looked,
+    cost: float,
+    *,
+    again: bool = False,
+    looked_at: float | None = None,
+) -> None:
+    """Count what the cache has; what is repeated to be audited is no hit. ``cost``: seconds.
+
+    ``looked_at`` is a time before the cache was asked, in seconds since 1970. An answer that is to
+    be made anew, early, is not found any more, but kept; and so is one that may be given although
+    it is no longer true.
+    """
+    entry = looked.entry
     if audit.replaying() is not None:
         looked.found, looked.entry = MISS, None
         return
-    site = _site(question, _short(question.shape))
-    if looked.found is not MISS and looked.entry is not None:
-        site.hit(looked.entry.size, cost, looked.entry.cost)
-    elif not again:
-        site.count("misses")
+    if looked.found is not MISS and entry is not None:
+        entry.held_at = time.time() - cost if looked_at is None else looked_at
+        left = _NEVER if entry.until is None else entry.until - entry.held_at
+        if left < MANY * entry.cost and _is_early(left, entry.cost):
+            looked.kept, looked.is_kept, looked.found = looked.found, True, MISS
+        else:
+            _site(question, _short(question.shape)).hit(entry.size, cost, entry.cost)
+        return
+    if entry is not None and question.refresh is not None:
+        kept = _kept(question, entry, looked.values)
+        if kept is not MISS:
+            looked.kept, looked.is_kept, looked.is_stale = kept, True, True
+            return
+    if not again:
+        _site(question, _short(question.shape)).count("misses")
+
+
+def _is_early(left: float, cost: float) -> bool:
+    """Whether this reader makes an answer again that ends in ``left`` seconds: by chance, the more
+    likely the nearer the end and the dearer the answer.
+
+    Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015.
+    """
+    return left <= -EARLY * cost * log(1 - random())  # noqa: S311
+
+
+def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
+    """Return an answer that was true a moment ago, and may be given; else ``MISS``.
+
+    That it was true is known of when this process last saw that it was, and of when it was made.
+    What was renewed since says only of the last time.
+    """
+    bound = question.refresh or 0.0
+    if entry.held_at == entry.since:
+        bound -= conf.CACHE.CLOCK_SKEW  # by another machine's clock
+    if not 0 <= time.time() - entry.held_at <= bound:
+        return MISS
+    # The pulse; and what was dropped by name is dropped.
+    certain = [tag for tag in entry.tokens if tag == PULSE or tags.is_said(tag)]
+    required = question.required
+    if PULSE not in certain or not required <= entry.tokens.keys():
+        return MISS
+    if not same(entry.tokens, values, (*certain, *required)):
+        return MISS
+    try:
+        return _thawed(question, entry)
+    except Exception:  # it has been logged, if there is something to say
+        return MISS
+
+
+def site_of_question(question: Question) -> Site:
+    """Return the call site that a question is counted for."""
+    return _site(question, _short(question.shape))
 
 
 def refusal_of(question: Question) -> str | None:
@@ -186,8 +251,8 @@ def tags_of(question: Question) -> set[str]:
 
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
     """Have a hit compared with the database's answer, later."""
-    if looked.entry is not None:
-        site = _site(question, _short(question.shape))
+    if looked.entry is not None and not looked.is_stale:
+        site = site_of_question(question)
         audit.later(question.key, site, question.codec, looked.entry, looked.values, again)
 
 
@@ -261,7 +326,7 @@ def answer_in(
     return found, entry
 
 
-def _valid(  # noqa: PLR0911  # one way to miss after another
+def _valid(  # one way to miss after another
     question: Question, entry: Entry, values: Mapping[str, str]
 ) -> Any:
     needed = entry.tokens.keys()
@@ -277,6 +342,12 @@ def _valid(  # noqa: PLR0911  # one way to miss after another
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
         if read is None or not same(entry.tokens, read[1], missing):
             return MISS
+    return _thawed(question, entry)
+
+
+def _thawed(question: Question, entry: Entry) -> Any:
+    """Return the answer, if it is one to this question here and now; else ``MISS``."""
+    needed = entry.tokens.keys()
     for alias in entry.aliases:
         if alias in question.aliases:
             continue
@@ -345,7 +416,7 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
     cost, timeout = fill.cost, question.timeout
     try:
         packed = pack(
-            tokens, fill.aliases, question.codec.freeze(answer), cost=cost, since=fill.began_at,
+            tokens, fill.aliases, question.codec.freeze(answer), cost=cost, since=fill.true_since(),
             until=None if timeout is None else time.time() + timeout,
         )  # fmt: skip
     except Unfreezable as error:

@@ -6,6 +6,7 @@ tokens, which they have in common.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from django_querybudget.cache.unbuilt import source_of
 from django_querybudget.conf import conf
 
 from .audit import Again, due
-from .fills import filling
+from .leases import make, read_through
 from .querysets import CachedQuerySetMixin, computed_rows, rows_again, take_rows
 from .questions import CannotCache, rows_question
 from .through import (
@@ -31,10 +32,7 @@ from .through import (
     Question,
     absent_of,
     answer_in,
-    begun,
     bypass,
-    keep,
-    read_through,
     refusal_of,
     remember,
     seen,
@@ -71,12 +69,7 @@ class _Asked:
                 to_be_audited(question, looked, self.again())
             return looked.found
         question.asked_at = perf_counter() - self.cost  # others were answered meanwhile
-        fill = begun(question, looked)
-        with filling(fill):
-            answer = self.compute()
-            fill.found = question.found(answer)
-        keep(question, fill, answer)
-        return answer
+        return make(question, looked, self.compute)
 
 
 def fetch_together(*querysets: *Querysets) -> tuple[*Querysets]:
@@ -150,6 +143,7 @@ def _look_up(asked: Sequence[_Asked]) -> None:
             each.looked = Looked(MISS, {}, (), reason)
         else:
             may.append(each)
+    looked_at = time.time()
     wanted = {id(each): tags_of(each.question) for each in may}
     answer = _read(may, set().union(*wanted.values())) if may else None
     if answer is None:
@@ -164,7 +158,7 @@ def _look_up(asked: Sequence[_Asked]) -> None:
     for each in may:
         each.cost = cost
         if each.looked is not None:
-            seen(each.question, each.looked, cost)
+            seen(each.question, each.looked, cost, looked_at=looked_at)
     missed = [each.looked for each in may if each.looked and each.looked.found is MISS]
     absent = {tag for looked in missed for tag in absent_of(looked)}
     if absent and PULSE in values:

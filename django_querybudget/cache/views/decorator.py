@@ -16,10 +16,12 @@ from django.utils.module_loading import import_string
 from django_querybudget.cache.api import (
     DEFAULT,
     checked_cache,
+    checked_refresh,
     checked_tags,
     checked_timeout,
 )
 from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.registered import Warm, checked_warm, note_view
 from django_querybudget.conf import conf
 from django_querybudget.routing.decorated import decorated
 
@@ -44,7 +46,9 @@ class cached_view:  # noqa: N801  # a decorator
     ``"header:NAME"``, a callable that takes the request. ``tags`` are names for
     :func:`~django_querybudget.cache.invalidate`. ``cache`` is the alias of the cache that holds the
     answers. ``ignore_params`` are parameters of the query string that change no answer,
-    ``("utm_*",)``.
+    ``("utm_*",)``. ``refresh=30``: an answer that is no longer true may be served for at most 30
+    seconds after it was, while one request makes it anew; never without it. ``warm`` is a list of
+    paths that ``manage.py querybudget cache warm`` asks for, or a callable that returns them.
 
     It decorates function views, class-based views and their methods, sync and async. What the
     answer depends on in the database is found from the view's own statements. If the view reads
@@ -65,11 +69,15 @@ class cached_view:  # noqa: N801  # a decorator
         tags: Collection[str] = (),
         cache: str | None = None,
         ignore_params: Collection[str] = (),
+        refresh: float | None = None,
+        warm: Warm | None = None,
     ) -> None:
         if callable(timeout):
             raise TypeError("cached_view takes its timeout first: write @cached_view(60).")
         checked_timeout(timeout)
         checked_cache(cache)
+        checked_refresh(refresh)
+        checked_warm(warm)
         if isinstance(ignore_params, str) or not all(isinstance(e, str) for e in ignore_params):
             raise TypeError(f"ignore_params must be a list of names, not {ignore_params!r}.")
         self._timeout = timeout
@@ -77,7 +85,19 @@ class cached_view:  # noqa: N801  # a decorator
         self._tags = checked_tags(tags)
         self._cache = cache
         self._ignored = tuple(ignore_params)
+        self._refresh = refresh
+        self._warm = warm
         self._options: Options | None = None
+
+    @property
+    def warm(self) -> Warm | None:
+        """The paths to ask for before anybody does."""
+        return self._warm
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps anything: a timeout of 0 does not."""
+        return bool(self._timeout != 0)
 
     @property
     def options(self) -> Options:
@@ -92,6 +112,7 @@ class cached_view:  # noqa: N801  # a decorator
                 tags=self._tags,
                 cache=cache,
                 ignore_params=self._ignored,
+                refresh=self._refresh,
             )
         return made
 
@@ -103,6 +124,7 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
+        note_view(name, self._warm)
         if isinstance(
             cast("object", view), FunctionType
         ):  # not what method_decorator() makes for each call
@@ -125,6 +147,7 @@ class cached_view:  # noqa: N801  # a decorator
 
         cls.dispatch = wraps(dispatch)(method)
         setattr(cls.dispatch, MARK, self)
+        note_view(name, self._warm)
         return cls
 
     def _sync(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -184,10 +207,15 @@ class CachedViewMixin:
     """What is part of the key besides the URL, language and time zone."""
     cache_tags: Collection[str] = ()
     """Names for :func:`~django_querybudget.cache.invalidate`."""
+    cache_refresh: float | None = None
+    """For how long an answer that is no longer true may be served while it is made anew."""
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer from the cache, or as the class below does."""
-        decorate = cached_view(self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags)
+        decorate = cached_view(
+            self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags,
+            refresh=self.cache_refresh,
+        )  # fmt: skip
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         below: Any = super().dispatch  # type: ignore[misc]
         is_async = bool(getattr(type(self), "view_is_async", False))

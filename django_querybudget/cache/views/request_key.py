@@ -18,6 +18,7 @@ from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
+from django_querybudget.conf import conf
 
 from .answers import Answer, answer_of, status_and_body
 from .inputs import Inputs, is_absent
@@ -36,6 +37,7 @@ class Options:
     tags: frozenset[str]
     cache: str
     ignore_params: tuple[str, ...] = ()
+    refresh: float | None = None
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class Asked:
             codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
             found=lambda _: True,
             timeout=options.timeout,
+            refresh=options.refresh,
             cache=options.cache,
             user_tags=_tags_of(name, options.tags),
         )
@@ -115,6 +118,7 @@ def asked_of(name: str, options: Options, request: HttpRequest, given: Any = Non
             str(timezone.get_current_timezone_name()),
             options.varying.spelled(request),
             _around(given, request, options),
+            conf.CACHE.SURROGATE_KEYS or "",
         )
     except Unkeyable as error:
         raise Untellable(str(error)) from error

@@ -24,20 +24,19 @@ from django.http import HttpRequest
 from django_querybudget.cache import sessions, stats
 from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
+from django_querybudget.cache.reading.leases import Turn
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
-    Looked,
-    Question,
     begun,
     keep,
     look_up,
     to_be_audited,
 )
 from django_querybudget.cache.sites import site_of
-from django_querybudget.cache.stores.access import Lease
-from django_querybudget.cache.stores.chosen import store_for
-from django_querybudget.cache.tokens import new_writer
+from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.surrogates import add_header
+from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
@@ -52,38 +51,23 @@ logger = logging.getLogger("django_querybudget")
 
 _SAFE = ("GET", "HEAD")
 
-LEASE = 1.0
-"""How long one request keeps others from computing what it computes, in seconds."""
-
-WAIT = 2.0
-"""How long a request waits for another's answer, in seconds."""
-
-POLL = 0.02
-"""How often it looks, in seconds."""
-
-UNSTORED = 10.0
-"""For how long nobody waits for a view whose answer could not be stored, in seconds."""
-
 _told: set[tuple[str, str]] = set()
-_unstored: dict[str, float] = {}
 
 
-@dataclass(slots=True)
-class Served:
+@dataclass(slots=True, kw_only=True)
+class Served(Turn):
     """One request to a cached view."""
 
     asked: Asked
-    question: Question
-    looked: Looked
     fill: Fill | None = None
     inputs: Inputs | None = None
-
-    leads: bool = False
-    """Whether this request holds the lease: others wait for what it computes."""
     stored: bool = False
     """Whether the view's answer was stored."""
-    _lease: str = ""
-    _who: str = ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the response is no longer true, and another request makes it anew."""
+        return self.looked.is_stale and self.looked.found is not MISS
 
     @property
     def name(self) -> str:
@@ -113,10 +97,14 @@ class Served:
         whole = None if timeout is None else int(timeout)
         if found is not MISS:
             age = int(time.time() - found.stored_at)
-            return CacheStatus(hit=True, ttl=None if whole is None else max(0, whole - age))
+            left = None if whole is None else max(0, whole - age)
+            if self.is_stale:
+                return CacheStatus(fwd="stale", detail="served while another makes it anew")
+            return CacheStatus(hit=True, ttl=left)
+        why = "stale" if self.looked.is_stale else "miss"
         if self.stored:
-            return CacheStatus(fwd="miss", stored=True, ttl=whole)
-        return CacheStatus(fwd="miss", detail=(self.fill and self.fill.reason) or "")
+            return CacheStatus(fwd=why, stored=True, ttl=whole)
+        return CacheStatus(fwd=why, detail=(self.fill and self.fill.reason) or "")
 
     def audit(self, view: Callable[[], Any], given: Any = None) -> None:
         """Have the view run again for this hit, later, and compared."""
@@ -125,7 +113,7 @@ class Served:
     def _again(self, view: Callable[[], Any], given: Any) -> None:
         asked = asked_of(self.name, self.options, self.request, given)
         question = asked.question()
-        other = Served(asked, question, look_up(question))
+        other = Served(question, look_up(question), asked=asked)
         with other.running():
             response = view()
             if inspect.isawaitable(response):
@@ -182,9 +170,7 @@ class Served:
             # A defect of ours must not become the host's.
             logger.exception("django_querybudget could not store the answer of %s.", self.name)
         if not self.stored:
-            if len(_unstored) >= MOST_VIEWS:
-                _unstored.clear()
-            _unstored[self.name] = time.monotonic()
+            self.not_stored()
             if self.fill.reason is not None:
                 _tell_once(self.name, self.fill.reason)
 
@@ -201,7 +187,18 @@ class Served:
                 self._learn(varied, fill)
         if reason is not None:
             fill.spoil(reason)
-        return keep(self.question, fill, (response, inputs))
+        answer = response, inputs
+        header = conf.CACHE.SURROGATE_KEYS
+        if header is None or fill.reason is not None:
+            return keep(self.question, fill, answer)
+        own = response.headers.get(header)
+        add_header(response, header, fill.dependencies() - {PULSE})
+        if keep(self.question, fill, answer):
+            return True
+        del response.headers[header]  # nothing else may keep it either
+        if own is not None:
+            response.headers[header] = own
+        return False
 
     def _learn(self, varied: frozenset[str], fill: Fill) -> None:
         """Ask the question again with what the key did not hold yet; the next request's will."""
@@ -217,46 +214,6 @@ class Served:
                 self.question = self.asked.question(held)
             except (Untellable, sessions.Unknown) as error:
                 fill.spoil(str(error))
-
-    # Many that ask at once
-
-    def waits(self) -> Iterator[float]:
-        """Yield, in seconds, for how long to wait, until it is this request's turn.
-
-        It is where the answer is there; where this request has the lease; where the view's answers
-        are not stored; and after ``WAIT`` seconds, whatever the others do.
-        """
-        if self.looked.found is not MISS:
-            return
-        store = store_for(self.options.cache)
-        self._who = new_writer()
-        until = time.monotonic() + WAIT
-        while self.looked.found is MISS:
-            if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
-                return
-            if taken := store.take(self.lease, self._who, LEASE):
-                self.leads, self._lease = True, self.lease
-                if taken is Lease.TAKEN_AFTER_ANOTHER:
-                    # Which may have stored the answer since this request has looked.
-                    self.looked = look_up(self.question, again=True)
-                    if self.looked.found is not MISS:
-                        self.release()
-                return
-            if time.monotonic() >= until:
-                return
-            yield POLL
-            self.looked = look_up(self.question, again=True)
-
-    @property
-    def lease(self) -> str:
-        """The key under which one process says that it computes the answer."""
-        return f"{self.question.key}:lease"
-
-    def release(self) -> None:
-        """Let others compute, if this request kept them from it."""
-        if self.leads:
-            self.leads = False
-            store_for(self.options.cache).drop(self._lease, self._who)
 
 
 async def waited(found: Served) -> None:
@@ -286,7 +243,7 @@ def served(
         return _served(name, options, request, given)
 
 
-def _served(  # one way not to cache after another
+def _served(  # noqa: PLR0911  # one way not to cache after another
     name: str, options: Options, request: HttpRequest, given: Any
 ) -> Served | CacheStatus:
     try:
@@ -304,9 +261,11 @@ def _served(  # one way not to cache after another
     if looked.refused:
         return bypassed(name, looked.refused)
     if looked.found is MISS and request.method == "HEAD":
+        if looked.is_kept and not looked.is_stale:
+            return Served(question, looked.given(), asked=asked)  # a GET makes it anew
         # What a view does for HEAD may be less than for GET.
         return CacheStatus(fwd="miss", detail="HEAD stores nothing")
-    return Served(asked, question, looked)
+    return Served(question, looked, asked=asked)
 
 
 async def _awaited(response: Any) -> Any:

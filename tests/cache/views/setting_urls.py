@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import include, path
+from django.utils.decorators import method_decorator
+from django.views.generic import View
+from rest_framework.decorators import action
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSet
 
 from django_querybudget.cache import cached_view
 from jobs.models import Industry
@@ -63,9 +72,48 @@ def user(request: HttpRequest) -> HttpResponse:
     return said(request, getattr(request, "user", "no user"))
 
 
-def of_thread(request: HttpRequest) -> HttpResponse:
-    return said(request, sorted(each.alias for each in connections.all(initialized_only=True)))
+@method_decorator(cached_view(60, vary_on=()), name="dispatch")
+class OfDjango(View):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return industries(request)
 
+
+@method_decorator(cached_view(60), name="dispatch")
+class OfFramework(APIView):
+    renderer_classes = (JSONRenderer,)
+
+    def get(self, request: Request) -> Response:
+        said(request._request, "")
+        return Response([each.name for each in Industry.objects.order_by("pk")])
+
+
+class OfViewSet(ViewSet):
+    renderer_classes = (JSONRenderer,)
+
+    @action(detail=False)
+    @method_decorator(cached_view(60))
+    def named(self, request: Request) -> Response:
+        said(request._request, "")
+        return Response([each.name for each in Industry.objects.order_by("pk")])
+
+    @method_decorator(cached_view(60))
+    @action(detail=True)
+    def one(self, request: Request, pk: str) -> Response:
+        said(request._request, "")
+        return Response(Industry.objects.get(pk=pk).name)
+
+
+@method_decorator(cached_view(60), name="dispatch")
+class WholeViewSet(OfViewSet):
+    @action(detail=False)
+    def plain(self, request: Request) -> Response:
+        said(request._request, "")
+        return Response([each.name for each in Industry.objects.order_by("pk")])
+
+
+router = SimpleRouter()
+router.register("set", OfViewSet, basename="set")
+router.register("whole", WholeViewSet, basename="whole")
 
 jobs = ([path("list/", industries, name="list"), path("other/", industries, name="other")], "jobs")
 
@@ -80,5 +128,8 @@ urlpatterns = [
     path("of_others/", of_others, name="of_others"),
     path("nothing/", nothing, name="nothing"),
     path("user/", user, name="user"),
+    path("of_django/", OfDjango.as_view(), name="of_django"),
+    path("of_framework/", OfFramework.as_view(), name="of_framework"),
+    path("", include(router.urls)),
     path("uncached/", industries, name="uncached"),
 ]

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +18,11 @@ from django.core.cache import caches
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils import translation
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_view, invalidate
+from django_querybudget.cache.reading import leases
 from django_querybudget.cache.views import serving
 from django_querybudget.middleware import CachedViewMiddleware
 from jobs.models import Industry
@@ -40,12 +43,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(f"{HERE}
 def stage() -> Iterator[None]:
     caches["default"].clear()
     Industry.objects.bulk_create([Industry(name="one"), Industry(name="two")])
-    serving._unstored.clear()
+    leases._unstored.clear()
     serving._told.clear()
     cache_stats(reset=True)
     runs.clear()
     with by_setting({"*": {"timeout": 60, "vary_on": []}}):
         yield
+    translation.deactivate()  # what LocaleMiddleware has left in this thread
 
 
 def by_setting(
@@ -139,6 +143,34 @@ def test_a_decorator_comes_first() -> None:
         invalidate("decorator")
         get("/decorated/")
     assert len(runs) == 2
+
+
+@pytest.mark.parametrize("views", [{}, {"*": 60}], ids=["by decorator", "by both"])
+@pytest.mark.parametrize(
+    "path", ["/of_django/", "/of_framework/", "/set/named/", "/whole/plain/", "/whole/named/"]
+)
+def test_classes_are_decorated_as_other_decorators_do(path: str, views: dict[str, Any]) -> None:
+    with by_setting(views):
+        for number in range(1, 4):
+            first = get(path)
+            assert (first.status_code, get(path).content) == (200, first.content)
+            assert len(runs) == number
+            Industry.objects.create(name=f"new {number}")
+        pk = Industry.objects.latest("pk").pk
+        assert get(f"/set/{pk}/one/").content == get(f"/set/{pk}/one/").content == b'"new 3"'
+
+
+def test_a_share_of_its_hits_is_computed_again_and_compared() -> None:
+    """What no statement told: of a stored answer that is not what the database says."""
+    with by_setting({"*": {"timeout": 60, "vary_on": []}}) as _:
+        get("/jobs/list/")
+        own = {**settings.QUERYBUDGET["CACHE"], "AUDIT": 1.0}
+        with override_settings(QUERYBUDGET={"CACHE": own}):
+            get("/jobs/list/")
+            get("/in_async/"), get("/in_async/")
+            stats = cache_stats()
+    assert (stats.audited, stats.stale) == (2, 0)
+    assert runs == ["jobs:list"] * 2 + ["in_async"] * 2
 
 
 def test_its_answers_are_dropped_by_the_views_name() -> None:
@@ -620,6 +652,21 @@ def test_one_that_it_reads_is_from_then_on() -> None:
         own.pop("schema_name", None)
     # Once for each session: the first request had it in its key before it was stored.
     assert len(runs) == 3
+
+
+def test_a_thread_without_a_connection_asks_under_the_same_key() -> None:
+    get("/jobs/list/")
+    opened: list[bool] = []
+
+    def ask() -> None:
+        get("/jobs/list/")
+        opened.append(connections["default"].connection is not None)
+        connections.close_all()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert (runs, opened) == (["jobs:list"], [False])
 
 
 def test_anonymous_visitors_share_what_asks_only_whether_they_are() -> None:

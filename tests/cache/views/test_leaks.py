@@ -19,7 +19,7 @@ from django.test import override_settings
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats
-from django_querybudget.cache.views import serving
+from django_querybudget.cache.reading import leases
 from jobs.models import Industry
 
 from . import leaks, visitors
@@ -80,7 +80,7 @@ def made_anew() -> None:
             username=each, email=f"{each}@x.org", password=f"{each}'s password"
         )
     Industry.objects.create(name="first")
-    serving._unstored.clear()
+    leases._unstored.clear()
     cache_stats(reset=True)
     runs.clear()
 

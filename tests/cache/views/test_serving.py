@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.views.generic import View
 
 from django_querybudget.cache import cache_stats, cached_queryset, cached_view, invalidate
+from django_querybudget.cache.reading import leases
 from django_querybudget.cache.views import serving
 from jobs.models import Industry
 
@@ -33,7 +35,7 @@ def rows() -> None:
     Industry.objects.bulk_create([Industry(name="one"), Industry(name="two")])
     cache_stats(reset=True)
     runs.clear()
-    serving._unstored.clear()
+    leases._unstored.clear()
 
 
 def get(path: str, **headers: str) -> Any:
@@ -275,7 +277,7 @@ def test_who_waits_is_one_miss() -> None:
     @cached_view(60, vary_on=())
     def view(request: HttpRequest) -> HttpResponse:
         go.set()
-        serving.time.sleep(0.3)
+        time.sleep(0.3)
         return HttpResponse("x")
 
     with ThreadPoolExecutor(2) as pool:
@@ -303,7 +305,7 @@ def test_head_is_answered_from_get() -> None:
 
 def test_age_is_told_where_caches_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Age" not in get("/aged/")
-    clock = serving.time.time() + 7
+    clock = time.time() + 7
     monkeypatch.setattr("django_querybudget.cache.views.answers.time.time", lambda: clock)
     assert get("/aged/")["Age"] == "7"
     assert "Age" not in get("/industries/")
@@ -339,7 +341,7 @@ def test_one_of_many_threads_computes(rows: None) -> None:
     @cached_view(60, vary_on=())
     def view(request: HttpRequest) -> HttpResponse:
         seen.append(1)
-        serving.time.sleep(0.2)
+        time.sleep(0.2)
         return HttpResponse(f"{Industry.objects.count()}")
 
     def ask() -> bytes:
@@ -385,7 +387,7 @@ def test_a_leader_that_fails_or_dies_lets_others_compute(monkeypatch: pytest.Mon
     request = RequestFactory().get("/")
     with pytest.raises(ZeroDivisionError):
         view(request)
-    monkeypatch.setattr(serving, "WAIT", 0.0)  # nobody waits: it is free at once
+    monkeypatch.setattr(leases, "WAIT", -1.0)  # nobody waits: it is free at once
     assert view(request).content == b"done"
     # One that was killed has the lease still: after WAIT seconds others go on.
     seen[:] = [0]
