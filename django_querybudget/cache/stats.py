@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -63,6 +63,9 @@ _bypasses: Counter[str] = Counter()
 _not_stored: Counter[str] = Counter()
 _everything: Counter[str] = Counter()
 
+listener: Callable[[str, int], None] | None = None
+"""Told of each count, on the thread that counts: the record of production, where it is kept."""
+
 _MOST_NAMES = 100
 """How many reasons are told apart; some hold names that a client chooses, a cookie's say."""
 
@@ -81,11 +84,15 @@ def count(what: str, number: int = 1) -> None:
     """Count one of the fields of :class:`CacheStats`."""
     with _lock:
         _counts[what] += number
+    if listener is not None:
+        listener(what, number)
 
 
 def count_bypass(reason: str) -> None:
     """Count a read that went to the database at once; past a hundred reasons it is of "others"."""
     _count_named(_bypasses, reason)
+    if listener is not None:
+        listener("bypasses", 1)
 
 
 def count_not_stored(reason: str) -> None:
