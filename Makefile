@@ -39,7 +39,7 @@ docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 pictures: $(DEMO)/.installed ## Make the pictures of README and documentation from real output
 	$(DEMO)/bin/python docs/pictures.py
 
-bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py)
+bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py, views.py, hitrate.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
 
 clean: ## Remove what these targets made

@@ -46,12 +46,13 @@ READS = (
     "hit 100 rows, own __init__",
     "hit 20 rows, 2 prefetches",
     "page of 10 querysets",
+    "page of 10, together",
     "get()",
     "first()",
     "count()",
     "exists()",
 )
-CASES = (*READS, "miss 1 row", "save()", "atomic, 10 save()", "bulk_create(100)")
+CASES = (*READS, "miss 1 row", "miss 100 rows", "save()", "atomic, 10 save()", "bulk_create(100)")
 BIG = {f"atomic, {rows:,} save()": rows for rows in (1_000, 20_000, 100_000)}
 """Transactions that write many rows, each one: run where ``--case`` names them, once a round."""
 BLOCK = {
@@ -59,6 +60,7 @@ BLOCK = {
     **dict.fromkeys(READS, 20),
     "hit 1 row": 50,
     "page of 10 querysets": 5,
+    "page of 10, together": 5,
     "miss 1 row": 20,
     "save()": 20,
 }
@@ -109,12 +111,13 @@ def cases(library: str) -> dict[str, Callable[[int], None]]:
     return {**_reads(library), **_writes()}
 
 
-def _reads(library: str) -> dict[str, Callable[[int], None]]:
+def _reads(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # one after another
     from accounts.models import CustomUser
     from jobs.models import Application, Industry, Job, Subcategory
 
     if library.startswith("querybudget"):
         from django_querybudget.cache import cached_queryset as cached
+        from django_querybudget.cache import fetch_together as together
     elif library == "cacheops":
 
         def cached(queryset: Any) -> Any:
@@ -124,6 +127,11 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:
 
         def cached(queryset: Any) -> Any:
             return queryset
+
+    if not library.startswith("querybudget"):  # it has no such thing
+
+        def together(*querysets: Any) -> Any:
+            return querysets
 
     def reading(build: Callable[[], Any]) -> Callable[[], Any]:
         return cached(build) if library.endswith("decorated") else lambda: cached(build())
@@ -155,6 +163,7 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:
         "hit 100 rows, own __init__": lambda: list(jobs()),
         "hit 20 rows, 2 prefetches": lambda: list(users()),
         "page of 10 querysets": lambda: [list(each()) for each in page],
+        "page of 10, together": lambda: list(map(list, together(*[each() for each in page]))),
         "get()": lambda: job().get(),
         "first()": lambda: job().first(),
         "count()": lambda: job().count(),
@@ -168,11 +177,28 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:
 
         return run
 
+    # Of a function the arguments are others each time.
+    def one(above: float) -> Any:
+        return Job.objects.filter(pk=1, budget__gt=above)
+
+    def hundred(above: int) -> Any:
+        return Application.objects.filter(pk__gt=above).order_by("pk")[:100]
+
+    if library.endswith("decorated"):
+        one, hundred = cached(one), cached(hundred)
+    else:
+        one, hundred = (lambda above, build=build: cached(build(above)) for build in (one, hundred))
+
     def miss(times: int) -> None:
         for number in range(times):
-            list(cached(Job.objects.filter(pk=1, budget__gt=-perf_counter() - number)))
+            list(one(-perf_counter() - number))
 
-    return {**{name: repeated(ask) for name, ask in asked.items()}, "miss 1 row": miss}
+    def miss_many(times: int) -> None:
+        for number in range(times):
+            list(hundred(-int(perf_counter() * 1e6) - number))
+
+    misses = {"miss 1 row": miss, "miss 100 rows": miss_many}
+    return {**{name: repeated(ask) for name, ask in asked.items()}, **misses}
 
 
 def _writes() -> dict[str, Callable[[int], None]]:

@@ -236,8 +236,10 @@ class Run:
             )
             if not mutant.function:
                 result = self.alone(mutant)
-            else:
-                result = self.attempt(module, mutant, tests) if tests else "runs in no test"
+            elif tests:
+                result = self.attempt(module, mutant, tests)
+            else:  # or as the module is imported
+                result = "killed" if self.alone(mutant) == "killed" else "runs in no test"
             counts[result] += 1
             if not result.startswith("killed"):
                 print(f"{result}: {mutant}", flush=True)
@@ -286,6 +288,7 @@ class Run:
                 "django_querybudget"
             ):
                 self.memos.append(each.cache_clear)
+        self.memos.append(_forget_forms)
         return self.memos
 
     def attempt(self, module: Any, mutant: Mutant | None, tests: list[Any]) -> str:
@@ -370,6 +373,12 @@ def plant(module: Any, mutant: Mutant, path: str) -> None:
             each.__code__ = code
 
 
+def _forget_forms() -> None:
+    from django_querybudget.cache.writing import forms
+
+    forms._memos = forms._Memos(None)  # made anew for each state of the registry
+
+
 _left: list[Any] = []
 
 
@@ -397,6 +406,7 @@ def main() -> None:
     parser.add_argument("-k", default="", help="which tests, as pytest's")
     parser.add_argument("--lines", type=_lines, default=range(10**6), help="which, as 10-20")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the module is put back
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     arguments = ["-q", "-s", "-p", "no:cacheprovider", "--reuse-db", "-k", options.k]

@@ -86,9 +86,13 @@ def ours() -> Iterator[list[Alarm]]:
     alarms: list[Alarm] = []
     with capture_queries() as log:
         yield alarms
-    for finding in find_nplusone(log):
-        model, _, name = finding.relation.partition(".")
-        alarms.append((model, name))
+    alarms += (split(finding.relation) for finding in find_nplusone(log))
+
+
+def split(relation: str) -> Alarm:
+    """Return model and field; of ``Book.tags.through.book`` the model as Django calls it."""
+    model, _, name = relation.rpartition(".")
+    return model.replace(".through", "").replace(".", "_") or name, name if model else ""
 
 
 @contextmanager
@@ -260,9 +264,7 @@ def table(alarms: dict[str, Any], seconds: dict[str, list[dict[str, float]]]) ->
         guilty = [name for name in found if expected[name]]
         hits = sum(bool(found[name]) for name in guilty)
         wolf = sum(bool(found[name]) for name in found if not expected[name])
-        wanted = [
-            (name, *each.split(".")) for name in guilty for each in expected[name] if "." in each
-        ]
+        wanted = [(name, *split(each)) for name in guilty for each in expected[name] if "." in each]
         named = sum(
             [model, relation] in [list(alarm) for alarm in found[name]]
             for name, model, relation in wanted

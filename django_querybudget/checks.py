@@ -90,6 +90,16 @@ def check_cache(**_: object) -> list[CheckMessage]:
     return found
 
 
+@register("querybudget")
+def check_cached_views(**_: object) -> list[CheckMessage]:
+    """Report views that are to be cached by setting and are not, and why."""
+    if conf.CACHE.written() is None:
+        return []
+    from django_querybudget.cache.views import checks
+
+    return checks.messages()
+
+
 @register("querybudget", deploy=True)
 def check_deployed_cache(**_: object) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
@@ -120,7 +130,7 @@ def check_production(**_: object) -> list[CheckMessage]:
     """Report a record of production that goes nowhere."""
     if conf.PRODUCTION.written() is None:
         return []
-    from .production.checks import production_messages
+    from django_querybudget.production.checks import production_messages
 
     return production_messages(tests_or_debug=settings.DEBUG or in_tests())
 

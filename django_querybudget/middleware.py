@@ -1,6 +1,8 @@
-"""``QueryBudgetMiddleware``: measures the queries of every view.
+"""Our middleware, by the names that stand in ``MIDDLEWARE``.
 
-Put it first in ``MIDDLEWARE``: what stands above it is not measured.
+``QueryBudgetMiddleware`` measures the queries of every view. Put it first: what stands above it is
+not measured. ``CachedViewMiddleware`` caches views. Put it last. It is imported when it is asked
+for: a process that caches nothing loads no cache.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, StreamingHttpResponse
@@ -29,7 +31,19 @@ from django_querybudget.routing.views import view_name_of
 from .capture import Recording
 from .conf import conf
 
-__all__ = ["QueryBudgetMiddleware"]
+if TYPE_CHECKING:
+    from django_querybudget.cache.views.middleware import CachedViewMiddleware
+
+__all__ = ["CachedViewMiddleware", "QueryBudgetMiddleware"]
+
+
+def __getattr__(name: str) -> Any:  # PEP 562
+    if name == "CachedViewMiddleware":
+        from django_querybudget.cache.views.middleware import CachedViewMiddleware
+
+        return CachedViewMiddleware
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 

@@ -22,14 +22,20 @@
     ``cached_queryset(tags=…)``. ``everything`` is whether all of the database is meant.
     It is sent in the thread that writes, by ``send_robust()``: an exception is logged. A receiver
     that writes with the ORM causes another.
+
+``dependencies_renewed``
+    Sent at the same moments, after ``cache_renewed``. ``names`` are those of what was renewed, as
+    cached views tell them in the header that ``QUERYBUDGET["CACHE"]["SURROGATE_KEYS"]`` names: a
+    CDN that is told to purge them keeps no answer that depends on it.
 """
 
 from __future__ import annotations
 
 from django.dispatch import Signal
 
-__all__ = ["cache_renewed", "nplusone_found", "queries_measured"]
+__all__ = ["cache_renewed", "dependencies_renewed", "nplusone_found", "queries_measured"]
 
 queries_measured = Signal()
 nplusone_found = Signal()
 cache_renewed = Signal()
+dependencies_renewed = Signal()

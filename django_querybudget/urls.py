@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from django_querybudget.production import views
+from .production import views
 
 app_name = "querybudget"
 urlpatterns = [

@@ -14,12 +14,14 @@ from tests import settings
 from tests.servers import Server
 
 VENDOR_ALIASES = ["default", "postgres", "mariadb"]
+OF_THE_SYSTEM: list[Server] = [settings.MEMCACHED, settings.PGBOUNCER]
+"""What no package brings; the tests that need one have a mark of its name."""
 
 
 def pytest_configure() -> None:
     """Refuse to run CI without the servers that no package brings."""
     if os.environ.get("CI") == "true":
-        for server in (settings.MARIADB, settings.MEMCACHED):
+        for server in (settings.MARIADB, *OF_THE_SYSTEM):
             given = server is settings.MARIADB and settings.GIVEN_VENDOR == "mysql"
             if not given and not server.program():
                 raise pytest.UsageError(f"CI has to have {server.title}: {server.hint}")
@@ -41,7 +43,7 @@ def _servers() -> dict[str, str]:
             settings.GIVEN_VENDOR == "postgresql" and given("DATABASE_URL"),
         ),
         "mariadb": (settings.MARIADB, settings.GIVEN_VENDOR == "mysql" and given("DATABASE_URL")),
-        "memcached": (settings.MEMCACHED, False),
+        **{server.name: (server, False) for server in OF_THE_SYSTEM},
     }
     return {
         name: str(named) if named else _describe(server)
@@ -76,12 +78,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _lacks_a_server(item: pytest.Item) -> bool:
     if "mariadb" not in settings.DATABASES and "mariadb" in _databases(item):
         return True
-    return item.get_closest_marker("memcached") is not None and not settings.MEMCACHED.program()
+    return any(
+        item.get_closest_marker(server.name) is not None and not server.program()
+        for server in OF_THE_SYSTEM
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which tests this machine could not run, and why."""
-    for server in (settings.MARIADB, settings.MEMCACHED):
+    for server in (settings.MARIADB, *OF_THE_SYSTEM):
         given = server is settings.MARIADB and "mariadb" in settings.DATABASES
         if not given and not server.program():
             terminalreporter.write_line(

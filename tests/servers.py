@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -321,6 +321,61 @@ class PostgreSQL(Server):
             if libraries.exists():
                 shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
         return copy / program.relative_to(package)
+
+
+class PgBouncer(Server):
+    """The system's PgBouncer: no package brings one.
+
+    ``behind`` are the HOST, PORT and USER of the PostgreSQL that it passes everything on to.
+    """
+
+    name = "pgbouncer"
+    title = "PgBouncer"
+    hint = "apt-get install pgbouncer"
+    unprivileged_user = "nobody"
+    port = 6432
+
+    def __init__(self, run: Run, behind: Mapping[str, Any] | None = None) -> None:
+        super().__init__(run)
+        self.behind = behind or {}
+
+    def program(self) -> Path | None:
+        """Return the system's pgbouncer."""
+        path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+        found = shutil.which("pgbouncer", path=path)
+        return Path(found) if found else None
+
+    def version(self) -> str:
+        """Return its version; the libraries' stand on lines of their own."""
+        return super().version().partition("\n")[0]
+
+    def prepare(self) -> None:
+        """Write its configuration: a connection to the server for each transaction."""
+        behind = {
+            "host": self.behind["HOST"], "port": self.behind.get("PORT") or 5432,
+            "user": self.behind["USER"], "password": self.behind.get("PASSWORD") or "",
+        }  # fmt: skip
+        words = " ".join(f"{name}='{value}'" for name, value in behind.items() if value)
+        self._configuration.write_text(
+            f"[databases]\n* = {words}\n[pgbouncer]\nauth_type = any\npool_mode = transaction\n"
+            f"unix_socket_dir = {self.folder}\nlisten_port = {self.port}\n"
+        )
+
+    def command(self) -> list[str]:
+        """Serve on a socket alone."""
+        return [str(self._program()), str(self._configuration)]
+
+    def is_ready(self) -> bool:
+        """Return True when somebody may connect."""
+        path = str(self.folder / f".s.PGSQL.{self.port}")
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            return True
+        return False
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder / "pgbouncer.ini"
 
 
 class MariaDB(Server):

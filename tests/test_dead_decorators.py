@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.urls import path
 from ninja import NinjaAPI, Router
+from ninja.decorators import decorate_view
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.permissions import IsAdminUser
 from rest_framework.response import Response
@@ -24,6 +25,7 @@ from rest_framework.views import APIView
 
 from django_querybudget import query_budget
 from django_querybudget.budgets.dead_decorators import check_decorators
+from django_querybudget.cache import cached_view
 
 
 def of(messages: list[CheckMessage], name: str) -> list[CheckMessage]:
@@ -33,6 +35,18 @@ def of(messages: list[CheckMessage], name: str) -> list[CheckMessage]:
 
 api = NinjaAPI(urls_namespace="dead")
 router = Router()
+
+
+@cached_view(60)
+@api.get("/cached-above")
+def cached_above(request: HttpRequest) -> int:
+    return 1
+
+
+@api.get("/cached-below")
+@decorate_view(cached_view(60))
+def cached_below(request: HttpRequest) -> int:
+    return 1
 
 
 @query_budget(1)
@@ -177,6 +191,15 @@ class TestDeadDecorators:
         )
         assert message.hint is not None
         assert message.hint.endswith("below it, next to `def two_dead`.")
+
+    def test_a_cached_view_above_the_router_is_an_error(self, client: Client) -> None:
+        (message,) = of(check_decorators(), f"{__name__}.cached_above")
+        assert message.id == "querybudget.E010"
+        assert message.msg.startswith(f"The cached_view of {__name__}.cached_above")
+        assert message.hint is not None
+        assert message.hint.startswith("Move @decorate_view(cached_view(…)) below the router's")
+        assert of(check_decorators(), f"{__name__}.cached_below") == []
+        assert client.get("/api/cached-below").json() == 1
 
     def test_a_policy_above_api_view_is_named(self, client: Client) -> None:
         assert client.get("/open").status_code == 200  # To a stranger: it was meant for staff.

@@ -108,12 +108,19 @@ def _dead_of_ours(registered: list[Registered]) -> Iterator[CheckMessage]:
                 yield Error(
                     f"The {decorator} of {name} ({place_of(wrapper)}) never runs: it stands above "
                     f"{one.registrar}, which registered the function below itself.",
-                    hint=f"Move @{decorator}(…) below {one.registrar}, next to "
+                    hint=f"Move @{_written(decorator, one)} below {one.registrar}, next to "
                     f"`def {wrapper.__name__}`.",
                     obj=name,
                     id="querybudget.E010",
                 )
                 break
+
+
+def _written(decorator: str, one: Registered) -> str:
+    """Return how a decorator of ours is written below what registers the function."""
+    if decorator == "cached_view" and one.registrar.startswith("the router's"):
+        return "decorate_view(cached_view(…))"  # an operation returns no response
+    return f"{decorator}(…)"
 
 
 def _dead_decorators(registered: list[Registered]) -> Iterator[CheckMessage]:

@@ -14,6 +14,8 @@ from django_querybudget.cache.reading.querysets import cached
 from django_querybudget.cache.reading.questions import Options
 from django_querybudget.conf import conf
 
+from .registered import Warm, checked_warm
+
 __all__ = ["cached_queryset"]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
@@ -29,6 +31,7 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
 ) -> Q: ...
 @overload
 def cached_queryset(
@@ -38,6 +41,8 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
+    warm: Warm | None = ...,
 ) -> Callable[..., Q]: ...
 @overload
 def cached_queryset(
@@ -47,6 +52,8 @@ def cached_queryset(
     key: str | None = ...,
     cache: str | None = ...,
     tags: Collection[str] = ...,
+    refresh: float | None = ...,
+    warm: Warm | None = ...,
 ) -> Callable[[Callable[..., Q]], Callable[..., Q]]: ...
 def cached_queryset(
     queryset: object = None,
@@ -55,6 +62,8 @@ def cached_queryset(
     key: str | None = None,
     cache: str | None = None,
     tags: Collection[str] = (),
+    refresh: float | None = None,
+    warm: Warm | None = None,
 ) -> Any:
     """Return a queryset of the same class that reads through the cache; or a decorator.
 
@@ -63,17 +72,21 @@ def cached_queryset(
     Django's caches; without it, ``QUERYBUDGET["CACHE"]["TIMEOUT"]``. ``key`` is one more
     part of the entries' keys: what has another key shares no entry. ``cache`` is the alias of the
     cache that holds the entries.
-    ``tags`` are names for :func:`invalidate`.
+    ``tags`` are names for :func:`invalidate`. ``refresh=30``: an answer that is no longer true may
+    be given for at most 30 seconds after it was, while one process makes it anew; never without it.
 
     ``@cached_queryset(timeout=…)`` decorates a function that returns a queryset. Its answer is
     kept by the function's arguments, and on a hit the function is not called; ``.invalidate(…)``
-    with the same arguments drops it.
+    with the same arguments drops it. ``warm`` is a list of the arguments, each a tuple, that
+    ``manage.py querybudget cache warm`` calls it with, or a callable that returns the list.
 
     Raises :class:`TypeError` or :class:`ValueError` naming the argument that is wrong.
     """
     checked_timeout(timeout)
     checked_key(key)
     checked_cache(cache)
+    checked_refresh(refresh)
+    checked_warm(warm)
     names = checked_tags(tags)
 
     def options() -> Options:
@@ -82,6 +95,7 @@ def cached_queryset(
             key=key,
             cache=conf.CACHE.ALIAS if cache is None else cache,
             tags=names,
+            refresh=refresh,
         )
 
     # A related manager can be called, too.
@@ -92,9 +106,11 @@ def cached_queryset(
         from django_querybudget.cache.reading.functions import decorated
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            return decorated(function, options)
+            return decorated(function, options, warm)
 
         return decorate if queryset is None else decorate(queryset)
+    if warm is not None:
+        raise TypeError("warm is for functions that cached_queryset decorates.")
     given = options()
     return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
@@ -127,6 +143,17 @@ def checked_timeout(timeout: object) -> None:
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}.")
     if not 0 <= timeout < 2**31:
         raise ValueError(f"timeout must be 0 seconds or more and less than 2**31, not {timeout!r}.")
+
+
+def checked_refresh(refresh: object) -> None:
+    if refresh is None:
+        return
+    if isinstance(refresh, bool) or not isinstance(refresh, int | float):
+        raise TypeError(f"refresh must be a number of seconds or None, not {refresh!r}.")
+    if not 0 < refresh < 2**31:
+        raise ValueError(
+            f"refresh must be more than 0 seconds and less than 2**31, not {refresh!r}."
+        )
 
 
 def checked_key(key: object) -> None:

@@ -24,7 +24,7 @@ from .tags import digest
 
 __all__ = ["Unkeyable", "class_name", "entry_key", "spelled"]
 
-VERSION = "2"
+VERSION = "3"
 """Part of every key: raised when the form of entries changes."""
 
 

@@ -10,9 +10,9 @@ import logging
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.conf import settings
@@ -29,7 +29,9 @@ from django_querybudget.sql.statements import read
 from . import tags
 from .withheld import Withheld
 
-__all__ = ["Column", "Table", "Tables", "tables", "whole_table"]
+__all__ = ["Column", "Table", "Tables", "converted", "tables", "whole_table"]
+
+R = TypeVar("R")
 
 logger = logging.getLogger("django_querybudget")
 
@@ -85,6 +87,18 @@ def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
     while field.remote_field is not None and hasattr(field, "target_field"):
         field = field.target_field
     return field
+
+
+def converted(field: models.Field[Any, Any], convert: Callable[[], R]) -> R:
+    """Return what ``field`` makes of a value for the database: ``convert()``.
+
+    Raises :class:`ValueError` where a field of the host's own makes another thing of it each time,
+    as one that encrypts with a nonce: what one statement is sent says nothing of the next.
+    """
+    found = convert()
+    if not type(_target(field)).__module__.startswith("django.") and convert() != found:
+        raise ValueError(f"{field} is converted in another way each time")
+    return found
 
 
 _WHOLE = re.compile(r"-?[0-9]{1,40}")

@@ -101,6 +101,11 @@ def stand_ins(tag: str) -> frozenset[str]:
     return frozenset()
 
 
+def is_said(tag: str) -> bool:
+    """Whether it is renewed only where somebody says so, or where nobody knows what was written."""
+    return tag.startswith("u:") or tag.endswith(":*")
+
+
 @lru_cache(maxsize=4096)
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""

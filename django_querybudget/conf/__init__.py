@@ -15,9 +15,9 @@ from django.http import HttpRequest
 
 from .accepted import (
     boolean,
-    budgets_by_view,
     fraction,
     headers_policy,
+    mapping_of_views,
     regexes,
     release,
     strings,
@@ -53,7 +53,7 @@ class QueryBudgetSettings(Section):
 
     BUDGETS = Setting[Mapping[str, Any]](
         default={},
-        parse=budgets_by_view,
+        parse=mapping_of_views,
         accepts=(
             'a dict of views ("jobs:list", "jobs:*", "/route/", "*", each with or without a '
             'method before it: "POST jobs:list") and their budgets (a number, a dict of '

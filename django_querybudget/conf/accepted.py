@@ -81,8 +81,8 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
-def budgets_by_view(value: object) -> Mapping[str, Any]:
-    """The dict as it is: what its values stand for is known to ``view_budgets``, and checked."""
+def mapping_of_views(value: object) -> Mapping[str, Any]:
+    """The dict as it is: what its values stand for is known where they are used, and checked."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError
     return value

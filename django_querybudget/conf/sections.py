@@ -10,8 +10,10 @@ from .accepted import (
     boolean,
     callable_or_none,
     dotted_names,
+    fraction,
     key_prefix,
     lowercase_set,
+    mapping_of_views,
     nonempty_string,
     number,
     regexes,
@@ -24,6 +26,7 @@ from .accepted import (
     strings,
     strings_by_name,
     whole_number,
+    word_or_none,
 )
 from .declaration import Section, Setting
 
@@ -186,6 +189,37 @@ class CacheSettings(Section):
         accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',
     )
     """Read replicas: whose rows they hold, and how far behind they may be."""
+
+    VIEWS = Setting[Mapping[str, Any]](
+        default={},
+        parse=mapping_of_views,
+        accepts=(
+            'a dict of views ("jobs:list", "jobs:*", "/route/", "*") and seconds, or a dict of '
+            "what cached_view accepts"
+        ),
+    )
+    """The views that CachedViewMiddleware caches; a decorator of the view's comes first."""
+
+    AUDIT = Setting[float](
+        default=0.0,
+        parse=fraction,
+        accepts="a number from 0 to 1",
+    )
+    """The share of the hits that is computed again after the response, and compared."""
+
+    SURROGATE_KEYS = Setting[str | None](
+        default=None,
+        parse=word_or_none("Cache-Tag", "Surrogate-Key", "xkey", "Cache-Groups"),
+        accepts='"Cache-Tag", "Surrogate-Key", "xkey" or "Cache-Groups", or None',
+    )
+    """The header in which a cached view names what its answer depends on, for a CDN."""
+
+    LEASE_FROM = Setting[float | None](
+        default=0.02,
+        parse=lambda value: None if value is None else seconds(value),
+        accepts="a number of seconds, or None for never",
+    )
+    """How dear a query is that one process runs at a time for one key of the cache; seconds."""
 
     CLOCK_SKEW = Setting[float](
         default=1.0,

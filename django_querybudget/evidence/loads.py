@@ -138,6 +138,8 @@ class Load:
     """Them as code, to put after ``filter(...)``; None if they are no plain code."""
     filters: tuple[Filter, ...] | None = ()
     """Its conditions beyond the relation; None if they are no plain keyword arguments."""
+    values: tuple[Filter, ...] = ()
+    """What an ``update()`` sets."""
     last: Filter | None = None
     """The last condition that is a plain keyword argument: what a loop most likely varies."""
     aggregate: tuple[str, str, str] | None = None
@@ -154,6 +156,8 @@ class Load:
     """How the line names the instance: ``"book"``, ``"book.author"``; empty if it does not."""
     scopes: tuple[Scope, ...] = ()
     """The functions that led to it, the nearest first."""
+    way: tuple[RawOrigin, ...] = ()
+    """The project's lines that led to it, the nearest first, through whatever calls them."""
     is_direct: bool = True
     """Whether the project's line asks the ORM itself: what a form or a package asks is not to be
     asked otherwise there."""

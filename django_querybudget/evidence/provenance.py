@@ -8,7 +8,8 @@ An instance does not know. What is looked at, most certain first:
    cache of relations. Then it is that instance's way that counts.
 3. Identity: the instance is among the rows of a queryset that is still alive. One that is alive
    and does not have it is ruled out.
-4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key.
+4. Keys: an earlier query asked for this primary key, or for the rows of this foreign key; or it
+   prefetches what this instance holds.
 5. Elimination: one earlier query alone reads this model, with the same fields deferred.
 6. Loops: of several, a ``for`` around the line that reads iterates one, and binds this instance.
 
@@ -49,7 +50,7 @@ _MOST_RELATIONS = 4
 
 _RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
 
-_RULED_OUT, _POSSIBLE, _BY_KEY, _BY_IDENTITY = range(4)
+_RULED_OUT, _POSSIBLE, _BY_PREFETCH, _BY_KEY, _BY_IDENTITY = range(5)
 
 
 def find_provenance(
@@ -303,7 +304,23 @@ def _score(source: Source, raw: RawRecord, instance: Model, path: tuple[Step, ..
             if _follow(row, path) is instance:
                 return _BY_IDENTITY
         return _RULED_OUT
-    return _POSSIBLE if path else _score_by_key(source, raw, instance)
+    if path:
+        return _POSSIBLE
+    score = _score_by_key(source, raw, instance)
+    return max(score, _BY_PREFETCH) if score and _has_prefetched(source, instance) else score
+
+
+def _has_prefetched(source: Source, instance: Model) -> bool:
+    """Whether ``instance`` holds all that the queryset prefetches for its rows: many rows each."""
+    held = attributes_of(instance)
+    cached = held.get("_prefetched_objects_cache", {})
+    marks = [
+        getattr(each, "to_attr", None) or getattr(each, "prefetch_through", each)
+        for each in source.lookups
+    ]
+    return bool(marks) and all(
+        each.partition(LOOKUP_SEP)[0] in cached or each in held for each in marks
+    )
 
 
 def _score_by_key(source: Source, raw: RawRecord, instance: Model) -> int:

@@ -19,7 +19,7 @@ from django.db.models.query import (
 )
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
-from django_querybudget.stacks import is_project, outward
+from django_querybudget.stacks import RawOrigin, is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames, passes_on
 from .instances import attributes_of, is_of, key_of, same_key, state_of
@@ -34,6 +34,7 @@ from .relations import (
     step_of,
     target_of,
 )
+from .template_names import name_in_template
 from .writes import writing_load
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Reading(OrmFrames):
         if self.batched:
             return Load(kind=LoadKind.BATCH, operation=self.operation)
         if self.descriptor is not None:
-            return self._descriptor_load(*self.descriptor)
+            return replace(self._descriptor_load(*self.descriptor), way=self._way())
         if self.prefetches:
             return self._prefetch_load()
         load = self._other_load()
@@ -88,7 +89,12 @@ class _Reading(OrmFrames):
             is_direct=self.is_direct,
             scopes=tuple(self._scopes()),
             included=self.included,
+            way=self._way(),
         )
+
+    def _way(self) -> tuple[RawOrigin, ...]:
+        frames = islice(self._project(), _MOST_SCOPES)
+        return tuple(RawOrigin(each.f_code, each.f_lasti) for each in frames)
 
     def _project(self) -> Iterator[FrameType]:
         frames = islice(outward(self.outermost), MOST_FRAMES)
@@ -236,6 +242,8 @@ class _Reading(OrmFrames):
         if instance is not None:
             provenance = find_provenance(self.evidence, self.records, instance, self.innermost)
             row = name_in(next(self._project(), None), instance)
+        if not row and step is not None and self.record.origin is not None:
+            row = name_in_template(self.record.origin.node, step.accessor)
         cache = {} if instance is None else attributes_of(instance)
         prefetched = step is not None and step.accessor in cache.get(
             "_prefetched_objects_cache", {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 from django.db.models import Model, QuerySet
 
 from .instances import attributes_of, state_of
-from .loads import Load, LoadKind, Step
+from .loads import Filter, Load, LoadKind, Step
 from .refinements import relation_of_manager
 from .relations import related_filters, step_of
 
@@ -58,6 +59,9 @@ def _named(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if operation == "bulk_update":
         fields = arguments.get("fields") or ()
         return {"fields": tuple(each if isinstance(each, str) else each.name for each in fields)}
+    if operation == "update":
+        given = arguments.get("kwargs")
+        return {"values": tuple(starmap(Filter, given.items())) if type(given) is dict else ()}
     if operation not in ("get_or_create", "update_or_create"):
         return {}
     named = {"keys": _names(arguments.get("kwargs"))}

@@ -47,6 +47,8 @@ _CAUSES = {
 }
 
 
+_TEMPLATE = "A template cannot write that: let the view do so, and hand the rows to the template."
+
 # Methods whose call is replaced, where the fix is more than eager loading.
 _ASKING = {"count", "exists", "aggregate", "first", "last"}
 
@@ -324,5 +326,6 @@ def _fix(draft: Draft) -> Fix | None:
         place=built or evaluated,
         built=built is not None,
         saves=draft.saves,
+        note=_TEMPLATE if built is None and evaluated is not None and evaluated.template else "",
         replaces=draft.eager.replaced,
     )

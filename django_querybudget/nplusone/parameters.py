@@ -16,7 +16,7 @@ from django_querybudget.recording.records import RawRecord
 
 from .batches import hashable
 
-__all__ = ["lookup_of", "split_varying", "that_vary", "varies"]
+__all__ = ["begins_alike", "lookup_of", "split_varying", "that_vary", "varies"]
 
 
 def split_varying(
@@ -39,15 +39,25 @@ def that_vary(
     if not filters:
         return ()
     places = list(_places(filters))
-    before = len(records[0].params or ()) - places[-1].stop
+    before = _before(records[0], places)
     # Each parameter is some condition's, in their order, after those of what is selected.
-    if before >= 0 and len({_at(raw, 0, before) for raw in records}) == 1:
+    if begins_alike(records, filters):
         return tuple(
             each
             for each, place in zip(filters, places, strict=True)
             if len({_at(raw, before + place.start, before + place.stop) for raw in records}) > 1
         )
     return tuple(each for each in filters if varies(records, (each,)))
+
+
+def begins_alike(records: Sequence[RawRecord], filters: tuple[Filter, ...]) -> bool:
+    """Whether the parameters before those of the conditions are the same in every run."""
+    before = _before(records[0], list(_places(filters)))
+    return before >= 0 and len({_at(raw, 0, before) for raw in records}) == 1
+
+
+def _before(raw: RawRecord, places: list[range]) -> int:
+    return len(raw.params or ()) - places[-1].stop
 
 
 def _at(raw: RawRecord, start: int, stop: int) -> Hashable:

@@ -83,6 +83,6 @@ def measured(kind: str, name: str) -> AbstractContextManager[QueryLog]:
 def _listen_to_the_cache(listener: Any) -> None:
     # Not imported here: to import the cache is to watch writes.
     if conf.CACHE.written() is not None or "django_querybudget.cache" in sys.modules:
-        from django_querybudget.cache import stats
+        from django_querybudget.cache import sites
 
-        stats.listener = listener
+        sites.listener = listener

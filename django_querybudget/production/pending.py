@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pending"]
 
-TEXT_BYTES = 512 * 1024
+TEXT_BYTES = 256 * 1024
 """What the statements of the shapes hold at most, in bytes; past it no new shape is noted."""
 _LONGEST = 2_000
 """A longer statement is known by its beginning."""

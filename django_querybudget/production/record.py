@@ -29,7 +29,7 @@ LONGEST_NAME = 200
 """A name's length, in characters."""
 MOST_SHAPES = 8
 """So many shapes of a series are kept, those that took the database longest."""
-SHAPE_BYTES = 768 * 1024
+SHAPE_BYTES = 640 * 1024
 """What the shapes of one record hold at most, in bytes."""
 
 _SHAPE = 420  # Bytes of a shape besides its texts: tuple, numbers, its places in dicts.

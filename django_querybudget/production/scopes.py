@@ -61,11 +61,11 @@ def _listening() -> Iterator[Noted]:
         yield noted
 
 
-def noted_read(what: str, number: int = 1) -> None:
+def noted_read(what: str) -> None:
     """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
     if what in ("hits", "misses", "bypasses"):
         for noted in _listening():
-            setattr(noted, what, getattr(noted, what) + number)
+            setattr(noted, what, getattr(noted, what) + 1)
 
 
 class Rows:

@@ -44,12 +44,9 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     # A closure, since its names are the cheapest to reach: this runs for every query.
     append: Callable[[RawRecord], None] | None = log.append
     evidence: Evidence | None = log.evidence
-    texts = None if evidence is None else evidence.texts
-    threshold = 0 if evidence is None else evidence.threshold
     kept = log.raw
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
-    look_inside = (lambda _, __: 0) if evidence is None else evidence.look_inside
     trail_of = whole_trail if conf.VERBOSITY > 1 else trail
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
@@ -64,13 +61,14 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         error: BaseException | None,
     ) -> None:
         alias = connection.alias
-        add = append
+        add, noted = append, evidence
         if add is None or (aliases is not None and alias not in aliases):
             return
         if type(sql) is not str:
             text = sql_text(sql, connection)
             sql = str(sql) if text is None else text
-        if leaves_out is not None and leaves_out(sql, _getframe(4)):
+        frame = _getframe(4)  # who called cursor.execute(): up to it all are ours or Django's
+        if leaves_out is not None and leaves_out(sql, frame):
             return
         if many:
             if not isinstance(params, list | tuple):
@@ -84,13 +82,12 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         way: Trail | None = None
         inside = 0
         if origins:
-            # Up to CursorWrapper.execute() every frame is ours or Django's.
-            origin, project = locate(_getframe(4))
+            origin, project = locate(frame)
             if origin is TOOLS_OWN:
                 return
-            if evidence is not None:
+            if noted is not None:
                 way = trail_of(project)
-                inside = look_inside(_getframe(4), project)
+                inside = noted.look_inside(frame, project)
         vendor = connection.vendor
         raw = new(
             RawRecord,
@@ -101,20 +98,20 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
                 count_only(raw)
             return
         add(raw)
-        if evidence is None or texts is None:
+        if noted is None:
             return
-        same = texts.get(sql)
+        same = noted.texts.get(sql)
         if same is None:
-            texts[sql] = [raw]
-            evidence.note_first(raw, _getframe(4))
+            noted.texts[sql] = [raw]
+            noted.note_first(raw, frame)
         else:
             same.append(raw)
-            if len(same) >= threshold:
-                evidence.note_repeat(raw, same, _getframe(3))
+            if len(same) >= noted.threshold:
+                noted.note_repeat(raw, same, _getframe(3))
 
     def close() -> None:
-        nonlocal append, count_only, evidence, kept, texts
-        append = count_only = evidence = texts = None
+        nonlocal append, count_only, evidence, kept
+        append = count_only = evidence = None
         kept = []
 
     return record, close

@@ -197,12 +197,12 @@ def _tokens(sql: str, pattern: re.Pattern[str]) -> Iterator[Token]:
             at = _after_nested(sql, at)
         elif group == "dollar":
             start, at = at, sql.find(found[0], at)
-            if at >= 0:
+            if at != -1:
                 yield Token(Kind.STRING, sql[start:at])
                 at += len(found[0])
         elif group in kinds:
             yield Token(kinds[group], _inside(found[0]))
-        if at < 0:
+        if at == -1:
             yield Token(Kind.OPEN, "")
             return
 
@@ -227,11 +227,9 @@ def _inside(text: str) -> str:
         return text[1:-1]
     start = text.index(quote)
     inside = text[start + 1 : -1]
-    if quote != "'" and quote in inside:
+    if quote != "'":
         inside = inside.replace(quote * 2, quote)
-    if start == 2 and quote == '"' and "\\" in inside:  # U&"…"
-        return _ESCAPED.sub(_decoded, inside)
-    return inside
+    return _ESCAPED.sub(_decoded, inside) if start == 2 else inside  # U&"…"
 
 
 def _decoded(escape: re.Match[str]) -> str:

@@ -45,10 +45,13 @@ _POSTGRESQL_NAME = 63  # What is longer is cut off, in bytes.
 def called_name(tokens: list[Token], at: int) -> str:
     """Return the function that is called where the name before ``(`` ends at ``at``."""
     parts = [tokens[at].text]
-    while at >= 2 and tokens[at - 1].text == "." and tokens[at - 2].kind in _NAMES:
-        at -= 2
-        parts.append(tokens[at].text)
-    before = tokens[at - 1] if at else None
+    start = at
+    for each in range(at, 1, -2):
+        if tokens[each - 1].text != "." or tokens[each - 2].kind not in _NAMES:
+            break
+        start = each - 2
+        parts.append(tokens[start].text)
+    before = tokens[start - 1] if start else None
     if before is not None and before.kind is Kind.WORD and before.text.upper() in _NAMING:
         return ""
     return ".".join(reversed(parts)).lower()
@@ -88,16 +91,15 @@ def only_target(tokens: list[Token]) -> str:
 
     What begins so cannot write to another table, whatever it reads.
     """
-    words = [text.upper() if kind is Kind.WORD else "" for kind, text in tokens[:2]]
-    at, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
-    if at == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
+    words = [text.upper() for _, text in tokens[:2]]
+    start, following = (1, ("SET",)) if words[:1] == ["UPDATE"] else (2, ("WHERE", "", "("))
+    if start == 2 and words not in (["DELETE", "FROM"], ["INSERT", "INTO"]):
         return ""
-    while at < len(tokens) and tokens[at].kind in _NAMES:
-        name = tokens[at].text
+    for at in range(start, len(tokens), 2):
+        kind, name = tokens[at]
         after = tokens[at + 1].text.upper() if at + 1 < len(tokens) else ""
         if after != ".":
-            return name.lower() if after in following else ""
-        at += 2
+            return name.lower() if kind in _NAMES and after in following else ""
     return ""
 
 
@@ -114,7 +116,7 @@ def _listed(tokens: list[Token], at: int) -> Iterator[str]:
             name = "" if kind is Kind.WORD and text.upper() in ("ONLY", "TABLE") else text.lower()
         else:
             break
-    if name not in ("", "."):
+    if name:
         yield name
 
 

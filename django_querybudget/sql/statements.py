@@ -168,7 +168,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
     words = [
         token.text.upper() if token.kind is Kind.WORD else ""
         for token in tokens
-        if token.text != "(" or token.kind is not Kind.OTHER
+        if token.text != "("
     ]
     first = words[0] if words else ""
     second = words[1] if len(words) > 1 else ""
@@ -182,7 +182,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
         word = text.upper() if kind is Kind.WORD else text if kind is Kind.OTHER else ""
         if kind is Kind.WORD or kind is Kind.NAME:
             called = at + 1 < len(tokens) and tokens[at + 1] == _OPENING
-            if called and not (kind is Kind.WORD and word in _KEYWORDS):
+            if called and word not in _KEYWORDS:
                 calls.add(called_name(tokens, at))
             if (
                 word in _WRITING
@@ -202,8 +202,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
         opaque = "UESCAPE"
     opaque = opaque or _opaque(first, second, words, verbs, vendor)
     if first in _HARMLESS or first in _TRANSACTION:
-        if first != "BEGIN":
-            verbs.clear()
+        verbs.clear()
         calls.clear()
     elif first in ("PREPARE", "DECLARE") or (first in _EXPLAINING and not _RUNNING & set(words)):
         verbs.clear()
@@ -231,7 +230,7 @@ def _locks(word: str, before: str, two_before: str, first: str) -> bool:
 
 def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: str) -> str:  # noqa: PLR0911
     """Return why a statement may write what it does not name, or nothing."""
-    if not words or (first in _WRITING and not (first == "LOAD" and vendor != "mysql")):
+    if first in _WRITING and not (first == "LOAD" and vendor != "mysql"):
         return ""
     if first in _READING:
         if "INTO" in words and vendor != "mysql" and not verbs:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from django_querybudget.cache import tokens, transactions
-from django_querybudget.cache.reading import fills
+from django_querybudget.cache.reading import fills, together
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
+from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.transactions import on_commit
 from django_querybudget.cache.writing import invalidation, watcher
 from tests.cache import programs
@@ -20,7 +21,7 @@ def tokens_are_read_after_the_query() -> None:
     settled = fills.Fill.settled
 
     def late(fill: Any) -> Any:
-        fill.tokens.clear()
+        fill.tokens = {tag: token for tag, token in fill.tokens.items() if tag == PULSE}
         fill.take_tokens(fill.dependencies())
         return settled(fill)
 
@@ -86,6 +87,18 @@ def an_entry_is_not_compared_with_its_tokens() -> None:
     reading.same = lambda *_: True  # type: ignore[attr-defined]
 
 
+def tokens_of_a_group_come_from_its_last_look() -> None:
+    """As if what the later ones of a group read were under the tokens that the first ones left."""
+    keep = together.keep
+
+    def late(question: Any, fill: Any, answer: Any) -> bool:
+        fill.tokens = {tag: token for tag, token in fill.tokens.items() if tag == PULSE}
+        fill.take_tokens(fill.dependencies())
+        return keep(question, fill, answer)
+
+    together.keep = late  # type: ignore[attr-defined]
+
+
 # Not stale, and not to be taken for right
 
 
@@ -110,13 +123,13 @@ def no_mark_is_set() -> None:
 
 
 def marks_are_not_looked_at() -> None:
-    read = redis.RedisStore._read
+    read = redis.RedisStore._read_many
 
-    def without_marks(its: Any, key: Any, wanted: Any) -> Any:
-        entry, values = read(its, key, wanted)
-        return entry, {tag: value.partition("|")[0] for tag, value in values.items()}
+    def without_marks(its: Any, keys: Any, wanted: Any) -> Any:
+        entries, values = read(its, keys, wanted)
+        return entries, {tag: value.partition("|")[0] for tag, value in values.items()}
 
-    redis.RedisStore._read = without_marks  # type: ignore[method-assign]
+    redis.RedisStore._read_many = without_marks  # type: ignore[method-assign]
 
 
 def a_mark_comes_after_the_statement() -> None:

@@ -77,6 +77,12 @@ class Titled(models.Manager[Book]):
         return super().get_queryset().filter(title=self.title)
 
 
+def _retitled(title: str, then: str) -> Titled:
+    made = Titled(title)
+    made.title = then
+    return made
+
+
 VALUES: list[list[Any]] = [
     [Redacted("a"), Redacted("b"), "a", "b", "***"],
     [("a", "b"), "a,b", "a", b"a"],
@@ -86,7 +92,8 @@ VALUES: list[list[Any]] = [
     [gettext_lazy("Monday"), gettext_lazy("Sunday"), "Monday", "Montag"],
     [UUID(int=1), UUID(int=2), str(UUID(int=1)), 1],
     [DAY, DAY.astimezone(TOKYO), DAY.date(), timedelta(1), str(DAY)],
-    [Titled("book 1"), Titled("book 2"), Book.objects, Book, Thing, AnonymousUser()],
+    [Titled("book 1"), Titled("book 2"), _retitled("book 1", "book 2"), Book.objects],
+    [Book, Thing, AnonymousUser()],
 ]  # fmt: skip
 """Those of one list are easily taken for one another."""
 

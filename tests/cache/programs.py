@@ -89,6 +89,27 @@ def read_twice(alias: str, form: str) -> list[Decimal]:
     return read(alias, form) + read(alias, form)
 
 
+def read_together(alias: str, form: str) -> list[Decimal]:
+    """Return payment 1's amount by its key, by its payer, and by its table, read as a group.
+
+    ``form`` is that of another read, which is compared with the same amount.
+    """
+    from django_querybudget.cache import fetch_together
+
+    rows = Payment.objects.using(alias)
+    pages = [cached(rows.filter(pk=1)), cached(rows.filter(payer=2)), cached(rows.order_by("pk"))]
+    for _ in pages:
+        on_begun()
+    del form
+    return [
+        payment.amount for page in fetch_together(*pages) for payment in page if payment.pk == 1
+    ]
+
+
+def read_together_twice(alias: str, form: str) -> list[Decimal]:
+    return read_together(alias, form) + read_together(alias, form)
+
+
 def read_the_database(alias: str, form: str) -> list[Decimal]:
     return [FORMS[form.removeprefix(BY_VIEW)](Payment.objects.using(alias))]
 
@@ -295,14 +316,16 @@ def open_connections(alias: str) -> None:
 
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
+    from django_querybudget.cache.reading import leases
     from django_querybudget.cache.reading.through import _dependencies
     from django_querybudget.cache.transactions import mode_of, state_of
-    from django_querybudget.cache.views import serving
+    from django_querybudget.cache.views import learned
 
     connection = connections[alias]
+    learned._reads.clear()
     state_of(connection).settle(connection, mode_of(connection))
     _dependencies.clear()
-    serving._unstored.clear()
+    leases._unstored.clear()
 
 
 def counts(alias: str) -> tuple[int, int, str]:

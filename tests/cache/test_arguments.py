@@ -719,8 +719,9 @@ def test_in_any_order_an_answer_is_that_of_a_plain_call() -> None:
     """Instances of any age, written rows and rows that were only changed in memory."""
     cache_stats(reset=True)
     settings(max_examples=40, deadline=None)(given(STEPS)(in_this_order))()
-    assert cache_stats().hits > 30
-    assert cache_stats().not_stored["an argument that differs from its row"] > 5
+    # One of each at least in every program, whatever was drawn.
+    assert cache_stats().hits >= 40
+    assert cache_stats().not_stored["an argument that differs from its row"] >= 40
 
 
 def in_this_order(steps: list[Any]) -> None:
@@ -729,7 +730,8 @@ def in_this_order(steps: list[Any]) -> None:
     Job.objects.exclude(title__in=["open", "hidden"]).delete()
     cached = cached_queryset(timeout=60)(by_what_it_holds)
     people = [CustomUser.objects.get() for _ in range(3)]
-    for step, one, two in steps:
+    read_twice(cached, people[0], "rows")  # the first call tells what the queryset looks like
+    for step, one, two in [("read", 0, "rows"), *steps]:
         if step == "write":
             CustomUser.objects.update(**{one: two if one == "is_staff" else "open" * two})
         elif step == "save":
@@ -745,6 +747,13 @@ def in_this_order(steps: list[Any]) -> None:
                 title="open too" if one else "other", budget=1,
             )  # fmt: skip
         else:
-            expected = ANSWERS[two](by_what_it_holds(people[one]))
-            for _ in range(2):
-                assert ANSWERS[two](cached(people[one])) == expected
+            read_twice(cached, people[one], two)
+    person = CustomUser.objects.get()
+    person.is_staff = not person.is_staff
+    read_twice(cached, person, "rows")
+
+
+def read_twice(cached: Any, person: CustomUser, how: str) -> None:
+    expected = ANSWERS[how](by_what_it_holds(person))
+    for _ in range(2):
+        assert ANSWERS[how](cached(person)) == expected

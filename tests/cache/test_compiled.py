@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
 from django.db import NotSupportedError, connection, connections, models
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce, Lower, Now, TruncMonth, Upper
@@ -418,8 +418,9 @@ def test_two_queries_are_one_only_if_they_are_one_to_the_database(alias: str) ->
             assert found[0] == expected[0]
             key = spelled(found)
             assert seen.setdefault(key, expected) == expected
-        else:
+        elif isinstance(expected, tuple) or expected in (EmptyResultSet, FullResultSet):
             assert found == expected
+        # What Django cannot compile (5.2: some unions of unions) has no answer to be stored.
 
     explore()
     assert len(seen) > 100

@@ -80,6 +80,23 @@ def test_more_rows_than_are_told_apart_are_of_unknown_extent() -> None:
     places = ", ".join(["%s"] * 101)
     sql = f'DELETE FROM "jobs_job" WHERE "jobs_job"."id" IN ({places})'
     assert written(sql, list(range(101))) == ALL_JOBS
+    sql = sql.replace(", %s", "", 1)
+    assert written(sql, list(range(100))) == JOBS | {f"d:r:jobs_job:{key}" for key in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("params", "many"),
+    [
+        ({"key": 7}, False),
+        (["1", "2"], True),  # sqlite3 takes a string for a row of its characters
+        ([("a", 7)], True),
+    ],
+)
+def test_parameters_that_do_not_tell_the_rows(params: Any, many: bool) -> None:
+    sql = 'DELETE FROM "jobs_job" WHERE "jobs_job"."id" = %s'
+    assert written(sql, params, many) == ALL_JOBS
+    insert = 'INSERT INTO "jobs_job" ("title") VALUES (%s)'
+    assert written(insert, params, many) == JOBS  # no scope, whatever its rows are
 
 
 @pytest.mark.parametrize(
@@ -124,7 +141,49 @@ def test_an_insert_renews_the_scopes_of_its_rows() -> None:
         "d:s:payment_payment:payer_id:1",
         "d:s:payment_payment:recipient_id:2",
     }
+    assert written(sql, [None, 2, 1, 2]) == PAYMENTS | {
+        "d:s:payment_payment:payer_id:1",
+        "d:s:payment_payment:recipient_id:2",
+    }
     assert written(sql, [[1, 2, 3, 4]], many=True) == PAYMENTS | {"d:S:payment_payment"}
+
+
+def test_an_insert_of_lists_renews_the_scopes_of_its_rows() -> None:
+    sql = (
+        'INSERT INTO "payment_payment" ("payer_id", "recipient_id") '
+        "SELECT * FROM UNNEST((%s)::bigint[], (%s)::bigint[])"
+    )
+    assert written(sql, [[1, 3], [2, None]]) == PAYMENTS | {
+        "d:s:payment_payment:payer_id:1",
+        "d:s:payment_payment:payer_id:3",
+        "d:s:payment_payment:recipient_id:2",
+    }
+    assert written(sql, [[1, 3], "23"]) == PAYMENTS | {"d:S:payment_payment"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "params"),
+    [
+        ('"payer_id"', "%s", [1]),  # the other scope has its default
+        ('"payer_id", "recipient_id"', "%s, %s", [1, "no number"]),
+        ('"payer_id", "recipient_id"', "%s, (%s)", [1, 2]),
+        ('"payer_id", "recipient_id"', "%s, %s", [1, 2, 3]),
+    ],
+)
+def test_an_insert_whose_scopes_are_not_told(columns: str, values: str, params: Any) -> None:
+    sql = f'INSERT INTO "payment_payment" ({columns}) VALUES ({values})'
+    assert written(sql, params) == PAYMENTS | {"d:S:payment_payment"}
+
+
+def test_more_scopes_than_are_told_apart_are_of_unknown_extent() -> None:
+    start = 'INSERT INTO "payment_payment" ("payer_id", "recipient_id") VALUES '
+    rows = [value for payer in range(100) for value in (payer, None)]
+    assert written(start + ", ".join(["(%s, %s)"] * 100), rows) == PAYMENTS | {
+        f"d:s:payment_payment:payer_id:{payer}" for payer in range(100)
+    }
+    assert written(start + ", ".join(["(%s, %s)"] * 101), [*rows, 100, None]) == PAYMENTS | {
+        "d:S:payment_payment"
+    }
 
 
 def test_an_update_of_a_scoped_row_asks_for_its_old_scopes() -> None:
@@ -134,6 +193,9 @@ def test_an_update_of_a_scoped_row_asks_for_its_old_scopes() -> None:
     write = effect(form, ["paid", 7], False, "d")
     assert write.old_scopes is not None
     assert write.old_scopes.keys == (7,)
+    form = form_of('DELETE FROM "jobs_job" WHERE "jobs_job"."id" = %s', connections["default"])
+    assert form is not None
+    assert effect(form, [7], False, "d").old_scopes is None
 
 
 def test_the_columns_that_an_update_assigns() -> None:

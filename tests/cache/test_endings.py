@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.cache import caches
-from django.db import OperationalError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.test import RequestFactory
 
-from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache import cache_stats, cached_queryset, cached_view
 from payment.models import Payment
 from tests.cache import world
 
@@ -90,6 +95,30 @@ def test_the_servers_answer_to_commit_is_lost(alias: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(connection, "_commit", commit_and_break)
     monkeypatch.undo()
     assert_written_and_seen(alias)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE[:2])  # MariaDB refuses the row itself
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_commit_that_a_constraint_refuses(alias: str, by_hand: bool) -> None:
+    """A foreign key is looked at there: a row refers to none."""
+
+    def write_both() -> None:
+        write(alias)
+        Payment.objects.using(alias).filter(pk=2).update(payer=999)
+
+    if by_hand:
+        transaction.set_autocommit(False, using=alias)
+        write_both()
+        with pytest.raises(IntegrityError):
+            transaction.commit(using=alias)
+        transaction.rollback(using=alias)
+        transaction.set_autocommit(True, using=alias)
+    else:
+        with pytest.raises(IntegrityError), transaction.atomic(using=alias):
+            write_both()
+    assert 1000 not in database(alias)
+    for _ in range(2):
+        assert read(alias) == database(alias)
 
 
 @pytest.mark.parametrize("alias", [ON_MARIADB])
@@ -222,6 +251,65 @@ def test_a_decorator_begins_the_next_transaction_with_the_same_block(
     step(2)
     assert_written_and_seen(alias)
     assert 2000 in read(alias)
+
+
+@cached_queryset(timeout=600)
+def payments(alias: str) -> Any:
+    return _payments(alias)
+
+
+def of_a_call(alias: str) -> list[Any]:
+    """Read by a decorated function: which databases it asks is not known before its answer is."""
+    return [payment.amount for payment in payments(alias)]
+
+
+@cached_view(timeout=600, vary_on=())
+def view(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(database(request.GET["alias"]), safe=False)
+
+
+def of_a_view(alias: str) -> list[Any]:
+    """Nor which databases a view asks."""
+    answer = view(RequestFactory().get("/", {"alias": alias}))
+    return list(map(Decimal, json.loads(answer.content)))
+
+
+@pytest.mark.parametrize("how", ["a callback raises", "emptied"])
+@pytest.mark.parametrize("ask", [of_a_call, of_a_view], ids=["function", "view"])
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_what_is_asked_first_after_the_end_hears_of_it(
+    alias: str, marks: bool, ask: Callable[[str], list[Any]], how: str
+) -> None:
+    for _ in range(3):
+        ask(alias)
+    assert cache_stats().hits
+    with suppress(ZeroDivisionError), transaction.atomic(using=alias):
+        if how == "a callback raises":
+            transaction.on_commit(lambda: 1 / 0, using=alias)
+        write(alias)
+        if how == "emptied":
+            connections[alias].run_on_commit.clear()
+    for _ in range(2):
+        assert ask(alias) == database(alias)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_so_it_is_after_a_commit_by_hand_whose_mark_was_lost(alias: str) -> None:
+    """Evicted: so another connection stored what it saw before the commit."""
+    for _ in range(3):
+        of_a_call(alias)
+    transaction.set_autocommit(False, using=alias)
+    write(alias)
+    client = caches["redis"].client.get_client()
+    client.delete(*client.keys("qb:[th]:*"))
+    cache_stats(reset=True)
+    for _ in range(2):
+        assert 1000 not in in_another_thread(lambda: connections.all() and of_a_call(alias))
+    assert cache_stats().hits == 1
+    transaction.commit(using=alias)
+    transaction.set_autocommit(True, using=alias)
+    for _ in range(2):
+        assert of_a_call(alias) == database(alias)
 
 
 def audit(alias: str, sql: str) -> Callable[..., Any]:

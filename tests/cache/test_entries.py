@@ -17,13 +17,21 @@ def test_it_comes_back() -> None:
     assert entry.tokens == {"d:t:a": "1-x"}
     assert entry.aliases == ["default"]
     assert entry.prepared(dict) == {"rows": [1, "ü"]}
+    assert (entry.cost, entry.since, entry.until, entry.size) == (0.0, 0.0, None, len(PACKED))
+
+
+def test_its_cost_and_times_come_back() -> None:
+    entry = unpack(pack({"d:t:a": "1-x"}, (), [], cost=0.25, since=1000.5, until=1060.5))
+    assert (entry.cost, entry.since, entry.until) == (0.25, 1000.5, 1060.5)
 
 
 @pytest.mark.parametrize(
     "stored",
     [
-        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb2\n", b"qb2\n{}\n{}",
-        b'qb2\n[{"a":1},[]]\n{}', b"qb2\n[{},[]]\n{}", b'qb2\n[{"a":"1"},[]]', b"\xff" * 100,
+        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb3\n", b"qb3\n{}\n{}",
+        b'qb3\n[{"a":1},[]]\n{}', b"qb3\n[{},[]]\n{}",
+        b'qb3\n[{"a":"1"},[],[0,0]]\n{}', b'qb3\n[{"a":"1"},[],["0",0,null]]\n{}',
+        b'qb3\n[{"a":"1"},[]]', b"\xff" * 100,
     ],
 )  # fmt: skip
 def test_a_foreign_value_is_no_entry(stored: bytes) -> None:

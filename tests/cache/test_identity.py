@@ -8,6 +8,7 @@ import socketserver
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +23,7 @@ from django_querybudget.cache import cache_stats, cached_queryset, identity
 from django_querybudget.cache.identity import database_name, is_identified, is_told_by_server
 from jobs.models import Industry
 from tests import settings as suite
-from tests.servers import PostgreSQL
+from tests.servers import PgBouncer, PostgreSQL, Run
 
 on_postgres = pytest.mark.django_db(transaction=True, databases=["postgres"])
 
@@ -105,27 +106,53 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-@on_postgres
-def test_a_poolers_alias_is_the_same_database() -> None:
-    """``default`` behind it, and ``default_direct`` beside it, as its documentation has it."""
-    Industry.objects.using("postgres").create(pk=1, name="old")
-    own = connections["postgres"].settings_dict
-    port = own["PORT"] or 5432
-    with Relay(f"{own['HOST']}/.s.PGSQL.{port}") as relay:
+@contextmanager
+def relayed(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    with Relay(f"{own['HOST']}/.s.PGSQL.{own['PORT'] or 5432}") as relay:
         threading.Thread(target=relay.serve_forever, daemon=True).start()
         host, port = relay.server_address
-        with another_alias("pooled", HOST=host, PORT=port, DISABLE_SERVER_SIDE_CURSORS=True) as it:
-            assert (read(it), read("postgres")) == ("old", "old")
-            cache_stats(reset=True)
-            assert read(it) == "old"
-            assert cache_stats().hits == 1
-            with transaction.atomic("postgres"):
-                Industry.objects.using("postgres").filter(pk=1).update(name="new")
-                assert read(it) == "old"
-            assert read(it) == "new"
-            Industry.objects.using(it).update(name="newer")
-            assert (read("postgres"), read(it)) == ("newer", "newer")
+        yield {"HOST": host, "PORT": port}
         relay.shutdown()
+
+
+@contextmanager
+def pooled(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """PgBouncer: each transaction may have another connection to the server."""
+    folder = Path(tempfile.mkdtemp(prefix="querybudget-"))
+    folder.chmod(0o755)  # it refuses to run as root
+    server = PgBouncer(Run(owner=os.getpid(), folder=folder), own)
+    try:
+        server.start()
+        yield {"HOST": str(server.folder), "PORT": server.port}
+    finally:
+        server.run.clean_up()  # and with it, its connections to the server
+
+
+@pytest.mark.parametrize(
+    "pooler", [relayed, pytest.param(pooled, marks=pytest.mark.pgbouncer)], ids=["relay", "pooler"]
+)
+@on_postgres
+def test_a_poolers_alias_is_the_same_database(pooler: Any) -> None:
+    """``default`` behind it, and ``default_direct`` beside it, as its documentation has it."""
+    Industry.objects.using("postgres").create(pk=1, name="old")
+    with (
+        pooler(connections["postgres"].settings_dict) as place,
+        another_alias("pooled", **place, DISABLE_SERVER_SIDE_CURSORS=True) as it,
+    ):
+        assert (read(it), read("postgres")) == ("old", "old")
+        cache_stats(reset=True)
+        assert read(it) == "old"
+        assert cache_stats().hits == 1
+        with transaction.atomic("postgres"):
+            Industry.objects.using("postgres").filter(pk=1).update(name="new")
+            assert read(it) == "old"
+        assert read(it) == "new"
+        Industry.objects.using(it).update(name="newer")
+        assert (read("postgres"), read(it)) == ("newer", "newer")
+        with transaction.atomic(it):
+            Industry.objects.using(it).filter(pk=1).update(name="newest")
+            assert read("postgres") == "newer"
+        assert (read("postgres"), read(it)) == ("newest", "newest")
 
 
 @on_postgres

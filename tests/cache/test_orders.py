@@ -77,6 +77,27 @@ def test_no_order_leaves_the_past_under_any_form_of_tags(
     record_property("orders", orders)
 
 
+@pytest.mark.parametrize("write", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
+def test_no_order_of_a_group_leaves_the_past(
+    stage: Stage, write: str, record_property: Any
+) -> None:
+    """Three entries in one read, each by tags of another form."""
+    orders = run_all_orders(
+        stage, ("read_together", "key"), (write, 1, 1000), again="read_together"
+    )
+    assert orders >= 6
+    orders += run_all_orders(
+        stage,
+        ("read_together_twice", "key"),
+        (write, 1, 1000),
+        warm=True,
+        again="read_together",
+    )
+    assert orders >= 14
+    record_property("orders", orders)
+
+
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
 @pytest.mark.parametrize("name", ["R1", "R2", "R2b", "R3", "R5", "R7", "R8", "R9"])
 def test_race_with_in_flight_marks_turned_off(

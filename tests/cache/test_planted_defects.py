@@ -81,6 +81,37 @@ def test_a_planted_defect_is_found(
     assert is_found(stage, race, defect=defect, **cache)
 
 
+@pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "",
+        "tokens_are_read_after_the_query",
+        "an_entry_is_not_compared_with_its_tokens",
+        "tokens_of_a_group_come_from_its_last_look",
+        "a_renewal_keeps_the_token",
+    ],
+)
+def test_a_defect_is_found_by_a_group_too(stage: Stage, defect: str) -> None:
+    def run(reader: str, warm: bool) -> None:
+        run_all_orders(
+            stage,
+            (reader, "key"),
+            ("update_in_atomic", 1, 1000),
+            warm=warm,
+            again="read_together",
+            defect=defect,
+        )
+
+    found = False
+    for reader, warm in (("read_together", False), ("read_together_twice", True)):
+        try:
+            run(reader, warm)
+        except Stale:
+            found = True
+    assert found is bool(defect)
+
+
 SETTINGS = {defect: cache for defect, _, cache in FOUND_BY}
 
 

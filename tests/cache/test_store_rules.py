@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from django_querybudget.cache import cache_stats, tags
 from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.pulse import EVERY, PULSE, Beat
 from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.store import IDLE, KEEPER_RETRY, tag_key
@@ -117,6 +118,18 @@ def test_what_was_read_before_a_new_pulse_came_is_read_again(
     assert PULSE in answer[1]
     tested.read(None, [TABLE])
     assert len(asked) == 3
+
+
+def test_tokens_over_a_new_connection_may_be_another_servers(
+    tested: RedisStore, client: redis_py.Redis, looked: list[bool]
+) -> None:
+    before = tested.tokens([TABLE])
+    assert looked == [True]
+    assert tested.tokens([TABLE]) == before
+    assert looked == [True]
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert tested.tokens([TABLE]) == before
+    assert looked == [True, True]
 
 
 def test_what_was_read_under_a_pulse_that_rested_is_read_again(
@@ -337,12 +350,14 @@ def test_an_entry_larger_than_allowed_is_not_stored(tested: RedisStore, settings
 def test_a_lease_is_one_processs_until_it_is_over_or_given_back(
     tested: RedisStore, client: redis_py.Redis
 ) -> None:
-    assert tested.take("lease", 0.4) is True
-    assert tested.take("lease", 0.4) is False
-    assert 0 < client.pttl(tested.cache.make_key("lease")) <= 1000
-    tested.drop("lease")
-    assert tested.take("lease", 2.6) is True
-    assert 2000 < client.pttl(tested.cache.make_key("lease")) <= 3000
+    assert tested.take("lease", "a", 60) is Lease.TAKEN
+    assert tested.take("lease", "b", 60) is Lease.HELD
+    assert 30_000 < client.pttl(tested.cache.make_key("lease")) <= 60_000
+    tested.drop("lease", "b")
+    assert tested.take("lease", "b", 60) is Lease.HELD
+    tested.drop("lease", "a")
+    assert tested.take("lease", "b", 600) is Lease.TAKEN_AFTER_ANOTHER
+    assert 300_000 < client.pttl(tested.cache.make_key("lease")) <= 600_000
 
 
 def test_what_a_row_depends_on_is_forgotten_in_a_day(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -127,6 +127,112 @@ def test_an_answer_that_nobody_read_is_not_the_next_ones(
     # An old answer would be taken for that of this call, and the script's absence be overlooked.
     assert tested.mark([TABLE], "c", 60)
     assert "c@" in value(tested)
+
+
+# What is told: an entry, whose answer is read with that of the next command.
+
+
+def refused_here() -> int:
+    return cache_stats().not_stored.get("the cache did not take it", 0)
+
+
+def forbid(tested: Store, *commands: str) -> None:
+    """Let the server refuse commands to who asks from now on; all, without any."""
+    cache: Any = tested.cache
+    client = cache.client.get_client()
+    rules = [f"-{command}" for command in commands] or ["+@all"]
+    client.execute_command("ACL", "SETUSER", "default", *rules)
+
+
+@pytest.fixture
+def forbidding(make: Callable[..., Store]) -> Iterator[Store]:
+    tested = make()
+    yield tested
+    forbid(tested)
+
+
+def test_an_entry_that_the_server_refuses_is_counted_with_the_next_answer(
+    forbidding: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    tested = forbidding
+    assert tested.mark([TABLE], "a", 60)
+    forbid(tested, "set")
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert tested.write("qb:e:2", b"entry", 60)
+    assert refused_here() == 0
+    # The next one gets its own answer.
+    assert tested._read("qb:e:1", [TABLE]) == (None, {TABLE: value(tested)})
+    assert refused_here() == 2
+    assert "did not take an entry" in caplog.text
+    assert cache_stats().errors == 0
+    assert not tested.distrusted
+    forbid(tested)
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert tested._read("qb:e:1", [])[0] == b"entry"
+    assert refused_here() == 2
+
+
+def test_answers_are_not_left_unread_without_end(
+    forbidding: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: Any = forbidding
+    assert tested.mark([TABLE], "a", 60)
+    monkeypatch.setattr(wire, "MOST_UNHEARD", 3)
+    forbid(tested, "set")
+    for number in range(1, 4):
+        assert tested.write(f"qb:e:{number}", b"entry", 60)
+    assert refused_here() == 0
+    assert not tested.write("qb:e:4", b"entry", 60)  # waited for, and refused
+    assert refused_here() == 4
+    assert not any(tested._wire._unheard.values())
+
+
+def test_an_entry_that_is_lost_is_a_miss_and_nothing_else(make: Callable[..., Store]) -> None:
+    tested: Any = make()
+    assert tested.mark([TABLE], "a", 60)
+    assert tested.write("qb:e:1", b"entry", 60)
+    [own] = tested._wire._idle
+    own.disconnect()  # with the answer that nobody has read
+    before = value(tested)
+    assert "a@" in before
+    assert tested.write("qb:e:2", b"entry", 60)
+    cache: Any = tested.cache
+    cache.client.get_client().execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert tested.write("qb:e:3", b"entry", 60)  # whether it was lost, nobody has said
+    assert tested._read(None, [TABLE]) == (None, {TABLE: before})
+    assert tested._read("qb:e:2", [])[0] == b"entry"
+    assert cache_stats().errors == 0
+    assert not tested.distrusted
+
+
+def test_an_interrupted_command_leaves_no_answers_behind(
+    make: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: Any = make()
+    assert tested.mark([TABLE], "a", 60)
+    assert tested.write("qb:e:1", b"entry", 60)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "read_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tested.read(None, [TABLE])
+    assert not any(tested._wire._unheard.values())
+    assert "a@" in value(tested)
+
+
+def test_a_host_that_counts_its_connections_hears_at_once(make: Callable[..., Store]) -> None:
+    tested: Any = make(CONNECTION_POOL_KWARGS={"max_connections": 5})
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert not tested._wire._unheard
+    try:
+        forbid(tested, "set")
+        assert not tested.write("qb:e:1", b"entry", 60)
+    finally:
+        forbid(tested)
+    assert refused_here() == 1
 
 
 def test_where_scripts_are_thrown_away_a_renewal_is_waited_for(make: Callable[..., Store]) -> None:

@@ -247,6 +247,23 @@ async def asave_loop(run: Run) -> None:
 @case(
     write(
         "Setting",
+        'await Setting.objects.filter(key__in=keys).aupdate(value="new")',
+        operation="update",
+    ),
+    after=1,
+)
+async def aupdate_loop(run: Run) -> None:
+    keys = [f"key-{number}" for number in range(6)]
+    if run.fixed:
+        await run.awrite(keys=keys)
+        return
+    for key in keys:
+        await Setting.objects.filter(key=key).aupdate(value="new")  # N+1
+
+
+@case(
+    write(
+        "Setting",
         "await Setting.objects.filter(pk__in=[each.pk for each in setting_list]).adelete()",
         operation="delete",
     ),

@@ -86,7 +86,7 @@ _FIRST = (
 
 @case(
     relation("Author.books", _FIRST),
-    related("Book.tags", _FIRST, "<book>.chosen_tags.0", operation="first"),
+    related("Book.tags", _FIRST, "book.chosen_tags.0", operation="first"),
     after=3,
     template=("corpus/first.html:2", "corpus/first.html:3"),
 )

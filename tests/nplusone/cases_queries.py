@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import Count, Max, prefetch_related_objects
+from django.db.models import Count, F, Max, prefetch_related_objects
 
 from django_querybudget.nplusone import Cause
 
@@ -420,10 +420,35 @@ def a_count_for_each_range(run: Run) -> None:
         Book.objects.filter(pk__gte=start, pk__lt=start + 10).count()  # N+1
 
 
-@case(write("Book", None, operation="update", hint=ONE_STATEMENT))
+@case(
+    write(
+        "Book",
+        'Book.objects.filter(isbn__in=isbns).update(status="sold")',
+        operation="update",
+    ),
+    after=1,
+)
 def update_loop(run: Run) -> None:
+    isbns = [f"isbn-{number}" for number in range(4)]
+    if run.fixed:
+        run.write(isbns=isbns)
+        return
+    for isbn in isbns:
+        Book.objects.filter(isbn=isbn).update(status="sold")  # N+1
+
+
+@case(write("Book", None, operation="update", hint=ONE_STATEMENT))
+def updates_to_another_value_each_time(run: Run) -> None:
+    """What is set is each row's own: no filter says which is whose."""
     for number in range(4):
-        Book.objects.filter(isbn=f"isbn-{number}").update(status="sold")  # N+1
+        Book.objects.filter(isbn=f"isbn-{number}").update(status=f"{number}")  # N+1
+
+
+@case(write("Book", None, operation="update", hint=ONE_STATEMENT))
+def updates_by_an_expression(run: Run) -> None:
+    """It may be right for all of them at once; it is no value that could be written down."""
+    for number in range(4):
+        Book.objects.filter(isbn=f"isbn-{number}").update(status=F("title"))  # N+1
 
 
 @case(

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from django import forms
+from django.db.models import Prefetch
 from django.db.models.signals import post_init
 from django.forms import inlineformset_factory
 from django.template.loader import render_to_string
@@ -500,6 +501,67 @@ def rows_of_a_method_that_a_template_calls(run: Run) -> None:
     Book.objects.update(author=author)
     author.run = run
     assert "book 5" in render_to_string("corpus/recent_books.html", {"author": author})  # N+1
+
+
+class _Paged:
+    """A page of a project's own paginator: evaluated when it is asked how long it is."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Any:
+        if not isinstance(self.rows, list):
+            self.rows = list(self.rows)
+        return self.rows[number]
+
+
+def _listed(queryset: Any, template: str) -> str:
+    page = _Paged(queryset.order_by("pk")[:ROWS])
+    return render_to_string(template, {"page": page})  # N+1: listed_page
+
+
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    blamed="N+1: listed_page",
+    template="corpus/paged.html:2",
+    after=1,
+)
+def rows_that_a_view_hands_to_one_for_all_lists(run: Run) -> None:
+    """Evaluated far from here, by a template's loop; started here, which is the line to change."""
+    assert "author 3" in _listed(run(Book.objects.all()), "corpus/paged.html")  # root
+
+
+@case(relation("Author.publisher", 'Author.objects.select_related("publisher")'), after=2)
+def rows_whose_prefetched_rows_join_them(run: Run) -> None:
+    """The books know their author, too; but the authors that hold such books are the first query's.
+
+    Their list outlives the queryset.
+    """
+    own = Prefetch("books", queryset=Book.objects.select_related("author"), to_attr="own")
+    authors = list(run(Author.objects.prefetch_related(own)))  # root
+    for author in authors:
+        assert author.publisher.name  # N+1
+
+
+@case(
+    relation(
+        "Book.reviews",
+        'author.books.prefetch_related("reviews")',
+        note="A template cannot write that: let the view do so, and hand the rows to the template.",
+    ),
+    template="corpus/books_of.html:3",
+    after=4,
+)
+def rows_that_a_template_asks_for(run: Run) -> None:
+    """A template cannot prefetch: the view hands it the rows, under the name that it reads."""
+    author: Any = Author.objects.get(name="author 2")
+    Book.objects.update(author=author)
+    if run.fixed:
+        author = {"books": {"all": run(Book.objects.filter(author=author))}}
+    assert "book 5" in render_to_string("corpus/books_of.html", {"author": author})  # N+1
 
 
 def _tags_of(book: Book) -> int:

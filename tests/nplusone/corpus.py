@@ -70,6 +70,8 @@ class Expected:
     replaces: str | None = None
     hint: str | None = None
     """The words that stand where no line does."""
+    note: str | None = None
+    """What is said below the line."""
     alone: bool = False
     """Whether the fix stands for one statement of a loop that does more."""
     instead_of: tuple[str, ...] = ()

@@ -181,6 +181,7 @@ def test_the_cause_is_found(case: Case) -> None:
         assert each.hint in (None, told.hint)
         assert each.replaces in (None, told.replaces)
         fix = told.fix
+        assert each.note in (None, "" if fix is None else fix.note)
         assert not each.alone or (fix is not None and fix.alone)
         assert each.instead_of == (() if fix is None else fix.replaces)
 

@@ -460,6 +460,7 @@ def test_what_is_laid_out_is_the_same_code() -> None:
         for each in case.expected
         for code in (each.fix, each.use)
         if code is not None and "<" not in code and not code.startswith("for ")
+        if not code.endswith(".0")  # A template's.
     ]
     assert len(codes) > 150
     for code in codes:

@@ -237,7 +237,7 @@ def test_statements_without_end_are_known_by_their_beginning() -> None:
     pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
     assert pending.is_full
     held = sum(sys.getsizeof(sql) for sql, _, _ in pending._costs[key])
-    assert held < 600_000
+    assert held < 300_000
     assert pending.finished().series[key].requests == 1
 
 

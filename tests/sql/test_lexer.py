@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from re import _parser  # type: ignore[attr-defined]  # what a pattern is made of
 from typing import Any
 
@@ -19,7 +20,8 @@ VENDORS = ("sqlite", "postgresql", "mysql")
 def seen(sql: str, vendor: str) -> list[str]:
     """The tokens of the usual reading, names in brackets and strings in quotes."""
     shown = {Kind.NAME: "[{}]", Kind.STRING: "'{}'", Kind.OPEN: "<open>"}
-    return [shown.get(kind, "{}").format(text) for kind, text in readings(sql, vendor)[0]]
+    tokens = islice(readings(sql, vendor)[0], len(sql) + 1)  # no more, should it never end
+    return [shown.get(kind, "{}").format(text) for kind, text in tokens]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,8 @@ def seen(sql: str, vendor: str) -> list[str]:
         ("postgresql", "a -- '\n'b'", ["a", "'b'"]),
         ("postgresql", r'U&"jobs\005Fjob" "a""b"', ["[jobs_job]", '[a"b]']),
         ("postgresql", r'u&"\+000061\\b"', ["[a\\b]"]),
+        ("postgresql", r'U&"\+10FFFF" U&"\+110000a"', ["[\U0010ffff]", "[\\a]"]),
+        ("postgresql", r'"a\005Fb" "c""d"', [r"[a\005Fb]", '[c"d]']),
         ("postgresql", "a #> b", ["a", "#", ">", "b"]),
         ("postgresql", "a->>'b' @> c::int", ["a", "-", ">", ">", "'b'", "@", ">", "c", ":", ":",
                                               "int"]),
@@ -71,6 +75,14 @@ def test_a_backslash_before_a_quote_is_read_both_ways() -> None:
         kinds = [[kind for kind, _ in tokens] for tokens in readings(r"'\' a", vendor)]
         assert len(kinds) == 2
         assert sorted(found[-1] is Kind.OPEN for found in kinds) == [False, True]
+    assert len(readings(r'"\" a', "mysql")) == 2
+    ways = [[text for _, text in tokens] for tokens in readings(r"/*! a */ '\' b' c", "mysql")]
+    assert ways == [
+        [r"\' b", "c"],
+        ["a", r"\' b", "c"],
+        ["\\", "b", ""],
+        ["a", "\\", "b", ""],
+    ]
 
 
 def test_an_executable_comment_is_read_as_one_that_runs_and_as_one_that_does_not() -> None:

@@ -1,5 +1,8 @@
 """An entry as bytes: a header with the tokens it was stored under, and a body.
 
+The header says besides what the answer cost to make, since when it is true, and until when it is
+kept: with that, one process can make it again before its end (see :mod:`..reading.leases`).
+
 Both are JSON. What is not, or is not of this form, is a miss: it is never interpreted in any
 other way.
 
@@ -23,9 +26,10 @@ __all__ = ["Corrupt", "Entry", "decoded", "log_corrupt", "pack", "unpack"]
 
 logger = logging.getLogger("django_querybudget")
 
-_MAGIC = b"qb2\n"  # 1 was without the pulse
+_MAGIC = b"qb3\n"  # 1 was without the pulse, 2 without the cost
 _LOG_EVERY = 60.0
 _NOT_YET: Any = object()
+_NUMBERS = (int, float)
 _logged_at = float("-inf")
 
 
@@ -36,12 +40,33 @@ class Corrupt(ValueError):
 class Entry:
     """An entry whose header has been read; the body is read by :meth:`prepared`."""
 
-    __slots__ = ("_prepared", "aliases", "body", "tokens")
+    __slots__ = (
+        "_prepared",
+        "aliases",
+        "body",
+        "cost",
+        "held_at",
+        "since",
+        "size",
+        "tokens",
+        "until",
+    )
 
-    def __init__(self, tokens: Mapping[str, str], aliases: Collection[str], body: bytes) -> None:
+    def __init__(
+        self,
+        tokens: Mapping[str, str],
+        aliases: Collection[str],
+        body: bytes,
+        times: tuple[float, float, float | None] = (0.0, 0.0, None),
+        size: int = 0,
+    ) -> None:
         self.tokens = tokens
         self.aliases = aliases
         self.body = body
+        self.cost, self.since, self.until = times
+        self.size = size or len(body)
+        self.held_at = self.since
+        """When it was last seen to be true, in seconds since 1970."""
         self._prepared: Any = _NOT_YET
 
     def prepared(self, prepare: Callable[[Any], Any]) -> Any:
@@ -55,9 +80,22 @@ class Entry:
         return self._prepared
 
 
-def pack(tokens: Mapping[str, str], aliases: Collection[str], content: object) -> bytes:
-    """Return the bytes of an entry."""
-    header = json.dumps([tokens, sorted(aliases)], separators=(",", ":"))
+def pack(
+    tokens: Mapping[str, str],
+    aliases: Collection[str],
+    content: object,
+    *,
+    cost: float = 0.0,
+    since: float = 0.0,
+    until: float | None = None,
+) -> bytes:
+    """Return the bytes of an entry.
+
+    ``cost`` is what the answer took to make, in seconds; it is true ``since``, and kept ``until``,
+    in seconds since 1970.
+    """
+    times = round(cost, 6), round(since, 3), None if until is None else round(until, 3)
+    header = json.dumps([tokens, sorted(aliases), times], separators=(",", ":"))
     body = json.dumps(content, separators=(",", ":"))
     return b"%b%b\n%b" % (_MAGIC, header.encode("ascii"), body.encode("ascii"))
 
@@ -68,7 +106,7 @@ def unpack(stored: bytes) -> Entry:
         raise Corrupt("not of this library")
     header, separator, body = stored[len(_MAGIC) :].partition(b"\n")
     try:
-        tokens, aliases = json.loads(header)
+        tokens, aliases, (cost, since, until) = json.loads(header)
     except (ValueError, TypeError) as error:
         raise Corrupt("the header cannot be read") from error
     if (
@@ -77,9 +115,10 @@ def unpack(stored: bytes) -> Entry:
         or not tokens
         or not all(isinstance(token, str) for token in tokens.values())
         or not isinstance(aliases, list)
+        or not all(type(each) in _NUMBERS for each in (cost, since, until or 0))
     ):
         raise Corrupt("the header is of another form")
-    return Entry(tokens, aliases, body)
+    return Entry(tokens, aliases, body, (cost, since, until), len(stored))
 
 
 class _Decoded:

@@ -22,7 +22,7 @@ from django.db.models import Model, QuerySet
 from django_querybudget.cache.queryset_classes import own_rows_method
 
 from .models import attnames, is_made_by_init, is_plain_model, version_of
-from .values import Unfreezable, copied, freeze_column
+from .values import Unfreezable, copied, freeze_column, is_of_plain_values
 
 __all__ = [
     "Received",
@@ -61,6 +61,8 @@ class _GroupBuilder:
     prefetched: tuple[str, ...]
     members: list[Model] = field(default_factory=list)
     rows: list[Sequence[Any]] = field(default_factory=list)
+    columns: Sequence[Sequence[Any]] | None = None
+    """The rows, where they were taken by columns."""
 
 
 class _GraphBuilder:
@@ -77,7 +79,9 @@ class _GraphBuilder:
         self._waiting: list[tuple[Model, str]] = []
         self._related: dict[int, dict[str, Any]] = {}
 
-    def add(self, roots: Iterable[Model]) -> None:
+    def add(self, roots: Sequence[Model]) -> None:
+        if roots and self._take_alike(roots):
+            return
         for root in roots:
             cache = root._state.fields_cache
             known = {
@@ -90,6 +94,37 @@ class _GraphBuilder:
             instance, path = self._waiting.pop()
             if id(instance) not in self._places:
                 self._take(instance, path, instance._state.fields_cache)
+
+    def _take_alike(self, roots: Sequence[Model]) -> bool:
+        """Take rows that are nothing but plain values, by columns: the common case, and fast.
+
+        Returns whether they were such rows.
+        """
+        model: Any = type(roots[0])
+        if self._received or not is_plain_model(model) or not _is_registered(model):
+            return False
+        database, names = roots[0]._state.db, tuple(roots[0].__dict__)
+        for root in roots:
+            state = root._state
+            if (
+                type(root) is not model
+                or state.db != database
+                or state.__dict__.get("fields_cache")
+                or tuple(root.__dict__) != names
+            ):
+                return False
+        known = attnames(model)
+        fields = tuple(name for name in names if name in known)
+        others = tuple(name for name in names if name not in known and name != "_state")
+        dicts = [root.__dict__ for root in roots]
+        columns = [[values[name] for values in dicts] for name in (*fields, *others)]
+        if not all(map(is_of_plain_values, columns)) or len({*map(id, roots)}) < len(roots):
+            return False
+        group = _GroupBuilder(model, database, "", fields, others, (), (), (), columns=columns)
+        group.members += roots
+        self._groups[()] = group
+        self._places = {id(root): (group, place) for place, root in enumerate(roots)}
+        return True
 
     def _take(self, instance: Model, path: str, related: Mapping[str, Any]) -> None:
         if id(instance) in self._places:
@@ -122,7 +157,7 @@ class _GraphBuilder:
         for name, queryset in prefetched.items():
             if not hasattr(getattr(instance, name, None), "get_queryset"):
                 raise Unfreezable(f"prefetched {name!r} without a manager")
-            _check_rows_method(type(queryset))
+            _check_rows_method(queryset.__class__)  # what it says: it may be yet to be built
             rows = queryset._result_cache
             if rows is None or not all(isinstance(each, Model) for each in rows):
                 raise Unfreezable(f"prefetched {name!r} without instances")
@@ -173,7 +208,7 @@ class _GraphBuilder:
             "size": len(members),
             "fields": group.fields,
             "names": group.names,
-            "columns": [freeze_column(column) for column in zip(*group.rows, strict=True)],
+            "columns": list(map(freeze_column, group.columns or zip(*group.rows, strict=True))),
             "lists": {
                 name: [[number(one) for one in each.__dict__[name]] for each in members]
                 for name in group.lists

@@ -15,6 +15,7 @@ from django.db.models.base import ModelState
 
 from .freeze import step
 from .models import Changed, has_own_from_db, is_plain_model, version_of
+from .prefetched import prefetch
 from .values import FrozenColumn
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def thaw_graph(
                 member.__dict__[name] = [instances[number] for number in row]
         for name, rows in group.prefetched.items():
             queryset = querysets.get(step(group.path, name))
-            for member, row in zip(members, rows, strict=True):
-                _prefetch(member, name, queryset, [instances[number] for number in row])
+            found = [[instances[number] for number in row] for row in rows]
+            prefetch(members, name, queryset, found)
     return [instances[number] for number in graph.roots]
 
 
@@ -167,16 +168,3 @@ def _maker(
 
         return make
     return lambda row: model.from_db(database, fields, row)
-
-
-def _prefetch(member: Model, name: str, queryset: Any, rows: list[Model]) -> None:
-    """Put ``rows`` where prefetch_related() puts them: in the related manager's queryset."""
-    manager = getattr(member, name)
-    found = (
-        manager.get_queryset()
-        if queryset is None
-        else manager._apply_rel_filters(queryset._chain())
-    )
-    found._result_cache = rows
-    found._prefetch_done = True
-    member.__dict__.setdefault("_prefetched_objects_cache", {})[name] = found

@@ -20,6 +20,7 @@ __all__ = [
     "copied",
     "freeze_column",
     "freeze_value",
+    "is_of_plain_values",
     "thaw_column",
     "thaw_value",
 ]
@@ -71,6 +72,14 @@ _CODES: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
     ),
 }
 _READERS = {code: read for code, _, read in _CODES.values()}
+
+
+_PLAIN = _RAW | _CODES.keys()
+
+
+def is_of_plain_values(values: Sequence[Any]) -> bool:
+    """Whether a column holds values that are what they are: no containers, no objects."""
+    return _PLAIN.issuperset(map(type, values))
 
 
 def freeze_column(values: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -13,17 +15,19 @@ from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
+from django_querybudget.cache.unbuilt import NOT_ASKED, unbuilt
 from django_querybudget.cache.writing.instances import row_dependencies
 
+from .audit import Again
 from .codecs import Codec, rows_codec
 from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
-from .querysets import cached, capturing, is_typical
+from .leases import read_through
+from .querysets import cached, cached_class, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
 from .surroundings import Surroundings, routes, same_routes, surroundings
 from .template import look_of
-from .through import Question, read_through
-from .unbuilt import NOT_ASKED, unbuilt
+from .through import Question, noted
 
 if TYPE_CHECKING:
     from .arguments import Arguments
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["FunctionCall"]
 
 _SHAPES = 256
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SCALARS = ("count", "exists")
 
 
@@ -65,38 +70,18 @@ class FunctionCall:
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice."""
         made = replace(self, slices=(*self.slices, (start, stop)))
-        return unbuilt(type(self.template.queryset), made)
+        return unbuilt(cached_class(type(self.template.queryset)), made)
 
-    def answer(  # noqa: PLR0911  # one kind of read after another
-        self, method: str, args: tuple[Any, ...] = (), **kwargs: Any
-    ) -> Any:
+    def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: Any) -> Any:
         """Return what a method of the queryset returns; ``rows`` and ``index`` are no methods.
 
         ``NOT_ASKED`` where the queryset itself has to answer.
         """
-        template = self.template
-        asked = method
-        if args or kwargs or self.slices:
-            if holds_instances((args, kwargs)):
-                return NOT_ASKED  # by what of them is compared?
-            try:
-                asked = f"{method} {spelled((self.slices, args))} {spelled(kwargs)}"
-            except Unkeyable:
-                return NOT_ASKED
-        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+        asked = self.asked(method, args, kwargs)
+        if asked is None:
             return NOT_ASKED
-        try:
-            known = sessions.everywhere()
-        except sessions.Unknown:
-            return NOT_ASKED  # with the reason
-        read = _Read(self, method, args, kwargs)
-        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
-        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
-        try:
-            question = read.question(entry_key(*self.key, asked, database, *around), known)
-        except CannotCache:
-            return NOT_ASKED  # the queryset meets it again, and notes the reason
-        found = read_through(question, read.compute)
+        question, read = asked
+        found = read_through(question, read.compute, read.again)
         if method in ("rows", *_SCALARS):
             return found
         if method == "index":
@@ -106,6 +91,35 @@ class FunctionCall:
                 f"{read.model._meta.object_name} matching query does not exist."
             )
         return found[0] if found else None
+
+    def asked(
+        self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
+    ) -> tuple[Question, _Read] | None:
+        """Return what a method asks, and how it is answered; None if the queryset has to."""
+        asked_at = perf_counter()
+        template = self.template
+        asked = method
+        if args or kwargs or self.slices:
+            if holds_instances((args, kwargs)):
+                return None  # by what of them is compared?
+            try:
+                asked = f"{method} {spelled((self.slices, args))} {spelled(dict(kwargs))}"
+            except Unkeyable:
+                return None
+        if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
+            return None
+        try:
+            known = sessions.everywhere()
+        except sessions.Unknown:
+            return None  # with the reason
+        read = _Read(self, method, args, kwargs)
+        database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
+        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
+        try:
+            key = entry_key(*self.key, asked, database, *around)
+            return read.question(key, known, asked_at), read
+        except CannotCache:
+            return None  # the queryset meets it again, and notes the reason
 
     # How it is made
 
@@ -198,23 +212,37 @@ class _Read:
         self._shape = ""
         self._routes: dict[str, str] = {}
 
-    def question(self, key: str, known: Mapping[str, str]) -> Question:
+    def question(self, key: str, known: Mapping[str, str], asked_at: float) -> Question:
         call = self._call
         depends = frozenset(
             tag for each in call.arguments.instances for tag in row_dependencies(each)
         )
+        kind = f"function {call.function.name}"
         return Question(
             key=key,
             shape=key,
-            expected=depends,
+            kind=kind,
+            # Arguments that were not met before read what others have read, mostly.
+            expected=depends if noted(key) else depends | noted(kind),
             required=depends,
             aliases=(),
             sessions=known,
-            codec=Codec(self._method, self._freeze, self._prepare, self._thaw),
+            site=f"function {call.function.name}()",
+            asked_at=asked_at,
+            codec=Codec(self._method, self._freeze, self._prepare, self._thaw, _rows_alone),
             found=bool,
             timeout=call.options.timeout,
+            refresh=call.options.refresh,
             cache=call.options.cache,
             user_tags=frozenset(map(tags.user_tag, call.options.tags)),
+        )
+
+    def again(self) -> Again:
+        """Return how the read is repeated, to be audited."""
+        call = self._call
+        return Again(
+            lambda: call.answer(self._method, self._args, **self._kwargs),
+            not call.template.queryset.ordered,
         )
 
     def compute(self) -> Any:
@@ -286,6 +314,10 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return template.codec.thaw(content)
+
+
+def _rows_alone(payload: Any) -> Any:
+    return payload["answer"]
 
 
 def _is_djangos(queryset: type[QuerySet[Any]], method: str) -> bool:

@@ -42,6 +42,8 @@ class Codec:
     freeze: Callable[[Any], Any]
     prepare: Callable[[Any], Any]
     thaw: Callable[[Any], Any]
+    essence: Callable[[Any], Any] = lambda frozen: frozen
+    """What of an answer's plain values has to be equal for the answers to be (the audit's)."""
 
 
 def rows_codec(queryset: Any) -> Codec:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db.models.expressions import Col
@@ -15,7 +16,7 @@ from django.db.models.sql.where import AND, WhereNode
 
 from django_querybudget.cache import relations, tags
 from django_querybudget.cache.sql_functions import unknown_functions
-from django_querybudget.cache.tables import Table, Tables, tables
+from django_querybudget.cache.tables import Table, Tables, converted, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import read
@@ -229,8 +230,9 @@ def _equalities(
         elif isinstance(child, Exact | RelatedExact) and _is_django(child):
             column, value = child.lhs, child.rhs
             if isinstance(column, Col) and column.alias == alias and _is_value(value):
+                convert = partial(child.get_db_prep_lookup, value, connection)
                 with suppress(Exception):  # whatever a field of the host's does, it pins nothing
-                    _, [found[column.target.column]] = child.get_db_prep_lookup(value, connection)
+                    _, [found[column.target.column]] = converted(column.target, convert)
     return found
 
 

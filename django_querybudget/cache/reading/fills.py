@@ -20,7 +20,7 @@ from django_querybudget.cache.identity import is_identified
 from django_querybudget.cache.relations import refused_relation
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.tokens import is_known, readable
+from django_querybudget.cache.tokens import readable
 from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
@@ -124,6 +124,9 @@ class Fill:
         self._known = known or {}
         self._sources: list[_ReadFrom] = []
         self._began = 0.0
+        self._made_at = time.time()
+        self.cost = 0.0
+        """What was computed took, less what the cache took of it; seconds."""
 
     def spoil(self, reason: str) -> None:
         """Store nothing; the first reason counts."""
@@ -170,19 +173,18 @@ class Fill:
 
     def take_tokens(self, wanted: Collection[str]) -> None:
         """Read the tokens that are not read yet; a tag without one gets a fresh one."""
+        if self.reason is not None or PULSE not in self.tokens:
+            return  # it will not be stored
         missing = [tag for tag in wanted if tag not in self.tokens and tag != PULSE]
         if not missing:
             return
-        store = store_for(conf.CACHE.ALIAS)
-        answer = store.read(None, missing)
-        if answer is None:
+        began = time.perf_counter()
+        values = store_for(conf.CACHE.ALIAS).tokens(missing)
+        if values is None:
             self.spoil("cache failed")
             return
-        values = answer[1]
-        if absent := [tag for tag in missing if not is_known(values.get(tag, ""))]:
-            values |= store.ensure(absent)
-        # The pulse is read each time: the first counts, or this fill has begun before it.
-        self.tokens = {**values, **self.tokens}
+        self.tokens |= values
+        self.cost -= time.perf_counter() - began
 
     def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
         """A read inside of this one was answered from the cache, or filled it."""
@@ -194,6 +196,11 @@ class Fill:
                 self.spoil(reason)
         for tag, token in tokens.items():
             self.tokens.setdefault(tag, token)
+
+    def true_since(self) -> float:
+        """Return a time at which the answer was true, in seconds since 1970; 0: it is not known."""
+        is_now = all(each.mode is Mode.AUTOCOMMIT and not each.lag for each in self._sources)
+        return self._made_at if is_now else 0.0  # a transaction may read from an old snapshot
 
     def dependencies(self) -> set[str]:
         """Return the tags that what was read depends on."""
@@ -228,13 +235,16 @@ class Fill:
 def filling(fill: Fill) -> Iterator[Fill]:
     """Let the statements of a block count for ``fill``, and for the fill around it."""
     outer = _current.get()
-    token = _current.set(fill)
+    _current.set(fill)
     fill.ended = False
+    began = time.perf_counter()
     try:
         yield fill
     finally:
+        fill.cost += time.perf_counter() - began
         fill.ended = True
-        _current.reset(token)
+        # Not reset(): a middleware's two methods may run in copies of one context.
+        _current.set(outer)
         if outer is not None:
             outer.absorb(
                 {tag: fill.tokens.get(tag, "") for tag in fill.dependencies()},

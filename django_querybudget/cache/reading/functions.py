@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import update_wrapper
 from types import FunctionType, MethodType
 from typing import Any
@@ -16,16 +17,18 @@ from typing import Any
 from django.db.models import QuerySet
 
 from django_querybudget.cache import stats, tags
+from django_querybudget.cache.registered import Warm, note_function
+from django_querybudget.cache.sites import site_of
+from django_querybudget.cache.unbuilt import unbuilt
 from django_querybudget.cache.writing.invalidation import renew
 
 from .arguments import Arguments, Reader
 from .calls import FunctionCall
 from .instances import Untold
-from .querysets import CachedQuerySetMixin, cached, is_typical
+from .querysets import CachedQuerySetMixin, cached, cached_class, is_typical
 from .questions import Options
 from .surroundings import surroundings
 from .template import Template
-from .unbuilt import unbuilt
 
 __all__ = ["CachedFunction", "decorated"]
 
@@ -60,12 +63,7 @@ class CachedFunction:
             return build()
         arguments = self._reader.read(args, kwargs)
         own = _tag(self.name, arguments)
-        options = Options(
-            timeout=options.timeout,
-            key=options.key,
-            cache=options.cache,
-            tags=options.tags | {own},
-        )
+        options = replace(options, tags=options.tags | {own})
         template = self._template
         if template is None:
             found: Any = cached(queryset := build(), options)
@@ -77,13 +75,14 @@ class CachedFunction:
             spelled = f"{arguments.identity};{arguments.state()}"
         except Untold as reason:
             stats.count_bypass(f"{self.name}(): {reason}")
+            site_of(f"function {self.name}()").bypassed(str(reason))
             return cached(build(), options)
         key = (self.name, template.version, options.key or "", spelled, around.spelled())
         call = FunctionCall(
             function=self, template=template, arguments=arguments, spelled=spelled, around=around,
             options=options, key=key, build=build,
         )  # fmt: skip
-        return unbuilt(type(template.queryset), call)
+        return unbuilt(cached_class(type(template.queryset)), call)
 
     def invalidate(self, *args: object, **kwargs: object) -> None:
         """Drop what is kept for these arguments."""
@@ -127,9 +126,11 @@ class _Bound:
 
 
 def decorated(
-    function: Callable[..., Any], options: Callable[[], Options]
+    function: Callable[..., Any], options: Callable[[], Options], warm: Warm | None = None
 ) -> CachedFunction | _Bound:
-    """Return ``function`` cached. Raises :class:`TypeError` for what is no function."""
+    """Return ``function`` cached; ``warm`` is what it is to be called with before anybody asks.
+
+    Raises :class:`TypeError` for what is no function."""
     if isinstance(function, staticmethod | classmethod):
         kind = type(function).__name__
         raise TypeError(f"cached_queryset decorates a function: put @{kind} above it, not below.")
@@ -150,6 +151,7 @@ def decorated(
             f"function can be called in async code, and its queryset iterated with async for."
         )
     made = CachedFunction(plain, options)
+    note_function(made.name, made, warm)
     return _Bound(made, function.__self__) if bound else made  # type: ignore[attr-defined]
 
 

@@ -9,8 +9,9 @@ How it gets in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
+from operator import methodcaller
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -27,13 +28,24 @@ from django_querybudget.cache.queryset_classes import (
     slots_of,
 )
 
+from .audit import Again
 from .codecs import Codec
 from .fills import current_fill
-from .questions import Options, question_of, rows_question
+from .leases import read_through
+from .questions import Options, question_of, rows_question, site_name
 from .spelling import spelled_aggregates
-from .through import bypass, read_through
+from .through import bypass
 
-__all__ = ["CachedQuerySetMixin", "cached", "cached_class", "capturing", "is_typical"]
+__all__ = [
+    "CachedQuerySetMixin",
+    "cached",
+    "cached_class",
+    "capturing",
+    "computed_rows",
+    "is_typical",
+    "rows_again",
+    "take_rows",
+]
 
 Q = TypeVar("Q", bound="QuerySet[Any]")
 
@@ -75,7 +87,7 @@ class CachedQuerySetMixin:
             return rows  # type: ignore[no-any-return]
         for name in ("iterator", "_iterator"):
             if has_own(self, name):
-                return bypass(f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
+                return _bypass(self, f"own method {name}()", lambda: rows)  # type: ignore[no-any-return]
         return _streamed(self, rows, chunk_size or 2000)
 
     async def aiterator(self: Any, chunk_size: int = 2000) -> AsyncIterator[Any]:
@@ -99,39 +111,72 @@ class CachedQuerySetMixin:
         if self._querybudget_options is None:
             return aggregate(*args, **kwargs)  # type: ignore[no-any-return]
         if has_own(self, "aggregate"):
-            return bypass("own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
+            return _bypass(self, "own method aggregate()", lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         try:
             asked = spelled_aggregates(self, args, kwargs)
         except CannotCache as reason:
-            return bypass(str(reason), lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
+            return _bypass(self, str(reason), lambda: aggregate(*args, **kwargs))  # type: ignore[no-any-return]
         return _scalar(  # type: ignore[no-any-return]
-            self, f"aggregate {asked}", lambda: aggregate(*args, **kwargs), lambda _: False
+            self,
+            f"aggregate {asked}",
+            lambda: aggregate(*args, **kwargs),
+            lambda _: False,
+            methodcaller("aggregate", *args, **kwargs),
         )
 
     def __reduce__(self: Any) -> Any:
         return _unpickled, (type(self).__mro__[2],), self.__getstate__()
 
 
+def _bypass(queryset: Any, reason: str, compute: Callable[[], Any]) -> Any:
+    return bypass(reason, compute, site_name(queryset.model._meta.label))
+
+
 def _read_rows(queryset: Any, fetch_all: Callable[[], None]) -> None:
     """Fill the queryset's result cache; ``fetch_all`` is what the host's class does for that."""
-
-    def compute() -> Any:
-        with noting(queryset) as queryset._querybudget_received:
-            QuerySet._fetch_all(queryset)
-        return queryset._result_cache
-
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
-        bypass(str(reason), fetch_all)
+        _bypass(queryset, str(reason), fetch_all)
         return
     try:
-        rows = read_through(question, compute)
+        rows = read_through(
+            question, partial(computed_rows, queryset), partial(rows_again, queryset)
+        )
     finally:
         queryset._querybudget_received = None
+    take_rows(queryset, rows)
+
+
+def computed_rows(queryset: Any) -> Any:
+    """Return the rows from the database, noting what they were made of.
+
+    Who has stored them sets ``_querybudget_received`` to None.
+    """
+    with noting(queryset) as queryset._querybudget_received:
+        QuerySet._fetch_all(queryset)
+    return queryset._result_cache
+
+
+def take_rows(queryset: Any, rows: list[Any]) -> None:
+    """Let the queryset have these rows, if it has none."""
     if queryset._result_cache is None:
         queryset._result_cache = rows
         queryset._prefetch_done = True
+
+
+def _again(queryset: Any, read: Callable[[Any], object]) -> Again:
+    own = queryset._chain()  # what becomes of the caller's is the caller's
+    return Again(lambda: read(own._chain()), not queryset.ordered)
+
+
+def rows_again(queryset: Any) -> Again:
+    """Return how the queryset's rows are read once more, to be audited."""
+    return _again(queryset, _read_again)
+
+
+def _read_again(queryset: Any) -> None:
+    _read_rows(queryset, lambda: None)
 
 
 def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
@@ -149,11 +194,11 @@ def _streamed(queryset: Any, rows: Iterator[Any], size: int) -> Iterator[Any]:
     try:
         question = rows_question(queryset)
     except CannotCache as reason:
-        bypass(str(reason), list)
+        _bypass(queryset, str(reason), list)
         yield from rows
         return
     try:
-        chunk = read_through(question, first_chunk)
+        chunk = read_through(question, first_chunk, lambda: _again(queryset, _read_again))
     finally:
         queryset._querybudget_received = None
     yield from chunk
@@ -229,15 +274,19 @@ def _as_it_is(payload: object) -> Any:
 
 
 def _scalar(
-    queryset: Any, kind: str, compute: Callable[[], Any], found: Callable[[Any], bool]
+    queryset: Any,
+    kind: str,
+    compute: Callable[[], Any],
+    found: Callable[[Any], bool],
+    again: Callable[[Any], object] | None = None,
 ) -> Any:
     if queryset._querybudget_options is None or queryset._result_cache is not None:
         return compute()
     if has_own(queryset, kind.partition(" ")[0]):
-        return bypass(f"own method {kind}()", compute)
+        return _bypass(queryset, f"own method {kind}()", compute)
     try:
         codec = Codec(kind, freeze_value, _as_it_is, thaw_value)
         question = question_of(queryset, codec, found)
     except CannotCache as reason:
-        return bypass(str(reason), compute)
-    return read_through(question, compute)
+        return _bypass(queryset, str(reason), compute)
+    return read_through(question, compute, lambda: _again(queryset, again or methodcaller(kind)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from django.db import connections
@@ -25,6 +26,7 @@ __all__ = [
     "Options",
     "question_of",
     "rows_question",
+    "site_name",
 ]
 
 
@@ -36,6 +38,7 @@ class Options:
     key: str | None
     cache: str
     tags: frozenset[str]
+    refresh: float | None = None
 
 
 def question_of(
@@ -48,6 +51,7 @@ def question_of(
 
     Raises :class:`CannotCache`.
     """
+    asked_at = perf_counter()
     options: Options | None = getattr(queryset, "_querybudget_options", None)
     if options is None:
         raise CannotCache(f"class {type(queryset).__qualname__} has no subclass")
@@ -72,7 +76,8 @@ def question_of(
     pins: Pins | None = pins_of(queryset.query, connection)
     reads = tags_read(sql, connection, pins)
     state = spelled_state(queryset)
-    shape = f"{codec.kind} {state} {alias} {queryset.model._meta.label_lower} {sql}"
+    label = queryset.model._meta.label
+    shape = f"{codec.kind} {state} {alias} {label} {sql}"
     return Question(
         # With the tags: an entry of who gave others depends on more, or on too little.
         key=entry_key(
@@ -83,13 +88,23 @@ def question_of(
         expected=reads.all,
         aliases=(alias,),
         sessions={alias: session},
+        site=site_name(label, codec.kind),
+        is_site_of_shape=True,
+        asked_at=asked_at,
         codec=codec,
         found=found,
         timeout=options.timeout,
+        refresh=options.refresh,
         cache=options.cache,
         user_tags=frozenset(map(tags.user_tag, options.tags)),
         pins=pins,
     )  # fmt: skip
+
+
+def site_name(label: str, kind: str = "models") -> str:
+    """Return what a shape of query is called, before its SQL: by its model, and what is asked."""
+    kind = kind.partition(" ")[0]
+    return f"queryset {label}" if kind == "models" else f"queryset {label} {kind}"
 
 
 def rows_question(queryset: object) -> Question:

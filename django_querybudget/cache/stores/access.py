@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,9 @@ class CacheAccess:
     has_pulse = True
     """Whether the cache can fail while this process and the database do not."""
 
+    is_shared = True
+    """Whether other processes may have the cache, too."""
+
     keeps_beating = True
     """Whether a thread may refresh the pulse, or requests have to."""
 
@@ -50,6 +53,12 @@ class CacheAccess:
         return caches[self.alias]
 
     def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
+        entries, values = self._read_many((key,) if key else (), wanted)
+        return (entries[0] if entries else None), values
+
+    def _read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]]:
         raise NotImplementedError
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:

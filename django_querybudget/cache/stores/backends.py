@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeGuard
 
 from django.core.cache import caches
@@ -67,12 +67,15 @@ class BackendStore(Store):
 
     # Tags and entries
 
-    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
-        keys = {tag_key(tag): tag for tag in wanted}
-        own = self.cache.make_key(key) if key else ""
-        found = self._found([*keys, own] if key else list(keys))
-        entry = found.pop(own, None)
-        return entry, {keys[each]: value for each, value in found.items() if _is_text(value)}
+    def _read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]]:
+        of_tags = {tag_key(tag): tag for tag in wanted}
+        own = [self.cache.make_key(key) for key in keys]
+        found = self._found([*of_tags, *own])
+        return [found.get(each) for each in own], {
+            tag: found[each] for each, tag in of_tags.items() if _is_text(found.get(each))
+        }
 
     def _found(self, keys: list[str]) -> dict[str, Any]:
         """Return what stands under the keys; what cannot be read as a value is left out."""
@@ -179,6 +182,7 @@ class ProcessStore(BackendStore):
     """A cache that fails only with its process: it needs no pulse."""
 
     has_pulse = False
+    is_shared = False
 
     @staticmethod
     def takes(cache: BaseCache) -> bool:
@@ -197,6 +201,14 @@ class DatabaseStore(BackendStore):
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         return None if self._is_in_transaction() else super().read(key, wanted)
 
+    def read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]] | None:
+        return None if self._is_in_transaction() else super().read_many(keys, wanted)
+
+    def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
+        return None if self._is_in_transaction() else super().tokens(wanted)
+
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         return {} if self._is_in_transaction() else super().ensure(missing)
 
@@ -212,9 +224,11 @@ class DatabaseStore(BackendStore):
             raise CacheRefused("a transaction is open on the cache's database: renewed after it")
         self._unless_no_table(super()._renew, wanted, writer, marked)
 
-    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
-        found = self._unless_no_table(super()._read, key, wanted)
-        return (None, {}) if found is None else found
+    def _read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]]:
+        found = self._unless_no_table(super()._read_many, keys, wanted)
+        return ([None for _ in keys], {}) if found is None else found
 
     def _unless_no_table(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """Where the table is not there (not yet, in ``migrate``), nothing is in it to be stale."""

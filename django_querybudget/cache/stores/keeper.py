@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "chores"]
+
+chores: list[Callable[[str], None]] = []
+"""What else is done in a round, for the cache of that alias. It raises nothing."""
 
 
 class Tended(Protocol):

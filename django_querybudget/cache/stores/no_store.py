@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from .access import Lease
@@ -22,8 +22,17 @@ class NoStore(Store):
     """
 
     has_pulse = False
+    is_shared = False
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
+        return None
+
+    def read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]] | None:
+        return None
+
+    def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
         return None
 
     def ensure(self, missing: Collection[str]) -> dict[str, str]:

@@ -9,15 +9,20 @@ Why a renewal is not waited for where the writer's mark stands
     Until the renewal arrives, readers find the mark, and trust nothing. So it is sent with
     ``CLIENT REPLY SKIP`` before it, and the writer goes on. If it is lost on its way, the mark's
     end takes the token with it, which is a miss. The mark itself is waited for, always.
+
+Why an entry is not waited for
+    It carries the tokens that it is valid under, so that it is right whenever it arrives; if it is
+    lost, it is a miss. The server's answer is read with that to the next command.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, cast
+from weakref import WeakMethod
 
 from django_redis.client import DefaultClient, ShardClient
 from redis import connection
@@ -64,30 +69,35 @@ class RedisStore(Store):
     def _wire_of(self, client: Any) -> Wire:
         wire, pool = self._wire, client.get_client(write=True).connection_pool
         if wire is None or not wire.is_to(pool):
-            wire = self._wire = Wire(pool)
+            opened = 0 if wire is None else wire.opened + 1
+            # Weakly: what is in a circle is closed whenever it is found.
+            wire = self._wire = Wire(pool, WeakMethod(self._refused), opened)
             self.keeps_beating = wire.has_own
         return wire
 
     # Tags and entries
 
-    def _read(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[bytes | None, dict[str, str]]:
+    def _read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]]:
         client = self._client
         wire = self._wire_of(client)
         words = _bulk_keys(wanted)
-        if key:
-            words.append(bulk_strings(_encoded(client, key, wire.pool)))
+        words += [bulk_strings(_encoded(client, key, wire.pool)) for key in keys]
         if not words:
-            return None, {}
+            return [], {}
         command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
         found = wire.ask(command)
-        entry = found.pop() if key else None
-        return entry, {
+        entries = found[len(wanted) :]
+        del found[len(wanted) :]
+        return entries, {
             tag: value.decode("ascii", "replace")
             for tag, value in zip(wanted, found, strict=True)
             if value is not None
         }
+
+    def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
+        return self._ensure(wanted)  # which leaves those that stand, in the same trip
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
         arguments = b"%b%b%b" % (
@@ -110,7 +120,8 @@ class RedisStore(Store):
         words = [b"SET", _encoded(client, key, wire.pool), entry]
         if timeout is not None:
             words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
-        return bool(wire.ask(packed(*words)))
+        wire.tell(packed(*words))
+        return True  # or _refused() is told
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         call = _ScriptCall(wanted, writer, max(1, int(timeout * 1000)))

@@ -5,6 +5,7 @@ A client's own ``pack_command()`` takes ten times as long, which is half of a ro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -24,14 +25,21 @@ def bulk_strings(*arguments: bytes) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
-def read_answer(socket: object) -> Any:
+def read_answer(
+    socket: object, before: int = 0, refused: Callable[[ResponseError], None] | None = None
+) -> Any:
     """Read one answer: bytes, an int, None, or a list of those.
 
+    ``before`` it come so many to what was sent earlier; ``refused`` is told which are refusals.
     Raises redis-py's errors: ``ResponseError`` for a refusal, ``TimeoutError``, and
     ``ConnectionError`` for what is not one answer.
     """
     answer = _Answer(socket)
     try:
+        for _ in range(before):
+            earlier = answer.read()
+            if refused is not None and isinstance(earlier, ResponseError):
+                refused(earlier)
         value = answer.read()
     except TimeoutError as error:
         raise RedisTimeoutError("The server does not answer in time.") from error

@@ -11,19 +11,20 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from django.core.cache import InvalidCacheBackendError, caches
 
 from django_querybudget.cache import stats, tags
-from django_querybudget.cache.tokens import LONGEST_MARK
+from django_querybudget.cache.tokens import LONGEST_MARK, is_known
 from django_querybudget.conf import conf
 
 from .access import Lease
 from .debts import Debts, Outage
+from .keeper import chores
 from .pulse import EVERY, LIFE, MARGIN, PULSE
 from .trust import LOG_EVERY, RETRY, TrustedCache
 
@@ -92,20 +93,53 @@ class Store(TrustedCache):
         Others may have put anything there: ``payload/entries.py`` tells. None where the cache
         cannot be asked.
         """
+        if not wanted:
+            return self._asked(self._read, key, ())
+        return self._asked(self._read_with_pulse, partial(self._read, key), wanted)
+
+    def read_many(
+        self, keys: Sequence[str], wanted: Collection[str]
+    ) -> tuple[list[Any], dict[str, str]] | None:
+        """Return what stands under each key and the values of the tags, as :meth:`read` does."""
+        if not wanted:
+            return self._asked(self._read_many, keys, ())
+        return self._asked(self._read_with_pulse, partial(self._read_many, keys), wanted)
+
+    def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
+        """Return the values of the tags; one without a value is given a fresh token.
+
+        None where the cache cannot be asked.
+        """
+        return self._asked(self._tokens_and_look, wanted)
+
+    def _asked(self, operation: Callable[..., R], *arguments: object) -> R | None:
         if (self._outage.began is not None or self._debts.owed) and self._is_away():
             return None
         self._used_at = time.monotonic()
-        answer = self._guarded(None, self._read_with_pulse if wanted else self._read, key, wanted)
+        answer = self._guarded(None, operation, *arguments)
         if answer is not None and self._outage.is_unreachable:
             self._outage.answered()
         return answer
+
+    def _tokens_and_look(self, wanted: Collection[str]) -> dict[str, str]:
+        opened = self._opened()
+        values = self._tokens(wanted)
+        if self.has_pulse and self._opened() != opened:
+            self._beaten(look=True)  # it may be another server, which has another pulse
+        return values
+
+    def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
+        _, values = self._read(None, wanted)
+        if absent := [tag for tag in wanted if not is_known(values.get(tag, ""))]:
+            values |= self._ensure(absent)
+        return values
 
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         """Give each tag without a value a fresh token; return the values that stand then."""
         return self._guarded({}, self._ensure, missing)
 
     def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        """Store an entry. Returns whether the cache took it."""
+        """Store an entry. Returns whether the cache took it, as far as that is known."""
         most = conf.CACHE.MAX_BYTES
         if most and len(entry) > most:
             stats.count_not_stored("larger than MAX_BYTES")
@@ -114,15 +148,21 @@ class Store(TrustedCache):
         try:
             if self._write(key, entry, timeout):
                 return True
+            self._refused(None)
         except Exception as error:  # one entry not stored: reads tell of an outage
+            self._refused(error)
+        finally:
+            _busy.reset(token)
+        return False
+
+    def _refused(self, error: Exception | None) -> None:
+        """The cache did not take an entry: it says so now, or says it of an earlier one."""
+        stats.count_not_stored("the cache did not take it")
+        if error is not None:
             self._log(
                 "entry", "The cache %r did not take an entry (%s: %s).",
                 self.alias, type(error).__name__, error,
             )  # fmt: skip
-        finally:
-            _busy.reset(token)
-        stats.count_not_stored("the cache did not take it")
-        return False
 
     def take(self, key: str, who: str, seconds: float) -> Lease:
         """Take a lease for so long, whole seconds: whoever has it computes what others wait for.
@@ -299,6 +339,8 @@ class Store(TrustedCache):
             beat = self._beaten(look=False)
             if self.is_evicting():
                 self._put_marks(every=True)
+            for chore in chores:
+                chore(self.alias)
             return EVERY if beat is not None and beat.token else KEEPER_RETRY
         finally:
             _busy.reset(token)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeVar
 
 from django_querybudget.cache.tokens import token_time
 from django_querybudget.conf import conf
@@ -14,6 +14,8 @@ from .keeper import Keeper
 from .pulse import ALWAYS, EVERY, PULSE, Beat, beat_of
 
 __all__ = ["LOG_EVERY", "RETRY", "TrustedCache"]
+
+E = TypeVar("E")
 
 RETRY = 0.1
 """How often a writer that waits tries to put its mark, in seconds."""
@@ -63,14 +65,16 @@ class TrustedCache(CacheAccess):
         return any(token_time(token) > before for token in tokens)
 
     def _read_with_pulse(
-        self, key: str | None, wanted: Collection[str]
-    ) -> tuple[Any, dict[str, str]]:
+        self,
+        read: Callable[[Collection[str]], tuple[E, dict[str, str]]],
+        wanted: Collection[str],
+    ) -> tuple[E, dict[str, str]]:
         if not self.has_pulse:
-            entry, values = self._read(key, wanted)
+            entry, values = read(wanted)
             values[PULSE] = ALWAYS
             return entry, values
         asked, opened = (*wanted, PULSE), self._opened()
-        entry, values = self._read(key, asked)
+        entry, values = read(asked)
         beat = self._heard(values.pop(PULSE, ""))
         is_new = self._opened() != opened
         if is_new or beat is None or self._is_late():
@@ -78,7 +82,7 @@ class TrustedCache(CacheAccess):
             beat = self._beaten(look=is_new)
             if beat is not None and beat.token and (before is None or before.token != beat.token):
                 # What was read before this pulse came is not to be trusted with it.
-                entry, values = self._read(key, asked)
+                entry, values = read(asked)
                 beat = self._heard(values.pop(PULSE, ""))
         if beat is not None and beat.token:
             values[PULSE] = beat.token

@@ -7,12 +7,16 @@ it has threads that ask at the same time, besides those of the pool. They have t
 time, too, where the host's have none. It takes connections from the pool where the host limits them
 or closes them after each request, and where the pool has a mind of its own (Sentinel's follows the
 primary).
+
+What can be lost without harm is *told*: its answer is not waited for, but read before that of the
+next command on its connection. So a refusal is known all the same, a moment later.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -38,20 +42,34 @@ OWN = 16
 BOUND = 1.0
 """How long connecting and each answer may take on a connection of our own, in seconds."""
 
+MOST_UNHEARD = 50
+"""How many answers may be left unread on a connection."""
+
 _FLUSHED = 60.0  # for how long scripts are not sent unheard after the server had lost one
 
 
 class Wire:
-    """Sends commands to the server behind a pool, and hears what it answers."""
+    """Sends commands to the server behind a pool, and hears what it answers.
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    ``refused`` returns whom to tell what the server refuses of that which it was told.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        refused: Callable[[], Callable[[ResponseError], None] | None] = lambda: None,
+        opened: int = 0,
+    ) -> None:
         self.pool = pool
-        self.opened = 0
+        self._refused = refused
+        self.opened = opened
         """How often a command had to open its connection: it may be to another server since."""
         self._process = os.getpid()
         self._options = _own_options(pool)
         self._idle: list[Any] = []
         self._made = 0
+        self._unheard: dict[Any, int] = {}
+        """How many answers are yet to be read, by connection of our own."""
         self._keeps_silent: bool | None = None
         self._known: set[bytes] = set()
         """The names of the scripts that the server has had."""
@@ -96,6 +114,27 @@ class Wire:
                 return self._exchange_own(own, command, silent=silent)
             finally:
                 self._idle.append(own)
+        return self._exchange_borrowed(command, silent=silent)
+
+    def tell(self, command: bytes) -> None:
+        """Send one packed command that may be lost; its answer is read with the next one's.
+
+        Raises what redis-py raises where it cannot be sent, or has to be waited for and is refused.
+        """
+        own = self._take()
+        if own is None:
+            self._exchange_borrowed(command, silent=False)
+            return
+        try:
+            if self._unheard.get(own, 0) >= MOST_UNHEARD:
+                self._exchange_own(own, command, silent=False)
+                return
+            self._exchange_own(own, command, silent=True)
+            self._unheard[own] = self._unheard.get(own, 0) + 1
+        finally:
+            self._idle.append(own)
+
+    def _exchange_borrowed(self, command: bytes, *, silent: bool) -> Any:
         connection: Any = self.pool.get_connection(*_BORROWING)
         try:
             if not _is_open(connection):
@@ -118,8 +157,9 @@ class Wire:
         was_open = _is_open(own)
         if not was_open:
             self.opened += 1
+            self._unheard.pop(own, None)
         try:
-            return _exchange(own, command, silent=silent, by_hand=True)
+            return self._exchange_by_hand(own, command, silent=silent)
         except RedisTimeoutError:
             raise
         except RedisConnectionError:
@@ -127,7 +167,22 @@ class Wire:
                 raise
             # The server has closed what was idle: each of our commands may be sent twice.
             self.opened += 1
-            return _exchange(own, command, silent=silent, by_hand=True)
+            self._unheard.pop(own, None)
+            return self._exchange_by_hand(own, command, silent=silent)
+
+    def _exchange_by_hand(self, own: Any, command: bytes, *, silent: bool) -> Any:
+        try:
+            own.send_packed_command([command], False)
+            if silent:
+                return None
+            if not (before := self._unheard.pop(own, 0)):
+                return read_answer(own._sock)
+            return read_answer(own._sock, before, self._refused())
+        except ResponseError:
+            raise
+        except BaseException:
+            own.disconnect()  # an answer may be under way, which is not the next one's
+            raise
 
     def _ask_for_silence(self) -> bool:
         """Ask the server whether ``CLIENT REPLY SKIP`` takes an answer away.
@@ -177,13 +232,10 @@ def _own_options(pool: object) -> dict[str, Any] | None:
     return options
 
 
-def _exchange(connection: Any, command: bytes, *, silent: bool, by_hand: bool = False) -> Any:
+def _exchange(connection: Any, command: bytes, *, silent: bool) -> Any:
     try:
-        if not by_hand:
-            connection.send_packed_command([command])
-            return None if silent else connection.read_response(disable_decoding=True)
-        connection.send_packed_command([command], False)
-        return None if silent else read_answer(connection._sock)
+        connection.send_packed_command([command])
+        return None if silent else connection.read_response(disable_decoding=True)
     except ResponseError:
         raise
     except BaseException:

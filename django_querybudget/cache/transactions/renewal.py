@@ -1,19 +1,26 @@
-"""Telling the project what was renewed: the signal ``cache_renewed``."""
+"""Telling the project what was renewed: ``cache_renewed`` and ``dependencies_renewed``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from django_querybudget.cache import tags
-from django_querybudget.signals import cache_renewed
+from django_querybudget.cache.surrogates import name_of
+from django_querybudget.signals import cache_renewed, dependencies_renewed
 
 __all__ = ["tell"]
 
 
 def tell(alias: str | None, renewed: Collection[str]) -> None:
-    """Send ``cache_renewed`` for the tags ``renewed``, if anybody listens."""
-    if not cache_renewed.receivers:
-        return
+    """Send the signals for the tags ``renewed``, if anybody listens."""
+    if cache_renewed.receivers:
+        _tell_tables(alias, renewed)
+    if dependencies_renewed.receivers:
+        names = frozenset(map(name_of, renewed))
+        dependencies_renewed.send_robust(sender=None, alias=alias, names=names)
+
+
+def _tell_tables(alias: str | None, renewed: Collection[str]) -> None:
     tables: set[str] = set()
     rows: dict[str, set[str]] = {}
     unknown: set[str] = set()

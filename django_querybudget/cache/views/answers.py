@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
@@ -13,14 +15,35 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_http_date_safe
 
-__all__ = ["STATUSES", "Answer", "answer_of", "refusal_of", "vary_of"]
+__all__ = [
+    "CONDITIONS",
+    "STATUSES",
+    "Answer",
+    "answer_of",
+    "refusal_of",
+    "status_and_body",
+    "vary_of",
+]
 
 STATUSES = frozenset({200, 203, 204, 300, 301, 404, 410})
 """The statuses that may be stored: those that RFC 9110, section 15.1, calls cacheable by default,
 less 206, 405, 414 and 501."""
 
-_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE",
-               "HTTP_IF_UNMODIFIED_SINCE")  # fmt: skip
+CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE",
+              "HTTP_IF_UNMODIFIED_SINCE")  # fmt: skip
+"""The headers of a conditional request, in ``META``: RFC 9110, section 13.1."""
+
+# Attributes of Django's and Django REST framework's responses that say nothing to middleware, or
+# that a response made anew has.
+_OWN = frozenset(
+    {
+        "headers", "cookies", "closed", "status_code", "_charset", "_resource_closers",
+        "_handler_class", "_reason_phrase", "_container", "_has_been_logged", "template_name",
+        "context_data", "using", "_post_render_callbacks", "_request", "_is_rendered", "data",
+        "exception", "content_type", "accepted_renderer", "accepted_media_type",
+        "renderer_context",
+    }
+)  # fmt: skip
 
 
 # RFC 9110, section 15.4.5.
@@ -42,6 +65,10 @@ class Answer:
     """When, in seconds since 1970."""
     conditions: tuple[str, ...]
     """The inputs that the request had not got, and another must not have."""
+    attributes: str = ""
+    """What the response carries for middleware (``xframe_options_exempt``), as JSON."""
+    used_session: bool = False
+    """Whether the view has read its session, or the user that comes from it."""
 
     def frozen(self) -> list[Any]:
         """Return it as JSON takes it."""
@@ -51,18 +78,21 @@ class Answer:
             body = [base64.b64encode(self.body).decode("ascii")]
         return [
             self.status, self.reason, self.headers, body, self.etag, self.stored_at,
-            self.conditions,
+            self.conditions, self.attributes, self.used_session,
         ]  # fmt: skip
 
     @classmethod
     def thawed(cls, frozen: Any) -> Answer:
         """Return what :meth:`frozen` wrote. Raises :class:`ValueError` for what it did not."""
-        status, reason, headers, body, etag, stored_at, conditions = frozen
+        status, reason, headers, body, etag, stored_at, conditions, attributes, used = frozen
         raw = body.encode() if isinstance(body, str) else base64.b64decode(body[0], validate=True)
         pairs = tuple((str(name), str(value)) for name, value in headers)
         if not isinstance(status, int) or not isinstance(stored_at, float):
             raise ValueError("a response of another form")  # noqa: TRY004  # of stored bytes
-        return cls(status, reason, pairs, raw, str(etag), stored_at, tuple(map(str, conditions)))
+        return cls(
+            status, reason, pairs, raw, str(etag), stored_at, tuple(map(str, conditions)),
+            str(attributes), bool(used),
+        )  # fmt: skip
 
     def response(self, request: HttpRequest) -> HttpResponse:
         """Return it as a response to ``request``: 304 where the client has it already."""
@@ -73,8 +103,10 @@ class Answer:
         del headers["Content-Type"]  # some have none; those that have one are told it below
         for name, value in self.headers:
             headers[name] = value
+        if self.attributes:
+            made.__dict__.update(json.loads(self.attributes))
         session: Any = request.__dict__.get("session")
-        if session is not None and "session" in self.conditions:
+        if session is not None and self.used_session:
             session.accessed = True  # as by the view: SessionMiddleware adds Vary: Cookie
         if "Cache-Control" in headers and _tells_age(made):
             headers["Age"] = str(max(0, int(time.time() - self.stored_at)))
@@ -96,9 +128,14 @@ class Answer:
         return made
 
 
+def status_and_body(frozen: Any) -> Any:
+    """Return what of :meth:`Answer.frozen` has to be equal for two answers to be."""
+    return frozen[0], frozen[3]
+
+
 def conditional(request: HttpRequest, response: Any) -> Any:
     """Return ``response``, or a 304 or 412 where the request's conditions ask for it."""
-    if response.status_code != 200 or not any(name in request.META for name in _CONDITIONS):
+    if response.status_code != 200 or not any(name in request.META for name in CONDITIONS):
         return response
     modified = response.headers.get("Last-Modified")
     return get_conditional_response(
@@ -109,7 +146,7 @@ def conditional(request: HttpRequest, response: Any) -> Any:
     )
 
 
-def answer_of(response: Any, conditions: frozenset[str]) -> Answer:
+def answer_of(response: Any, conditions: frozenset[str], *, used_session: bool) -> Answer:
     """Return a rendered response as it is to be stored; it gets its ``ETag`` now."""
     body = bytes(response.content)
     if response.status_code == 200 and not response.has_header("ETag"):
@@ -123,6 +160,8 @@ def answer_of(response: Any, conditions: frozenset[str]) -> Answer:
         etag=response.headers.get("ETag", ""),
         stored_at=time.time(),
         conditions=tuple(sorted(conditions)),
+        attributes=json.dumps(own) if (own := _carried(response)) else "",
+        used_session=used_session,
     )
 
 
@@ -138,6 +177,8 @@ def refusal_of(  # noqa: PLR0911  # one reason after another
         return "a cookie is set"
     if request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
         return "a CSRF token was used"
+    if request.__dict__.get("_csp_nonce"):
+        return "a CSP nonce was used"
     session: Any = request.__dict__.get("session")
     if getattr(session, "modified", False):
         return "the session was changed"
@@ -148,7 +189,24 @@ def refusal_of(  # noqa: PLR0911  # one reason after another
         return "Cache-Control: private"
     if "*" in vary_of(response):
         return "Vary: *"
+    if names := [name for name, value in _carried(response).items() if not _is_plain(value)]:
+        return f"the response carries {', '.join(names)}"
     return None
+
+
+def _carried(response: HttpResponseBase) -> dict[str, Any]:
+    """Return what decorators and the view have put on a response, besides its content."""
+    return {name: value for name, value in vars(response).items() if name not in _OWN}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is the same after it was JSON."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    # Constants of a StrEnum (those of a Content-Security-Policy) are equal to their text.
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, StrEnum)
 
 
 def vary_of(response: HttpResponseBase) -> frozenset[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial, wraps
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -17,12 +16,17 @@ from django.utils.module_loading import import_string
 from django_querybudget.cache.api import (
     DEFAULT,
     checked_cache,
+    checked_refresh,
     checked_tags,
     checked_timeout,
 )
+from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.registered import Warm, checked_warm, note_view
 from django_querybudget.conf import conf
+from django_querybudget.routing.decorated import decorated
 
-from .serving import Options, Served, served
+from .serving import Options, Served, served, waited
+from .telling import CacheStatus, told, told_async
 from .varying import Varying, VaryOn
 
 __all__ = ["MARK", "CachedViewMixin", "cached_view", "is_unrendered"]
@@ -42,7 +46,9 @@ class cached_view:  # noqa: N801  # a decorator
     ``"header:NAME"``, a callable that takes the request. ``tags`` are names for
     :func:`~django_querybudget.cache.invalidate`. ``cache`` is the alias of the cache that holds the
     answers. ``ignore_params`` are parameters of the query string that change no answer,
-    ``("utm_*",)``.
+    ``("utm_*",)``. ``refresh=30``: an answer that is no longer true may be served for at most 30
+    seconds after it was, while one request makes it anew; never without it. ``warm`` is a list of
+    paths that ``manage.py querybudget cache warm`` asks for, or a callable that returns them.
 
     It decorates function views, class-based views and their methods, sync and async. What the
     answer depends on in the database is found from the view's own statements. If the view reads
@@ -63,11 +69,15 @@ class cached_view:  # noqa: N801  # a decorator
         tags: Collection[str] = (),
         cache: str | None = None,
         ignore_params: Collection[str] = (),
+        refresh: float | None = None,
+        warm: Warm | None = None,
     ) -> None:
         if callable(timeout):
             raise TypeError("cached_view takes its timeout first: write @cached_view(60).")
         checked_timeout(timeout)
         checked_cache(cache)
+        checked_refresh(refresh)
+        checked_warm(warm)
         if isinstance(ignore_params, str) or not all(isinstance(e, str) for e in ignore_params):
             raise TypeError(f"ignore_params must be a list of names, not {ignore_params!r}.")
         self._timeout = timeout
@@ -75,7 +85,19 @@ class cached_view:  # noqa: N801  # a decorator
         self._tags = checked_tags(tags)
         self._cache = cache
         self._ignored = tuple(ignore_params)
+        self._refresh = refresh
+        self._warm = warm
         self._options: Options | None = None
+
+    @property
+    def warm(self) -> Warm | None:
+        """The paths to ask for before anybody does."""
+        return self._warm
+
+    @property
+    def caches(self) -> bool:
+        """Whether it keeps anything: a timeout of 0 does not."""
+        return bool(self._timeout != 0)
 
     @property
     def options(self) -> Options:
@@ -90,6 +112,7 @@ class cached_view:  # noqa: N801  # a decorator
                 tags=self._tags,
                 cache=cache,
                 ignore_params=self._ignored,
+                refresh=self._refresh,
             )
         return made
 
@@ -101,6 +124,11 @@ class cached_view:  # noqa: N801  # a decorator
         name = _name_of(view)
         made: Any = self._async(view, name) if iscoroutinefunction(view) else self._sync(view, name)
         setattr(made, MARK, self)
+        note_view(name, self._warm)
+        if isinstance(
+            cast("object", view), FunctionType
+        ):  # not what method_decorator() makes for each call
+            decorated[made] = "cached_view"
         return cast("V", made)
 
     def _decorate_class(self, cls: Any) -> Any:
@@ -118,18 +146,23 @@ class cached_view:  # noqa: N801  # a decorator
             return call(request, *args, **kwargs)
 
         cls.dispatch = wraps(dispatch)(method)
+        setattr(cls.dispatch, MARK, self)
+        note_view(name, self._warm)
         return cls
 
     def _sync(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(view)
         def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            found = served(name, self.options, _underlying(request, name), request)
-            if found is None:
-                return view(request, *args, **kwargs)
+            own = _underlying(request, name)
+            found = served(name, self.options, own, request)
+            if isinstance(found, CacheStatus):
+                return told(view(request, *args, **kwargs), own, found)
             for seconds in found.waits():
                 time.sleep(seconds)
             if (response := found.response) is not None:
-                return response
+                if due():
+                    found.audit(partial(view, request, *args, **kwargs), request)
+                return told(response, own, found.status)
             try:
                 with found.running():
                     response = view(request, *args, **kwargs)
@@ -143,15 +176,16 @@ class cached_view:  # noqa: N801  # a decorator
     def _async(self, view: Callable[..., Any], name: str) -> Callable[..., Any]:
         @wraps(view)
         async def call(request: Any, *args: Any, **kwargs: Any) -> Any:
-            in_thread = sync_to_async(served)
-            found = await in_thread(name, self.options, _underlying(request, name), request)
-            if found is None:
-                return await view(request, *args, **kwargs)
-            waits = found.waits()
-            while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
-                await asyncio.sleep(seconds)  # another process computes
+            own = _underlying(request, name)
+            found = await sync_to_async(served)(name, self.options, own, request)
+            if isinstance(found, CacheStatus):
+                return await told_async(await view(request, *args, **kwargs), own, found)
+            await waited(found)
             if (response := found.response) is not None:
-                return response
+                if due():
+                    again = partial(view, request, *args, **kwargs)
+                    await sync_to_async(found.audit)(again, request)
+                return await told_async(response, own, found.status)
             try:
                 await sync_to_async(found.begin)()
                 with found.running():
@@ -173,10 +207,15 @@ class CachedViewMixin:
     """What is part of the key besides the URL, language and time zone."""
     cache_tags: Collection[str] = ()
     """Names for :func:`~django_querybudget.cache.invalidate`."""
+    cache_refresh: float | None = None
+    """For how long an answer that is no longer true may be served while it is made anew."""
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer from the cache, or as the class below does."""
-        decorate = cached_view(self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags)
+        decorate = cached_view(
+            self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags,
+            refresh=self.cache_refresh,
+        )  # fmt: skip
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         below: Any = super().dispatch  # type: ignore[misc]
         is_async = bool(getattr(type(self), "view_is_async", False))
@@ -184,16 +223,17 @@ class CachedViewMixin:
         return call(request, *args, **kwargs)
 
 
-def _next(waits: Iterator[float]) -> float | None:
-    return next(waits, None)
+setattr(CachedViewMixin.dispatch, MARK, True)  # a function's attribute
 
 
 def _finished(found: Served, response: Any) -> Any:
     """Store what the view returned, or what it becomes when it is rendered."""
     if not is_unrendered(response):
-        found.done(response)
-        found.release()
-        return response
+        try:
+            found.done(response)
+        finally:
+            found.release()
+        return told(response, found.request, found.status)
     for path in settings.MIDDLEWARE:
         if hasattr(import_string(path), "process_template_response"):
             found.spoil(f"{path.rpartition('.')[2]} may change a template's response")
@@ -207,7 +247,7 @@ def _finished(found: Served, response: Any) -> Any:
             found.done(rendered)
         finally:
             found.release()
-        return rendered
+        return told(rendered, found.request, found.status)
 
     response.render = render
     return response
@@ -234,5 +274,8 @@ def _name_of(view: Any) -> str:
     if isinstance(view, partial) and isinstance(view.func, MethodType):
         cls = type(view.func.__self__)
         return f"{cls.__module__}.{cls.__qualname__}.{view.func.__name__}"
+    # django-ninja's decorate_view() decorates the run() of an operation.
+    if isinstance(view, MethodType):
+        view = getattr(view.__self__, "view_func", view)
     name = getattr(view, "__qualname__", type(view).__qualname__)
     return f"{getattr(view, '__module__', '')}.{name}"

@@ -23,17 +23,16 @@ from django.utils.functional import SimpleLazyObject
 
 from django_querybudget.cache.lazy import unwrapped
 
+from .answers import CONDITIONS
 from .noting import NotedDict, NotedHeaders
 
 __all__ = ["Inputs", "is_absent", "observed"]
 
-# In every key, or the same for all that share one: the URL, the method, the server.
+# In every key, or the same wherever a process of the project runs.
 _IN_KEY = frozenset(
     {
-        "REQUEST_METHOD", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING", "SERVER_NAME",
-        "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE", "GATEWAY_INTERFACE",
-        "REQUEST_SCHEME", "HTTPS", "HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "REQUEST_URI",
-        "RAW_URI",
+        "REQUEST_METHOD", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING", "SERVER_SOFTWARE",
+        "GATEWAY_INTERFACE", "REQUEST_SCHEME", "HTTPS", "CONTENT_TYPE",
     }
 )  # fmt: skip
 
@@ -59,6 +58,12 @@ class Inputs:
     def __init__(self, request: HttpRequest, known: Iterable[str]) -> None:
         self.read: set[str] = set()
         self.absent: set[str] = set()
+        self.negotiated: set[str] = set()
+        """Headers by which a framework chose the form of the answer: parts of the key, as if the
+        response varied on them."""
+        self.used_session = False
+        """Whether a response would say that it varies on the cookie: the session was read, or the
+        user that comes from it."""
         self._own = request.__dict__
         self._outer = frozenset(name for name in self._own if name[0] != "_") - _OF_KEY
         self.known = frozenset(known)
@@ -70,12 +75,24 @@ class Inputs:
         if name not in self.known:
             (self.read if is_there else self.absent).add(name)
 
+    def note_user(self, user: object) -> None:
+        """The user was read; None for one that is not known yet."""
+        self.used_session = True
+        self.note("user", is_there=not _is_nobody(user))
+
     def note_meta(self, key: Any) -> None:
         """A key of ``META`` was read."""
         if not isinstance(key, str) or key in _IN_KEY or key in self._forwarded:
             return
         is_there = key in self._own["META"]
-        if key in ("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT"):
+        reader = sys._getframe(2).f_globals.get("__name__")
+        if key in CONDITIONS and reader == "django.utils.cache":
+            return  # what it answers then is not kept, and a hit is asked the same
+        if key == "HTTP_ACCEPT" and reader == "rest_framework.negotiation":
+            self.negotiated.add("accept")
+        elif key in ("CONTENT_LENGTH", "wsgi.input"):
+            self.note("body", is_there=not _has_no_body(self._own["META"]))
+        elif key in ("REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT"):
             self.note("client address", is_there=True)
         elif key == "HTTP_COOKIE":
             self.note("all cookies", is_there=is_there)
@@ -87,9 +104,15 @@ class Inputs:
 
     def note_cookie(self, name: Any) -> None:
         """A cookie was read."""
-        # Django's CSRF check reads its cookie in the views of Django REST framework.
-        if sys._getframe(2).f_globals.get("__name__") != "django.middleware.csrf":
-            self.note(f"cookie:{name}", is_there=name in _cookies(self._own))
+        frame = sys._getframe(2)
+        reader = frame.f_globals.get("__name__")
+        if reader == "django.middleware.csrf":
+            return  # its check reads its cookie in the views of Django REST framework
+        if reader == "ninja.security.apikey" and name == settings.SESSION_COOKIE_NAME:
+            owner = type(frame.f_locals.get("self"))
+            if owner.__module__ == "ninja.security.session":
+                return  # it asks for the user, and does nothing with the cookie
+        self.note(f"cookie:{name}", is_there=name in _cookies(self._own))
 
     def note_attribute(self, name: str) -> None:
         """An attribute of the request was read."""
@@ -100,7 +123,12 @@ class Inputs:
         elif name == "get_signed_cookie":
             self.note_meta("HTTP_COOKIE")
         elif name == "auser":
-            self.note("user", is_there=True)
+            self.note_user(None)
+        elif name in ("_cached_user", "_acached_user"):
+            if name in self._own:  # else the session is read, which is seen
+                self.note_user(self._own[name])
+        elif name == "get_port":
+            self.note("META:SERVER_PORT", is_there=True)
         elif name == "scope":
             self.note("all headers", is_there=True)
         elif name == "session":
@@ -138,7 +166,7 @@ def is_absent(request: HttpRequest, name: str) -> bool:  # noqa: PLR0911  # one 
         return _is_empty(request.__dict__.get("session"))
     if name == "body":
         return _has_no_body(request.META)
-    return False
+    return name == "user" and _is_nobody(unwrapped(request.__dict__.get("user")))
 
 
 @contextmanager
@@ -149,7 +177,7 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
     session, user = own.get("session"), own.get("user")
     accessed = getattr(session, "accessed", None)
     if accessed:
-        session.accessed = False  # type: ignore[union-attr]  # by what made the key
+        session.accessed = False  # type: ignore[union-attr]  # before the view
     if user is not None:
         own["user"] = noted = _noted(user, inputs)
     lent = "user" in inputs.known and "_acached_user" not in own and "_cached_user" in own
@@ -167,8 +195,9 @@ def observed(request: HttpRequest, known: Iterable[str]) -> Iterator[Inputs]:
         if user is not None and own.get("user") is noted:
             own["user"] = user
         if getattr(session, "accessed", False):
+            inputs.used_session = True
             inputs.note("session", is_there=not _is_empty(session))
-        if accessed:
+        if accessed is not None and (accessed or inputs.used_session):
             session.accessed = True  # type: ignore[union-attr]
         _note_messages(own.get("_messages"), inputs)
 
@@ -177,10 +206,18 @@ def _noted(user: Any, inputs: Inputs) -> Any:
     """Return the user, lazily: that a template's context holds it says nothing yet."""
 
     def read() -> Any:
-        inputs.note("user", is_there=True)
-        return unwrapped(user)
+        found = unwrapped(user)
+        inputs.note_user(found)
+        return found
 
     return SimpleLazyObject(read)
+
+
+def _is_nobody(user: object) -> bool:
+    """Whether a visitor is as every other one who is not logged in."""
+    kind = type(user)  # by its name: to import it, the app has to be installed
+    named = (kind.__module__, kind.__qualname__)
+    return named == ("django.contrib.auth.models", "AnonymousUser") and not vars(user)
 
 
 def _cookies(own: Mapping[str, Any]) -> Mapping[str, str]:
@@ -193,12 +230,8 @@ def _has_no_body(meta: Mapping[str, Any]) -> bool:
 
 
 def _forwarded_headers() -> frozenset[str]:
-    """Return the headers from which Django makes the scheme, host and port of the key."""
-    names = set()
-    if settings.USE_X_FORWARDED_HOST:
-        names.add("HTTP_X_FORWARDED_HOST")
-    if settings.USE_X_FORWARDED_PORT:
-        names.add("HTTP_X_FORWARDED_PORT")
+    """Return the headers from which Django makes the scheme and host of the key."""
+    names = {"HTTP_X_FORWARDED_HOST" if settings.USE_X_FORWARDED_HOST else "HTTP_HOST"}
     if settings.SECURE_PROXY_SSL_HEADER:
         names.add(settings.SECURE_PROXY_SSL_HEADER[0])
     return frozenset(names)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
@@ -16,12 +18,14 @@ from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
+from django_querybudget.conf import conf
 
-from .answers import Answer, answer_of
-from .inputs import is_absent
+from .answers import Answer, answer_of, status_and_body
+from .inputs import Inputs, is_absent
+from .learned import MOST_VIEWS, reads_from, varied_by
 from .varying import Untellable, Varying
 
-__all__ = ["MOST_VIEWS", "Options", "around_of", "learn", "question_of", "varied_by"]
+__all__ = ["Asked", "Options", "asked_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,27 +37,95 @@ class Options:
     tags: frozenset[str]
     cache: str
     ignore_params: tuple[str, ...] = ()
+    refresh: float | None = None
 
 
-# What each view was found to vary on by its responses, in this process.
-_varies: dict[str, frozenset[str]] = {}
-MOST_VIEWS = 4096
-"""How many views are remembered."""
+@dataclass(slots=True)
+class Asked:
+    """What a request asks of a view, as it was before the view ran."""
+
+    name: str
+    options: Options
+    request: HttpRequest
+    parts: tuple[str, ...]
+    """What is in the key of each request to any view."""
+    asked_at: float
+    """When, on the process' own clock, in seconds."""
+    headers: frozenset[str] = frozenset()
+    """The headers in the key of the question that was asked last, in small letters."""
+
+    def question(self, known: Mapping[str, str] | None = None) -> Question:
+        """Return it with what the view is known to vary on and to read from.
+
+        ``known`` are sessions that were read already, by alias. Raises :class:`Untellable` and
+        :class:`sessions.Unknown`.
+        """
+        name, request, options = self.name, self.request, self.options
+        parts = [*self.parts]
+        self.headers = varied = varied_by(name)
+        if varied:
+            parts += [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied)]
+        held = {} if known is None else dict(known)
+        for alias in sorted(reads_from(name, DEFAULT_DB_ALIAS)):
+            if alias not in held:
+                held[alias] = sessions.text_of(connections[alias])
+            parts.append(f"{alias} {held[alias]}")
+
+        def thaw(answer: Answer) -> Answer:
+            for each in answer.conditions:
+                if not is_absent(request, each):
+                    raise Changed(name)
+            return answer
+
+        key, kind = entry_key(*parts), f"view {name}"
+        return Question(
+            key=key,
+            shape=key,
+            kind=kind,
+            expected=noted(kind),
+            aliases=(),
+            sessions=held,
+            site=kind,
+            asked_at=self.asked_at,
+            codec=Codec("view", _freeze, Answer.thawed, thaw, status_and_body),
+            found=lambda _: True,
+            timeout=options.timeout,
+            refresh=options.refresh,
+            cache=options.cache,
+            user_tags=_tags_of(name, options.tags),
+        )
 
 
-def varied_by(name: str) -> frozenset[str]:
-    """Return the headers that the view is known to vary on."""
-    return _varies.get(name, frozenset())
+def asked_of(name: str, options: Options, request: HttpRequest, given: Any = None) -> Asked:
+    """Return what a request asks. Raises :class:`Untellable`.
+
+    ``given`` is what the view is called with, where that is not Django's request itself.
+    """
+    asked_at = perf_counter()
+    urlconf = getattr(request, "urlconf", None)
+    try:
+        parts = (
+            "view",
+            name,
+            request.scheme or "",
+            request.get_host(),
+            request.path,
+            request.path_info,
+            _query_string(request, options.ignore_params),
+            request.META.get("CONTENT_TYPE", ""),  # its charset is that of the query string, too
+            "" if urlconf is None else spelled(_urlconf(urlconf)),
+            translation.get_language() or "",
+            str(timezone.get_current_timezone_name()),
+            options.varying.spelled(request),
+            _around(given, request, options),
+            conf.CACHE.SURROGATE_KEYS or "",
+        )
+    except Unkeyable as error:
+        raise Untellable(str(error)) from error
+    return Asked(name, options, request, parts, asked_at)
 
 
-def learn(name: str, varied: frozenset[str]) -> None:
-    """Note headers of a response's ``Vary``: they are part of the view's keys from now on."""
-    if len(_varies) >= MOST_VIEWS:
-        _varies.clear()
-    _varies[name] = _varies.get(name, frozenset()) | varied
-
-
-def around_of(given: Any, request: HttpRequest, options: Options) -> str:
+def _around(given: Any, request: HttpRequest, options: Options) -> str:
     """Return what Django REST framework made of a request before its view's method is called.
 
     Raises :class:`Untellable`.
@@ -70,53 +142,6 @@ def around_of(given: Any, request: HttpRequest, options: Options) -> str:
         raise Untellable(f"request.auth or request.version: {error}") from error
 
 
-def question_of(name: str, options: Options, request: HttpRequest, around: str) -> Question:
-    """Return what a request asks. Raises :class:`Untellable` and :class:`sessions.Unknown`."""
-    known = sessions.everywhere()
-    urlconf = getattr(request, "urlconf", None)
-    try:
-        parts = [
-            "view",
-            name,
-            request.scheme or "",
-            request.get_host(),
-            request.path,
-            _query_string(request, options.ignore_params),
-            "" if urlconf is None else spelled(_urlconf(urlconf)),
-            translation.get_language() or "",
-            str(timezone.get_current_timezone_name()),
-            options.varying.spelled(request),
-            around,
-        ]
-        if varied := varied_by(name):
-            parts += [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied)]
-    except Unkeyable as error:
-        raise Untellable(str(error)) from error
-    parts += [f"{alias} {text}" for alias, text in sorted(known.items())]
-    key = entry_key(*parts)
-
-    def thaw(answer: Answer) -> Answer:
-        for each in answer.conditions:
-            if not is_absent(request, each):
-                raise Changed(name)
-        return answer
-
-    kind = f"view {name}"
-    return Question(
-        key=key,
-        shape=key,
-        kind=kind,
-        expected=noted(kind),
-        aliases=(),
-        sessions=known,
-        codec=Codec("view", _freeze, Answer.thawed, thaw),
-        found=lambda _: True,
-        timeout=options.timeout,
-        cache=options.cache,
-        user_tags=_tags_of(name, options.tags),
-    )
-
-
 @lru_cache(maxsize=MOST_VIEWS)
 def _tags_of(name: str, own: frozenset[str]) -> frozenset[str]:
     # Its own tag besides: invalidate("view:<name>") drops all answers of one view.
@@ -127,9 +152,10 @@ def _urlconf(urlconf: Any) -> str:
     return urlconf if isinstance(urlconf, str) else repr(urlconf)
 
 
-def _freeze(answered: tuple[Any, frozenset[str]]) -> Any:
-    response, conditions = answered
-    return answer_of(response, conditions).frozen()
+def _freeze(answered: tuple[Any, Inputs]) -> Any:
+    response, inputs = answered
+    made = answer_of(response, frozenset(inputs.absent), used_session=inputs.used_session)
+    return made.frozen()
 
 
 def _query_string(request: HttpRequest, ignored: Collection[str]) -> str:

@@ -7,81 +7,124 @@ nothing it looked at is missing from the key.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import DisallowedHost
+from django.db import connections
 from django.http import HttpRequest
 
 from django_querybudget.cache import sessions, stats
-from django_querybudget.cache.reading.fills import Fill, filling
+from django_querybudget.cache.reading import audit
+from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
+from django_querybudget.cache.reading.leases import Turn
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
-    Looked,
-    Question,
     begun,
     keep,
     look_up,
+    to_be_audited,
 )
-from django_querybudget.cache.stores.access import Lease
-from django_querybudget.cache.stores.chosen import store_for
-from django_querybudget.cache.tokens import new_writer
+from django_querybudget.cache.sites import site_of
+from django_querybudget.cache.stores.pulse import PULSE
+from django_querybudget.cache.surrogates import add_header
+from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
 from .inputs import Inputs, observed
-from .request_key import MOST_VIEWS, Options, around_of, learn, question_of, varied_by
+from .learned import MOST_VIEWS, learn
+from .request_key import Asked, Options, asked_of
+from .telling import CacheStatus, untouched_session
 from .varying import Untellable, holds_more, user_of
 
-__all__ = ["Options", "Served", "bypassed", "served"]
+__all__ = ["Options", "Served", "bypassed", "served", "waited"]
 
 logger = logging.getLogger("django_querybudget")
 
 _SAFE = ("GET", "HEAD")
 
-LEASE = 1.0
-"""How long one request keeps others from computing what it computes, in seconds."""
-
-WAIT = 2.0
-"""How long a request waits for another's answer, in seconds."""
-
-POLL = 0.02
-"""How often it looks, in seconds."""
-
-UNSTORED = 10.0
-"""For how long nobody waits for a view whose answer could not be stored, in seconds."""
-
 _told: set[tuple[str, str]] = set()
-_unstored: dict[str, float] = {}
 
 
-@dataclass(slots=True)
-class Served:
+@dataclass(slots=True, kw_only=True)
+class Served(Turn):
     """One request to a cached view."""
 
-    name: str
-    options: Options
-    request: HttpRequest
-    around: str
-    question: Question
-    looked: Looked
+    asked: Asked
     fill: Fill | None = None
     inputs: Inputs | None = None
+    stored: bool = False
+    """Whether the view's answer was stored."""
 
-    leads: bool = False
-    """Whether this request holds the lease: others wait for what it computes."""
-    _lease: str = ""
-    _who: str = ""
+    @property
+    def is_stale(self) -> bool:
+        """Whether the response is no longer true, and another request makes it anew."""
+        return self.looked.is_stale and self.looked.found is not MISS
+
+    @property
+    def name(self) -> str:
+        """The view's name."""
+        return self.asked.name
+
+    @property
+    def options(self) -> Options:
+        """How the view is cached."""
+        return self.asked.options
+
+    @property
+    def request(self) -> HttpRequest:
+        """Django's request."""
+        return self.asked.request
 
     @property
     def response(self) -> Any:
         """The stored answer as a response; None where the view has to run."""
         found = self.looked.found
         return None if found is MISS else found.response(self.request)
+
+    @property
+    def status(self) -> CacheStatus:
+        """What became of the request, once that is known."""
+        found, timeout = self.looked.found, self.options.timeout
+        whole = None if timeout is None else int(timeout)
+        if found is not MISS:
+            age = int(time.time() - found.stored_at)
+            left = None if whole is None else max(0, whole - age)
+            if self.is_stale:
+                return CacheStatus(fwd="stale", detail="served while another makes it anew")
+            return CacheStatus(hit=True, ttl=left)
+        why = "stale" if self.looked.is_stale else "miss"
+        if self.stored:
+            return CacheStatus(fwd=why, stored=True, ttl=whole)
+        return CacheStatus(fwd=why, detail=(self.fill and self.fill.reason) or "")
+
+    def audit(self, view: Callable[[], Any], given: Any = None) -> None:
+        """Have the view run again for this hit, later, and compared."""
+        to_be_audited(self.question, self.looked, audit.Again(lambda: self._again(view, given)))
+
+    def _again(self, view: Callable[[], Any], given: Any) -> None:
+        asked = asked_of(self.name, self.options, self.request, given)
+        question = asked.question()
+        other = Served(question, look_up(question), asked=asked)
+        with other.running():
+            response = view()
+            if inspect.isawaitable(response):
+                response = async_to_sync(_awaited)(response)
+        if getattr(response, "is_rendered", True) is False:
+            own = (getattr(given, "parser_context", None) or {}).get("view")
+            if own is not None:  # REST framework's, which says how to render
+                response = own.finalize_response(given, response, *own.args, **own.kwargs)
+            with other.running():
+                response = response.render()
+        other.done(response)
 
     def begin(self) -> Fill:
         """Take the tokens under which the answer is computed."""
@@ -100,7 +143,10 @@ class Served:
     def running(self) -> Iterator[None]:
         """Run the view in the block: what it reads is noted."""
         fill = self.begin()
-        known = {*self.options.varying.names, *(f"header:{each}" for each in varied_by(self.name))}
+        known = {*self.options.varying.names, *(f"header:{each}" for each in self.asked.headers)}
+        user = user_of(self.request) if "user" in known else None
+        if user is not None and holds_more(user):
+            fill.spoil("the user holds what was read before the view")
         with (
             watched(fill),
             filling(fill),
@@ -109,115 +155,129 @@ class Served:
             if self.inputs is not None:  # the view has run, and its response is rendered now
                 inputs.read |= self.inputs.read
                 inputs.absent |= self.inputs.absent
+                inputs.negotiated |= self.inputs.negotiated
+                inputs.used_session |= self.inputs.used_session
             self.inputs = inputs
-            user = None
-            if "user" in self.options.varying.names:
-                user = user_of(self.request)
-            if user is not None and holds_more(user):
-                fill.spoil("the user holds what was read before the view")
             yield
 
     def done(self, response: Any) -> None:
         """Store the response that the view has returned, rendered, if that is right."""
-        fill, inputs = self.fill, self.inputs
-        if fill is None or inputs is None:
+        if self.fill is None or self.inputs is None:
             return
-        varied = vary_of(response)
+        try:
+            self.stored = self._kept(response, self.fill, self.inputs)
+        except Exception:
+            # A defect of ours must not become the host's.
+            logger.exception("django_querybudget could not store the answer of %s.", self.name)
+        if not self.stored:
+            self.not_stored()
+            if self.fill.reason is not None:
+                _tell_once(self.name, self.fill.reason)
+
+    def _kept(self, response: Any, fill: Fill, inputs: Inputs) -> bool:
         reason = refusal_of(
             self.request, response, varies_on_user="user" in self.options.varying.names
         )
-        unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
-        if reason is None and unseen:
-            reason = f"the view read {', '.join(unseen)}"
-        if reason is None and fill.reason is None and not varied <= varied_by(self.name):
-            # The key does not hold these headers yet: the next request's will.
-            learn(self.name, varied)
-            self.question = question_of(self.name, self.options, self.request, self.around)
+        if reason is None:
+            varied = vary_of(response) | inputs.negotiated
+            unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
+            if unseen:
+                reason = f"the view read {', '.join(unseen)}"
+            else:
+                self._learn(varied, fill)
         if reason is not None:
             fill.spoil(reason)
-        stored = keep(self.question, fill, (response, frozenset(inputs.absent)))
-        if not stored:
-            if len(_unstored) >= MOST_VIEWS:
-                _unstored.clear()
-            _unstored[self.name] = time.monotonic()
-            if fill.reason is not None:
-                _tell_once(self.name, fill.reason)
+        answer = response, inputs
+        header = conf.CACHE.SURROGATE_KEYS
+        if header is None or fill.reason is not None:
+            return keep(self.question, fill, answer)
+        own = response.headers.get(header)
+        add_header(response, header, fill.dependencies() - {PULSE})
+        if keep(self.question, fill, answer):
+            return True
+        del response.headers[header]  # nothing else may keep it either
+        if own is not None:
+            response.headers[header] = own
+        return False
 
-    # Many that ask at once
-
-    def waits(self) -> Iterator[float]:
-        """Yield, in seconds, for how long to wait, until it is this request's turn.
-
-        It is where the answer is there; where this request has the lease; where the view's answers
-        are not stored; and after ``WAIT`` seconds, whatever the others do.
-        """
-        if self.looked.found is not MISS:
+    def _learn(self, varied: frozenset[str], fill: Fill) -> None:
+        """Ask the question again with what the key did not hold yet; the next request's will."""
+        held = self.question.sessions
+        if varied <= self.asked.headers and fill.aliases <= held.keys():
             return
-        store = store_for(self.options.cache)
-        self._who = new_writer()
-        until = time.monotonic() + WAIT
-        while self.looked.found is MISS:
-            if time.monotonic() - _unstored.get(self.name, float("-inf")) < UNSTORED:
-                return
-            if taken := store.take(self.lease, self._who, LEASE):
-                self.leads, self._lease = True, self.lease
-                if taken is Lease.TAKEN_AFTER_ANOTHER:
-                    # Which may have stored the answer since this request has looked.
-                    self.looked = look_up(self.question, again=True)
-                    if self.looked.found is not MISS:
-                        self.release()
-                return
-            if time.monotonic() >= until:
-                return
-            yield POLL
-            self.looked = look_up(self.question, again=True)
-
-    @property
-    def lease(self) -> str:
-        """The key under which one process says that it computes the answer."""
-        return f"{self.question.key}:lease"
-
-    def release(self) -> None:
-        """Let others compute, if this request kept them from it."""
-        if self.leads:
-            self.leads = False
-            store_for(self.options.cache).drop(self._lease, self._who)
+        learn(self.name, varied=varied, aliases=fill.aliases)
+        for alias in fill.aliases - held.keys():
+            if reason := session_refusal(connections[alias], {}):
+                fill.spoil(reason)
+        if fill.reason is None:
+            try:
+                self.question = self.asked.question(held)
+            except (Untellable, sessions.Unknown) as error:
+                fill.spoil(str(error))
 
 
-def served(  # noqa: PLR0911  # one way not to cache after another
+async def waited(found: Served) -> None:
+    """Wait until it is this request's turn, and block no loop."""
+    waits = found.waits()
+    while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
+        await asyncio.sleep(seconds)  # another process computes
+
+
+def _next(waits: Iterator[float]) -> float | None:
+    return next(waits, None)
+
+
+def served(
     name: str, options: Options, request: HttpRequest, given: Any = None
-) -> Served | None:
-    """Look for the answer to ``request``; None, with the reason counted, if it must not be cached.
+) -> Served | CacheStatus:
+    """Look for the answer to ``request``; where it must not be cached, return that.
 
     ``given`` is what the view is called with, where that is not Django's request itself.
     An answer to ``HEAD`` is the one to ``GET``, whose body Django leaves out.
     """
-    if request.method not in _SAFE or options.timeout == 0:
-        return None
+    if request.method not in _SAFE:
+        return CacheStatus(fwd="method")
+    if options.timeout == 0:
+        return CacheStatus(fwd="bypass", detail="its timeout is 0")
+    with untouched_session(request):
+        return _served(name, options, request, given)
+
+
+def _served(  # noqa: PLR0911  # one way not to cache after another
+    name: str, options: Options, request: HttpRequest, given: Any
+) -> Served | CacheStatus:
     try:
-        around = around_of(given, request, options)
-        question = question_of(name, options, request, around)
-    except Untellable as reason:
-        bypassed(name, str(reason))
-        return None
-    except sessions.Unknown as reason:
-        bypassed(name, str(reason))
-        return None
-    except DisallowedHost:
-        return None  # which the view meets again, or nobody asks
+        asked = asked_of(name, options, request, given)
+        question = asked.question()
+    except (Untellable, sessions.Unknown) as reason:
+        return bypassed(name, str(reason))
+    except DisallowedHost:  # which the view meets again, or nobody asks
+        return CacheStatus(fwd="bypass", detail="a host that is not allowed")
+    except Exception as error:
+        # What a project's user or session raises is the view's to meet, if it asks for them.
+        logger.exception("django_querybudget could not make the key of an answer of %s.", name)
+        return bypassed(name, f"{type(error).__name__} while its key was made")
     looked = look_up(question)
     if looked.refused:
-        bypassed(name, looked.refused)
-        return None
+        return bypassed(name, looked.refused)
     if looked.found is MISS and request.method == "HEAD":
-        return None  # what a view does for HEAD may be less than for GET
-    return Served(name, options, request, around, question, looked)
+        if looked.is_kept and not looked.is_stale:
+            return Served(question, looked.given(), asked=asked)  # a GET makes it anew
+        # What a view does for HEAD may be less than for GET.
+        return CacheStatus(fwd="miss", detail="HEAD stores nothing")
+    return Served(question, looked, asked=asked)
 
 
-def bypassed(name: str, reason: str) -> None:
+async def _awaited(response: Any) -> Any:
+    return await response
+
+
+def bypassed(name: str, reason: str) -> CacheStatus:
     """Count a request that could not be cached right."""
     stats.count_bypass(f"view: {reason}")
+    site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
+    return CacheStatus(fwd="bypass", detail=reason)
 
 
 def _is_covered(name: str, varied: frozenset[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from asgiref.sync import iscoroutinefunction
 from django.db.models import Model
 from django.http import HttpRequest
 
@@ -39,6 +40,8 @@ class Varying:
         names, callables = [], []
         for each in vary_on:
             if callable(each):
+                if iscoroutinefunction(each):
+                    raise TypeError(f"vary_on: {_name_of(each)}() is async; a key cannot wait.")
                 callables.append(each)
                 continue
             if not isinstance(each, str):
@@ -57,6 +60,9 @@ class Varying:
                 parts.append(spelled(each(request)))
             except Unkeyable as error:
                 raise Untellable(f"vary_on: {_name_of(each)}() returned {error}") from error
+            except Exception as error:  # of the project's own, about a request without a tenant
+                kind = type(error).__name__
+                raise Untellable(f"vary_on: {_name_of(each)}() raised {kind}") from error
         return ";".join(parts)
 
 
@@ -86,7 +92,12 @@ def _user(request: HttpRequest, name: str) -> str:
     user = user_of(request)
     if user is None:
         who = unwrapped(getattr(request, "user", None))
-        return f"nobody {type(who).__qualname__}"
+        # A middleware may have put something on it, as on any.
+        own = vars(who) if hasattr(who, "__dict__") else {}
+        try:
+            return f"nobody {type(who).__qualname__} {spelled(dict(own)) if own else ''}"
+        except Unkeyable as error:
+            raise Untellable(f"user: {error}") from error
     # All that it holds: a user whose password, flags or group of fields have changed is another.
     try:
         text = f"{class_name(type(user))} {spelled(user.pk)} {spelled_state(user)}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tables import Table, tables, whole_table
+from django_querybudget.cache.tables import Table, converted, tables, whole_table
 
 __all__ = ["row_dependencies", "row_tags", "with_parents"]
 
@@ -66,6 +67,7 @@ def _key_text(
         return None
     value: Any = instance.__dict__[key.attname]
     try:  # as the database has it: a field may convert
-        return table.key.text(key.get_db_prep_save(value, connections[alias]))
+        convert = partial(key.get_db_prep_save, value, connections[alias])
+        return table.key.text(converted(key, convert))
     except Exception:  # a field of the host's own may raise anything
         return None

@@ -79,6 +79,9 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         found = _given_by_method(root, asked)
     if found is None and evaluated is not None and evaluated.host is not None:
         found = _given_by_host(evaluated.host, asked)
+    if found is None and evaluated is not None and not root.calls:
+        # What a template evaluates is too far from the view for the way that was kept.
+        found = find_built((evaluated, *root.callers), asked)
     if found is None:
         return Place(None, None, evaluated)
     return Place(found.origin, found.manager, evaluated)

@@ -89,7 +89,7 @@ def _row(draft: Draft, need: Need) -> str | None:
     if draft.root.is_raw or not all(step.joins for step in need.path):
         return None
     owner = need.owner
-    if owner is None and need.load.row and need.in_python:
+    if owner is None and need.load.row:
         owner = ast.parse(need.load.row, mode="eval").body
     if owner is None:
         return f"<{draft.root.model._meta.model_name}>"

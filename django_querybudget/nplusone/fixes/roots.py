@@ -37,6 +37,8 @@ class Root:
     """The query's; None if it is only known which model it must be of."""
     origin: RawOrigin | None = None
     source: Source | None = field(default=None, compare=False)
+    way: tuple[RawOrigin, ...] = field(default=(), compare=False)
+    """The project's lines that led to the loop over its rows, the nearest first."""
     runs: int = field(default=1, compare=False)
     """How often it was evaluated: each time costs the queries of its prefetches again."""
 
@@ -64,6 +66,12 @@ class Root:
     def place(self) -> Origin | None:
         """The line that evaluates the queryset."""
         return None if self.origin is None else Origin.of(self.origin)
+
+    @property
+    def callers(self) -> list[Origin]:
+        """The calls around the loop over its rows, the nearest first."""
+        found = [Origin.of(each) for each in self.way]
+        return [each for each in found if each is not None and each != self.place]
 
     @property
     def calls(self) -> list[Origin]:
@@ -103,6 +111,7 @@ def find_root(evidence: Evidence, load: Load) -> Root | None:
                 key=key,
                 origin=provenance.origin,
                 source=source,
+                way=walked[0].way,
                 runs=max(runs, 1),
             )
         if any(above is each for each in walked):

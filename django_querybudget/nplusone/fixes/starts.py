@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Model
 
 from django_querybudget.evidence.relations import quoted, relation_of, step_of
+from django_querybudget.evidence.template_names import name_in_template
 from django_querybudget.nplusone.source.calls import find_queryset
 
 from .expressions import queryset_of
@@ -24,8 +25,10 @@ def start_of(root: Root, manager: str | None) -> str:
     """
     found = _relation(root)
     if found is not None:
-        start = related_start(root)
-        name = manager or f"<{found[0]._meta.model_name}>.{step_of(found[1]).accessor}"
+        start, accessor = related_start(root), step_of(found[1]).accessor
+        node = None if root.origin is None else root.origin.node
+        row = name_in_template(node, accessor) or f"<{found[0]._meta.model_name}>"
+        name = manager or f"{row}.{accessor}"
         return name if start is None else ast.unparse(start)
     return f"{queryset_of(root.model, manager)}{'.raw(...)' if root.is_raw else ''}"
 

@@ -15,7 +15,7 @@ from django_querybudget.evidence import Load
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.batches import hashable
 from django_querybudget.nplusone.detection import FRAMEWORK_TABLES, Loop
-from django_querybudget.nplusone.parameters import split_varying
+from django_querybudget.nplusone.parameters import begins_alike, split_varying
 from django_querybudget.nplusone.source.calls import Call
 
 from .expressions import every_row, keywords, manager_of, queryset_of
@@ -127,6 +127,16 @@ def _delete(loops: Sequence[Loop], load: Load) -> Written:
     return (
         None if chosen is None else (f"{queryset_of(model, load.manager)}{chosen}.delete()", left)
     )
+
+
+def _update(loops: Sequence[Loop], load: Load) -> Written:
+    """Of one value after another: at once, if every run sets the same."""
+    written, records = keywords(load.values), loops[0].records
+    if len(loops) > 1 or load.model is None or not written or not load.filters:
+        return None
+    chosen = _chosen(loops[0], load) if begins_alike(records, load.filters) else None
+    rows = queryset_of(load.model, load.manager)
+    return None if chosen is None else (f"{rows}{chosen}.update({written})", 1)
 
 
 def _chosen(loop: Loop, load: Load) -> str | None:
@@ -267,6 +277,7 @@ _WRITES: dict[str, Callable[[Sequence[Loop], Load], Written]] = {
     "create": _create,
     "delete": _delete,
     "save": _save,
+    "update": _update,
     "update_or_create": _update_or_create,
 }
 

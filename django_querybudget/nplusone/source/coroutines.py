@@ -14,7 +14,7 @@ __all__ = ["awaited", "is_in_coroutine"]
 
 _FLAGS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _STATEMENT = re.compile(
-    r'^(.*)\.(in_bulk|bulk_create|bulk_update|delete)(\((?:[^()"]|"[^"]*")*\)(?:  #.*)?)$'
+    r'^(.*)\.(in_bulk|bulk_create|bulk_update|delete|update)(\((?:[^()"]|"[^"]*")*\)(?:  #.*)?)$'
 )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import secrets
 from typing import Any
 
 from django.db import models
+from django.db.models.lookups import Exact, In
 
 
 class Reversed:
@@ -54,6 +56,55 @@ class NegatedKey(models.IntegerField):  # type: ignore[type-arg]
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         value = super().get_db_prep_value(value, connection, prepared)
         return None if value is None else -value
+
+
+class SealedKey(models.IntegerField):  # type: ignore[type-arg]
+    """Encrypted with a nonce: 7 is another number in the database each time, and found as 7."""
+
+    NONCES = 1000
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else value // self.NONCES
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)
+        return None if value is None else value * self.NONCES + secrets.randbelow(self.NONCES)
+
+
+class Unsealed:
+    """A lookup that decrypts what is in the column."""
+
+    lhs: Any
+    get_db_prep_lookup_value_is_iterable: bool
+
+    def process_lhs(self, compiler: Any, connection: Any, lhs: Any = None) -> Any:
+        sql, params = super().process_lhs(compiler, connection, lhs)  # type: ignore[misc]
+        divided = "DIV" if connection.vendor == "mysql" else "/"
+        return f"({sql} {divided} {SealedKey.NONCES})", params
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> Any:
+        return "%s", list(value) if self.get_db_prep_lookup_value_is_iterable else [value]
+
+
+@SealedKey.register_lookup
+class UnsealedExact(Unsealed, Exact):  # type: ignore[misc,type-arg]
+    pass
+
+
+@SealedKey.register_lookup
+class UnsealedIn(Unsealed, In):  # type: ignore[misc,type-arg]
+    pass
+
+
+class SealedText(models.CharField):  # type: ignore[type-arg]
+    """Encrypted with a nonce, and never looked for."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else value.partition("$")[2][::-1]
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return None if value is None else f"{secrets.token_hex(4)}${value[::-1]}"
 
 
 class Level(enum.IntEnum):

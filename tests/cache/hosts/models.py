@@ -20,7 +20,7 @@ from parler.models import TranslatableModel, TranslatedFields
 from polymorphic.models import PolymorphicModel
 from simple_history.models import HistoricalRecords
 
-from .fields import GradeKey, HashedKey, NegatedKey, SecretField
+from .fields import GradeKey, HashedKey, NegatedKey, SealedKey, SealedText, SecretField
 from .querysets import (
     GenericQuerySet,
     IteratedQuerySet,
@@ -126,6 +126,13 @@ class ByCode(Thing):
     """Its primary key is text."""
 
     id = models.CharField(max_length=8, primary_key=True)
+
+
+class Sealed(Thing):
+    """Its primary key, and a text, are encrypted anew each time."""
+
+    id = SealedKey(primary_key=True)
+    secret = SealedText(max_length=80, default="s")
 
 
 class Graded(models.Model):

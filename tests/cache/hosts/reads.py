@@ -19,6 +19,7 @@ from .models import (
     Negated,
     Poll,
     Product,
+    Sealed,
     Shape,
     Shelf,
 )
@@ -78,6 +79,11 @@ def hashed_by_key(c: Cached, using: str) -> Any:
 @read
 def negated_by_key(c: Cached, using: str) -> Any:
     return c(Negated.objects.using(using)).get(pk=1)
+
+
+@read
+def sealed_by_key(c: Cached, using: str) -> Any:
+    return c(Sealed.objects.using(using).filter(pk=1)).first()
 
 
 @read

@@ -27,6 +27,7 @@ from .models import (
     Negated,
     Poll,
     Product,
+    Sealed,
     Secret,
     Shape,
     Shelf,
@@ -46,6 +47,7 @@ THINGS: list[Any] = [
     Negated,
     ByUuid,
     ByCode,
+    Sealed,
 ]
 MADE: list[Any] = [*THINGS, Shelf, Holder, Animal, Dog, Cat, Shape, Circle, Product, Branch, Poll]
 
@@ -61,7 +63,7 @@ def fill(alias: str) -> None:
     _insert(alias, Shelf, [{"id": 1, "name": "a", "labels": "[]"}])
     for model in THINGS:
         stored = model._meta.pk.get_db_prep_value
-        more = {"word": "cba"} if model is Secret else {}
+        more = {Secret: {"word": "cba"}, Sealed: {"secret": "0$s"}}.get(model, {})
         _insert(
             alias,
             model,

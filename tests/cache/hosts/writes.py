@@ -22,6 +22,7 @@ from .models import (
     Negated,
     Poll,
     Product,
+    Sealed,
     Shelf,
 )
 from .rows import THINGS, key_of
@@ -67,7 +68,7 @@ def _writes_of(model: Any) -> None:
         model.objects.using(using).bulk_update(rows, ["labels"])
 
     def create(using: str) -> None:
-        key = {"pk": key_of(model, 50)} if model in (Negated, ByUuid, ByCode) else {}
+        key = {"pk": key_of(model, 50)} if model in (Negated, ByUuid, ByCode, Sealed) else {}
         more = {"word": "new"} if name == "secret" else {}
         model.objects.using(using).create(shelf_id=1, name="n1", **key, **more)
 
@@ -97,6 +98,11 @@ def negated_by_key(using: str) -> None:
 def negated_by_its_column(using: str) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute("UPDATE hosts_negated SET name = 'raw' WHERE id = -1")
+
+
+@kind
+def sealed_by_key(using: str) -> None:
+    Sealed.objects.using(using).filter(pk=1).update(name=F("number"), secret="t")
 
 
 @kind

@@ -40,3 +40,14 @@ def acts_as(get_response: Any) -> Any:
         return get_response(request)
 
     return call
+
+
+def marks(get_response: Any) -> Any:
+    """Note on the user what the visitor was shown, logged in or not."""
+
+    def call(request: Any) -> Any:
+        if mark := request.META.get("HTTP_X_MARK"):
+            request.user.mark = mark
+        return get_response(request)
+
+    return call

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
 from django_querybudget.cache import cache_stats, cached_view
+from django_querybudget.cache.reading import leases
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.views import serving
@@ -41,7 +42,7 @@ def cache(request: Any, settings: Any, redis_url: str) -> str:
             break
         time.sleep(0.1)
     runs.clear()
-    serving._unstored.clear()
+    leases._unstored.clear()
     return alias
 
 

@@ -14,7 +14,7 @@ from django.core.cache import caches
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_querybudget.cache.reading import fills
+from django_querybudget.cache.reading import fills, leases
 from django_querybudget.cache.views import serving
 from tests.cache import world
 from tests.cache.reads import READS as MARKETPLACE
@@ -55,7 +55,7 @@ def set_up(alias: str, settings: Any) -> None:
 
 def begin(alias: str) -> None:
     caches[CACHES[alias]].clear()
-    serving._unstored.clear()
+    leases._unstored.clear()
 
 
 def truths(asked: list[Asked], alias: str) -> dict[Asked, str]:

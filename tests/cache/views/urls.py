@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.contrib.sites.shortcuts import get_current_site
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -14,14 +15,21 @@ from django.urls import include, path
 from django.utils import timezone, translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import cache_control
+from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.vary import vary_on_headers
 from django.views.generic import View
+from ninja import NinjaAPI
+from ninja.decorators import decorate_view
+from ninja.security import HttpBearer, django_auth
 from rest_framework import renderers, routers, serializers, viewsets
+from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from django_querybudget.cache import CachedViewMixin, cached_view
+from django_querybudget.cache import CachedViewMixin
 from jobs.models import Industry
+
+from .kept import cached_view
 
 runs: list[str] = []
 """The names of the views that ran, as they did."""
@@ -29,7 +37,8 @@ runs: list[str] = []
 
 def said(request: Any, text: object) -> HttpResponse:
     """Answer ``text``, and note that the view ran."""
-    runs.append(request.resolver_match.url_name)
+    match = request.resolver_match
+    runs.append(match.url_name or match.route)
     return HttpResponse(f"{text}")
 
 
@@ -196,6 +205,70 @@ def campaign(request: HttpRequest) -> HttpResponse:
 
 
 @cached_view(60)
+def marked(request: HttpRequest) -> HttpResponse:
+    return said(request, getattr(request.user, "mark", "none"))
+
+
+@cached_view(60, vary_on=())
+def marked_for_all(request: HttpRequest) -> HttpResponse:
+    return said(request, getattr(request.user, "mark", "none"))
+
+
+@cached_view(60)
+def content_type(request: HttpRequest) -> HttpResponse:
+    return said(request, f"{request.content_type} {request.GET.get('q', '')}")
+
+
+@cached_view(60)
+def port(request: HttpRequest) -> HttpResponse:
+    return said(request, request.get_port())
+
+
+@cached_view(60)
+def protocol(request: HttpRequest) -> HttpResponse:
+    return said(request, request.META.get("SERVER_PROTOCOL", "none"))
+
+
+@cached_view(60)
+def site(request: HttpRequest) -> HttpResponse:
+    return said(request, get_current_site(request).domain)
+
+
+@cached_view(60)
+@xframe_options_exempt
+def framed(request: HttpRequest) -> HttpResponse:
+    return said(request, "framed")
+
+
+@cached_view(60)
+def carries(request: HttpRequest) -> HttpResponse:
+    response = said(request, "carries")
+    response.own = object()  # type: ignore[attr-defined]
+    return response
+
+
+@cached_view(60)
+def nonce(request: HttpRequest) -> HttpResponse:
+    return said(request, request._csp_nonce)  # type: ignore[attr-defined]
+
+
+@cached_view(60)
+def missing(request: HttpRequest) -> HttpResponse:
+    said(request, "")
+    raise Http404("nothing here")
+
+
+@cached_view(60, vary_on=())
+def language_of_its_own(request: HttpRequest) -> HttpResponse:
+    said(request, "")
+    before = translation.get_language()
+    translation.activate("de")
+    response = HttpResponse(f"{before} then de")
+    response["Vary"] = "X-Team"
+    return response
+
+
+@cached_view(60)
 def language(request: HttpRequest) -> HttpResponse:
     return said(request, translation.get_language())
 
@@ -353,6 +426,60 @@ class IndustryViewSet(viewsets.ReadOnlyModelViewSet[Industry]):
         return super().list(request, *args, **kwargs)
 
 
+class Browsed(viewsets.ReadOnlyModelViewSet[Industry]):
+    queryset = Industry.objects.order_by("pk")
+    serializer_class = IndustrySerializer
+    renderer_classes = (renderers.JSONRenderer, renderers.BrowsableAPIRenderer)
+
+    @method_decorator(cached_view(60))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        runs.append("browsed")
+        return super().list(request, *args, **kwargs)
+
+
+@api_view(["GET"])
+@cached_view(60)
+def above_api_view(request: Any) -> Response:
+    runs.append("above_api_view")
+    return Response({"user": request.user.username or "nobody"})
+
+
+@cached_view(60)
+@api_view(["GET"])
+def below_api_view(request: Any) -> Response:
+    runs.append("below_api_view")
+    return Response({"user": request.user.username or "nobody"})
+
+
+api = NinjaAPI(urls_namespace="ninja")
+
+
+class Token(HttpBearer):
+    def authenticate(self, request: HttpRequest, token: str) -> str | None:
+        return token if token in ("red", "blue") else None
+
+
+@api.get("/user", auth=django_auth)
+@decorate_view(cached_view(60))
+def ninja_user(request: HttpRequest) -> str:
+    runs.append("ninja_user")
+    return request.user.get_username()
+
+
+@api.get("/token", auth=Token())
+@decorate_view(cached_view(60))
+def ninja_token(request: HttpRequest) -> str:
+    runs.append("ninja_token")
+    return str(request.auth)  # type: ignore[attr-defined]
+
+
+@api.get("/industries")
+@decorate_view(cached_view(60, vary_on=()))
+def ninja_industries(request: HttpRequest, name: str = "") -> list[str]:
+    runs.append("ninja_industries")
+    return [each.name for each in Industry.objects.filter(name__startswith=name)]
+
+
 @method_decorator(cached_view(60, vary_on=()), name="get")
 class WhoAmI(APIView):
     renderer_classes = (renderers.JSONRenderer,)
@@ -364,6 +491,7 @@ class WhoAmI(APIView):
 
 router = routers.SimpleRouter()
 router.register("rest", IndustryViewSet)
+router.register("browsed", Browsed, basename="browsed")
 
 _views = [
     name, flags, permissions, name_for_all, industries, lazy_template, with_user_in_context,
@@ -372,7 +500,9 @@ _views = [
     header, meta, environ, all_headers, by_header, varied, varied_on_all, accepts, authorization,
     address, host, query, campaign, language, zone, csrf_form, message, adds_message, tenant,
     by_tenant, by_nothing_that_can_be_told, body, stream, file, private, no_store, aged, failing,
-    writes, impersonated, constant, in_async, name_in_async, name_for_all_in_async,
+    writes, impersonated, constant, marked, marked_for_all,
+    content_type, port, protocol, site, framed, carries, nonce,
+    missing, language_of_its_own, in_async, name_in_async, name_for_all_in_async,
 ]  # fmt: skip
 
 urlpatterns = [
@@ -382,5 +512,8 @@ urlpatterns = [
     path("by_class/", ByClass.as_view(), name="by_class"),
     path("by_mixin/", ByMixin.as_view(), name="by_mixin"),
     path("whoami/", WhoAmI.as_view(), name="whoami"),
+    path("above_api_view/", above_api_view, name="above_api_view"),
+    path("below_api_view/", below_api_view, name="below_api_view"),
+    path("ninja/", api.urls),
     path("", include(router.urls)),
 ]

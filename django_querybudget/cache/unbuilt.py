@@ -1,9 +1,10 @@
-"""What a decorated function returns: a queryset that is built when something of it is needed.
+"""Querysets that are built when something of them is needed.
 
-Until then it has no state: what is read from it, or set on it, builds it first. Only the reads
-that are answered by the function's arguments alone are not: iteration, slices, ``count()``,
-``exists()``, ``get()``, ``first()`` and ``last()``. They have entries of their own, so that none
-of them fetches more than it would without a cache.
+A decorated function returns one, and prefetched rows stand in one. Until it is built it has no
+state: what is read from it, or set on it, builds it first. Only the reads that can be answered
+without it are not: iteration, slices, ``count()``, ``exists()``, ``get()``, ``first()`` and
+``last()``. Those of a function's have entries of their own, so that none of them fetches more than
+it would without a cache.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from copyreg import _slotnames  # type: ignore[attr-defined]  # public by PEP 30
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .querysets import cached_class
-
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-__all__ = ["NOT_ASKED", "Builder", "unbuilt"]
+__all__ = ["NOT_ASKED", "Builder", "source_of", "unbuilt"]
 
 NOT_ASKED: Any = object()
 """Says that a read cannot be answered by the arguments alone."""
 
 
 class Builder(Protocol):
-    """A call of a decorated function."""
+    """What a queryset is made by: a call of a decorated function, say."""
 
     def queryset(self) -> QuerySet[Any]:
-        """Return what the function returns, reading through the cache."""
+        """Return the queryset."""
 
     def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: object) -> Any:
         """Return what ``method`` of that queryset returns, or :data:`NOT_ASKED`."""
+
+    def asked(self, method: str) -> tuple[Any, Any] | None:
+        """Return what ``method`` asks, and what computes it; None as :data:`NOT_ASKED`."""
 
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice of it."""
@@ -70,6 +72,9 @@ class Unbuilt:
 
     def __delattr__(self, name: str) -> None:
         delattr(_build(self), name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _build(self).__reduce_ex__(protocol)
 
     def _fetch_all(self) -> None:
         if _is_built(self):  # since the method was taken
@@ -117,6 +122,13 @@ class Unbuilt:
         return _asked(self, "get", *args, **kwargs)
 
 
+def source_of(queryset: object) -> Builder | None:
+    """Return the call that the rows of an unbuilt queryset come from; None for any other."""
+    if _is_built(queryset):
+        return None
+    return object.__getattribute__(queryset, "_querybudget_source")  # type: ignore[no-any-return]
+
+
 def _is_built(queryset: object) -> bool:
     return not hasattr(type(queryset), "_querybudget_is_unbuilt")
 
@@ -135,17 +147,19 @@ def _asked(queryset: Any, method: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _build(queryset: object) -> Any:
-    """Make ``queryset`` the one that the decorated function returns, in place; return it."""
-    if _is_built(queryset):
-        return queryset
+    """Make ``queryset`` what its source says, in place; return it."""
     own = object.__getattribute__(queryset, "__dict__")
-    built: Any = own["_querybudget_source"].queryset()
-    kept = {name: own[name] for name in ("_result_cache", "_prefetch_done")}
-    own.clear()
-    own.update(built.__dict__)
-    if kept["_result_cache"] is not None:
-        own.update(kept)
+    source = own.get("_querybudget_source")
+    if _is_built(queryset) or source is None:
+        return queryset
+    built: Any = source.queryset()
+    rows = own["_result_cache"]
+    state = dict(built.__dict__)
+    if rows is not None:
+        state["_result_cache"], state["_prefetch_done"] = rows, own["_prefetch_done"]
+    own.update(state)  # at no moment without its rows: another thread may have them
     object.__setattr__(queryset, "__class__", type(built))
+    own.pop("_querybudget_source", None)
     for name in _slotnames(type(built)):
         if hasattr(built, name):
             setattr(queryset, name, getattr(built, name))
@@ -166,11 +180,16 @@ def _unbuilt_class(base: type[QuerySet[Any]]) -> type[QuerySet[Any]]:
     return type(base.__name__, (base,), names)
 
 
-def unbuilt(like: type[QuerySet[Any]], source: Builder) -> QuerySet[Any]:
-    """Return a queryset of a subclass of ``like`` that is built by ``source`` if it has to be."""
-    subclass: Any = _unbuilt_class(cached_class(like))
+def unbuilt(
+    base: type[QuerySet[Any]], source: Builder, rows: list[Any] | None = None
+) -> QuerySet[Any]:
+    """Return a queryset of ``base`` that is built by ``source`` if it has to be.
+
+    ``rows`` are what it has fetched already, prefetches and all.
+    """
+    subclass: Any = _unbuilt_class(base)
     queryset = subclass.__new__(subclass)
-    queryset._querybudget_source = source
-    queryset._result_cache = None
-    queryset._prefetch_done = False
+    object.__getattribute__(queryset, "__dict__").update(
+        _querybudget_source=source, _result_cache=rows, _prefetch_done=rows is not None
+    )
     return queryset  # type: ignore[no-any-return]
