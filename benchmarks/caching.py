@@ -7,7 +7,7 @@ name. Peers that are not installed are left out by name.
 Each library runs in a process of its own, since they patch what the others use; the processes
 take turns, a short block each in every round. A figure is the median over the rounds, in
 microseconds; behind it stand the ratio to no cache (the median of each round's own ratio) and the
-number of round trips to Redis.
+number of commands sent to Redis. Below stands from which share of hits on caching pays.
 
 ``--case "atomic, 20,000 save()" --rounds 1`` is one transaction that saves so many rows, and how
 much memory the process took for it. It takes minutes with the peers.
@@ -53,6 +53,8 @@ READS = (
     "exists()",
 )
 CASES = (*READS, "miss 1 row", "miss 100 rows", "save()", "atomic, 10 save()", "bulk_create(100)")
+PAYS = {"hit 1 row": "miss 1 row", "hit 100 rows": "miss 100 rows"}
+"""What is compared to tell from which share of hits on caching pays."""
 BIG = {f"atomic, {rows:,} save()": rows for rows in (1_000, 20_000, 100_000)}
 """Transactions that write many rows, each one: run where ``--case`` names them, once a round."""
 BLOCK = {
@@ -372,18 +374,29 @@ def compare(rounds: int, wanted: Sequence[str]) -> None:
         process.communicate()
     heads = "".join(f"{name:>28}" for name in processes)
     print(f"{'µs, ratio (trips to Redis)':28}{heads}")
+    ratios: dict[tuple[str, str], float] = {}
     for case in wanted:
         row = f"{case:28}"
         without = [time for time, *_ in figures[case, "no cache"]]
         for library in processes:
             times, trips, _ = zip(*figures[case, library], strict=True)
             ratio = statistics.median(map(truediv, times, without))
+            ratios[case, library] = ratio
             spent = f"{statistics.median(times):,.0f} {ratio:.2f} ({statistics.median(trips):.1f})"
             row += f"{spent:>28}"
         print(row)
         if case in BIG:
             grown = (max(memory for *_, memory in figures[case, name]) for name in processes)
             print(f"{'  memory grown by, MB':28}" + "".join(f"{each:>28,.1f}" for each in grown))
+    for hit, miss in PAYS.items():
+        if hit in wanted and miss in wanted:
+            shares = (_break_even(ratios[hit, name], ratios[miss, name]) for name in processes)
+            print(f"{f'{hit}, pays from':28}" + "".join(f"{each:>28}" for each in shares))
+
+
+def _break_even(hit: float, miss: float) -> str:
+    """Return the share of hits above which reads cost less than without a cache."""
+    return f"{(miss - 1) / (miss - hit):.2f}" if hit < 1 < miss else "-"
 
 
 if __name__ == "__main__":
