@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, tags
 from django_querybudget.cache.stores import chosen, debts, store, trust
-from django_querybudget.cache.stores.access import CacheRefused
+from django_querybudget.cache.stores.access import CacheRefused, Lease
 from django_querybudget.cache.stores.backends import BackendStore, ProcessStore
 from django_querybudget.cache.stores.debts import MANY
 from django_querybudget.cache.stores.pulse import ALWAYS, LIFE, MARGIN, PULSE
@@ -263,8 +263,8 @@ def test_a_server_that_is_away_is_not_asked_by_every_read(
     clock.now += PAUSE + 0.01
     assert [tested._is_away(), tested._is_away()] == [False, True]  # one tries, others need not
     assert tested.ensure([TABLE]) == {}
-    assert tested.take("lease", 1) is True  # nobody else answers either
-    tested.drop("lease")
+    assert tested.take("lease", "me", 1) is Lease.TAKEN  # nobody else answers either
+    tested.drop("lease", "me")
     assert tested.write("qb:e:1", b"entry", 60) is False
     assert cache_stats().errors == 5  # an entry that is not stored is none
     own_redis.restore()
@@ -387,8 +387,8 @@ def test_each_statement_of_a_caches_own_is_known_as_such(
         ("read", None, [TABLE]),
         ("ensure", [TABLE]),
         ("write", "qb:e:1", b"entry", 60),
-        ("take", "lease", 1),
-        ("drop", "lease"),
+        ("take", "lease", "me", 1),
+        ("drop", "lease", "me"),
         ("mark", [TABLE], "w", 60),
         ("renew", [TABLE], "w"),
         ("tend",),
