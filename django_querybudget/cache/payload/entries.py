@@ -1,7 +1,8 @@
 """An entry as bytes: a header with the tokens it was stored under, and a body.
 
 The header says besides what the answer cost to make, since when it is true, and until when it is
-kept: with that, one process can make it again before its end (see :mod:`~django_querybudget.cache.reading.leases`).
+kept: with that, one process can make it again before its end (see
+:mod:`~django_querybudget.cache.reading.leases`).
 
 Both are JSON. What is not, or is not of this form, is a miss: it is never interpreted in any
 other way.
