@@ -29,6 +29,10 @@ class QueryBudgetConfig(AppConfig):
             from . import cache  # noqa: F401
 
             self.watches_writes = True
+        if conf.PRODUCTION.written() is not None:
+            from . import production
+
+            production.start()
         if "QUERYBUDGET_SPOOL" in os.environ:
             # A worker of a test run that is under the ratchet, started anew (not forked).
             # Imported there alone: no host's process needs a test run's code.

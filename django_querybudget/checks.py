@@ -9,6 +9,7 @@
                       :mod:`.budgets.method_decorators`.
 ``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
+``E040 to W041``      The record of production: :mod:`.production.checks`.
 ===================  =====================================================
 
 The rooms of the causes and of the cache are imported when there is something to check: a server's
@@ -125,6 +126,16 @@ def check_one_database(databases: Collection[str] | None = None, **_: object) ->
 
 
 @register("querybudget")
+def check_production(**_: object) -> list[CheckMessage]:
+    """Report a record of production that goes nowhere."""
+    if conf.PRODUCTION.written() is None:
+        return []
+    from django_querybudget.production.checks import production_messages
+
+    return production_messages(tests_or_debug=settings.DEBUG or in_tests())
+
+
+@register("querybudget")
 def check_middleware_order(**_: object) -> list[CheckMessage]:
     """Report middleware above ours, whose queries are not in any count."""
     middleware = list(settings.MIDDLEWARE)
@@ -153,6 +164,7 @@ def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     asked = {"BUDGETS": conf.BUDGETS, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
     dead = [name for name, value in asked.items() if value]
     dead += ["NPLUSONE"] if conf.NPLUSONE not in (None, "off") else []
+    dead += ["PRODUCTION"] if conf.PRODUCTION.written() is not None else []
     dead += ["SAMPLE_RATE"] if conf.SAMPLE_RATE not in (0, 1) else []
     if not dead or any(map(_is_ours, settings.MIDDLEWARE)):
         return []

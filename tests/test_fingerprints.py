@@ -213,3 +213,9 @@ def test_a_hostile_text_is_read_in_one_pass(piece: str, number: int) -> None:
     assert fingerprint(sql)[:4] == "WITH"
     assert isinstance(statement_kind(sql), StatementKind)
     assert identifiers(sql)
+
+
+def test_a_list_that_is_not_closed_takes_linear_time() -> None:
+    """Text that was cut, or that the database refuses: it took time exponential in its length."""
+    for list_ in ("%s, " * 5_000, "(%s, %s), " * 2_000, "(%s, %s), " * 2_000 + "(%s, "):
+        assert fingerprint(f"SELECT a FROM t WHERE a IN ({list_}").startswith("SELECT a FROM t")

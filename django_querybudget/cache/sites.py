@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -41,6 +41,10 @@ _NUMBERS = (
 )  # fmt: skip
 
 _lock = threading.Lock()
+
+
+listener: Callable[[str], None] | None = None
+"""Told of each read on the thread that counts it: the record of production, where it is kept."""
 
 
 class Site:
@@ -77,11 +81,15 @@ class Site:
             self.bytes_read += size
             self.hit_seconds += seconds
             self.saved_seconds += saved
+        if listener is not None:
+            listener("hits")
 
     def count(self, what: str) -> None:
         """Count one of the whole numbers."""
         with _lock:
             setattr(self, what, getattr(self, what) + 1)
+        if listener is not None:
+            listener(what)
 
     def filled(self, cost: float, beyond: float) -> None:
         """Count an answer of the database, in seconds: its own, and the cache's beyond it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from . import sites
 from .sites import OTHERS, Site, SiteStats, every_site, forget_sites, stats_of
 
 __all__ = ["CacheStats", "Totals", "forget", "own_totals"]
@@ -188,6 +189,8 @@ def _count_named(what: str, name: str) -> None:
 def count_bypass(reason: str) -> None:
     """Count a read that went to the database at once; past a hundred reasons it is of "others"."""
     _count_named("bypasses", reason)
+    if sites.listener is not None:
+        sites.listener("bypasses")
 
 
 def count_not_stored(reason: str) -> None:

@@ -19,12 +19,18 @@ from .accepted import (
     headers_policy,
     mapping_of_views,
     regexes,
+    release,
     strings,
     whole_number,
     word_or_none,
 )
 from .declaration import NO_VALUES, InvalidSetting, Section, Setting
-from .sections import CacheSettings, IgnoreQueriesSettings, IndexesSettings
+from .sections import (
+    CacheSettings,
+    IgnoreQueriesSettings,
+    IndexesSettings,
+    ProductionSettings,
+)
 
 __all__ = ["InvalidSetting", "QueryBudgetSettings", "Section", "Setting", "conf"]
 
@@ -129,6 +135,16 @@ class QueryBudgetSettings(Section):
         accepts="True or False",
     )
     """Whether the middleware notes the line of code that each query comes from."""
+
+    PRODUCTION = ProductionSettings()
+    """The record of production; nothing is kept where the section is not there."""
+
+    RELEASE = Setting[str | None](
+        default=None,
+        parse=release,
+        accepts="a string of 1 to 100 printable characters, or None",
+    )
+    """Which release of the project this process runs, to compare it with the one before."""
 
     SAMPLE_RATE = Setting[float](
         default=1.0,

@@ -121,6 +121,14 @@ def nonempty_string(value: object) -> str:
     return value
 
 
+def release(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= 100 or not value.isprintable():
+        raise ValueError
+    return value
+
+
 def key_prefix(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{0,50}", value):
         raise ValueError

@@ -15,6 +15,7 @@ from .accepted import (
     lowercase_set,
     mapping_of_views,
     nonempty_string,
+    number,
     regexes,
     replicas,
     seconds,
@@ -29,7 +30,7 @@ from .accepted import (
 )
 from .declaration import Section, Setting
 
-__all__ = ["CacheSettings", "IgnoreQueriesSettings", "IndexesSettings"]
+__all__ = ["CacheSettings", "IgnoreQueriesSettings", "IndexesSettings", "ProductionSettings"]
 
 
 class IndexesSettings(Section):
@@ -226,6 +227,24 @@ class CacheSettings(Section):
         accepts="a number of seconds",
     )
     """How far apart the clocks of the machines may be; seconds."""
+
+
+class ProductionSettings(Section):
+    """The keys of ``QUERYBUDGET["PRODUCTION"]``; that it is there, even empty, turns it on."""
+
+    ALIAS = Setting(
+        default="default",
+        parse=nonempty_string,
+        accepts="the alias of a cache in CACHES",
+    )
+    """The cache that the processes' records are kept in."""
+
+    INTERVAL = Setting[float](
+        default=5.0,
+        parse=number(0.1, 60),
+        accepts="a number of seconds from 0.1 to 60",
+    )
+    """How often each process writes its record to the cache; seconds."""
 
 
 class IgnoreQueriesSettings(Section):

@@ -72,6 +72,18 @@ def send_signal(report: QueryReport, request: HttpRequest, response: HttpRespons
 REPORTERS: tuple[Reporter, ...] = (send_headers, write_log, send_signal)
 
 
+def add_reporter(reporter: Reporter) -> None:
+    """Tell ``reporter`` of every measured view, too, after all others."""
+    global REPORTERS
+    REPORTERS = (*REPORTERS, reporter)
+
+
+def remove_reporter(reporter: Reporter) -> None:
+    """Undo :func:`add_reporter`."""
+    global REPORTERS
+    REPORTERS = tuple(other for other in REPORTERS if other is not reporter)
+
+
 def tell(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
     """Tell every reporter; what one raises is logged."""
     for reporter in REPORTERS:

@@ -63,10 +63,12 @@ _TOKEN = re.compile(
 )
 _ROW = r"\((?:[^()]|\([^()]*\))*\)"
 _LITERAL = r"(?:-? ?\?(?:::\w+)?|NULL)"
-_LITERALS = rf"\( ?{_LITERAL}(?: ?, ?{_LITERAL})* ?\)"
+# Possessive, too: the space before a literal can be read in two ways, and a list that is not closed
+# would be tried in all of them.
+_LITERALS = rf"\( ?{_LITERAL}(?: ?, ?{_LITERAL})*+ ?\)"
 _COLLAPSED = (
     (
-        re.compile(rf"\b(IN) ?(?:{_LITERALS}|\( ?{_LITERALS}(?: ?, ?{_LITERALS})* ?\))", re.I),
+        re.compile(rf"\b(IN) ?(?:{_LITERALS}|\( ?{_LITERALS}(?: ?, ?{_LITERALS})*+ ?\))", re.I),
         r"\1 (...)",
     ),
     (re.compile(rf"\b(VALUES) ?{_ROW}(?: ?, ?{_ROW})*", re.I), r"\1 (...)"),

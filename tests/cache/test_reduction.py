@@ -40,6 +40,8 @@ def test_all_orders_of_a_trace_lead_to_the_same(
         found[reduced] = {}
         for order, outcome in outcomes:
             found[reduced].setdefault(trace(order), []).append(outcome)
+        if race == "R2b" and not reduced:
+            _check_arrivals([[step.name for step in order] for order, _ in outcomes])
     assert all(len(orders) == 1 for orders in found[True].values())
     assert found[True].keys() == found[False].keys()
     for same, orders in found[False].items():
@@ -47,6 +49,14 @@ def test_all_orders_of_a_trace_lead_to_the_same(
     everything = sum(map(len, found[False].values()))
     assert everything > 2 * len(found[True])
     record_property("orders", everything + len(found[True]))
+
+
+def _check_arrivals(orders: list[list[str]]) -> None:
+    """The entry that a reader sends, and does not wait for, arrives before a write and after it."""
+    places = [(names, names.index("reader's message")) for names in orders
+              if "reader's message" in names]  # fmt: skip
+    assert any("writer1" not in names[:place] for names, place in places)
+    assert any("writer1" not in names[place:] for names, place in places)
 
 
 def test_footprints() -> None:

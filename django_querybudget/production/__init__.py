@@ -1,0 +1,88 @@
+"""What each view, task and command costs the database in production, within fixed memory.
+
+Off, and not even imported, unless ``QUERYBUDGET["PRODUCTION"]`` is written. Then :func:`start` adds
+one reporter: what it adds to each request is in :mod:`.scopes`, the rest runs on a thread
+(:mod:`.process`) and in the cache (:mod:`.store`).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from django_querybudget.conf import conf
+from django_querybudget.recording import hook
+from django_querybudget.reports import reporters
+
+from . import programs
+from .process import ProcessRecord, keep, let_go
+from .scopes import Reporting, Rows, noted_read, scope
+
+if TYPE_CHECKING:
+    from django_querybudget.recording.records import QueryLog
+
+__all__ = ["current_record", "measured", "start", "stop"]
+
+
+class _Running:
+    def __init__(self, record: ProcessRecord) -> None:
+        self.record, self.reporting, self.rows = record, Reporting(record), Rows()
+
+
+_running: _Running | None = None
+
+
+def start() -> ProcessRecord:
+    """Begin to measure this process, unless it is; return its record."""
+    global _running
+    if _running is None:
+        _running = _Running(ProcessRecord(conf.PRODUCTION.ALIAS))
+        keep(_running.record)
+        reporters.add_reporter(_running.reporting)
+        hook.add_watcher(_running.rows)
+        _listen_to_the_cache(noted_read)
+        programs.begin(_running.record)
+    return _running.record
+
+
+def stop() -> None:
+    """Undo :func:`start`, after a last flush."""
+    global _running
+    if _running is not None:
+        programs.end()
+        _listen_to_the_cache(None)
+        hook.remove_watcher(_running.rows)
+        reporters.remove_reporter(_running.reporting)
+        _running.record.stop()
+        let_go(_running.record)
+        _running = None
+
+
+def current_record() -> ProcessRecord | None:
+    """Return the record of this process; None where it is not measured."""
+    return _running.record if _running is not None else None
+
+
+def measured(kind: str, name: str) -> AbstractContextManager[QueryLog]:
+    """Measure a block as a ``"task"`` or a ``"command"`` of that name, for the record.
+
+    For what has no signals of its own (an RQ job, a consumer)::
+
+        with measured("task", "send_invoices"):
+            send_invoices()
+
+    ``name`` says which code it is, never which row: at most 500 names have a series of their own.
+    Without ``QUERYBUDGET["PRODUCTION"]`` it does nothing. Raises ``ValueError`` for another kind.
+    """
+    if kind not in ("task", "command"):
+        raise ValueError(f'kind is {kind!r}; it accepts "task" or "command".')
+    return scope(current_record(), kind, name)
+
+
+def _listen_to_the_cache(listener: Any) -> None:
+    # Not imported here: to import the cache is to watch writes.
+    if conf.CACHE.written() is not None or "django_querybudget.cache" in sys.modules:
+        from django_querybudget.cache import sites
+
+        sites.listener = listener

@@ -1,0 +1,97 @@
+"""Tasks and commands that tell of themselves: Django's tasks, ``manage.py``'s command."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+from importlib.util import find_spec
+from types import CodeType
+from typing import Any
+
+from .process import ProcessRecord
+from .scopes import Scope
+
+__all__ = ["begin", "end"]
+
+logger = logging.getLogger("django_querybudget")
+
+NOT_MEASURED = frozenset(
+    "check dbshell makemigrations querybudget runserver shell test testserver".split()
+)
+"""Commands that serve, ask a person, or are tests."""
+
+_MOST_RUNNING = 1000
+
+_record: ProcessRecord | None = None
+_tasks: dict[str, Scope] = {}
+_command: Scope | None = None
+
+
+def begin(record: ProcessRecord) -> None:
+    """Measure Django's tasks, and the command that this process was started with."""
+    global _record, _command
+    _record = record
+    if find_spec("django.tasks") is not None:  # Django 6.0
+        from django.tasks import signals
+
+        signals.task_started.connect(_task_started, dispatch_uid="querybudget")
+        signals.task_finished.connect(_task_finished, dispatch_uid="querybudget")
+    name = _running_command()
+    if name and name not in NOT_MEASURED and _command is None:
+        _command = Scope(record, "command", name)
+        _command.begin()
+        atexit.register(_command_ended)  # before the record's own: the last comes first
+
+
+def end() -> None:
+    """Undo :func:`begin`."""
+    global _record
+    _command_ended()
+    if find_spec("django.tasks") is not None:
+        from django.tasks import signals
+
+        signals.task_started.disconnect(dispatch_uid="querybudget")
+        signals.task_finished.disconnect(dispatch_uid="querybudget")
+    _tasks.clear()
+    _record = None
+
+
+def _task_started(task_result: Any, **_: Any) -> None:
+    try:
+        if _record is not None and len(_tasks) < _MOST_RUNNING:
+            running = Scope(_record, "task", task_result.task.module_path)
+            _tasks[task_result.id] = running
+            running.begin()
+    except Exception:  # Django lets a receiver's exception end the task
+        logger.exception("django_querybudget could not measure a task.")
+
+
+def _task_finished(task_result: Any, **_: Any) -> None:
+    try:
+        running = _tasks.pop(task_result.id, None)
+        if running is not None:
+            running.end()
+    except Exception:  # as above
+        logger.exception("django_querybudget could not measure a task.")
+
+
+def _command_ended() -> None:
+    global _command
+    running, _command = _command, None
+    if running is not None:
+        running.end()
+
+
+def _running_command() -> str:
+    """Return the name of the command that sets Django up at this moment; empty if none does."""
+    module: Any = sys.modules.get("django.core.management")
+    if module is None:
+        return ""
+    execute: CodeType = module.ManagementUtility.execute.__code__
+    frame = sys._getframe()
+    while (outer := frame.f_back) is not None:
+        if outer.f_code is execute:
+            return str(outer.f_locals.get("subcommand", ""))
+        frame = outer
+    return ""

@@ -1,0 +1,168 @@
+"""What is measured: each view's request, tasks, commands, and any block by :func:`measured`.
+
+A request costs what the reporter here adds at its end. What the cache and the rows tell meanwhile
+is noted on the request, or on the scope: nobody is asked for it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from django_querybudget.budgets.by_view import measured_request
+from django_querybudget.capture import Recording
+from django_querybudget.conf import conf
+from django_querybudget.recording.records import QueryLog
+
+from .process import ProcessRecord
+from .record import series_key
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    from django_querybudget.reports.report import QueryReport
+
+__all__ = ["Noted", "Reporting", "Rows", "Scope", "noted_read"]
+
+_ON_REQUEST = "_querybudget_noted"
+_NOTHING = (0, 0, 0)
+
+
+class Noted:
+    """What is told of a request or a scope while it runs."""
+
+    __slots__ = ("bypasses", "hits", "misses", "rows")
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.bypasses = 0
+        self.rows: int | None = None
+        """None where no driver told."""
+
+    def values(self) -> tuple[int | None, tuple[int, int, int]]:
+        """Return the rows, and hits, misses and bypasses of the cache."""
+        return self.rows, (self.hits, self.misses, self.bypasses)
+
+
+_scope: ContextVar[Noted | None] = ContextVar("querybudget_scope", default=None)
+
+
+def _listening() -> Iterator[Noted]:
+    scope, request = _scope.get(), measured_request.get()
+    if scope is not None:
+        yield scope
+    if request is not None:
+        noted = request.__dict__.get(_ON_REQUEST)
+        if noted is None:
+            noted = request.__dict__[_ON_REQUEST] = Noted()
+        yield noted
+
+
+def noted_read(what: str) -> None:
+    """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
+    if what in ("hits", "misses", "bypasses"):
+        for noted in _listening():
+            setattr(noted, what, getattr(noted, what) + 1)
+
+
+class Rows:
+    """Watches how many rows came or were changed, where the driver tells."""
+
+    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
+        """Note nothing."""
+
+    def after(
+        self,
+        sql: Any,
+        params: Any,
+        many: bool,
+        connection: BaseDatabaseWrapper,
+        error: BaseException | None,
+        noted: Any,
+        cursor: Any,
+    ) -> None:
+        """Add the cursor's rows."""
+        request = measured_request.get()
+        if request is None and _scope.get() is None:
+            return
+        # Past Django's wrapper, whose __getattr__ costs as much as all the rest.
+        rows = getattr(cursor.cursor, "rowcount", -1) if error is None else -1
+        if rows < 0:
+            return
+        for each in _listening():
+            each.rows = (each.rows or 0) + rows
+
+
+class Reporting:
+    """The reporter that adds each view's request to the record."""
+
+    def __init__(self, record: ProcessRecord) -> None:
+        self._record = record
+
+    def __call__(
+        self, report: QueryReport, request: HttpRequest, response: HttpResponseBase
+    ) -> None:
+        """Add one request."""
+        key = series_key("view", report.view_name or "no view", report.method or "other")
+        noted = request.__dict__.get(_ON_REQUEST)
+        rows, reads = (None, _NOTHING) if noted is None else noted.values()
+        budget = report.budget
+        log = report.log
+        values = (
+            log.count,
+            log.duration,
+            rows,
+            log.duplicate_count,
+            len(report.findings) if log.evidence is not None else None,
+            None if budget is None else len(report.violations),
+            *reads,
+        )
+        self._record.add(key, values, log.raw, None if budget is None else budget.max_queries)
+
+
+class Scope:
+    """A task or a command while it runs; begun and ended in one context."""
+
+    def __init__(self, record: ProcessRecord, kind: str, name: str) -> None:
+        self._record, self._key = record, series_key(kind, name)
+        self._recording = Recording(origins=conf.ORIGINS, causes=False)
+        self._noted = Noted()
+        self._outer: Noted | None = None
+
+    @property
+    def log(self) -> QueryLog:
+        """Its queries so far."""
+        return self._recording.log
+
+    def begin(self) -> None:
+        """Begin to record."""
+        self._outer = _scope.get()
+        _scope.set(self._noted)
+        self._recording.__enter__()
+
+    def end(self) -> None:
+        """Add it to the record."""
+        self._recording.__exit__()
+        self._recording.close()
+        _scope.set(self._outer)
+        rows, reads = self._noted.values()
+        log = self._recording.log
+        values = (log.count, log.duration, rows, log.duplicate_count, None, None, *reads)
+        self._record.add(self._key, values, log.raw)
+
+
+@contextmanager
+def scope(record: ProcessRecord | None, kind: str, name: str) -> Iterator[QueryLog]:
+    """Measure a block; a log that stays empty where there is no record."""
+    if record is None:
+        yield QueryLog()
+        return
+    running = Scope(record, kind, name)
+    running.begin()
+    try:
+        yield running.log
+    finally:
+        running.end()

@@ -1,0 +1,148 @@
+"""What a picture says, in numbers that a person compares: :func:`summarised`.
+
+Ranked by the databases' total time (how often it ran by what it costs), not by the slowest request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .measures import MEASURES
+from .record import Record, Series, SeriesKey
+
+__all__ = ["Comparison", "Row", "ShapeRow", "as_json", "compared", "summarised"]
+
+_QUERIES, _SECONDS = MEASURES[0], MEASURES[1]
+_VIOLATIONS = next(each for each in MEASURES if each.name == "violations")
+_NPLUSONE = next(each for each in MEASURES if each.name == "nplusone")
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRow:
+    """One shape of queries at one line."""
+
+    sql: str
+    place: str
+    queries: int
+    seconds: float
+    share: float
+    """Of the series' own time, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One series, summed up."""
+
+    key: SeriesKey
+    requests: int
+    queries: float
+    """A request's, on average."""
+    queries_p95: float
+    """What 95 of 100 requests do not exceed, within a bucket's width."""
+    milliseconds: float
+    """In the database, a request's, on average."""
+    milliseconds_p95: float
+    seconds: float
+    """In the database, in all."""
+    share: float
+    """Of the time of all series, 0 to 1."""
+    rows: float | None
+    """A request's, on average; None where no driver told."""
+    duplicates: float
+    """A request's, on average."""
+    nplusone: int
+    """Requests that had N+1 queries, as far as they were looked for."""
+    over_budget: int
+    """Requests that exceeded their budget."""
+    budget: int | None
+    """How many queries its budget allows."""
+    hits: int
+    misses: int
+    bypasses: int
+    shapes: tuple[ShapeRow, ...]
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Hits among what was looked up in the cache, 0 to 1; None where nothing was."""
+        looked_up = self.hits + self.misses
+        return self.hits / looked_up if looked_up else None
+
+
+def summarised(record: Record) -> list[Row]:
+    """Return a row for each series, that first which took the databases longest."""
+    whole = sum(series.seconds for series in record.series.values())
+    rows = [_row(key, series, whole) for key, series in record.series.items() if series.requests]
+    return sorted(rows, key=lambda row: (-row.seconds, -row.requests, row.key))
+
+
+def _row(key: SeriesKey, series: Series, whole: float) -> Row:
+    numbers, own = series.numbers, series.seconds
+    rows = next(each for each in MEASURES if each.name == "rows")
+    return Row(
+        key=key,
+        requests=series.requests,
+        queries=_QUERIES.mean(numbers),
+        queries_p95=_QUERIES.quantile(numbers, 0.95),
+        milliseconds=_SECONDS.mean(numbers) * 1000,
+        milliseconds_p95=_SECONDS.quantile(numbers, 0.95) * 1000,
+        seconds=own,
+        share=own / whole if whole else 0.0,
+        rows=rows.mean(numbers) if rows.known(numbers) else None,
+        duplicates=series.total("duplicates") / series.requests,
+        nplusone=_NPLUSONE.above_zero(numbers),
+        over_budget=_VIOLATIONS.above_zero(numbers),
+        budget=series.budget,
+        hits=int(series.total("cache_hits")),
+        misses=int(series.total("cache_misses")),
+        bypasses=int(series.total("cache_bypasses")),
+        shapes=tuple(
+            ShapeRow(*shape, cost.queries, cost.seconds, cost.seconds / own if own else 0.0)
+            for shape, cost in series.costliest()
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One series in two releases; None where it is not in one."""
+
+    key: SeriesKey
+    before: Row | None
+    after: Row | None
+
+    @property
+    def change(self) -> float | None:
+        """How many queries a request has more now; None where it is not in both."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after.queries - self.before.queries
+
+
+def compared(before: Record, after: Record) -> list[Comparison]:
+    """Return every series of either, those first whose number of queries changed most."""
+    old, new = ({row.key: row for row in summarised(each)} for each in (before, after))
+    found = [Comparison(key, old.get(key), new.get(key)) for key in {**new, **old}]
+    return sorted(found, key=lambda each: (-abs(each.change or 0.0), each.key))
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return rows as JSON has them."""
+    return [
+        {
+            "kind": row.key.kind,
+            "name": row.key.name,
+            "method": row.key.method,
+            **{name: value for name, value in _flat(row).items() if name != "key"},
+            "hit_rate": row.hit_rate,
+        }
+        for row in rows
+    ]
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in asdict(row).items()
+    }

@@ -1,0 +1,62 @@
+"""A picture as text for a terminal: a table with bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .summary import Comparison, Row
+
+__all__ = ["comparison_lines", "table_lines"]
+
+BAR = 12
+"""A bar's width, in characters."""
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+LONGEST_TITLE = 44
+
+
+def bar(share: float, width: int = BAR) -> str:
+    """Return a bar of ``share`` (0 to 1) of ``width`` characters, in steps of an eighth."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def _escaped(text: str, longest: int = 200) -> str:
+    """Leave out what a terminal would obey: names and SQL may be anybody's."""
+    text = "".join(each if each.isprintable() else "�" for each in text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def table_lines(rows: Iterable[Row], *, shapes: int = 1) -> Iterator[str]:
+    """Yield a table of the rows, with so many of each one's costliest shapes below it."""
+    yield (
+        f"{'':{LONGEST_TITLE}}  {'share of database time':{BAR + 6}} {'requests':>9} "
+        f"{'queries':>8} {'p95':>6} {'ms':>8} {'p95 ms':>8} {'dup':>6} {'N+1':>6} {'over':>6} "
+        f"{'hits':>5}"
+    )
+    for row in rows:
+        hits = "" if row.hit_rate is None else f"{row.hit_rate:.0%}"
+        yield (
+            f"{_escaped(row.key.title, LONGEST_TITLE):{LONGEST_TITLE}}  {bar(row.share)} "
+            f"{row.share:5.0%} {row.requests:9} {row.queries:8.1f} {row.queries_p95:6.0f} "
+            f"{row.milliseconds:8.1f} {row.milliseconds_p95:8.1f} {row.duplicates:6.1f} "
+            f"{row.nplusone or '':>6} {row.over_budget or '':>6} {hits:>5}"
+        ).rstrip()
+        for shape in row.shapes[:shapes]:
+            place = f"  {_escaped(shape.place)}" if shape.place else ""
+            yield f"    {shape.share:4.0%}  {_escaped(shape.sql, 100)}{place}"
+
+
+def comparison_lines(rows: Iterable[Comparison]) -> Iterator[str]:
+    """Yield a table of what a request of each series had before, and has now."""
+    yield f"{'':{LONGEST_TITLE}}  {'queries':>18} {'ms in database':>18} {'change':>9}"
+    for row in rows:
+        queries = f"{_number(row.before, 'queries')} → {_number(row.after, 'queries')}"
+        spent = f"{_number(row.before, 'milliseconds')} → {_number(row.after, 'milliseconds')}"
+        change = "" if row.change is None else f"{row.change:+.1f}"
+        title = _escaped(row.key.title, LONGEST_TITLE)
+        yield f"{title:{LONGEST_TITLE}}  {queries:>18} {spent:>18} {change:>9}".rstrip()
+
+
+def _number(row: Row | None, name: str) -> str:
+    return "-" if row is None else f"{getattr(row, name):.1f}"

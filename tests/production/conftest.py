@@ -1,0 +1,36 @@
+"""A record of production that a test begins, and that is flushed when the test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.test.utils import override_settings
+
+from django_querybudget import production
+from django_querybudget.production.process import ProcessRecord
+
+SECTION = {"ALIAS": "default", "INTERVAL": 60}
+
+
+@pytest.fixture
+def record() -> Iterator[ProcessRecord]:
+    """The record of this process, in the default cache, a locmem one."""
+    caches["default"].clear()
+    with override_settings(QUERYBUDGET={"PRODUCTION": SECTION, "CACHE": {}}):
+        yield production.start()
+        production.stop()
+    caches["default"].clear()
+
+
+@pytest.fixture
+def redis_record(redis_url: str) -> Iterator[ProcessRecord]:
+    """The record of this process, in a real Redis through django-redis."""
+    caches["redis"].clear()
+    section: dict[str, Any] = {**SECTION, "ALIAS": "redis"}
+    with override_settings(QUERYBUDGET={"PRODUCTION": section, "CACHE": {}}):
+        yield production.start()
+        production.stop()
+    caches["redis"].clear()

@@ -1,0 +1,402 @@
+"""The record in the cache: merged over processes, and what a bad cache or clock does to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.test.utils import override_settings
+
+from django_querybudget import production
+from django_querybudget.production import process, store
+from django_querybudget.production.encoding import FORMAT, decoded, encoded
+from django_querybudget.production.process import Observation, ProcessRecord
+from django_querybudget.production.reading import parse_duration, read_picture
+from django_querybudget.production.record import Record, series_key
+from django_querybudget.production.store import HOUR, LEASE, MINUTE
+
+KEY = series_key("view", "jobs:list", "GET")
+VALUES = (3, 0.25, None, 1, None, None, 0, 0, 0)
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Clock:
+    """What the record takes for the time."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(process, "time", clock)
+    return clock
+
+
+def requests(seconds: int = 3600, now: float | None = None) -> int:
+    picture = read_picture(seconds, now=now)
+    told = sum(each.requests for each in picture.whole.series.values())
+    assert sum(point.requests for point in picture.trend) == told
+    return told
+
+
+def another(alias: str = "default") -> ProcessRecord:
+    """What another process would have."""
+    return ProcessRecord(alias)
+
+
+@pytest.fixture(params=["record", "redis_record"])
+def shared(request: pytest.FixtureRequest) -> ProcessRecord:
+    found: ProcessRecord = request.getfixturevalue(request.param)
+    return found
+
+
+def test_processes_are_merged_when_read(shared: ProcessRecord) -> None:
+    other = another(shared.alias)
+    for record, number in ((shared, 3), (other, 4), (shared, 5)):
+        for _ in range(number):
+            record.add(KEY, VALUES, [])
+        assert record.flush()
+    assert requests() == 12
+    assert requests(86_400) == 12
+    whole = read_picture(3600).whole.series[KEY]
+    assert whole.total("queries") == 36
+    assert whole.seconds == 3.0
+
+
+def test_a_flush_that_is_repeated_changes_nothing(shared: ProcessRecord) -> None:
+    shared.add(KEY, VALUES, [])
+    for _ in range(3):
+        shared._dirty = True
+        assert shared.flush()
+    assert requests() == 1
+
+
+def test_a_slots_next_holder_adds_to_what_its_last_one_wrote(
+    record: ProcessRecord, clock: Clock
+) -> None:
+    record.add(KEY, VALUES, [])
+    record.flush()
+    caches["default"].delete(store._slot_key(0))  # its lease has ended
+    other = another()
+    for _ in range(2):
+        other.add(KEY, VALUES, [])
+        other.flush()
+    assert other._slot == 0
+    assert requests(now=clock.now) == 3
+    # The first one wakes: the slot is another's, and it takes one of its own.
+    record.add(KEY, VALUES, [])
+    record.flush()
+    record.add(KEY, VALUES, [])
+    record.flush()
+    assert record._slot == 1
+    assert requests(now=clock.now) == 4  # the one request between was lost, none counted twice
+
+
+def test_redis_takes_one_call_a_flush(redis_record: ProcessRecord) -> None:
+    client = caches["redis"].client.get_client(write=True)  # type: ignore[attr-defined]
+    redis_record.add(KEY, VALUES, [])
+    redis_record.flush()
+
+    def commands() -> dict[str, int]:
+        told = client.info("commandstats")
+        return {name: each["calls"] for name, each in told.items()}
+
+    def reads() -> int:
+        return int(client.info("stats")["total_reads_processed"])
+
+    redis_record.add(KEY, VALUES, [])
+    own = -reads() + reads()
+    before, calls = reads(), commands()
+    redis_record.flush()
+    after = {name: number - calls.get(name, 0) for name, number in commands().items()}
+    assert {name: number for name, number in after.items() if number and "info" not in name} == {
+        "cmdstat_get": 1,
+        "cmdstat_set": 3,
+        "cmdstat_expire": 1,
+    }
+    assert reads() - before == 3 * own + 1  # both commands(), reads() itself, and the flush
+    assert b"pickle" not in client.get(redis_record._store._made(store._SLOTS_KEY))  # type: ignore[union-attr]
+
+
+def test_minutes_end_and_hours_last(record: ProcessRecord, clock: Clock) -> None:
+    for _ in range(5):
+        record.add(KEY, VALUES, [])
+        record.flush()
+        clock.now += 60
+    picture = read_picture(600, now=clock.now)
+    assert [point.requests for point in picture.trend] == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert requests(60, now=clock.now - 60) == 1
+    assert requests(86_400, now=clock.now) == 5
+
+
+def test_a_clock_that_jumps_back_loses_nothing(record: ProcessRecord, clock: Clock) -> None:
+    for jump in (0, 7200, -7200, -7200, 7200):
+        clock.now += jump
+        record.add(KEY, VALUES, [])
+        assert record.flush()
+    assert requests(86_400, now=clock.now + 7200) == 5
+    assert requests(now=clock.now) == 3
+
+
+def test_releases_are_kept_apart(record: ProcessRecord) -> None:
+    for release in ("2026.1", "2026.2"):
+        section = {"PRODUCTION": {"ALIAS": "default", "INTERVAL": 60}, "RELEASE": release}
+        with override_settings(QUERYBUDGET=section):
+            one = another()
+            one.add(KEY, VALUES, [])
+            one.flush()
+    picture = read_picture(3600)
+    assert {name: each.series[KEY].requests for name, each in picture.releases.items()} == {
+        "2026.1": 1,
+        "2026.2": 1,
+    }
+
+
+def body(record: Record | None = None) -> bytes:
+    if record is None:
+        record = Record()
+        record.of(KEY).numbers[0] += 1
+    return encoded({"": record})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\x80\x04N.",
+        "text",
+        7,
+        body().replace(b"record %d" % FORMAT, b"record %d" % (FORMAT + 1)),
+        body()[:-5],
+        body()[:21] + b"garbage",
+    ],
+)
+def test_what_is_no_record_of_this_version_is_ignored(record: ProcessRecord, value: Any) -> None:
+    assert decoded(value) == {}
+    record.add(KEY, VALUES, [])
+    record.flush()
+    cache = caches["default"]
+    for span in (MINUTE, HOUR):
+        number = int(time.time()) // span.seconds
+        cache.set(span.key(number, 1), value)
+        cache.set(store._SLOTS_KEY, b"2")
+    assert requests() == 1
+    # And the process whose slot it is writes over it.
+    other = another()
+    other.add(KEY, VALUES, [])
+    other.flush()
+    assert other._slot == 1
+    assert requests() == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '[["", [["view", "a", "GET", null, [0, -1], []]]]]',
+        '[["", [["view", "a", "GET", null, [0, NaN], []]]]]',
+        '[["", [["view", "a", "GET", null, [0, 1e999], []]]]]',
+        '[["", [["view", "a", "GET", null, [100000, 1], []]]]]',
+        '[["", [["view", "a", "GET", null, [0], []]]]]',
+        '[["", [["view", 7, "GET", null, [0, 1], []]]]]',
+        '[["", [["view", "a", "GET", true, [0, 1], []]]]]',
+        '[["", [["view", "a", "GET", null, [0.5, 1], []]]]]',
+        '{"a": 1}',
+        "[" * 100_000,
+    ],
+)
+def test_a_record_that_holds_what_none_can_is_ignored(rows: str) -> None:
+    import zlib
+
+    from django_querybudget.production.encoding import _HEAD
+
+    assert decoded(_HEAD + zlib.compress(rows.encode())) == {}
+
+
+class Broken(LocMemCache):
+    """A cache whose server is away."""
+
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("away")
+
+    def set(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("away")
+
+
+class Hanging(LocMemCache):
+    """A cache whose server answers when it is told to."""
+
+    answers = threading.Event()
+
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        self.answers.wait(60)
+        return {}
+
+
+@pytest.fixture
+def hanging() -> Iterator[None]:
+    Hanging.answers.clear()
+    yield
+    Hanging.answers.set()
+
+
+def with_cache(kind: type) -> Any:
+    backend = f"{__name__}.{kind.__name__}"
+    return override_settings(
+        CACHES={"default": {"BACKEND": backend}},
+        QUERYBUDGET={"PRODUCTION": {"INTERVAL": 0.1}},
+    )
+
+
+def test_a_dead_cache_costs_nothing_but_the_picture(caplog: pytest.LogCaptureFixture) -> None:
+    with with_cache(Broken):
+        record = another()
+        for _ in range(3):
+            record.add(KEY, VALUES, [])
+            assert not record.flush()
+        record.stop()
+    assert record.failed_flushes >= 3
+    told = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert [each.getMessage().count("ConnectionError: away") for each in told] == [1]
+    # It is back: the minute and the hour that run are whole.
+    caches["default"].clear()
+    assert record.flush()
+    assert requests() == 3
+    caches["default"].clear()
+
+
+def test_a_hanging_cache_stops_no_request_and_no_exit(hanging: None) -> None:
+    with with_cache(Hanging):
+        record = another()
+        for _ in range(50):
+            record.add(KEY, VALUES, [])
+            time.sleep(0.005)  # the thread hangs meanwhile
+        assert record._flushing.locked()
+        record.stop(seconds=0.2)
+        thread = record._thread
+        assert thread is not None  # it hangs still, and no other is started beside it
+        record.add(KEY, VALUES, [])
+        assert record._thread is thread
+        Hanging.answers.set()
+        record.stop(seconds=30)
+        assert not thread.is_alive()
+
+
+def test_an_exporter_that_raises_is_isolated(
+    record: ProcessRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Observation] = []
+
+    def fails(observations: list[Observation]) -> None:
+        raise ValueError("no")
+
+    record.exporters = (fails, told.extend)
+    record.add(KEY, VALUES, [])
+    assert record.flush()
+    assert told == [(KEY, VALUES, [])]
+    assert "fails" in caplog.text
+    record.exporters = ()
+
+
+def test_what_waits_for_the_exporters_is_bounded(record: ProcessRecord) -> None:
+    told: list[Observation] = []
+    record._stopping = True  # no thread comes between
+    record.exporters = (told.extend,)
+    for _ in range(process.MOST_OBSERVATIONS + 7):
+        record.add(KEY, VALUES, [])
+    record.flush()
+    assert (len(told), record.lost_observations) == (process.MOST_OBSERVATIONS, 7)
+    record._stopping, record.exporters = False, ()
+
+
+def test_more_processes_than_slots(record: ProcessRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_SLOTS", 2)
+    processes = [another() for _ in range(3)]
+    for each in processes:
+        each.add(KEY, VALUES, [])
+    assert [each.flush() for each in processes] == [True, True, False]
+    assert requests() == 2
+    assert LEASE > 0
+
+
+FORKS = """
+import os, sys
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x", INSTALLED_APPS=["django_querybudget"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": sys.argv[1],
+                        "KEY_PREFIX": "forks"}},
+    QUERYBUDGET={"PRODUCTION": {"INTERVAL": 60}},
+)
+django.setup()
+from django.db import connection
+from django_querybudget import production
+for _ in range(3):
+    with production.measured("task", "parents"):
+        connection.cursor().execute("SELECT 1")
+child = os.fork()
+if not child:
+    for _ in range(2):
+        with production.measured("task", "childs"):
+            connection.cursor().execute("SELECT 1")
+    sys.exit()  # its own last flush, by atexit
+os.waitpid(child, 0)
+with production.measured("task", "parents"):
+    pass
+"""
+
+
+def test_forks_count_once_and_the_last_flush_comes_at_the_exit(redis_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORKS, redis_url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    shared = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}
+    with override_settings(CACHES={"default": {**shared, "KEY_PREFIX": "forks"}}):
+        found = read_picture(3600).whole.series
+        caches["default"].clear()
+    counted = {key.name: (each.requests, each.total("queries")) for key, each in found.items()}
+    assert counted == {"parents": (4, 3), "childs": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("6h", 21_600), ("2d", 172_800), ("1w", 604_800)],
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "0h", "-1h", "15d", "1.5h", "1h ", "٣h", "9" * 50])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="write a number"):
+        parse_duration(text)
+
+
+def test_a_task_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="'view'"):
+        production.measured("view", "a")

@@ -1,0 +1,341 @@
+"""What a view's request adds to the record of production, and what bounds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client, RequestFactory
+from django.test.utils import override_settings
+from django.urls import path, re_path
+from django.urls.resolvers import ResolverMatch
+
+from django_querybudget import production, query_budget
+from django_querybudget.cache import cached_queryset
+from django_querybudget.middleware import QueryBudgetMiddleware
+from django_querybudget.production.encoding import encoded
+from django_querybudget.production.measures import MEASURES, SIZE
+from django_querybudget.production.pending import Pending
+from django_querybudget.production.process import ProcessRecord
+from django_querybudget.production.reading import read_picture
+from django_querybudget.production.record import (
+    LONGEST_NAME,
+    MOST_SERIES,
+    OTHER,
+    Cost,
+    Record,
+    Series,
+    SeriesKey,
+    ShapeAt,
+    series_key,
+)
+from django_querybudget.recording.records import RawRecord
+from django_querybudget.reports import reporters
+from jobs.models import Industry
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def three(request: HttpRequest, pk: int = 0) -> HttpResponse:
+    for number in (1, 1, 2):
+        Industry.objects.filter(pk=number).exists()
+    return HttpResponse()
+
+
+@query_budget(1, on_exceed="log")
+def over(request: HttpRequest) -> HttpResponse:
+    return three(request)
+
+
+def reads_cached(request: HttpRequest) -> HttpResponse:
+    for _ in range(3):
+        list(cached_queryset(Industry.objects.all()))
+    return HttpResponse()
+
+
+def writes(request: HttpRequest) -> HttpResponse:
+    Industry.objects.update(name="a")
+    return HttpResponse()
+
+
+def streams(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(str(Industry.objects.filter(pk=pk).exists()) for pk in range(4))
+
+
+async def awaits(request: HttpRequest) -> HttpResponse:
+    await Industry.objects.filter(pk=1).aexists()
+    return HttpResponse()
+
+
+LONG = "x" * 10_000
+
+urlpatterns = [
+    path("three/<int:pk>/", three, name="three"),
+    path("unnamed/<int:pk>/", three),
+    path("over/", over, name="over"),
+    path("cached/", reads_cached, name="cached"),
+    path("writes/", writes, name="writes"),
+    path("streams/", streams, name="streams"),
+    path("awaits/", awaits, name="awaits"),
+    re_path(r"^long/$", three, name=LONG),
+]
+
+
+def series_of(title: str) -> Series:
+    found = {key.title: each for key, each in read_picture(3600).whole.series.items()}
+    return found[title]
+
+
+def test_each_view_has_its_counts_and_the_lines_they_come_from(record: ProcessRecord) -> None:
+    for pk in range(5):
+        Client().get(f"/three/{pk}/")
+    assert record.flush()
+    found = series_of("GET three")
+    assert found.requests == 5
+    assert found.total("queries") == 15
+    assert found.total("duplicates") == 5
+    assert found.seconds > 0
+    assert MEASURES[0].buckets(found.numbers) == [0, 0, 0, 5, *[0] * 8]  # each above 2, up to 5
+    assert MEASURES[0].quantile(found.numbers, 0.5) == pytest.approx(3.5)
+    ((shape, cost),) = found.costliest()
+    assert shape.sql.startswith("SELECT ? AS a FROM jobs_industry WHERE")
+    assert shape.place.startswith("tests/production/test_views.py:")
+    assert cost.queries == 15
+    assert cost.seconds == pytest.approx(found.seconds, abs=1e-5)
+
+
+def test_names_are_routes_and_methods_the_standards(record: ProcessRecord) -> None:
+    client = Client()
+    client.get("/unnamed/17/")
+    client.get("/nowhere/17/")
+    client.generic("BREW", "/three/1/")
+    client.head("/three/1/")
+    client.get("/long/")
+    record.flush()
+    titles = {key.title for key in read_picture(3600).whole.series}
+    assert titles == {
+        "GET /unnamed/<int:pk>/",
+        "GET no view",
+        "other three",
+        "HEAD three",
+        f"GET {LONG[: LONGEST_NAME - 1]}…",
+    }
+
+
+def test_budget_rows_and_the_cache_are_told(record: ProcessRecord) -> None:
+    client = Client()
+    Industry.objects.create(name="b")
+    for url in ("/over/", "/over/", "/cached/", "/writes/"):
+        client.get(url)
+    record.flush()
+    over_ = series_of("GET over")
+    assert (over_.budget, over_.total("violations"), over_.requests) == (1, 2, 2)
+    written = series_of("GET writes")
+    assert written.total("rows") == Industry.objects.count() > 0
+    cached = series_of("GET cached")
+    reads = [cached.total(f"cache_{what}") for what in ("hits", "misses", "bypasses")]
+    # In a test's transaction that has written nothing of it, or that has: each read is counted.
+    assert sum(reads) == 3
+
+
+def test_a_stream_counts_at_its_end(record: ProcessRecord) -> None:
+    response = Client().get("/streams/")
+    assert response.getvalue() == b"FalseFalseFalseFalse"
+    record.flush()
+    assert series_of("GET streams").total("queries") == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_async_view_counts(record: ProcessRecord) -> None:
+    asyncio.run(AsyncClient().get("/awaits/"))
+    record.flush()
+    assert series_of("GET awaits").total("queries") == 1
+
+
+def test_five_hundred_series_and_the_rest_in_other() -> None:
+    record = Record()
+    for number in range(2 * MOST_SERIES):
+        record.of(series_key("view", f"view {number}", "GET")).numbers[0] += 1
+    assert len(record.series) == MOST_SERIES
+    assert record.series[OTHER].requests == MOST_SERIES + 1
+    again = Record()
+    again.merge(record)
+    again.merge(record)
+    assert sum(each.requests for each in again.series.values()) == 4 * MOST_SERIES
+
+
+def worst_raws(number: int) -> list[RawRecord]:
+    """Statements of a request: long texts, each another's shape."""
+    wide = "😀" * 1500
+    return [
+        RawRecord(
+            f"SELECT a{number}_{each} FROM t WHERE \"{wide}\" = 1", (), False, "default", "sqlite",
+            0.0, 0.001 * each, None, None, None,
+        )
+        for each in range(20)
+    ]  # fmt: skip
+
+
+def test_a_process_holds_four_mebibytes_at_most(record: ProcessRecord) -> None:
+    """More views than have a series, names of wide characters, each with more shapes than fit."""
+    values = (3, 0.01, 5, 1, 0, 1, 2, 0, 0)
+    record.flush()  # the store and its modules are there
+    tracemalloc.start()
+    before = tracemalloc.take_snapshot()
+    for turn in range(3):
+        for number in range(MOST_SERIES + 50):
+            key = series_key("view", f"{number}" + "😀" * 300, "GET")
+            record.add(key, values, worst_raws(number), budget=turn)
+        if turn < 2:
+            with override_settings(CACHES={"default": {"BACKEND": DUMMY}}):
+                record.flush()
+    after = tracemalloc.take_snapshot()
+    tracemalloc.stop()
+    only = [tracemalloc.Filter(True, f"*{part}*") for part in ("querybudget/production", __file__)]
+    grown = after.filter_traces(only).compare_to(before.filter_traces(only), "filename")
+    held = sum(each.size_diff for each in grown)
+    assert 1_000_000 < held < 4 * 1024 * 1024
+
+
+DUMMY = "django.core.cache.backends.dummy.DummyCache"
+
+
+def test_shapes_are_bounded_and_the_costliest_stay() -> None:
+    record = Record()
+    for number in range(400):
+        series = record.of(series_key("view", str(number)))
+        for each in range(30):
+            place = f"jobs/views.py:{each}" + "x" * 150
+            record.add_shape(series, ShapeAt("SELECT " + "x" * 130, place), Cost(1, each))
+    for series in record.series.values():
+        assert len(series.shapes) <= 16
+    costliest = max(
+        cost.seconds for each in record.series.values() for cost in each.shapes.values()
+    )
+    assert costliest == 29
+    assert len(encoded({"": record})) < 450_000
+
+
+def test_statements_without_end_are_known_by_their_beginning() -> None:
+    pending = Pending()
+    key = SeriesKey("view", "a", "GET")
+    many = ", ".join(["%s"] * 2_000)
+    raws = [
+        RawRecord(f"SELECT {n} FROM t WHERE a IN ({many})", (), False, "a", "b", 0, 1, None, None)
+        for n in range(500)
+    ]
+    pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
+    assert pending.is_full
+    held = sum(sys.getsizeof(sql) for sql, _, _ in pending._costs[key])
+    assert held < 300_000
+    assert pending.finished().series[key].requests == 1
+
+
+def test_off_it_adds_no_reporter_and_no_watcher() -> None:
+    request = RequestFactory().get("/")
+    request.resolver_match = ResolverMatch(three, (), {}, url_name="three")
+    before = reporters.REPORTERS
+    record = production.start()
+    assert len(reporters.REPORTERS) == len(before) + 1
+    production.stop()
+    assert before == reporters.REPORTERS
+    QueryBudgetMiddleware(three)(request)
+    assert record._pending.record.series == {}
+    assert "_querybudget_noted" not in request.__dict__
+
+
+def test_a_request_costs_a_bounded_number_of_calls(record: ProcessRecord) -> None:
+    """The micro cost as a count: calls of Python functions that one request adds."""
+    request = RequestFactory().get("/")
+    request.resolver_match = ResolverMatch(three, (), {}, url_name="three")
+    middleware = QueryBudgetMiddleware(three)
+
+    def calls() -> int:
+        counted = 0
+
+        def count(frame: Any, event: str, argument: object) -> None:
+            nonlocal counted
+            counted += event == "call"
+
+        middleware(request)
+        sys.setprofile(count)
+        middleware(request)
+        sys.setprofile(None)
+        return counted
+
+    with_it = calls()
+    production.stop()
+    without = calls()
+    production.start()
+    # 3 queries: two calls of the watcher each, and what it asks.
+    assert with_it - without <= 60
+
+
+IN_PRODUCTION = """
+import sys, types
+settings = types.ModuleType("production")
+vars(settings).update(
+    SECRET_KEY="x", DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF="production_urls",
+    INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"PRODUCTION": {}},
+    MIDDLEWARE=["django_querybudget.middleware.QueryBudgetMiddleware"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+)
+urls = types.ModuleType("production_urls")
+sys.modules |= {"production": settings, "production_urls": urls}
+
+import django
+django.setup()
+from django.db import connection
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+from django.core.handlers.wsgi import WSGIHandler
+
+def view(request):
+    for _ in range(9):
+        connection.cursor().execute("SELECT 1")
+    return HttpResponse()
+
+urls.urlpatterns = [path("", view)]
+assert WSGIHandler().get_response(RequestFactory().get("/")).status_code == 200
+from django_querybudget import production
+assert production.current_record().flush()
+names = sorted(name.split(".")[1] for name in sys.modules if name.startswith("django_querybudget."))
+print(*dict.fromkeys(names))
+print(*sorted(n for n in sys.modules if n.startswith("django_querybudget.production.")))
+"""
+
+
+def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "production"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IN_PRODUCTION],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    rooms, own = done.stdout.splitlines()
+    assert rooms.split() == [
+        "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
+        "middleware", "production", "recording", "reports", "routing", "signals", "sql", "stacks",
+    ]  # fmt: skip
+    assert [name.rpartition(".")[2] for name in own.split()] == [
+        "encoding", "measures", "pending", "process", "programs", "record", "scopes", "store",
+    ]  # fmt: skip
+
+
+def test_the_numbers_of_a_series_are_flat() -> None:
+    assert MEASURES[-1].end == SIZE == len(Series().numbers)
+    assert settings.QUERYBUDGET.get("PRODUCTION") is None  # the suite's own has none
