@@ -63,6 +63,9 @@ def seen(sql: str, vendor: str) -> list[str]:
         ("postgresql", "a /* b", ["a", "<open>"]),
         ("postgresql", "a $b$ c", ["a", "<open>"]),
         ("mysql", "a 'b", ["a", "<open>"]),
+        ("mysql", "a /* b", ["a", "<open>"]),
+        ("postgresql", "1, 2.5 a", ["1, 2.5", "a"]),
+        ("sqlite", "1, 2.5 a", ["1, 2.5", "a"]),
         ("sqlite", "a [b", ["a", "<open>"]),
     ],
 )  # fmt: skip
