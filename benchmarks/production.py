@@ -2,8 +2,8 @@
 
 Run: ``python benchmarks/production.py [--rounds N] [--requests N]``.
 
-Each round runs the bare middleware and the middleware with the record, in random order; the ratio is
-the median over the rounds of (with / without) *within the same round*, in processor time of the
+Each round runs the bare middleware and the middleware with the record, in random order; the ratio
+is the median over the rounds of (with / without) *within the same round*, in processor time of the
 thread, so that other work on the machine does not matter. The bare middleware is run twice: the
 second row's distance from 1 is the noise of this run.
 
