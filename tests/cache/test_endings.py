@@ -312,6 +312,38 @@ def test_so_it_is_after_a_commit_by_hand_whose_mark_was_lost(alias: str) -> None
         assert of_a_call(alias) == database(alias)
 
 
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE)
+def test_what_is_committed_is_renewed_while_the_same_block_goes_on(alias: str, marks: bool) -> None:
+    """Others must not wait for the end of the next transaction."""
+
+    @transaction.atomic(using=alias)
+    def step(number: int) -> None:
+        if number == 1:
+            transaction.on_commit(lambda: 1 / 0, using=alias)
+            write(alias)
+        else:
+            read(alias)  # hears of the end
+            for _ in range(2):
+                assert 1000 in in_another_thread(lambda: read(alias))
+
+    with pytest.raises(ZeroDivisionError):
+        step(1)
+    step(2)
+
+
+@pytest.mark.parametrize("alias", ON_EACH_DATABASE[1:])
+def test_run_on_commit_emptied_before_reads_alone(alias: str, marks: bool) -> None:
+    """No other write of the transaction would renew what it wrote before."""
+    with transaction.atomic(using=alias):
+        write(alias)
+        connections[alias].run_on_commit.clear()
+        read(alias)  # hears of it
+        for _ in range(2):
+            assert 1000 not in in_another_thread(lambda: read(alias))
+    for _ in range(2):
+        assert 1000 in in_another_thread(lambda: read(alias))
+
+
 def audit(alias: str, sql: str) -> Callable[..., Any]:
     """Return a wrapper of the host's that sends ``sql`` before every statement."""
 
