@@ -51,8 +51,8 @@ def seconds(server: Any) -> dict[str, list[int | None]]:
     found: dict[str, list[int | None]] = {"entries": [], "rows": [], "tables": []}
     for key in server.scan_iter(match=f"{server.prefix}*", count=1000):
         name = key.decode().removeprefix(server.prefix)
-        if name.endswith(("qb:pulse", "q:beat")):  # the cache's own pulse, of no answer
-            continue
+        if not any(part in name for part in ("qb:e:", "qb:t:")) or name.endswith("q:beat"):
+            continue  # the cache's own: its pulse, statistics, leases
         life = server.pttl(key)
         kind = "tables"
         if "qb:e:" in name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -24,10 +25,19 @@ class Command(BaseCommand):
             child = parsers.add_parser(name, help=subcommand.HELP, description=subcommand.HELP)
             _add_common_options(child)
             subcommand.add_arguments(child)
+            for inner in _inner_parsers(child):
+                _add_common_options(inner)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Django's signature
         """Run the subcommand that was asked for."""
         subcommands()[options["subcommand"]].run(self, options)
+
+
+def _inner_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of a subcommand's own subcommands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
