@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import Permission
+from django.http import HttpResponse
 
 from accounts.models import CustomUser
 from jobs.models import Industry
@@ -63,6 +64,12 @@ def with_cookies(path: str, *pairs: tuple[dict[str, str], str]) -> Case:
     return asks
 
 
+def _signed(value: str) -> str:
+    response = HttpResponse()
+    response.set_signed_cookie("colour", value)
+    return response.cookies["colour"].value
+
+
 def sessions(path: str) -> Case:
     def asks(new: New) -> Asks:
         one, two = (new().put_into_session(cart=each) for each in ("pears", "plums"))
@@ -98,6 +105,9 @@ CASES |= {
     "a cookie, in the key": with_cookies("/by_cookie/", *COLOUR),
     "all cookies": with_cookies(
         "/all_cookies/", ({}, "[]"), ({"a": "1"}, "[('a', '1')]"), ({"b": "1"}, "[('b', '1')]")
+    ),
+    "a signed cookie": with_cookies(
+        "/signed_cookie/", *(({"colour": _signed(colour)}, colour) for colour in ("red", "blue"))
     ),
     "the cookie header": with_cookies("/cookie_header/", ({}, ""), ({"a": "1"}, "a=1")),
     "a header": with_headers("/header/", *TEAM),
@@ -358,6 +368,7 @@ NOT_KEPT: dict[str, str] = {
     "a session's data, vary_on empty": "the view read session",
     "a cookie": "the view read cookie:colour",
     "all cookies": "the view read all cookies",
+    "a signed cookie": "the view read all cookies",
     "the cookie header": "the view read all cookies",
     "a header": "the view read header:x-team",
     "a header by META": "the view read header:x-team",

@@ -126,6 +126,11 @@ def all_cookies(request: HttpRequest) -> HttpResponse:
 
 
 @cached_view(60)
+def signed_cookie(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.get_signed_cookie("colour", ""))
+
+
+@cached_view(60)
 def cookie_header(request: HttpRequest) -> HttpResponse:
     return said(request, request.META.get("HTTP_COOKIE", ""))
 
@@ -496,7 +501,7 @@ router.register("browsed", Browsed, basename="browsed")
 _views = [
     name, flags, permissions, name_for_all, industries, lazy_template, with_user_in_context,
     session, session_for_all, session_write, by_session, cookie, by_cookie, all_cookies,
-    cookie_header, sets_cookie,
+    cookie_header, signed_cookie, sets_cookie,
     header, meta, environ, all_headers, by_header, varied, varied_on_all, accepts, authorization,
     address, host, query, campaign, language, zone, csrf_form, message, adds_message, tenant,
     by_tenant, by_nothing_that_can_be_told, body, stream, file, private, no_store, aged, failing,
