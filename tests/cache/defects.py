@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_querybudget.cache import tokens, transactions
-from django_querybudget.cache.reading import fills, together
+from django_querybudget.cache.reading import fills, leases
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.stores.pulse import PULSE
@@ -89,14 +89,14 @@ def an_entry_is_not_compared_with_its_tokens() -> None:
 
 def tokens_of_a_group_come_from_its_last_look() -> None:
     """As if what the later ones of a group read were under the tokens that the first ones left."""
-    keep = together.keep
+    keep = leases.keep
 
     def late(question: Any, fill: Any, answer: Any) -> bool:
         fill.tokens = {tag: token for tag, token in fill.tokens.items() if tag == PULSE}
         fill.take_tokens(fill.dependencies())
         return keep(question, fill, answer)
 
-    together.keep = late  # type: ignore[attr-defined]
+    leases.keep = late  # type: ignore[attr-defined]
 
 
 # Not stale, and not to be taken for right
