@@ -143,20 +143,22 @@ def _writes(library: str, only: str) -> Iterator[Result]:
         try:
             for _ in range(2):
                 for read in READS.values():
-                    _quietly(lambda read=read: answer(read, cached, ALIAS))
+                    _quietly(library, lambda read=read: answer(read, cached, ALIAS))
             kind.run(ALIAS)
         except Exception as error:  # what a peer cannot do is a result
             wrong = type(error).__name__
         for read in READS.values():
             with libraries.without(library):
                 true = answer(read, lambda queryset: queryset, ALIAS)
-            # A read that the library cannot do at all is not a stale one.
-            seen = _quietly(lambda read=read: answer(read, cached, ALIAS), default=true)
+            # A read that a peer cannot do at all is not a stale one.
+            seen = _quietly(library, lambda read=read: answer(read, cached, ALIAS), default=true)
             stale += seen != true
         yield ("write", name, stale, len(READS), wrong)
 
 
-def _quietly(read: Callable[[], Any], default: Any = None) -> Any:
+def _quietly(library: str, read: Callable[[], Any], default: Any = None) -> Any:
+    if library == "querybudget":
+        return read()  # it has to be able to
     try:
         return read()
     except Exception:  # what a peer cannot do is no stale read

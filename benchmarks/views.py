@@ -70,7 +70,7 @@ def configure() -> None:
     settings.configure(
         ROOT_URLCONF=__name__,
         ALLOWED_HOSTS=["testserver"],
-        SECRET_KEY="only here",  # noqa: S106
+        SECRET_KEY="only here",  # noqa: S106  # signs nothing that leaves this process
         DATABASES={"default": database},
         CACHES={
             "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis},
@@ -291,7 +291,7 @@ def count_trips() -> None:
             _trips[0] += 1
         send(self, command, check_health)
 
-    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]
+    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]  # to count
 
 
 def main() -> None:
@@ -343,7 +343,7 @@ def _warm_up() -> None:
         probe(RequestFactory().get("/"))
         if cache_stats().hits:
             return
-        time.sleep(0.2)
+        time.sleep(0.2)  # the cache was emptied: it rests before anyone trusts it
     raise SystemExit("Nothing is cached.")
 
 

@@ -25,7 +25,12 @@ from django_querybudget.cache import (
     grouped_invalidation,
     invalidate,
 )
-from django_querybudget.cache.reading.through import _dependencies
+from django_querybudget.cache.reading.through import (
+    _MOST_TAGS,
+    _dependencies,
+    noted,
+    remember,
+)
 from django_querybudget.cache.stores import wire
 from django_querybudget.cache.stores.chosen import store_for
 from jobs.models import Industry, Job
@@ -274,3 +279,17 @@ def test_a_group_of_invalidations_is_one(trips: Callable[[Callable[[], Any]], in
                 invalidate(what, using=ALIAS)
 
     assert trips(invalidate_all_of_them) == 1
+
+
+def test_what_is_asked_for_at_once_does_not_grow_with_the_databases_of_a_view() -> None:
+    for database in range(1000):
+        found = {f"{database}:t:{table}" for table in range(3)}
+        remember("view of tenants", found)
+        assert found <= noted("view of tenants")
+        assert len(noted("view of tenants")) <= _MOST_TAGS
+
+
+def test_all_that_one_answer_depends_on_is_asked_for_at_once() -> None:
+    found = {f"database:t:{table}" for table in range(2 * _MOST_TAGS)}
+    remember("view of everything", found)
+    assert noted("view of everything") == found

@@ -103,6 +103,7 @@ class Question:
 MISS = object()
 _REMEMBERED = 4096
 _LONGEST = 512  # of a shape that is kept as it is, in characters
+_MOST_TAGS = 256  # of all answers of a shape; of one answer there may be more
 _LONGEST_SQL = 10_000  # of SQL that is made short, in characters
 _NEVER = float("inf")
 
@@ -377,7 +378,11 @@ def noted(shape: str) -> frozenset[str]:
 
 
 def remember(shape: str, found: Collection[str]) -> None:
-    """Note the tags of a shape, to ask for them at once the next time."""
+    """Note the tags of a shape, to ask for them at once the next time.
+
+    Those of one view on many databases are of many tables. So past :data:`_MOST_TAGS` the last
+    answer's alone are kept: what is not asked for at once is asked for in a second look.
+    """
     # The shape of a decorated function's answer is its own: it has no other rows' tags.
     kept = frozenset(
         tag
@@ -386,7 +391,8 @@ def remember(shape: str, found: Collection[str]) -> None:
     )
     before = noted(shape)
     if not kept <= before:
-        _dependencies[_short(shape)] = before | kept
+        both = before | kept
+        _dependencies[_short(shape)] = both if len(both) <= _MOST_TAGS else kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
 
