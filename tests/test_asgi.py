@@ -7,20 +7,18 @@ view: the ORM queries on another thread's connection.
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from django.core.asgi import get_asgi_application
 
 from django_querybudget.reports import QueryReport
 from django_querybudget.signals import queries_measured
 from jobs.models import Industry
+from tests.asgi_server import serving
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.urls")]
 
@@ -29,20 +27,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("tests.u
 def address(settings: Any, transactional_db: None) -> Iterator[str]:
     """The URL of a uvicorn that serves the tests' views on a port of its own."""
     settings.QUERYBUDGET = {"HEADERS": True}
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(get_asgi_application(), lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
+    with serving(get_asgi_application()) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

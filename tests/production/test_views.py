@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -40,6 +38,7 @@ from django_querybudget.production.record import (
 from django_querybudget.recording.records import RawRecord
 from django_querybudget.reports import reporters
 from jobs.models import Industry
+from tests.production_process import loaded_in_production
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -281,58 +280,22 @@ def test_a_request_costs_a_bounded_number_of_calls(record: ProcessRecord) -> Non
     assert with_it - without <= 60
 
 
-IN_PRODUCTION = """
-import sys, types
-settings = types.ModuleType("production")
-vars(settings).update(
-    SECRET_KEY="x", DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF="production_urls",
-    INSTALLED_APPS=["django_querybudget"], QUERYBUDGET={"PRODUCTION": {}},
-    MIDDLEWARE=["django_querybudget.middleware.QueryBudgetMiddleware"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-)
-urls = types.ModuleType("production_urls")
-sys.modules |= {"production": settings, "production_urls": urls}
-
-import django
-django.setup()
-from django.db import connection
-from django.http import HttpResponse
-from django.test import RequestFactory
-from django.urls import path
-from django.core.handlers.wsgi import WSGIHandler
-
-def view(request):
-    for _ in range(9):
-        connection.cursor().execute("SELECT 1")
-    return HttpResponse()
-
-urls.urlpatterns = [path("", view)]
-assert WSGIHandler().get_response(RequestFactory().get("/")).status_code == 200
+_FLUSH = """
 from django_querybudget import production
 assert production.current_record().flush()
-names = sorted(name.split(".")[1] for name in sys.modules if name.startswith("django_querybudget."))
-print(*dict.fromkeys(names))
-print(*sorted(n for n in sys.modules if n.startswith("django_querybudget.production.")))
 """
 
 
 def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "production"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IN_PRODUCTION],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr == ""
-    rooms, own = done.stdout.splitlines()
-    assert rooms.split() == [
+    loaded = loaded_in_production({"PRODUCTION": {}}, _FLUSH)
+    assert list(dict.fromkeys(name.split(".")[1] for name in loaded)) == [
         "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
         "middleware", "production", "recording", "reports", "routing", "signals", "sql", "stacks",
     ]  # fmt: skip
-    assert [name.rpartition(".")[2] for name in own.split()] == [
-        "encoding", "measures", "pending", "process", "programs", "record", "scopes", "store",
+    own = [name.split(".")[2:] for name in loaded if ".production." in name]
+    assert own == [
+        ["encoding"], ["measures"], ["pending"], ["process"], ["programs"], ["record"],
+        ["scopes"], ["store"],
     ]  # fmt: skip
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.util import setup_testing_defaults
 
-import uvicorn
 from asgiref.sync import async_to_sync
 from django.contrib.auth import SESSION_KEY
 from django.core.handlers.asgi import ASGIHandler
@@ -28,6 +25,7 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import Client
 
 from accounts.models import CustomUser
+from tests.asgi_server import serving
 
 Headers = list[tuple[str, str]]
 
@@ -210,17 +208,5 @@ def wsgi_server() -> Iterator[Way]:
 @contextmanager
 def asgi_server() -> Iterator[Way]:
     """Serve the site by uvicorn."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(ASGIHandler(), lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
-        yield over(listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
+    with serving(ASGIHandler()) as port:
+        yield over(port)
