@@ -1,0 +1,206 @@
+"""A suggested queryset as edits of the chain of methods that stands in the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from django_querybudget.nplusone.source.modules import module_of, resolve
+
+from .edits import Edit
+from .text import SourceText
+from .unwritable import Unwritable
+
+__all__ = ["chain_after", "queryset_edits"]
+
+_ADDED = ("select_related", "prefetch_related", "annotate", "only", "defer")
+_ENDS = {"count", "exists", "aggregate", "create", "get_or_create", "bulk_create"}
+_CHUNKS = re.compile(r"\.iterator\((chunk_size=\d+)\)")
+
+
+def queryset_edits(
+    source: SourceText,
+    path: str,
+    code: str,
+    lines: tuple[int, int],
+    *,
+    filename: str,
+    replaces: tuple[str, ...] = (),
+    handed_on: bool = False,
+) -> list[Edit]:
+    """Return the edits that write ``code`` where its start stands in ``lines``.
+
+    What it adds stands behind that start, before the rest of the chain. ``replaces`` are lookups to
+    be taken out of the ``prefetch_related()`` that is there. ``handed_on`` is whether the queryset
+    may be the loop's own expression, whoever has built it. Raises :class:`Unwritable`.
+    """
+    start, calls = _split(code)
+    found = _find(source, start, lines, filename)
+    if found is None and handed_on:
+        found = _iterated(source, lines[0])
+    if found is None:
+        raise Unwritable(f"{ast.unparse(start)} does not stand at {path}:{lines[0]}")
+    following = chain_after(source, found)
+    edits: list[Edit] = []
+    for call in list(calls):
+        replaced = _replaced(source, path, call, following)
+        if replaced is not None:
+            calls.remove(call)
+            edits += replaced
+    if replaces:
+        edits += _without(source, path, replaces, following)
+    if chunks := _CHUNKS.search(code):
+        edits += _in_chunks(source, path, chunks[1], following)
+    if calls:
+        end = source.end_of(found)
+        edits.append(Edit(path, end, end, calls=tuple(calls)))
+    return edits
+
+
+def _split(code: str) -> tuple[ast.expr, list[str]]:
+    """Return the expression that a suggested queryset starts from, and the calls after it."""
+    try:
+        node = ast.parse(code, mode="eval").body
+    except SyntaxError as error:
+        raise Unwritable("which manager its queryset starts from is not known") from error
+    data, calls = code.encode(), []
+    while (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in _ADDED
+    ):
+        calls.insert(0, data[node.func.value.end_col_offset : node.end_col_offset].decode())
+        node = node.func.value
+    return node, calls
+
+
+def _find(
+    source: SourceText, start: ast.expr, lines: tuple[int, int], filename: str
+) -> ast.expr | None:
+    """Return the expression in the source that ``start`` is; one that is not counted, say, first."""
+    found = [
+        node
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute | ast.Call | ast.Name)
+        and lines[0] <= node.lineno <= lines[1]
+        and _is_same(node, start, filename)
+    ]
+    found.sort(key=lambda node: (_is_ended(source, node), node.lineno, node.col_offset))
+    return found[0] if found else None
+
+
+def _is_same(node: ast.expr, start: ast.expr, filename: str) -> bool:
+    if isinstance(getattr(node, "ctx", None), ast.Store):
+        return False
+    match start:
+        case ast.Call(func=wanted, args=[ast.Constant(value=value)]) if value is ...:
+            return isinstance(node, ast.Call) and _is_same(node.func, wanted, filename)
+    text = ast.unparse(start)
+    if ast.unparse(node) == text or ast.unparse(node).endswith(f".{text}"):
+        return type(node) is type(start) or text.endswith(")")
+    match node, start:  # ``User.objects``, of a class that has another name.
+        case ast.Attribute(value=owner, attr=name), ast.Attribute(value=model, attr=same):
+            module = module_of(filename)
+            if name != same or module is None or not isinstance(model, ast.Name):
+                return False
+            return getattr(resolve(owner, module), "__name__", "") == model.id
+    return False
+
+
+def _is_ended(source: SourceText, node: ast.expr) -> bool:
+    names = [each.func.attr for each in chain_after(source, node)]  # type: ignore[attr-defined]
+    return bool(names) and names[-1].removeprefix("a") in _ENDS
+
+
+def chain_after(source: SourceText, node: ast.expr) -> list[ast.Call]:
+    """Return the calls of methods that follow an expression, in their order."""
+    found: list[ast.Call] = []
+    current: ast.AST = node
+    while isinstance(method := source.parents.get(current), ast.Attribute):
+        call = source.parents.get(method)
+        if not isinstance(call, ast.Call) or call.func is not method:
+            break
+        found.append(call)
+        current = call
+    return found
+
+
+def _iterated(source: SourceText, line: int) -> ast.expr | None:
+    """Return what the loop at ``line`` iterates, unless its function was handed it."""
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.For(iter=each) | ast.AsyncFor(iter=each) | ast.comprehension(iter=each):
+                if each.lineno == line and isinstance(each, ast.Name | ast.Call | ast.Attribute):
+                    return None if _is_argument(source, each) else each
+    return None
+
+
+def _is_argument(source: SourceText, node: ast.expr) -> bool:
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    around: ast.AST | None = node
+    while around is not None:
+        if isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            given = {each.arg for each in ast.walk(around.args) if isinstance(each, ast.arg)}
+            return bool(given & names)
+        around = source.parents.get(around)
+    return False
+
+
+def _named(following: list[ast.Call], name: str) -> Iterator[tuple[ast.Call, ast.Attribute]]:
+    for call in following:
+        if isinstance(call.func, ast.Attribute) and call.func.attr == name:
+            yield call, call.func
+
+
+def _replaced(
+    source: SourceText, path: str, call: str, following: list[ast.Call]
+) -> list[Edit] | None:
+    """Return the edits of an ``only()`` or ``defer()`` that stands there: ours would be undone."""
+    new = ast.parse(f"_{call}", mode="eval").body
+    assert isinstance(new, ast.Call)
+    assert isinstance(new.func, ast.Attribute)
+    if new.func.attr not in ("only", "defer"):
+        return None
+    there = next(_named(following, new.func.attr), None)
+    if there is None:
+        return None
+    node, method = there
+    if not new.args or ast.unparse(new.args[0]) == "None":
+        return [Edit(path, source.end_of(method.value), source.end_of(node))]
+    if not node.args or any(isinstance(each, ast.Starred) for each in node.args):
+        return None
+    present = [ast.unparse(each) for each in node.args]
+    wanted = {ast.unparse(each): each for each in new.args}
+    if all(name in wanted for name in present):  # No more than what is added is written.
+        added = [name for name in wanted if name not in present]
+        end = source.end_of(node.args[-1])
+        return [Edit(path, end, end, "".join(f', "{name[1:-1]}"' for name in added))]
+    names = ", ".join(f'"{name[1:-1]}"' for name in wanted)
+    return [Edit(path, source.start_of(node.args[0]), source.end_of(node.args[-1]), names)]
+
+
+def _without(
+    source: SourceText, path: str, names: tuple[str, ...], following: list[ast.Call]
+) -> Iterator[Edit]:
+    """Yield the edits that take lookups out of ``prefetch_related()``."""
+    wanted = {ast.unparse(ast.parse(name, mode="eval").body) for name in names}
+    for node, method in _named(following, "prefetch_related"):
+        kept = [each for each in node.args if ast.unparse(each) not in wanted]
+        if len(kept) == len(node.args):
+            continue
+        if not kept:
+            yield Edit(path, source.end_of(method.value), source.end_of(node))
+            continue
+        start, end = source.start_of(node.args[0]), source.end_of(node.args[-1])
+        yield Edit(path, start, end, ", ".join(map(source.segment, kept)))
+
+
+def _in_chunks(
+    source: SourceText, path: str, argument: str, following: list[ast.Call]
+) -> Iterator[Edit]:
+    for name in ("iterator", "aiterator"):
+        for node, _ in _named(following, name):
+            if not node.args and not node.keywords:
+                end = source.end_of(node) - 1
+                yield Edit(path, end, end, argument)
