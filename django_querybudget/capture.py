@@ -113,10 +113,9 @@ class ProcessRecording(Recording):
         cursor: object,
     ) -> None:
         """Record the statement."""
-        del cursor
         started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
-            self._recorder(sql, params, many, connection, started, duration, error)
+            self._recorder(sql, params, many, connection, started, duration, error, cursor)
 
 
 class capture_queries:  # noqa: N801 - a context manager reads as a function

@@ -237,7 +237,7 @@ class ProcessRecord:
     def stop(self, seconds: float = 1.0) -> None:
         """Flush a last time and end the thread; wait for it so many seconds at most."""
         thread, self._stopping = self._thread, True
-        if thread is None and (self._dirty or self._pending.record.series):
+        if thread is None and (self._dirty or not self._pending.is_empty):
             thread = threading.Thread(target=self.flush, daemon=True)
             try:
                 thread.start()

@@ -7,6 +7,7 @@ under :data:`OTHER`) and :data:`SHAPE_BYTES` of shapes.
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -60,8 +61,13 @@ OTHER = SeriesKey("other", "other")
 
 def series_key(kind: str, name: str, method: str = "") -> SeriesKey:
     """Return the key of a series: its name cut and printable, its method one of the standard's."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME:  # not remembered whole
         name = f"{name[: LONGEST_NAME - 1]}…"
+    return _series_key(kind, name, method)
+
+
+@lru_cache(maxsize=MOST_SERIES)
+def _series_key(kind: str, name: str, method: str) -> SeriesKey:
     if not name.isprintable():
         name = "".join(each if each.isprintable() else "�" for each in name)
     if method and method not in _METHODS:

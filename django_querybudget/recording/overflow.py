@@ -39,6 +39,8 @@ class Tally:
     """How many of them repeat an earlier one, kept or not."""
     similar: int = 0
     """How many of them repeat an earlier one's shape."""
+    rows: int | None = None
+    """How many rows they came to, where the driver told; None where it never did."""
 
     @property
     def count(self) -> int:
@@ -69,6 +71,8 @@ class Overflow:
             tally.kinds[kind] += 1
             if kind is not StatementKind.TRANSACTION:
                 tally.duration += raw.duration
+                if raw.rowcount >= 0:
+                    tally.rows = (tally.rows or 0) + raw.rowcount
                 tally.duplicates += not self._is_new(raw)
                 tally.similar += not self._is_new_shape(raw)
 

@@ -235,8 +235,9 @@ def test_statements_without_end_are_known_by_their_beginning() -> None:
         for n in range(500)
     ]
     pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
+    assert pending.record.series[key].requests == 1
     assert pending.is_full
-    held = sum(sys.getsizeof(sql) for sql, _, _ in pending._costs[key])
+    held = sum(map(sys.getsizeof, pending._costs[key]))
     assert held < 300_000
     assert pending.finished().series[key].requests == 1
 
