@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
+from django_querybudget.sql.digests import statement_digest
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
 from .measures import observe
-from .record import LONGEST_NAME, Cost, Record, SeriesKey, ShapeAt
+from .record import LONGEST_NAME, Cost, Record, Remark, Said, SeriesKey, ShapeAt
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
@@ -50,6 +51,7 @@ class Pending:
         values: Sequence[float | None],
         raws: Iterable[RawRecord],
         budget: int | None,
+        remarks: Iterable[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
         series = self.record.of(key)
@@ -61,6 +63,8 @@ class Pending:
             if self.record.series.get(key) is not series:
                 return  # of "other", whose shapes say nothing
             costs = self._costs[key] = {}
+        for remark, said in remarks:
+            self.record.add_remark(series, remark, said)
         for raw in raws:
             sql, origin = raw.sql, raw.origin
             if len(sql) > _LONGEST:
@@ -81,7 +85,7 @@ class Pending:
             for (sql, _, _), (count, seconds, origin) in costs.items():
                 if statement_kind(sql) is not StatementKind.TRANSACTION:
                     place = "" if origin is None else _place(Origin.of(origin))
-                    shape = ShapeAt(shortened(fingerprint(sql)), place)
+                    shape = ShapeAt(shortened(fingerprint(sql)), place, statement_digest(sql))
                     self.record.add_shape(series, shape, Cost(count, seconds))
         self._costs.clear()
         return self.record

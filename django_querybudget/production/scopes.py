@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.budgets.by_view import measured_request
@@ -17,13 +18,14 @@ from django_querybudget.conf import conf
 from django_querybudget.recording.records import QueryLog
 
 from .process import ProcessRecord
-from .record import series_key
+from .record import MOST_REMARKS, Remark, Said, series_key
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from django_querybudget.nplusone.findings import Finding
     from django_querybudget.reports.report import QueryReport
 
 __all__ = ["Noted", "Reporting", "Rows", "Scope", "noted_read"]
@@ -35,12 +37,21 @@ _NOTHING = (0, 0, 0)
 class Noted:
     """What is told of a request or a scope while it runs."""
 
-    __slots__ = ("bypasses", "hits", "misses", "rows")
+    __slots__ = ("bypasses", "hits", "misses", "reasons", "rows")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.bypasses = 0
         self.rows: int | None = None
         """None where no driver told."""
+        self.reasons: dict[str, int] | None = None
+        """Of the bypasses."""
+
+    def remarks(self) -> list[tuple[Remark, Said]]:
+        """Return why cached reads went to the database."""
+        reasons = self.reasons
+        return (
+            [(Remark("bypass", each), Said(reasons[each])) for each in reasons] if reasons else []
+        )
 
     def values(self) -> tuple[int | None, tuple[int, int, int]]:
         """Return the rows, and hits, misses and bypasses of the cache."""
@@ -61,11 +72,15 @@ def _listening() -> Iterator[Noted]:
         yield noted
 
 
-def noted_read(what: str) -> None:
+def noted_read(what: str, reason: str) -> None:
     """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
     if what in ("hits", "misses", "bypasses"):
         for noted in _listening():
             setattr(noted, what, getattr(noted, what) + 1)
+            if reason:
+                reasons = noted.reasons = noted.reasons or {}
+                if reason in reasons or len(reasons) < MOST_REMARKS:
+                    reasons[reason] = reasons.get(reason, 0) + 1
 
 
 class Rows:
@@ -120,7 +135,19 @@ class Reporting:
             None if budget is None else len(report.violations),
             *reads,
         )
-        self._record.add(key, values, log.raw, None if budget is None else budget.max_queries)
+        remarks = noted.remarks() if noted is not None else []
+        if report.findings:
+            remarks += [_remark(each) for each in report.findings]
+        limit = None if budget is None else budget.max_queries
+        self._record.add(key, values, log.raw, limit, remarks)
+
+
+def _remark(finding: Finding) -> tuple[Remark, Said]:
+    from django_querybudget.nplusone.rendering import described, render_findings  # seldom needed
+
+    place = "" if finding.origin is None else finding.origin.nearest_place
+    advice = dedent("\n".join(render_findings([finding])[2:]))
+    return Remark("nplusone", described(finding), place), Said(1, advice)
 
 
 class Scope:
@@ -151,7 +178,7 @@ class Scope:
         rows, reads = self._noted.values()
         log = self._recording.log
         values = (log.count, log.duration, rows, log.duplicate_count, None, None, *reads)
-        self._record.add(self._key, values, log.raw)
+        self._record.add(self._key, values, log.raw, None, self._noted.remarks())
 
 
 @contextmanager
