@@ -125,8 +125,8 @@ def _record(rows: list[Any]) -> Record:
         for sql, place, digest, count, seconds in shapes:
             shape = ShapeAt(_text(sql), _text(place), _text(digest))
             record.add_shape(series, shape, Cost(int(_amount(count)), _amount(seconds)))
-        for kind, text, place, times, advice in remarks:
-            remark = Remark(_text(kind), _text(text), _text(place))
+        for what, text, place_, times, advice in remarks:
+            remark = Remark(_text(what), _text(text), _text(place_))
             said = Said(int(_amount(times)), _text(advice, LONGEST_ADVICE))
             record.add_remark(series, remark, said)
     return record

@@ -1,4 +1,4 @@
-"""What is found of requests: their N+1 queries with the line to write, and why reads are bypassed."""
+"""What is found of requests: N+1 queries with the line to write, and why reads are bypassed."""
 
 from __future__ import annotations
 

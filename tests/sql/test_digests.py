@@ -33,8 +33,7 @@ SAME = [
     ("SELECT 1 AS a FROM b WHERE n %% %s = 0", "SELECT $1 AS a FROM b WHERE n % $2 = $3"),
     (
         "SELECT a FROM b WHERE c = %s",
-        'DECLARE "_django_curs_1_sync_2" NO SCROLL CURSOR WITH HOLD FOR '
-        "SELECT a FROM b WHERE c = $1",
+        'DECLARE "_django_curs_1" NO SCROLL CURSOR WITH HOLD FOR SELECT a FROM b WHERE c = $1',
     ),
     ("SELECT a /* by us */ FROM b -- end", "SELECT a FROM   b"),
     ("SELECT n * -1 FROM a", "SELECT n * $1 FROM a"),
