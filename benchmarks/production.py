@@ -127,9 +127,8 @@ def flushes(number: int) -> None:
         taken.append(process_time() - started)
     production.stop()
     seconds = statistics.median(taken)
-    print(
-        f"a flush of {number} requests: {seconds * 1e3:.2f} ms, {seconds / number * 1e6:.1f} µs each"
-    )
+    each = seconds / number * 1e6
+    print(f"a flush of {number} requests: {seconds * 1e3:.2f} ms, {each:.1f} µs each")
 
 
 def resident() -> float:

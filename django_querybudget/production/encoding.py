@@ -12,11 +12,23 @@ import zlib
 from typing import Any
 
 from .measures import SIZE
-from .record import LONGEST_NAME, MOST_SERIES, Cost, Record, Series, SeriesKey, ShapeAt, series_key
+from .record import (
+    LONGEST_ADVICE,
+    LONGEST_NAME,
+    MOST_SERIES,
+    Cost,
+    Record,
+    Remark,
+    Said,
+    Series,
+    SeriesKey,
+    ShapeAt,
+    series_key,
+)
 
 __all__ = ["FORMAT", "decoded", "encoded", "merge_into"]
 
-FORMAT = 1
+FORMAT = 2
 """Raise it with every change of the measures or their bounds: others' records are not read."""
 
 _HEAD = b"querybudget-record %d\n" % FORMAT
@@ -28,30 +40,32 @@ _LONGEST_TEXT = 2 * LONGEST_NAME
 
 
 def encoded(records: dict[str, Record]) -> bytes:
-    """Return records by release as bytes; without their shapes, if they would be too many."""
-    made = _packed(records, shapes=True)
+    """Return records by release as bytes; without shapes and remarks, if they would be too many."""
+    made = _packed(records, details=True)
     if len(made) > MOST_BYTES:
-        made = _packed(records, shapes=False)
+        made = _packed(records, details=False)
     return made if len(made) <= MOST_BYTES else b""
 
 
-def _packed(records: dict[str, Record], *, shapes: bool) -> bytes:
+def _packed(records: dict[str, Record], *, details: bool) -> bytes:
     body = [
-        [release, [_row(key, series, shapes) for key, series in record.series.items()]]
+        [release, [_row(key, series, details) for key, series in record.series.items()]]
         for release, record in records.items()
     ]
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return _HEAD + zlib.compress(text.encode("utf-8", "replace"), 1)
 
 
-def _row(key: SeriesKey, series: Series, shapes: bool) -> list[Any]:
+def _row(key: SeriesKey, series: Series, details: bool) -> list[Any]:
     numbers = [(at, _short(each)) for at, each in enumerate(series.numbers) if each]
-    costs = series.costliest() if shapes else []
+    costs = series.costliest() if details else []
+    remarks = series.remarks.items() if details else ()
     return [
         *key,
         series.budget,
         [part for pair in numbers for part in pair],
         [[*shape, cost.queries, round(cost.seconds, 6)] for shape, cost in costs],
+        [[*remark, *said] for remark, said in remarks],
     ]
 
 
@@ -100,7 +114,7 @@ def merge_into(records: dict[str, Record], others: dict[str, Record]) -> None:
 
 def _record(rows: list[Any]) -> Record:
     record = Record()
-    for kind, name, method, budget, numbers, shapes in rows[:MOST_SERIES]:
+    for kind, name, method, budget, numbers, shapes, remarks in rows[:MOST_SERIES]:
         made = series_key(_text(kind), _text(name), _text(method))
         series = record.of(SeriesKey(made.kind[:20], made.name, made.method))
         for at, number in zip(numbers[::2], numbers[1::2], strict=True):
@@ -108,9 +122,13 @@ def _record(rows: list[Any]) -> Record:
                 raise ValueError(at)
             series.numbers[at] += _amount(number)
         series.budget = None if budget is None else int(_amount(budget))
-        for sql, place, count, seconds in shapes:
-            shape = ShapeAt(_text(sql), _text(place))
+        for sql, place, digest, count, seconds in shapes:
+            shape = ShapeAt(_text(sql), _text(place), _text(digest))
             record.add_shape(series, shape, Cost(int(_amount(count)), _amount(seconds)))
+        for what, text, place_, times, advice in remarks:
+            remark = Remark(_text(what), _text(text), _text(place_))
+            said = Said(int(_amount(times)), _text(advice, LONGEST_ADVICE))
+            record.add_remark(series, remark, said)
     return record
 
 
@@ -122,7 +140,7 @@ def _amount(value: Any) -> float:
     return value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, longest: int = _LONGEST_TEXT) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
-    return value[:_LONGEST_TEXT]
+    return value[:longest]

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from sys import getsizeof
 from typing import TYPE_CHECKING, NamedTuple
 
+from django_querybudget.sql.digests import statement_digest
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
 from .measures import observe
-from .record import LONGEST_NAME, Cost, Record, SeriesKey, ShapeAt
+from .record import LONGEST_NAME, Cost, Record, Remark, Said, SeriesKey, ShapeAt
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
@@ -41,6 +42,7 @@ class _Request(NamedTuple):
     key: SeriesKey
     values: Sequence[float | None]
     budget: int | None
+    remarks: Sequence[tuple[Remark, Said]]
     sqls: Sequence[str]
     origins: Sequence[RawOrigin | None]
     durations: Sequence[float]
@@ -80,27 +82,32 @@ class Pending:
         values: Sequence[float | None],
         raws: Sequence[RawRecord],
         budget: int | None,
+        remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
         if raws:
             sqls, _, _, _, _, _, durations, _, origins, *_ = zip(*raws, strict=True)
             self._characters += sum(map(len, sqls)) + _ENTRY * len(sqls)
-            request = _Request(key, values, budget, sqls, origins, durations)
+            request = _Request(key, values, budget, remarks, sqls, origins, durations)
         else:
-            request = _Request(key, values, budget, (), (), ())
+            request = _Request(key, values, budget, remarks, (), (), ())
         self._characters += _REQUEST
+        if remarks:
+            self._characters += sum(_ENTRY + len(each.text) + len(s.advice) for each, s in remarks)
         self._waiting.append(request)
         if self._characters > WAITING:
             self._add_up()
 
     def _add_up(self) -> None:
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        for key, values, budget, sqls, origins, durations in waiting:
+        for key, values, budget, remarks, sqls, origins, durations in waiting:
             series = self._record.of(key)
             observe(series.numbers, values)
             if budget is not None:
                 series.budget = budget
-            if self._record.series.get(key) is series:  # of "other" the shapes say nothing
+            if self._record.series.get(key) is series:  # of "other" the details say nothing
+                for remark, said in remarks:
+                    self._record.add_remark(series, remark, said)
                 self._add_costs(self._costs.setdefault(key, {}), sqls, origins, durations)
 
     def _add_costs(
@@ -149,7 +156,7 @@ class Pending:
                 sql = at if isinstance(at, str) else at[0]
                 if statement_kind(sql) is not StatementKind.TRANSACTION:
                     place = "" if text.origin is None else _place(Origin.of(text.origin))
-                    shape = ShapeAt(shortened(fingerprint(sql)), place)
+                    shape = ShapeAt(shortened(fingerprint(sql)), place, statement_digest(sql))
                     self._record.add_shape(series, shape, Cost(text.queries, text.seconds))
         self._costs.clear()
         return self._record

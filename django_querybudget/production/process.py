@@ -24,7 +24,7 @@ from django_querybudget.conf import conf
 
 from .encoding import decoded, encoded
 from .pending import Pending
-from .record import Record, SeriesKey
+from .record import Record, Remark, Said, SeriesKey
 from .store import HOUR, MINUTE, RecordStore, Span, store_on
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Interval:
     def add(self, record: Record, now: int) -> None:
         if now // self.span.seconds != self.number:  # later, or earlier: clocks jump
             self.open(now // self.span.seconds)
-        self.own.merge(record, shapes=self.span is HOUR)
+        self.own.merge(record, details=self.span is HOUR)
 
 
 class ProcessRecord:
@@ -109,10 +109,11 @@ class ProcessRecord:
         values: Sequence[float | None],
         raws: Sequence[RawRecord],
         budget: int | None = None,
+        remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
         with self._lock:
-            self._pending.add(key, values, raws, budget)
+            self._pending.add(key, values, raws, budget, remarks)
             if self.exporters:
                 self._observe(key, values, raws)
         if self._thread is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.by_view import measured_request
@@ -17,12 +18,13 @@ from django_querybudget.conf import conf
 from django_querybudget.recording.records import QueryLog
 
 from .process import ProcessRecord
-from .record import series_key
+from .record import MOST_REMARKS, Remark, Said, series_key
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from django_querybudget.nplusone.findings import Finding
     from django_querybudget.reports.report import QueryReport
 
 __all__ = ["Noted", "Reporting", "Scope", "noted_read"]
@@ -34,10 +36,19 @@ _NOTHING = (0, 0, 0)
 class Noted:
     """What is told of a request or a scope while it runs."""
 
-    __slots__ = ("bypasses", "hits", "misses")
+    __slots__ = ("bypasses", "hits", "misses", "reasons")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.bypasses = 0
+        self.reasons: dict[str, int] | None = None
+        """Of the bypasses."""
+
+    def remarks(self) -> list[tuple[Remark, Said]]:
+        """Return why cached reads went to the database."""
+        reasons = self.reasons
+        return (
+            [(Remark("bypass", each), Said(reasons[each])) for each in reasons] if reasons else []
+        )
 
     def values(self) -> tuple[int, int, int]:
         """Return hits, misses and bypasses of the cache."""
@@ -58,11 +69,15 @@ def _listening() -> Iterator[Noted]:
         yield noted
 
 
-def noted_read(what: str) -> None:
+def noted_read(what: str, reason: str) -> None:
     """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
     if what in ("hits", "misses", "bypasses"):
         for noted in _listening():
             setattr(noted, what, getattr(noted, what) + 1)
+            if reason:
+                reasons = noted.reasons = noted.reasons or {}
+                if reason in reasons or len(reasons) < MOST_REMARKS:
+                    reasons[reason] = reasons.get(reason, 0) + 1
 
 
 class Reporting:
@@ -89,7 +104,19 @@ class Reporting:
             None if budget is None else len(report.violations),
             *(_NOTHING if noted is None else noted.values()),
         )
-        self._record.add(key, values, log.raw, None if budget is None else budget.max_queries)
+        remarks = noted.remarks() if noted is not None else []
+        if report.findings:
+            remarks += [_remark(each) for each in report.findings]
+        limit = None if budget is None else budget.max_queries
+        self._record.add(key, values, log.raw, limit, remarks)
+
+
+def _remark(finding: Finding) -> tuple[Remark, Said]:
+    from django_querybudget.nplusone.rendering import described, render_findings  # seldom needed
+
+    place = "" if finding.origin is None else finding.origin.nearest_place
+    advice = dedent("\n".join(render_findings([finding])[2:]))
+    return Remark("nplusone", described(finding), place), Said(1, advice)
 
 
 class Scope:
@@ -120,7 +147,7 @@ class Scope:
         log = self._recording.log
         count, duration, duplicates, rows = log.totals
         values = (count, duration, rows, duplicates, None, None, *self._noted.values())
-        self._record.add(self._key, values, log.raw)
+        self._record.add(self._key, values, log.raw, None, self._noted.remarks())
 
 
 @contextmanager
