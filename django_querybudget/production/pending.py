@@ -2,8 +2,8 @@
 
 A request is put down as it is, without its parameters. Some dozens of them are added up at once:
 what runs once in a while, between queries, takes twice the time of what runs in a row. Shapes are
-kept by text, function and instruction: fingerprints and line numbers are worked out when the record
-is taken away, off the request's path.
+kept by text, function and instruction: fingerprints and line numbers are worked out when they
+are taken away, off the request's path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
 from .measures import observe
-from .record import LONGEST_NAME, Cost, Record, Remark, Said, SeriesKey, ShapeAt
+from .record import LONGEST_NAME, MOST_SERIES, Cost, Record, Remark, Said, SeriesKey, ShapeAt
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pending"]
 
-TEXT_BYTES = 256 * 1024
+TEXT_BYTES = 192 * 1024
 """What the statements of the shapes hold at most, in bytes; past it no new shape is noted."""
-WAITING = 256 * 1024
+WAITING = 64 * 1024
 """So many characters of statements wait at most to be added up."""
 _LONGEST = 2_000
 """A longer statement is known by its beginning."""
@@ -51,7 +51,9 @@ class _Request(NamedTuple):
 class Pending:
     """A record in the making. Not safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: dict[SeriesKey, SeriesKey] | None = None) -> None:
+        """Begin; ``names`` are those of the ones before, which are not to be kept twice."""
+        self._names = {} if names is None else names
         self._record = Record()
         self._waiting: list[_Request] = []
         self._characters = 0
@@ -101,6 +103,9 @@ class Pending:
     def _add_up(self) -> None:
         waiting, self._waiting, self._characters = self._waiting, [], 0
         for key, values, budget, remarks, sqls, origins, durations in waiting:
+            key = self._names.get(key, key)  # noqa: PLW2901 - the same, kept once
+            if len(self._names) < MOST_SERIES:
+                self._names[key] = key
             series = self._record.of(key)
             observe(series.numbers, values)
             if budget is not None:
@@ -147,19 +152,18 @@ class Pending:
             self._bytes += _ENTRY + (getsizeof(sql) if first is None else 0)
             costs[at] = _Text(origin, seconds)
 
-    def finished(self) -> Record:
-        """Return the record with its shapes; nothing is to be added after that."""
+    def add_shapes_to(self, record: Record) -> None:
+        """Add the shapes to another record, and keep them no more."""
         self._add_up()
-        for key, costs in self._costs.items():
-            series = self._record.series[key]
+        while self._costs:
+            key, costs = self._costs.popitem()
+            series = record.of(key)
             for at, text in costs.items():
                 sql = at if isinstance(at, str) else at[0]
                 if statement_kind(sql) is not StatementKind.TRANSACTION:
                     place = "" if text.origin is None else _place(Origin.of(text.origin))
                     shape = ShapeAt(shortened(fingerprint(sql)), place, statement_digest(sql))
-                    self._record.add_shape(series, shape, Cost(text.queries, text.seconds))
-        self._costs.clear()
-        return self._record
+                    record.add_shape(series, shape, Cost(text.queries, text.seconds))
 
 
 class _Text:

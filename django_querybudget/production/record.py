@@ -32,7 +32,7 @@ LONGEST_NAME = 200
 """A name's length, in characters."""
 MOST_SHAPES = 8
 """So many shapes of a series are kept, those that took the database longest."""
-SHAPE_BYTES = 640 * 1024
+SHAPE_BYTES = 512 * 1024
 """What the shapes of one record hold at most, in bytes."""
 MOST_REMARKS = 6
 """So many remarks of a kind are kept of a series; bypasses for other reasons are one remark."""
