@@ -9,7 +9,7 @@
                       :mod:`.budgets.method_decorators`.
 ``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
-``E040 to W041``      The record of production: :mod:`.production.checks`.
+``E040 to E042``      The record of production: :mod:`.production.checks`.
 ===================  =====================================================
 
 The rooms of the causes and of the cache are imported when there is something to check: a server's

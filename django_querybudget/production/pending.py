@@ -17,6 +17,7 @@ from django_querybudget.sql.fingerprints import StatementKind, fingerprint, stat
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
+from .exporting import Increment, Observation, QueryKind
 from .measures import observe
 from .record import LONGEST_NAME, MOST_SERIES, Cost, Record, Remark, Said, SeriesKey, ShapeAt
 
@@ -43,18 +44,31 @@ class _Request(NamedTuple):
     values: Sequence[float | None]
     budget: int | None
     remarks: Sequence[tuple[Remark, Said]]
-    sqls: Sequence[str]
-    origins: Sequence[RawOrigin | None]
-    durations: Sequence[float]
+    sqls: Sequence[str] = ()
+    origins: Sequence[RawOrigin | None] = ()
+    durations: Sequence[float] = ()
+    told: tuple[Sequence[str], Sequence[str], Sequence[type[BaseException] | None]] | None = None
+    """Alias, vendor and error of each, if an exporter wants them."""
 
 
 class Pending:
     """A record in the making. Not safe to use from several threads."""
 
-    def __init__(self, names: dict[SeriesKey, SeriesKey] | None = None) -> None:
-        """Begin; ``names`` are those of the ones before, which are not to be kept twice."""
+    def __init__(
+        self,
+        names: dict[SeriesKey, SeriesKey] | None = None,
+        *,
+        requests: bool = False,
+        queries: bool = False,
+    ) -> None:
+        """Begin; ``names`` are those of the ones before, which are not to be kept twice.
+
+        ``requests`` and ``queries`` are whether an exporter wants each of them.
+        """
         self._names = {} if names is None else names
-        self._record = Record()
+        self._increment = Increment()
+        self._record = self._increment.record
+        self._requests, self._queries = requests, queries
         self._waiting: list[_Request] = []
         self._characters = 0
         # By series: what a text cost at the line that it first came from, and, by text, function
@@ -65,7 +79,7 @@ class Pending:
     @property
     def is_full(self) -> bool:
         """Whether it should be taken away soon."""
-        return self._bytes > TEXT_BYTES // 2
+        return self._bytes > TEXT_BYTES // 2 or self._increment.is_full
 
     @property
     def is_empty(self) -> bool:
@@ -78,6 +92,12 @@ class Pending:
         self._add_up()
         return self._record
 
+    @property
+    def increment(self) -> Increment:
+        """The same, for the exporters."""
+        self._add_up()
+        return self._increment
+
     def add(
         self,
         key: SeriesKey,
@@ -87,12 +107,14 @@ class Pending:
         remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
+        request = _Request(key, values, budget, remarks)
         if raws:
-            sqls, _, _, _, _, _, durations, _, origins, *_ = zip(*raws, strict=True)
+            sqls, _, _, aliases, vendors, _, durations, errors, origins, *_ = zip(
+                *raws, strict=True
+            )
             self._characters += sum(map(len, sqls)) + _ENTRY * len(sqls)
-            request = _Request(key, values, budget, remarks, sqls, origins, durations)
-        else:
-            request = _Request(key, values, budget, remarks, (), (), ())
+            told = (aliases, vendors, errors) if self._queries else None
+            request = _Request(key, values, budget, remarks, sqls, origins, durations, told)
         self._characters += _REQUEST
         if remarks:
             self._characters += sum(_ENTRY + len(each.text) + len(s.advice) for each, s in remarks)
@@ -102,27 +124,39 @@ class Pending:
 
     def _add_up(self) -> None:
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        for key, values, budget, remarks, sqls, origins, durations in waiting:
-            key = self._names.get(key, key)  # noqa: PLW2901 - the same, kept once
+        for request in waiting:
+            key = self._names.get(request.key, request.key)
             if len(self._names) < MOST_SERIES:
                 self._names[key] = key
             series = self._record.of(key)
-            observe(series.numbers, values)
-            if budget is not None:
-                series.budget = budget
+            observe(series.numbers, request.values)
+            if request.budget is not None:
+                series.budget = request.budget
+            if self._requests:
+                self._increment.observe(Observation(key, request.values))
+            if request.told is not None:
+                self._add_queries(request)
             if self._record.series.get(key) is series:  # of "other" the details say nothing
-                for remark, said in remarks:
+                for remark, said in request.remarks:
                     self._record.add_remark(series, remark, said)
-                self._add_costs(self._costs.setdefault(key, {}), sqls, origins, durations)
+                self._add_costs(self._costs.setdefault(key, {}), request)
+
+    def _add_queries(self, request: _Request) -> None:
+        queries, add = self._increment.queries, self._increment.add_queries
+        for *kind, seconds in zip(
+            request.sqls, *request.told or (), request.durations, strict=True
+        ):
+            known = tuple(kind) in queries  # its text was cut, and is no transaction's
+            if known or statement_kind(kind[0]) is not StatementKind.TRANSACTION:
+                add(QueryKind(kind[0][:_LONGEST], *kind[1:]), (seconds,))
 
     def _add_costs(
         self,
         costs: _Costs,
-        sqls: Sequence[str],
-        origins: Sequence[RawOrigin | None],
-        durations: Sequence[float],
+        request: _Request,
     ) -> None:
-        for sql, origin, seconds in zip(sqls, origins, durations, strict=True):
+        columns = zip(request.sqls, request.origins, request.durations, strict=True)
+        for sql, origin, seconds in columns:
             text = costs.get(sql)
             # One text comes from one line, nearly always: no key of both is made and hashed.
             if text is not None and (

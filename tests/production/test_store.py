@@ -21,7 +21,7 @@ from django.test.utils import override_settings
 from django_querybudget import production
 from django_querybudget.production import encoding, process, store
 from django_querybudget.production.encoding import FORMAT, decoded, encoded, taken_over
-from django_querybudget.production.process import Observation, ProcessRecord
+from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import parse_duration, read_picture
 from django_querybudget.production.record import Record, series_key
 from django_querybudget.production.store import HOUR, LEASE, MINUTE
@@ -338,33 +338,6 @@ def test_a_hanging_cache_stops_no_request_and_no_exit(hanging: None) -> None:
         Hanging.answers.set()
         record.stop(seconds=30)
         assert not thread.is_alive()
-
-
-def test_an_exporter_that_raises_is_isolated(
-    record: ProcessRecord, caplog: pytest.LogCaptureFixture
-) -> None:
-    told: list[Observation] = []
-
-    def fails(observations: list[Observation]) -> None:
-        raise ValueError("no")
-
-    record.exporters = (fails, told.extend)
-    record.add(KEY, VALUES, [])
-    assert record.flush()
-    assert told == [(KEY, VALUES, [])]
-    assert "fails" in caplog.text
-    record.exporters = ()
-
-
-def test_what_waits_for_the_exporters_is_bounded(record: ProcessRecord) -> None:
-    told: list[Observation] = []
-    record._stopping = True  # no thread comes between
-    record.exporters = (told.extend,)
-    for _ in range(process.MOST_OBSERVATIONS + 7):
-        record.add(KEY, VALUES, [])
-    record.flush()
-    assert (len(told), record.lost_observations) == (process.MOST_OBSERVATIONS, 7)
-    record._stopping, record.exporters = False, ()
 
 
 def test_more_processes_than_slots(record: ProcessRecord, monkeypatch: pytest.MonkeyPatch) -> None:
