@@ -58,8 +58,11 @@ class Recorder(Protocol):
         started: float,
         duration: float,
         error: BaseException | None,
+        cursor: Any,
     ) -> None:
         """Take one statement; ``started`` is of ``time.perf_counter()``, ``duration`` seconds.
+
+        ``cursor`` is Django's, around the driver's: its rows are the host's, who fetches them next.
 
         ``sql`` is as the caller gave it: a ``str``, or a driver's own type (psycopg's
         ``Composed``). ``params`` of an ``executemany`` may be an iterator: leave it alone.
@@ -177,7 +180,7 @@ def observe(
                 logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:
             try:
-                record(sql, params, many, connection, started, duration, error)
+                record(sql, params, many, connection, started, duration, error, context["cursor"])
             except Exception:  # As above.
                 logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 
+from .fetched import Fetched
 from .summaries import parameters_key
 
 if TYPE_CHECKING:
-    from .records import RawRecord
+    from .raw import RawRecord
 
 __all__ = ["Overflow", "Tally"]
 
@@ -39,6 +40,8 @@ class Tally:
     """How many of them repeat an earlier one, kept or not."""
     similar: int = 0
     """How many of them repeat an earlier one's shape."""
+    fetched: Fetched = field(default_factory=Fetched)
+    """The rows of those that read."""
 
     @property
     def count(self) -> int:
@@ -71,6 +74,7 @@ class Overflow:
                 tally.duration += raw.duration
                 tally.duplicates += not self._is_new(raw)
                 tally.similar += not self._is_new_shape(raw)
+            tally.fetched.add(raw)
 
     def _is_new(self, raw: RawRecord) -> bool:
         # An executemany is no duplicate of another; see summed().

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.text import sql_text
@@ -19,7 +19,8 @@ from django_querybudget.stacks import (
 )
 
 from .ignoring import leaving_out
-from .records import QueryLog, RawRecord
+from .raw import TELLING_VENDORS, RawRecord
+from .records import QueryLog
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -48,6 +49,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
     trail_of = whole_trail if conf.VERBOSITY > 1 else trail
+    telling = TELLING_VENDORS
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
@@ -59,6 +61,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         started: float,
         duration: float,
         error: BaseException | None,
+        cursor: Any,
     ) -> None:
         alias = connection.alias
         add, noted = append, evidence
@@ -91,7 +94,20 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         vendor = connection.vendor
         raw = new(
             RawRecord,
-            (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
+            (
+                sql,
+                params,
+                many,
+                alias,
+                vendor,
+                started,
+                duration,
+                failure,
+                origin,
+                way,
+                inside,
+                cursor.cursor.rowcount if vendor in telling else -1,
+            ),
         )
         if len(kept) >= most:
             if count_only is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 
 if TYPE_CHECKING:
-    from .records import RawRecord
+    from .raw import RawRecord
 
 __all__ = ["Summary", "parameters_key", "summed"]
 
