@@ -175,9 +175,8 @@ def bytes_kept(queries: int) -> int:
     tracemalloc.start()
     try:
         for number in range(queries):
-            recording._recorder(
-                "SELECT %s", (number, "x" * 20), False, connection, 0, 0.0, None, cursor
-            )
+            params = (number, "x" * 20)
+            recording._recorder("SELECT %s", params, False, connection, 0, 0.0, None, cursor)
         held = tracemalloc.get_traced_memory()[0]
         assert recording.log.count == queries
         return held

@@ -12,12 +12,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
-from django_querybudget.recording import hook
 from django_querybudget.reports import reporters
 
 from . import programs
 from .process import ProcessRecord, keep, let_go
-from .scopes import Reporting, Rows, noted_read, scope
+from .scopes import Reporting, noted_read, scope
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import QueryLog
@@ -27,7 +26,7 @@ __all__ = ["current_record", "measured", "start", "stop"]
 
 class _Running:
     def __init__(self, record: ProcessRecord) -> None:
-        self.record, self.reporting, self.rows = record, Reporting(record), Rows()
+        self.record, self.reporting = record, Reporting(record)
 
 
 _running: _Running | None = None
@@ -40,7 +39,6 @@ def start() -> ProcessRecord:
         _running = _Running(ProcessRecord(conf.PRODUCTION.ALIAS))
         keep(_running.record)
         reporters.add_reporter(_running.reporting)
-        hook.add_watcher(_running.rows)
         _listen_to_the_cache(noted_read)
         programs.begin(_running.record)
     return _running.record
@@ -52,7 +50,6 @@ def stop() -> None:
     if _running is not None:
         programs.end()
         _listen_to_the_cache(None)
-        hook.remove_watcher(_running.rows)
         reporters.remove_reporter(_running.reporting)
         _running.record.stop()
         let_go(_running.record)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +22,7 @@ from django.db import connections
 
 from django_querybudget.conf import conf
 
-from .encoding import decoded, encoded
+from .encoding import encoded, taken_over
 from .pending import Pending
 from .record import Record, Remark, Said, SeriesKey
 from .store import HOUR, MINUTE, RecordStore, Span, store_on
@@ -65,12 +65,14 @@ class _Interval:
         self.number = number
         self.own = Record()
         self.inherited: bytes | None = None
-        """As it is written; None while it was not read."""
+        """What it had of other releases, as it is written; None while nothing was read."""
 
-    def add(self, record: Record, now: int) -> None:
+    def add(self, pending: Pending, now: int) -> None:
         if now // self.span.seconds != self.number:  # later, or earlier: clocks jump
             self.open(now // self.span.seconds)
-        self.own.merge(record, details=self.span is HOUR)
+        self.own.merge(pending.record, details=self.span is HOUR)
+        if self.span is HOUR:
+            pending.add_shapes_to(self.own)
 
 
 class ProcessRecord:
@@ -90,7 +92,8 @@ class ProcessRecord:
         self._who = token_hex(8).encode()
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._pending = Pending()
+        self._names: dict[SeriesKey, SeriesKey] = {}
+        self._pending = Pending(self._names)
         self._observations: deque[Observation] = deque(maxlen=MOST_OBSERVATIONS)
         self._intervals = (_Interval(MINUTE), _Interval(HOUR))
         self._slot: int | None = None
@@ -109,7 +112,7 @@ class ProcessRecord:
         values: Sequence[float | None],
         raws: Sequence[RawRecord],
         budget: int | None = None,
-        remarks: Iterable[tuple[Remark, Said]] = (),
+        remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
         with self._lock:
@@ -142,16 +145,16 @@ class ProcessRecord:
         """
         with self._flushing:
             with self._lock:
-                pending, self._pending = self._pending, Pending()
+                pending, self._pending = self._pending, Pending(self._names)
                 observations = list(self._observations)
                 self._observations.clear()
             self._export(observations)
-            record = pending.finished()
-            if record.series:
+            if not pending.is_empty:
                 now = int(time.time())
                 for interval in self._intervals:
-                    interval.add(record, now)
+                    interval.add(pending, now)
                 self._dirty = True
+            del pending  # not held while it is written: requests fill the next one meanwhile
             if not self._dirty:
                 return True
             try:
@@ -177,15 +180,13 @@ class ProcessRecord:
             self._slot = store.claim(self._who)
             if self._slot is None:
                 return False
-        slot = self._slot
+        slot, release = self._slot, conf.RELEASE or ""
         opened = [each for each in self._intervals if each.inherited is None]
         if opened:
             keys = [each.span.key(each.number, slot) for each in opened]
             found = store.read(keys)
             for each, key in zip(opened, keys, strict=True):
-                before = decoded(found.get(key))
-                each.inherited = encoded(before) if before else b""
-        release = conf.RELEASE or ""
+                each.inherited = taken_over(found.get(key), release, each.own)
         values = [
             (
                 each.span.key(each.number, slot),
@@ -238,7 +239,7 @@ class ProcessRecord:
     def stop(self, seconds: float = 1.0) -> None:
         """Flush a last time and end the thread; wait for it so many seconds at most."""
         thread, self._stopping = self._thread, True
-        if thread is None and (self._dirty or self._pending.record.series):
+        if thread is None and (self._dirty or not self._pending.is_empty):
             thread = threading.Thread(target=self.flush, daemon=True)
             try:
                 thread.start()

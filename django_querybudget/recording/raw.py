@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 from django_querybudget.stacks import RawOrigin, Trail
 
-__all__ = ["TELLING_VENDORS", "RawRecord"]
+__all__ = ["TELLING_VENDORS", "UNKNOWN_FROM", "RawRecord"]
 
 TELLING_VENDORS = frozenset(("mysql", "postgresql"))
 """The vendors whose drivers have all rows of a ``SELECT`` once it is executed, and say how many.
 
 SQLite's says -1 (PEP 249: not known), Oracle's 0 until rows are fetched."""
-_UNKNOWN_FROM = 2**63
+UNKNOWN_FROM = 2**63
 
 
 class RawRecord(NamedTuple):
@@ -54,5 +54,7 @@ class RawRecord(NamedTuple):
             return None
         if self.error is not None:
             return 0
+        if self.vendor not in TELLING_VENDORS:
+            return None
         # PyMySQL's unbuffered cursor says 2⁶⁴ - 1 for what it does not know.
-        return self.rowcount if 0 <= self.rowcount < _UNKNOWN_FROM else None
+        return self.rowcount if 0 <= self.rowcount < UNKNOWN_FROM else None

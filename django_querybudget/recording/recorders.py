@@ -19,7 +19,7 @@ from django_querybudget.stacks import (
 )
 
 from .ignoring import leaving_out
-from .raw import TELLING_VENDORS, RawRecord
+from .raw import RawRecord
 from .records import QueryLog
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
     count_only: Callable[[RawRecord], None] | None = log.count_only
     leaves_out = leaving_out(origins=origins)
     trail_of = whole_trail if conf.VERBOSITY > 1 else trail
-    telling = TELLING_VENDORS
     new = tuple.__new__  # RawRecord's own __new__ is a call in Python more.
     find_serializers()
 
@@ -92,23 +91,15 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
                 way = trail_of(project)
                 inside = noted.look_inside(frame, project)
         vendor = connection.vendor
+        # Past Django's cursor, whose __getattr__ costs as much as all the rest.
+        rowcount = getattr(cursor.cursor, "rowcount", -1) if error is None else -1
         raw = new(
             RawRecord,
             (
-                sql,
-                params,
-                many,
-                alias,
-                vendor,
-                started,
-                duration,
-                failure,
-                origin,
-                way,
-                inside,
-                cursor.cursor.rowcount if vendor in telling else -1,
+                sql, params, many, alias, vendor, started, duration, failure, origin, way, inside,
+                rowcount,
             ),
-        )
+        )  # fmt: skip
         if len(kept) >= most:
             if count_only is not None:
                 count_only(raw)

@@ -14,7 +14,7 @@ from django_querybudget.stacks import Origin, RawOrigin, Trail, way_along
 from .fetched import Fetched, fetched_by
 from .overflow import Overflow, Tally
 from .raw import RawRecord
-from .summaries import Summary, summed
+from .summaries import Summary, Totals, summed
 
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
 
@@ -195,15 +195,23 @@ class QueryLog:
         ]
 
     @property
+    def totals(self) -> Totals:
+        """What is counted of it, those not kept among it; makes no records."""
+        own = self._summary()
+        whole = Totals(own.count, own.duration, len(own.repeated), own.rowcount)
+        for tally in tuple(self._tallies.values()):
+            whole = whole.plus(tally)
+        return whole
+
+    @property
     def count(self) -> int:
         """How many queries there were; failed ones count, transaction control does not."""
-        return self._summary().count + self.dropped
+        return self.totals.queries
 
     @property
     def duration(self) -> float:
         """How long the database took for the counted queries, in seconds, added up."""
-        dropped = sum(tally.duration for tally in tuple(self._tallies.values()))
-        return self._summary().duration + dropped
+        return self.totals.seconds
 
     def _summary(self) -> Summary:
         """Return what every response says of its log, found in one pass and kept until it grows."""
@@ -251,8 +259,7 @@ class QueryLog:
     @property
     def duplicate_count(self) -> int:
         """How many queries repeat an earlier one, those not kept among them; makes no records."""
-        dropped = sum(tally.duplicates for tally in tuple(self._tallies.values()))
-        return len(self._summary().repeated) + dropped
+        return self.totals.duplicates
 
     @property
     def similar_count(self) -> int:

@@ -291,8 +291,8 @@ def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
     if exceeded.keys() <= {"writes"}:
         return _WRITE_AT_ONCE
     if exceeded.keys() <= {"rows"}:
-        most = max(shapes, key=lambda shape: shape.rows or 0)
-        return f"fetch fewer rows (paginate, filter, aggregate): {shortened(most.fingerprint)}"
+        largest = max(shapes, key=lambda shape: shape.rows or 0)
+        return f"fetch fewer rows (paginate, filter, aggregate): {shortened(largest.fingerprint)}"
     if report.findings:
         return "write the lines that are suggested above."
     if shapes[0].count > 1:
