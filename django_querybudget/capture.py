@@ -110,7 +110,7 @@ class ProcessRecording(Recording):
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
         noted: float,
-        cursor: object,
+        cursor: Any,
     ) -> None:
         """Record the statement."""
         started, duration = noted, perf_counter() - noted

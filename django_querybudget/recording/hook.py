@@ -62,9 +62,10 @@ class Recorder(Protocol):
     ) -> None:
         """Take one statement; ``started`` is of ``time.perf_counter()``, ``duration`` seconds.
 
+        ``cursor`` is Django's, around the driver's: its rows are the host's, who fetches them next.
+
         ``sql`` is as the caller gave it: a ``str``, or a driver's own type (psycopg's
         ``Composed``). ``params`` of an ``executemany`` may be an iterator: leave it alone.
-        ``cursor`` is Django's, after the statement.
         """
 
 

@@ -19,7 +19,8 @@ from django_querybudget.stacks import (
 )
 
 from .ignoring import leaving_out
-from .records import QueryLog, RawRecord
+from .raw import RawRecord
+from .records import QueryLog
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -14,7 +14,7 @@ from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 
 if TYPE_CHECKING:
     from .overflow import Tally
-    from .records import RawRecord
+    from .raw import RawRecord
 
 __all__ = ["Summary", "Totals", "parameters_key", "summed"]
 
@@ -27,17 +27,17 @@ class Totals(NamedTuple):
     """How long the databases took, in seconds."""
     duplicates: int
     """How many queries repeat an earlier one."""
-    rows: int | None
+    rowcount: int | None
     """How many rows came or were changed, where the driver tells; None where none told."""
 
     def plus(self, other: Tally) -> Totals:
         """Return both together."""
-        rows = [each for each in (self.rows, other.rows) if each is not None]
+        told = [each for each in (self.rowcount, other.rowcount) if each is not None]
         return Totals(
             self.queries + other.count,
             self.seconds + other.duration,
             self.duplicates + other.duplicates,
-            sum(rows) if rows else None,
+            sum(told) if told else None,
         )
 
 
@@ -50,7 +50,7 @@ class Summary:
     duration: float
     repeated: list[int]
     """Positions of the duplicates."""
-    rows: int | None
+    rowcount: int | None
     """How many rows came or were changed; None where no driver told."""
 
 
@@ -63,13 +63,13 @@ def summed(raws: list[RawRecord]) -> Summary:
     if not counted:
         return Summary(len(raws), 0, 0.0, [], None)
     # By column: what walks a column stands in C, and costs a fifth of a loop here.
-    sqls, params, _, _, _, _, durations, _, _, _, _, rows = zip(*counted, strict=True)
+    sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
     return Summary(
         size=len(raws),
         count=len(counted),
         duration=sum(durations),
         repeated=[] if _all_differ(sqls, params) else _repeated(raws),
-        rows=None if max(rows) < 0 else sum(each for each in rows if each > 0),
+        rowcount=None if max(rowcounts) < 0 else sum(each for each in rowcounts if each > 0),
     )
 
 
