@@ -37,9 +37,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from django_querybudget import production
-from django_querybudget.production.exporting import Increment
+from django_querybudget.production.exporting import Increment, Labels
 from django_querybudget.production.measures import MEASURES, Measure
-from django_querybudget.production.record import OTHER, Record, SeriesKey
+from django_querybudget.production.record import Record, SeriesKey
 
 __all__ = ["LABELS", "PREFIX", "PrometheusExporter"]
 
@@ -164,8 +164,7 @@ class _Shared:
     """The client's values in the files of this process, which a fork begins anew by itself."""
 
     def __init__(self) -> None:
-        self._known = Record()
-        """For the bound of its series alone."""
+        self._labels = Labels()
         self._values: dict[tuple[SeriesKey, str], list[Any]] = {}
         self._failures = values.ValueClass(
             "counter", _FAILURES, _FAILURES + "_total", (), (), _FAILURES_HELP
@@ -174,10 +173,10 @@ class _Shared:
     def add(self, record: Record, failures: int) -> None:
         self._failures.inc(failures)
         for key, series in record.series.items():
-            admitted = self._known.of(key) is self._known.series.get(key)
+            labels = self._labels.of(key)
             for told in _TOLD:
                 if told.is_told(series.numbers):
-                    self._add(key if admitted else OTHER, told, series.numbers)
+                    self._add(labels, told, series.numbers)
 
     def _add(self, key: SeriesKey, told: _Told, numbers: Sequence[float]) -> None:
         samples = list(told.samples(numbers))

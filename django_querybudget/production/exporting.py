@@ -13,9 +13,9 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from .record import Record, SeriesKey
+from .record import MOST_SERIES, OTHER, Record, SeriesKey
 
-__all__ = ["Exporter", "Exporting", "Increment", "Observation", "QueryKind"]
+__all__ = ["Exporter", "Exporting", "Increment", "Labels", "Observation", "QueryKind"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -59,8 +59,10 @@ class Increment:
         """Each request, for an exporter that ``wants_requests``."""
         self.queries: dict[QueryKind, array[float]] = {}
         """The seconds of each query by kind, for an exporter that ``wants_queries``."""
-        self.lost_requests = self.lost_queries = 0
-        """How many requests and queries are not among those, since there were too many."""
+        self.lost_requests = 0
+        """How many requests are not among those, since there were too many."""
+        self.lost_queries = 0
+        """How many queries are not."""
         self._kind_bytes = self._seconds = 0
 
     @property
@@ -108,6 +110,21 @@ class Increment:
             both.lost_requests += each.lost_requests
             both.lost_queries += each.lost_queries
         return both
+
+
+class Labels:
+    """Which series have labels of their own, of a process's whole life."""
+
+    def __init__(self) -> None:
+        self._known: set[SeriesKey] = set()
+
+    def of(self, key: SeriesKey) -> SeriesKey:
+        """Return ``key``, or that of all others where there are too many."""
+        if key not in self._known:
+            if len(self._known) >= MOST_SERIES - 1:
+                return OTHER
+            self._known.add(key)
+        return key
 
 
 class Exporter(Protocol):
