@@ -21,7 +21,9 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
-        from . import checks  # noqa: F401
+        tried = "QUERYBUDGET_TRY" in os.environ
+        if not tried or not _is_guest():
+            from . import checks  # noqa: F401
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:
@@ -39,3 +41,14 @@ class QueryBudgetConfig(AppConfig):
             from django_querybudget.ratchet.collecting import start_from_environment
 
             start_from_environment()
+        if tried:
+            from django_querybudget.trying.collecting import start
+
+            start()
+
+
+def _is_guest() -> bool:
+    """Whether ``try`` brought the app: its checks are not to stop, or to lengthen, what it runs."""
+    from django_querybudget.trying.holders import is_added
+
+    return is_added()

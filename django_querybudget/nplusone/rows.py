@@ -1,4 +1,4 @@
-"""How much a scope's data would have shown: :func:`most_rows`.
+"""How much a scope's data would have shown: :func:`most_rows`, :func:`rows_by_model`.
 
 A loop shows where it runs at least as often as the threshold: a test whose fixtures hold one or two
 rows shows none.
@@ -11,7 +11,7 @@ from django_querybudget.recording.records import QueryLog
 
 from .detection import FRAMEWORK_TABLES
 
-__all__ = ["most_rows"]
+__all__ = ["most_rows", "rows_by_model"]
 
 
 def most_rows(log: QueryLog) -> int | None:
@@ -20,14 +20,19 @@ def most_rows(log: QueryLog) -> int | None:
     None if there was no such queryset, or if none was alive when a later query ran, or now: what is
     not known is not said to be few.
     """
+    return max(rows_by_model(log).values(), default=None)
+
+
+def rows_by_model(log: QueryLog) -> dict[str, int]:
+    """Return the same for each model that was listed, by its label: ``{"jobs.Job": 2}``."""
     evidence = log.evidence
     if not isinstance(evidence, Evidence):
-        return None
+        return {}
     evidence.count_rows()
-    sizes = [
-        each.rows
-        for each in evidence.sources.values()
-        if each.is_list and each.rows is not None
-        if each.model._meta.db_table not in FRAMEWORK_TABLES
-    ]
-    return max(sizes, default=None)
+    most: dict[str, int] = {}
+    for each in evidence.sources.values():
+        if each.is_list and each.rows is not None:
+            options = each.model._meta
+            if options.db_table not in FRAMEWORK_TABLES:
+                most[options.label] = max(each.rows, most.get(options.label, 0))
+    return most
