@@ -21,9 +21,7 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
-        tried = "QUERYBUDGET_TRY" in os.environ
-        if not tried or not _is_guest():
-            from . import checks  # noqa: F401
+        from . import checks  # noqa: F401
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:
@@ -41,14 +39,8 @@ class QueryBudgetConfig(AppConfig):
             from django_querybudget.ratchet.collecting import start_from_environment
 
             start_from_environment()
-        if tried:
+        if "QUERYBUDGET_TRY" in os.environ:
+            # A process of `python -m django_querybudget try`.
             from django_querybudget.trying.collecting import start
 
             start()
-
-
-def _is_guest() -> bool:
-    """Whether ``try`` brought the app: its checks are not to stop, or to lengthen, what it runs."""
-    from django_querybudget.trying.holders import is_added
-
-    return is_added()

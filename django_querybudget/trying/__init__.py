@@ -14,9 +14,10 @@ How it gets in
     ``runserver`` reloads) are looked at, too.
 
 What is kept
-    Each process appends what it saw to a file of its own in that folder (:mod:`.collecting`), of
-    bounded size. When the run is over, the parent merges the files (:mod:`.trial`), and writes them
-    as a page (:mod:`.page`), as JSON or as HTML (:mod:`.documents`).
+    Each process appends what it saw (:mod:`.collecting`) to a file of its own in that folder, of
+    bounded size (:mod:`.notes`). When the run is over, the parent merges the files
+    (:mod:`.trial`), and writes them as a page (:mod:`.page`), as JSON or as HTML
+    (:mod:`.documents`).
 
 ``--rows``
     A loop shows where there are rows. A second run, whose outcome counts for nothing, answers each

@@ -1,4 +1,4 @@
-"""What a process of the run sees, appended to a file of its own."""
+"""What a process of the run sees: a reporter that takes note of each measured request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from threading import Lock
-from typing import Any
 
+from django.core.checks.registry import registry
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -20,18 +18,16 @@ from django_querybudget.reports.report import QueryReport, number
 
 from .growing import growth_of
 from .holders import is_added
-from .launching import FOLDER_VARIABLE, ROWS_VARIABLE
+from .launching import ROWS_VARIABLE
+from .notes import is_full, write
 from .trial import View
 
-__all__ = ["start", "write"]
+__all__ = ["start"]
 
-MOST_BYTES = 8_000_000
-"""So much a process writes; what comes later is counted by nobody, and the page says so."""
+MOST_VIEWS = 5_000
 
 _views: dict[str, View] = {}
 _told: set[str] = set()
-_written: dict[int, int] = {}
-_lock = Lock()
 _started = False
 
 
@@ -48,6 +44,7 @@ def start() -> None:
         # The page says it all at the end: the project's output and answers are as they always are.
         conf.overrides["HEADERS"] = False
         reporters.remove_reporter(reporters.write_log)
+        _unregister_checks()
     reporters.add_reporter(_note)
     write("process", {"added": is_added(), "threshold": conf.NPLUSONE_THRESHOLD})
     if ROWS_VARIABLE not in os.environ:
@@ -56,23 +53,14 @@ def start() -> None:
         note_models()
 
 
-def write(kind: str, data: Any) -> None:
-    """Append a line, by one write, so that no process cuts another's."""
-    text = json.dumps([kind, data]) + "\n"
-    with _lock:
-        process = os.getpid()  # A fork writes to a file of its own.
-        before = _written.get(process, 0)
-        if before > MOST_BYTES:
-            return
-        _written[process] = before + len(text)
-        if _written[process] > MOST_BYTES:
-            text = json.dumps(["cut", True]) + "\n"
-        path = Path(os.environ[FOLDER_VARIABLE], f"{process}.jsonl")
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError:
-            return  # The run is over, and its folder gone: a process that was left behind.
+def _unregister_checks() -> None:
+    """Leave the checks to the project's own: ours are not to stop, or to lengthen, what it runs."""
+    from . import indexes  # noqa: F401 - which registers some
+
+    checks = registry.registered_checks
+    checks.difference_update(
+        {each for each in checks if each.__module__.startswith("django_querybudget.")}
+    )
 
 
 def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
@@ -89,7 +77,7 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
             _print_line(report)
     else:
         growth.note(view)
-    if _written.get(os.getpid(), 0) > MOST_BYTES:
+    if is_full():
         return
     for kind, data in loops_of(report, None if growth is None else growth.rows):
         text = json.dumps(data)
@@ -100,12 +88,10 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
 
 def _note_view(view: View) -> None:
     known = _views.get(view.name)
-    if known is None:
-        known = _views[view.name] = View(name=view.name)
-    before = (known.queries, known.duplicates, dict(known.lists))
-    is_first = not known.milliseconds
-    known.add(view)
-    if is_first or before != (known.queries, known.duplicates, known.lists):
+    if known is None and len(_views) < MOST_VIEWS:
+        _views[view.name] = view
+        write("view", asdict(view))
+    elif known is not None and known.add(view):
         write("view", asdict(known))
 
 

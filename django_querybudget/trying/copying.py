@@ -8,11 +8,10 @@ of each set that is unique together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import date, timedelta
 from itertools import count
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.db import models, transaction
 from django.db.models import F, QuerySet, UniqueConstraint
@@ -27,6 +26,14 @@ MOST_COPIES = 400
 MOST_TARGETS = 2
 """How far unique relations are followed: a copy of a profile needs a copy of its user."""
 
+_VARIED = (
+    models.CharField,
+    models.TextField,
+    models.IntegerField,
+    models.DateField,
+    models.DecimalField,
+    models.FloatField,
+)
 _numbers = count(1)
 
 
@@ -94,10 +101,12 @@ def _give_targets(
     """Let each copy point to a copy of what its original points to."""
     if depth >= MOST_TARGETS:
         raise CannotCopy(f"{key.model._meta.label}.{key.name} is unique, and so on: too deep")
-    targets = _rows(key.related_model, using).in_bulk(
-        {getattr(each, key.attname) for each in originals} - {None},
-        field_name=key.target_field.name,
-    )
+    wanted = {getattr(each, key.attname) for each in originals} - {None}
+    name = key.target_field.name
+    targets = {
+        getattr(each, name): each
+        for each in _rows(key.related_model, using).filter(**{f"{name}__in": wanted})
+    }
     pairs = [
         (copy, targets[value])
         for original, copy in zip(originals, copies, strict=True)
@@ -138,7 +147,7 @@ def _unique_sets(model: type[models.Model]) -> Iterator[Iterable[str]]:
 
 
 def _other(field: models.Field[Any, Any], value: Any) -> Any:
-    """Return a value like ``value`` that no row has; ``NotImplemented`` for a field of another kind.
+    """Return a value like ``value`` that no row has; ``NotImplemented`` where none is known.
 
     Null stays null: any number of rows may have it.
     """
@@ -146,19 +155,11 @@ def _other(field: models.Field[Any, Any], value: Any) -> Any:
         return None
     if isinstance(field, models.UUIDField):
         return uuid4()
-    kinds = (
-        models.CharField, models.TextField, models.IntegerField, models.DateField,
-        models.DecimalField, models.FloatField,
-    )  # fmt: skip
-    if isinstance(field, models.ForeignKey) or not isinstance(field, kinds):
+    if isinstance(field, models.ForeignKey) or not isinstance(field, _VARIED):
         return NotImplemented
     number = next(_numbers)
     if isinstance(value, str):
         return f"{number}-{value}"[: getattr(field, "max_length", None)]
-    if isinstance(value, datetime):
-        return value + timedelta(seconds=number)
-    if isinstance(value, date):
+    if isinstance(value, date):  # A datetime is one.
         return value + timedelta(days=number)
-    if isinstance(value, int | float | Decimal):
-        return value + 1_000_000 + number
-    return uuid4() if isinstance(value, UUID) else value
+    return value if value is None else value + 1_000_000 + number

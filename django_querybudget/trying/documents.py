@@ -84,10 +84,10 @@ def _body(trial: Trial, command: str, status: int, rows: int | None) -> Iterator
     yield from _list("Indexes", (each["text"] for each in trial.indexes))
     yield from _list("Missing indexes", (each["text"] for each in trial.missing or ()))
     few = (
-        f"{name}: {', '.join(f'{trial.views[name].lists[model]} of {model}' for model in models)}"
+        f"{name}: {', '.join(map(trial.views[name].rows_text, models))}"
         for name, models in trial.few().items()
     )
-    yield from _list(f"Listed fewer than {trial.threshold} rows, which shows no loop", few)
+    yield from _list(f"May have listed fewer than {trial.threshold} rows, which show no loop", few)
     grown = (growth_text(trial, each) for _, each in sorted(trial.grown.items()))
     yield from _list("With copies of the rows", grown)
     yield from _list("Not looked at", trial.problems)

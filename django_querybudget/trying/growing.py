@@ -21,6 +21,7 @@ from django.urls import Resolver404, resolve
 
 from .copying import CannotCopy, copy_rows
 from .launching import FOLDER_VARIABLE, ROWS_VARIABLE
+from .notes import write
 from .trial import Grown, View, read_few
 
 __all__ = ["GrowingMiddleware", "Growth", "growth_of"]
@@ -65,8 +66,6 @@ class GrowingMiddleware:
         return self.get_response(request)
 
     def _answer_with_copies(self, name: str, request: HttpRequest) -> None:
-        from .collecting import write  # which asks whether a request is one of these
-
         grown = Grown(name=name)
         try:
             models = [apps.get_model(label) for label in self.few[name]]
@@ -79,7 +78,9 @@ class GrowingMiddleware:
                         copy_rows(model, self.rows, router.db_for_write(model))
                     except CannotCopy as error:
                         grown.problems[model._meta.label] = str(error)
-                if len(grown.problems) < len(models):
+                    else:
+                        grown.copied.append(model._meta.label)
+                if grown.copied:
                     self._measure(grown, request)
         except Exception as error:  # the project's view, its database or its router
             grown.problems[""] = f"{type(error).__name__}: {error}"
@@ -94,7 +95,14 @@ class GrowingMiddleware:
         elif response.status_code >= 400:
             grown.problems[""] = f"it answered {response.status_code} with the copies"
         else:
-            grown.queries, grown.lists = growth.seen.queries, growth.seen.lists
+            seen = growth.seen
+            grown.queries = seen.queries
+            # A filter of the view, a page: what is known to be short has not become longer.
+            grown.not_listed = [
+                model
+                for model in grown.copied
+                if model not in seen.unknown and seen.lists.get(model, 0) <= 2
+            ]
 
 
 def _view_name(request: HttpRequest) -> str:

@@ -58,7 +58,7 @@ def _extended(name: str, value: Any) -> Any:
 
 
 class _Extended:
-    """Extends what is assigned: by a settings module, ``configure()`` or ``override_settings()``."""
+    """Extends what a settings module, ``configure()`` or ``override_settings()`` assigns."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, _extended(name, value))

@@ -14,6 +14,7 @@ from django_querybudget.indexes.audit.findings import FindingKind
 from django_querybudget.indexes.audit.models import audit_models, audited_models
 
 from .launching import FOLDER_VARIABLE
+from .notes import write
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -23,8 +24,6 @@ __all__ = ["ViewWorkload", "note_advice", "note_models"]
 
 def note_models() -> None:
     """Audit the models, in one process of the run. No database is asked."""
-    from .collecting import write  # which calls this
-
     try:
         Path(os.environ[FOLDER_VARIABLE], "audited").open("x", encoding="utf-8").close()
     except OSError:
@@ -65,8 +64,6 @@ def note_advice(workload: Workload) -> None:
 
     To be called while the test databases stand.
     """
-    from .collecting import write
-
     try:
         report = advise(workload)
     except Exception as error:  # the tests' databases are to be removed, whatever this meets

@@ -58,13 +58,13 @@ def program(words: Sequence[str]) -> list[str]:
     if word.endswith(".py"):
         if not Path(word).is_file():
             raise UnknownCommand(
-                f"There is no {word} in {Path.cwd()}. Run this in the project's folder, or name the "
-                f"file with its folder: try path/to/{Path(word).name} {' '.join(rest)}".rstrip()
+                f"There is no {word} in {Path.cwd()}. Run this in the project's folder, or name "
+                f"the file with its folder: try path/to/{Path(word).name} {' '.join(rest)}".rstrip()
             )
         return [sys.executable, word, *rest]
     if word in ("python", "python3"):
         return [sys.executable, *rest]
-    script = Path(sys.executable).with_name(word)
+    script = Path(sys.executable).parent / word
     if os.sep not in word and script.is_file():
         return [*([sys.executable] if _is_python(script) else []), str(script), *rest]
     if word.isidentifier() and _is_module(f"{word}.__main__"):

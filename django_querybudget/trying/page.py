@@ -39,30 +39,14 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 def growth_text(trial: Trial, grown: Grown) -> str:
     """Return what ``--rows`` found of a view, in one line."""
-    before = trial.views[grown.name] if grown.name in trial.views else None
-    problems = [f"{model}: {why}" if model else why for model, why in grown.problems.items()]
+    told = [f"{model}: {why}" if model else why for model, why in grown.problems.items()]
+    told += [f"{model}: the copies are not listed" for model in grown.not_listed]
+    notes = f" ({'; '.join(told)})" if told else ""
     if grown.queries is None:
-        return f"{grown.name}: not measured with more rows ({'; '.join(problems)})"
-    had = before.lists if before is not None else {}
-    listed = [
-        f"{had.get(model, 0)} → {rows} of {model}"
-        for model, rows in sorted(grown.lists.items())
-        if rows > had.get(model, 0)
-    ]
-    problems += [
-        f"{model}: its copies are not listed"
-        for model in sorted(had)
-        if had[model] < trial.threshold
-        and model not in grown.problems
-        and grown.lists.get(model, 0) <= had[model]
-    ]
-    text = f"{grown.name}: "
-    if listed:
-        text += f"{before.queries if before else 0} → {grown.queries} queries with rows "
-        text += ", ".join(listed)
-    else:
-        text += "its lists stayed as they were"
-    return f"{text} ({'; '.join(problems)})" if problems else text
+        return f"{grown.name}: not measured{notes}"
+    before = trial.views[grown.name].queries if grown.name in trial.views else "?"
+    copied = ", ".join(grown.copied)
+    return f"{grown.name}: {before} → {grown.queries} queries, with copies of {copied}{notes}"
 
 
 def _lines(trial: Trial, command: str, status: int, rows: int | None) -> Iterator[str]:
@@ -141,11 +125,8 @@ def _indexes(trial: Trial) -> Iterator[str]:
 
 def _few(trial: Trial, rows: int | None) -> Iterator[str]:
     few = trial.few()
-    if rows is None or trial.grown:
-        unknown = few if rows is None else {n: few[n] for n in few if n not in trial.grown}
-    else:
-        unknown = few
-    if not (few or rows is not None):
+    unknown = {name: models for name, models in few.items() if name not in trial.grown}
+    if not few and rows is None:
         return
     yield ""
     if rows is not None and trial.grown:
@@ -155,12 +136,11 @@ def _few(trial: Trial, rows: int | None) -> Iterator[str]:
         yield f"--rows: every list had {trial.threshold} rows or more, which shows loops."
     if unknown:
         yield (
-            f"{counted(len(unknown), 'view')} listed fewer than {trial.threshold} rows of a model, "
-            "where no loop shows:"
+            f"{counted(len(unknown), 'view')} may have listed fewer than {trial.threshold} rows, "
+            "which show no loop:"
         )
         for name, models in list(unknown.items())[:MOST_VIEWS]:
-            lists = (f"{trial.views[name].lists[model]} of {model}" for model in models)
-            yield f"  {name}: {', '.join(lists)}"
+            yield f"  {name}: {', '.join(map(trial.views[name].rows_text, models))}"
         yield from _more(list(unknown), MOST_VIEWS, "view")
         if rows is None:
             yield "  Put --rows 20 before the command to see them with more rows."

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_querybudget.nplusone import Finding, Fix
 from django_querybudget.nplusone.rendering import render_findings
-from django_querybudget.nplusone.rows import rows_by_model
+from django_querybudget.nplusone.rows import lists_of
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.stacks import Origin
 
@@ -19,13 +19,16 @@ __all__ = ["loops_of", "view_of"]
 
 def view_of(report: QueryReport) -> View:
     """Return what one request to a view executed."""
-    return View(
+    view = View(
         name=report.name,
         queries=report.log.count,
         duplicates=report.log.duplicate_count,
-        milliseconds=round(report.milliseconds, 2) or 0.01,
-        lists=rows_by_model(report.log) if report.method == "GET" else {},
+        milliseconds=round(report.milliseconds, 2),
     )
+    if report.method == "GET":
+        for model, rows in lists_of(report.log):
+            view.add_list(model, rows)
+    return view
 
 
 def loops_of(report: QueryReport, rows: int | None) -> Iterator[tuple[str, Any]]:

@@ -26,20 +26,38 @@ class View:
     milliseconds: float = 0.0
     """In the database, of the request with the most queries."""
     lists: dict[str, int] = field(default_factory=dict)
-    """The most rows that a list of a model had, by the model's label; known for ``GET`` alone."""
+    """The most rows that a list of a model is known to have had, by its label; for ``GET`` alone.
+    """
+    unknown: list[str] = field(default_factory=list)
+    """The models of which it had lists of a number of rows that is not known."""
 
-    def add(self, other: View) -> None:
-        """Take the most of both."""
-        if other.queries > self.queries or not self.milliseconds:
+    def add(self, other: View) -> bool:
+        """Take the most of both; whether that changed anything."""
+        before = (self.queries, self.duplicates, dict(self.lists), len(self.unknown))
+        if other.queries > self.queries:
             self.milliseconds = other.milliseconds
         self.queries = max(self.queries, other.queries)
         self.duplicates = max(self.duplicates, other.duplicates)
         for model, rows in other.lists.items():
-            self.lists[model] = max(rows, self.lists.get(model, 0))
+            self.add_list(model, rows)
+        for model in other.unknown:
+            self.add_list(model, None)
+        return before != (self.queries, self.duplicates, self.lists, len(self.unknown))
+
+    def add_list(self, model: str, rows: int | None) -> None:
+        """Take note of a list of so many rows; of None, if that is not known."""
+        self.lists[model] = max(rows or 0, self.lists.get(model, 0))
+        if rows is None and model not in self.unknown:
+            self.unknown.append(model)
 
     def few(self, threshold: int) -> list[str]:
-        """Return the models of which it listed too few rows for a loop to show."""
+        """Return the models of which it may have listed too few rows for a loop to show."""
         return sorted(model for model, rows in self.lists.items() if rows < threshold)
+
+    def rows_text(self, model: str) -> str:
+        """Return ``"2 of jobs.Job"``."""
+        number = "an unknown number" if model in self.unknown else self.lists[model]
+        return f"{number} of {model}"
 
 
 @dataclass(kw_only=True)
@@ -80,7 +98,10 @@ class Grown:
     name: str
     queries: int | None = None
     """With the copies; None where it could not be measured."""
-    lists: dict[str, int] = field(default_factory=dict)
+    copied: list[str] = field(default_factory=list)
+    """The models whose rows were copied."""
+    not_listed: list[str] = field(default_factory=list)
+    """Those of them of which no list became longer."""
     problems: dict[str, str] = field(default_factory=dict)
     """Why there are no copies, by model; ``""`` for the view itself."""
 
@@ -110,7 +131,7 @@ class Trial:
     """Whether a process saw more than it may write."""
 
     def few(self) -> dict[str, list[str]]:
-        """Return the models of which each view listed too few rows, by the view."""
+        """Return the models of which each view may have listed too few rows, by the view."""
         found = {name: view.few(self.threshold) for name, view in sorted(self.views.items())}
         return {name: models for name, models in found.items() if models}
 
@@ -149,7 +170,7 @@ def _take(trial: Trial, kind: str, data: Any) -> None:
         trial.threshold = data["threshold"]
     elif kind == "view":
         view = View(**data)
-        trial.views.setdefault(view.name, View(name=view.name)).add(view)
+        trial.views.setdefault(view.name, view).add(view)
     elif kind == "packages":
         for name, queries in data.items():
             trial.packages[name] = max(queries, trial.packages.get(name, 0))
@@ -181,7 +202,10 @@ def _ranked(found: Iterable[Loops]) -> list[Loops]:
     each test had: the one that saves most stands for those whose loops it has.
     """
     kept: dict[tuple[str, ...], list[Loops]] = {}
-    order = sorted(found, key=lambda each: (-each.saves, -each.queries, each.text))
+    # What the tests' own rows showed counts as they showed it, before what copies did.
+    order = sorted(
+        found, key=lambda each: (each.rows is not None, -each.saves, -each.queries, each.text)
+    )
     for each in order:
         same = kept.setdefault(each.standing, [])
         larger = next((other for other in same if each.places <= other.places), None)
@@ -189,8 +213,6 @@ def _ranked(found: Iterable[Loops]) -> list[Loops]:
             same.append(each)
         else:
             larger.views += [name for name in each.views if name not in larger.views]
-            if each.rows is None:
-                larger.rows = None
     return sorted(
         (each for same in kept.values() for each in same),
         key=lambda each: (-each.saves, -each.queries, each.text),
