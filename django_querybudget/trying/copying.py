@@ -122,14 +122,14 @@ def _fields_to_vary(model: type[models.Model]) -> Iterator[models.Field[Any, Any
     """Yield the fields in which a copy must differ from its original."""
     chosen: dict[str, models.Field[Any, Any]] = {}
     for names in _unique_sets(model):
-        fields = [model._meta.get_field(name) for name in sorted(names)]
+        fields: list[Any] = [model._meta.get_field(name) for name in sorted(names)]
         if any(each.name in chosen or isinstance(each, models.AutoField) for each in fields):
             continue
         able = [each for each in fields if _other(each, None) is not NotImplemented]
         able += [each for each in fields if isinstance(each, models.ForeignKey)]
         if not able:
             raise CannotCopy(f"{', '.join(sorted(names))} must differ, and nothing varies it")
-        chosen[able[0].name] = able[0]  # type: ignore[assignment]
+        chosen[able[0].name] = able[0]
     yield from chosen.values()
 
 
@@ -140,7 +140,8 @@ def _unique_sets(model: type[models.Model]) -> Iterator[Iterable[str]]:
     for each in options.constraints:
         if isinstance(each, UniqueConstraint):
             names = set(each.fields)
-            for expression in each.expressions:
+            expressions: Any = each.expressions
+            for expression in expressions:
                 names |= {part.name for part in expression.flatten() if isinstance(part, F)}
             if names:
                 yield names
@@ -161,5 +162,5 @@ def _other(field: models.Field[Any, Any], value: Any) -> Any:
     if isinstance(value, str):
         return f"{number}-{value}"[: getattr(field, "max_length", None)]
     if isinstance(value, date):  # A datetime is one.
-        return value + timedelta(days=number)
-    return value if value is None else value + 1_000_000 + number
+        return value.replace(year=2200, month=1, day=1) + timedelta(days=number)
+    return value if value is None else type(value)(1_000_000 + number)
