@@ -139,12 +139,15 @@ def _unique_sets(model: type[models.Model]) -> Iterator[Iterable[str]]:
     yield from map(set, options.unique_together)
     for each in options.constraints:
         if isinstance(each, UniqueConstraint):
-            names = set(each.fields)
-            expressions: Any = each.expressions
-            for expression in expressions:
-                names |= {part.name for part in expression.flatten() if isinstance(part, F)}
+            names = {*each.fields, *_names_in(each.expressions)}
             if names:
                 yield names
+
+
+def _names_in(expressions: Iterable[Any]) -> Iterator[str]:
+    for expression in expressions:
+        parts: list[Any] = [each for each in expression.flatten() if isinstance(each, F)]
+        yield from (each.name for each in parts)
 
 
 def _other(field: models.Field[Any, Any], value: Any) -> Any:

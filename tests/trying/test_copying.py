@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from django.db import models, transaction
+from django.db.models.functions import Concat, Lower
 
 from accounts.models import CustomUser, Profile
-from django_querybudget.trying.copying import CannotCopy, copy_rows
+from django_querybudget.trying.copying import CannotCopy, _names_in, copy_rows
 from jobs.models import Application, Industry, Job
 from tests.cache.hosts.models import ByCode, ByUuid, Dog, Shelf
 from tests.nplusone.models import Stamped
@@ -86,3 +87,8 @@ def test_no_code_of_the_project_is_told() -> None:
     finally:
         models.signals.post_save.disconnect(receive)
     assert told == []
+
+
+def test_an_expression_that_is_unique_names_its_fields() -> None:
+    expressions = [Lower("email").desc(), Concat("shelf", "number")]
+    assert list(_names_in(expressions)) == ["email", "shelf", "number"]
