@@ -60,7 +60,7 @@ def observing_request(kind: type[HttpRequest]) -> type[HttpRequest]:
 @lru_cache(maxsize=64)
 def observing_session(kind: type[Any]) -> type[Any]:
     """Return the subclass of a session's class that notes that its key is read."""
-    plain = kind.__getattribute__
+    plain: Any = kind.__getattribute__
 
     def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807
         if name in _KEY_OF_SESSION:
