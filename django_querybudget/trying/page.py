@@ -44,9 +44,14 @@ def growth_text(trial: Trial, grown: Grown) -> str:
     notes = f" ({'; '.join(told)})" if told else ""
     if grown.queries is None:
         return f"{grown.name}: not measured{notes}"
-    before = trial.views[grown.name].queries if grown.name in trial.views else "?"
     copied = ", ".join(grown.copied)
+    before = _before(trial, grown)
     return f"{grown.name}: {before} → {grown.queries} queries, with copies of {copied}{notes}"
+
+
+def _before(trial: Trial, grown: Grown) -> int:
+    view = trial.views.get(grown.name)
+    return 0 if view is None else view.queries
 
 
 def _lines(trial: Trial, command: str, status: int, rows: int | None) -> Iterator[str]:
@@ -131,8 +136,8 @@ def _few(trial: Trial, rows: int | None) -> Iterator[str]:
     yield ""
     if rows is not None and trial.grown:
         yield f"With {counted(rows, 'copy', 'copies')} of each row (--rows {rows})"
-        yield from (f"  {growth_text(trial, each)}" for _, each in sorted(trial.grown.items()))
-    if rows is not None and not few:
+        yield from _grown(trial)
+    if rows is not None and trial.views and not few:
         yield f"--rows: every list had {trial.threshold} rows or more, which shows loops."
     if unknown:
         yield (
@@ -144,6 +149,20 @@ def _few(trial: Trial, rows: int | None) -> Iterator[str]:
         yield from _more(list(unknown), MOST_VIEWS, "view")
         if rows is None:
             yield "  Put --rows 20 before the command to see them with more rows."
+
+
+def _grown(trial: Trial) -> Iterator[str]:
+    """Yield the views that grew, then those that are not known, then the names of all others."""
+    each_by = sorted(trial.grown.values(), key=lambda each: each.name)
+    grew = [each for each in each_by if (each.queries or 0) > _before(trial, each)]
+    grew.sort(key=lambda each: _before(trial, each) - (each.queries or 0))
+    unknown = [each for each in each_by if each.queries is None]
+    told = [*grew, *unknown]
+    yield from (f"  {growth_text(trial, each)}" for each in told[:MOST_VIEWS])
+    yield from _more(told, MOST_VIEWS, "view")
+    same = [each.name for each in each_by if each not in told]
+    if same:
+        yield f"  No more queries: {_names(same)}"
 
 
 def _next(trial: Trial) -> Iterator[str]:

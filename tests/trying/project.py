@@ -76,6 +76,7 @@ class ShelfTests(TestCase):
         Shelf.objects.create(user=User.objects.create(username="reader"), room="attic")
         with override_settings(MIDDLEWARE=["django.middleware.common.CommonMiddleware"]):
             self.assertEqual(self.client.get("/shelves/").json(), {"users": ["reader"]})
+        self.assertEqual(list(Shelf.objects.filter(room="cellar")), [])  # no view asks that
 
     def test_signs(self):
         Sign.objects.create(room=True)

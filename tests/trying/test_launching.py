@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 
 import django
 import pytest
+from _pytest.assertion.rewrite import AssertionRewriter
 
+import django_querybudget
 from django_querybudget.trying.command import main
 from django_querybudget.trying.launching import UnknownCommand, program, run
 
@@ -62,8 +66,6 @@ def test_bad_arguments_run_nothing(
     assert ended.value.code == 2
     told = capsys.readouterr()
     assert told.out == ""
-    import re
-
     assert re.search(said, told.err), told.err
 
 
@@ -74,6 +76,11 @@ def test_an_old_django_is_named(
     with pytest.raises(SystemExit):
         main(["try", "pytest"])
     assert "is too old: 5.2 or newer is needed." in capsys.readouterr().err
+
+
+def test_pytest_has_nothing_to_say_of_a_package_that_was_imported_before_it() -> None:
+    """Of one that is installed, not linked, it warns, and a suite may take warnings for errors."""
+    assert AssertionRewriter.is_rewrite_disabled(django_querybudget.__doc__ or "")
 
 
 STARTED = """
@@ -102,7 +109,7 @@ def test_a_process_of_the_run_is_as_it_would_be_alone(
     theirs.mkdir()
     (theirs / "sitecustomize.py").write_text(STARTED.format(told=str(told)))
     (tmp_path / "program.py").write_text(PROGRAM.format(told=str(told)))
-    monkeypatch.setenv("PYTHONPATH", str(theirs))
+    monkeypatch.setenv("PYTHONPATH", str(theirs), prepend=os.pathsep)
     folder = tmp_path / "querybudget-try-x"
     folder.mkdir()
     with (tmp_path / "out").open("w") as out:

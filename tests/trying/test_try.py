@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.ratchet.project import run_python
+
 from .project import PLAIN_SETTINGS, StrangersProject
 
 pytestmark = pytest.mark.once
@@ -100,7 +102,7 @@ def test_pytest_with_split_settings_and_a_red_suite(project: StrangersProject) -
     project.write(
         "shop/tests.py", (project.folder / "shop/tests.py").read_text() + red + "\n    assert 0\n"
     )
-    status, text, data = project.try_("pytest", "-q", "-p", "no:cacheprovider")
+    status, text, data = project.try_("pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
     assert status == 1, text
     assert "1 failed, 3 passed" in text
     assert "It ended with status 1. What its failing tests measured is in here, too." in text
@@ -124,7 +126,6 @@ def test_pytest_in_several_processes(project: StrangersProject) -> None:
     assert "The planner was not asked" in text
 
 
-@pytest.mark.slow
 def test_unittest_in_several_processes_with_environ(project: StrangersProject) -> None:
     project.write(
         "config.py",
@@ -137,7 +138,9 @@ def test_unittest_in_several_processes_with_environ(project: StrangersProject) -
     project.write(
         "manage.py",
         MANAGE.format(
-            line='os.environ["DJANGO_SETTINGS_MODULE"] = "config"',
+            # Set, not only by default; and workers that inherit nothing but the environment.
+            line='import multiprocessing\nos.environ["DJANGO_SETTINGS_MODULE"] = "config"\n'
+            'if __name__ == "__main__":\n    multiprocessing.set_start_method("spawn")',
             module="django.core.management",
         ),
     )
@@ -148,7 +151,6 @@ def test_unittest_in_several_processes_with_environ(project: StrangersProject) -
     assert (queries(data), lines(data)) == (SEEN, [BOOKS])
 
 
-@pytest.mark.slow
 def test_configurations_and_json_alone_on_stdout(project: StrangersProject) -> None:
     body = "".join(f"    {line}\n" for line in PLAIN_SETTINGS.strip().splitlines())
     project.write(
@@ -167,6 +169,19 @@ def test_configurations_and_json_alone_on_stdout(project: StrangersProject) -> N
     status, text, data = project.try_("manage.py", "test")
     assert status == 0, text
     assert (queries(data), lines(data)) == (SEEN, [BOOKS])
+
+
+def test_settings_that_fail_are_the_projects_own_error(project: StrangersProject) -> None:
+    project.write("config.py", "raise RuntimeError('no secret in the environment')\n")
+    line = SET_DEFAULT.format("config")
+    project.write("manage.py", MANAGE.format(line=line, module="django.core.management"))
+    status, text, data = project.try_("manage.py", "test")
+    alone = run_python(project.folder, "manage.py", "test")
+    assert status == alone[0] == 1
+    assert text.startswith(alone[1])
+    assert "RuntimeError: no secret in the environment" in alone[1]
+    assert "No process of it set Django up, so nothing was measured." in text
+    assert data["views"] == []
 
 
 @pytest.mark.slow
