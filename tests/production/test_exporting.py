@@ -177,6 +177,21 @@ def test_the_settings_exporters_begin_and_end_with_the_record() -> None:
         assert record.exporting == ()
 
 
+def test_one_that_cannot_be_closed_ends_like_the_others(
+    record: ProcessRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(Keeping):
+        def close(self) -> None:
+            raise OSError("no")
+
+    after = Keeping()
+    record.add_exporter(Stuck())
+    record.add_exporter(after)
+    record.remove_exporters()
+    assert after.closed
+    assert "did not close" in caplog.text
+
+
 def told_of(increment: Increment) -> None:
     """An exporter that is a function."""
 
