@@ -1,9 +1,15 @@
-"""Why a suggested line cannot be written by a program: :class:`Unwritable`."""
+"""Why a suggested line is not written, or nothing can be proved at all."""
 
 from __future__ import annotations
 
-__all__ = ["Unwritable"]
+from django_querybudget.exceptions import QueryBudgetError
+
+__all__ = ["CannotProve", "Unwritable"]
 
 
-class Unwritable(Exception):  # noqa: N818 - no error: a suggestion that is left to a person
+class Unwritable(QueryBudgetError):
     """A suggested line is not written; the text says why, and completes "not written: …"."""
+
+
+class CannotProve(QueryBudgetError):
+    """No patch can be proved in this project as it is; the text says why, and the way out."""
