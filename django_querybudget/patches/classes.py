@@ -22,7 +22,7 @@ def class_edit(source: SourceText, path: str, code: str, line: int) -> Edit:
     if owner is None:
         raise Unwritable(f"no class stands at {path}:{line}")
     (statement,) = ast.parse(code).body
-    code = code.split("  #")[0]
+    code = code.split("  #", maxsplit=1)[0]
     if isinstance(statement, ast.FunctionDef):
         return _method(source, path, code, owner, statement.name)
     assert isinstance(statement, ast.Assign)

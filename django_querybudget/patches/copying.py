@@ -149,14 +149,16 @@ def _import_paths(root: Path) -> Iterator[str]:
 def _is_below(path: str, root: Path) -> bool:
     real = os.path.realpath(path)
     below = real == str(root) or real.startswith(f"{root}{os.sep}")
-    return below and not {"site-packages", "dist-packages"} & set(Path(real).parts) and not (
-        real.startswith(f"{os.path.realpath(sys.prefix)}{os.sep}")
+    return (
+        below
+        and not {"site-packages", "dist-packages"} & set(Path(real).parts)
+        and not (real.startswith(f"{os.path.realpath(sys.prefix)}{os.sep}"))
     )
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(  # noqa: S603 - git of the environment, in the project's folder
+        done = subprocess.run(
             ["git", *arguments],  # noqa: S607
             cwd=folder,
             capture_output=True,

@@ -11,7 +11,7 @@ __all__ = ["Contradiction", "Edit", "combined", "merged_calls"]
 _ADDED_TO = {"select_related", "prefetch_related", "annotate"}
 
 
-class Contradiction(Exception):  # noqa: N818 - no error: two edits that exclude one another
+class Contradiction(Exception):
     """Two edits want different things of one place."""
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,7 +119,7 @@ def rehearse(
     command = _command(copy, suite, environment)
     here = copy.tree / os.path.relpath(os.path.realpath(Path.cwd()), copy.root)
     with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - what the person has asked for
+        process = subprocess.Popen(
             command,
             cwd=here,
             env=environment,

@@ -1,0 +1,231 @@
+"""Proving patches together, then in ever smaller groups where they fail: :class:`Proof`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .copying import ScratchCopy
+from .edits import Contradiction
+from .lines import line_length
+from .patch import NotWritten, Patch
+from .rehearsals import Overtime, Rehearsal, Suite, rehearse
+from .rendering import patched
+from .text import SourceText
+from .unwritable import CannotProve
+from .verdicts import Baseline, Verdict, judge
+
+__all__ = ["Judged", "Proof"]
+
+
+@dataclass
+class Judged:
+    """A patch, and what came of it."""
+
+    patch: Patch
+    saves: int
+    """How many queries it was to save over all tests."""
+    outcome: str = "not tried"
+    """``"proved"``, ``"withdrawn"``, or ``"not tried"`` if the time was over."""
+    reasons: list[str] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+    @property
+    def proof(self) -> str:
+        """The line that tells what it was proved by."""
+        return "" if self.verdict is None else self.verdict.proof
+
+
+class Proof:
+    """The whole of ``querybudget fix``, but for what it prints and what it writes.
+
+    ``tell`` is called with a line for each step. ``seconds`` is the time limit. Use it as a context
+    manager: the copy is removed at its end, however that comes.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        suite: Suite,
+        *,
+        seconds: float | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.copy = ScratchCopy(root)
+        self.suite = suite
+        self.tell = tell
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.judged: dict[str, Judged] = {}
+        self.left: list[NotWritten] = []
+        self.is_over_time = False
+        self.runs = 0
+        self._base: Baseline | None = None
+        self._accepted: list[str] = []
+        self._tests: set[str] = set()
+        self._width = line_length(self.copy.tree)
+
+    def __enter__(self) -> Proof:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.copy.remove()
+
+    @property
+    def proved(self) -> list[Judged]:
+        """The patches that stand."""
+        return [self.judged[key] for key in self._accepted]
+
+    def files(self, patches: Iterable[Judged] | None = None) -> dict[str, bytes]:
+        """Return what the files hold with all that is proved, or with some of that."""
+        chosen = self.proved if patches is None else patches
+        return self._written([each.patch.key for each in chosen])
+
+    def before(self, path: str) -> bytes:
+        """Return what a file held when it was copied."""
+        return self.copy.of(path)
+
+    def run(self) -> None:
+        """Find, write, rehearse, judge. Raises :class:`~.unwritable.CannotProve` for red tests."""
+        try:
+            self._run()
+        except Overtime:
+            self.is_over_time = True
+
+    def _run(self) -> None:
+        self.tell("Running the tests as they are, to find what loops …")
+        first = self._rehearse()
+        if first.failed or first.status:
+            raise CannotProve(_red(first))
+        if not first.outcomes:
+            raise CannotProve(f"No test ran.\n{first.output}")
+        self.left = list(first.left.values())
+        for key, patch in first.patches.items():
+            saves = sum(
+                each.saves.get(key, 0) for scopes in first.scopes.values() for each in scopes
+            )
+            self.judged[key] = Judged(patch, saves)
+        if not self.judged:
+            return
+        self._tests = first.showing(self.judged.keys())
+        self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
+        second = self._rehearse(self._tests)
+        if second.failed or second.status:
+            raise CannotProve(f"Run by themselves, tests fail that pass among all. {_red(second)}")
+        self._base = Baseline(first, second)
+        # Those that save most first: of two that contradict one another they stand.
+        order = sorted(self.judged, key=lambda key: -self.judged[key].saves)
+        self._prove(order)
+        self._prove_over_all()
+        for key in self._accepted:
+            self.judged[key].outcome = "proved"
+
+    def _rehearse(self, only: Iterable[str] | None = None) -> Rehearsal:
+        self.runs += 1
+        chosen = None if only is None else set(only)
+        return rehearse(self.copy, self.suite, only=chosen, deadline=self.deadline)
+
+    def _prove(self, keys: list[str]) -> None:
+        """Add those of ``keys`` that stand to what is accepted."""
+        keys = self._fitting(keys)
+        if not keys:
+            return
+        verdict, run = self._try([*self._accepted, *keys], keys)
+        if verdict.stands and run is not None:
+            self._accepted += keys
+            self._note(run, self._accepted)
+        elif len(keys) == 1:
+            self._withdraw(keys[0], verdict.problems)
+        else:
+            self.tell(f"{len(keys)} patches do not stand together: trying them in halves …")
+            half = len(keys) // 2
+            self._prove(keys[:half])
+            self._prove(keys[half:])
+
+    def _fitting(self, keys: list[str]) -> list[str]:
+        """Return the keys that can be written together, beside what is accepted."""
+        fitting: list[str] = []
+        for key in keys:
+            if self.judged[key].outcome == "withdrawn":
+                continue
+            try:
+                self._written([*self._accepted, *fitting, key])
+            except (Contradiction, SyntaxError, UnicodeEncodeError) as error:
+                self._withdraw(key, [f"it cannot be written: {error}"])
+            else:
+                fitting.append(key)
+        return fitting
+
+    def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal | None]:
+        assert self._base is not None  # noqa: S101 - it is set before anything is proved
+        self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
+        self.copy.write(self._written(keys))
+        run = self._rehearse(self._tests)
+        return judge(self._base, run, keys, about=new), run
+
+    def _note(self, run: Rehearsal, keys: list[str]) -> None:
+        assert self._base is not None  # noqa: S101 - as above
+        for key in keys:
+            self.judged[key].verdict = judge(self._base, run, keys, about=[key])
+            self.judged[key].outcome = "proved"
+
+    def _prove_over_all(self) -> None:
+        """Run every test with what is accepted: also those in which no finding showed."""
+        assert self._base is not None  # noqa: S101 - as above
+        while self._accepted:
+            self.copy.write(self._written(self._accepted))
+            self.tell(f"Running all tests with {_patches(len(self._accepted))} …")
+            run = self._rehearse()
+            verdict = judge(self._base, run, self._accepted, about=self._accepted)
+            if verdict.stands:
+                self._note(run, self._accepted)
+                return
+            others = set(run.outcomes) - set(self._base.second.outcomes)
+            if others:  # What differs by itself was not learned of these.
+                self.copy.write({})
+                self.tell("Running all tests without the patches once more, to compare …")
+                self._base.second = self._rehearse()
+                if judge(self._base, run, self._accepted, about=()).stands:
+                    self._note(run, self._accepted)
+                    return
+            self._tests = set(run.outcomes)
+            again, self._accepted = self._accepted, []
+            if len(again) == 1:
+                self._withdraw(again[0], verdict.problems)
+                return
+            half = len(again) // 2
+            self._prove(again[:half])
+            self._prove(again[half:])
+            return
+
+    def _withdraw(self, key: str, reasons: list[str]) -> None:
+        judged = self.judged[key]
+        judged.outcome, judged.reasons, judged.verdict = "withdrawn", reasons, None
+        self.tell(f"Withdrawn: {reasons[0]}")
+
+    def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
+        edits = [edit for key in keys for edit in self.judged[key].patch.edits]
+        files: dict[str, bytes] = {}
+        for path in dict.fromkeys(edit.path for edit in edits):
+            source = SourceText(self.copy.of(path))
+            own = [edit for edit in edits if edit.path == path]
+            files[path] = source.encoded(patched(source, own, self._width))
+        return files
+
+
+def _red(run: Rehearsal) -> str:
+    lines = [f"  {test}: {text.strip().splitlines()[-1:]}" for test, text in run.failed.items()]
+    told = "\n".join(lines[:10]) or run.output
+    return (
+        "The tests fail before anything is patched: nothing can be proved by them. Files that git "
+        f"ignores are in the copy only if they are small.\n{told}"
+    )
+
+
+def _tests(names: set[str]) -> str:
+    return "1 test" if len(names) == 1 else f"{len(names)} tests"
+
+
+def _patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count} patches"

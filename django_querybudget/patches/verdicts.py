@@ -1,0 +1,188 @@
+"""What a rehearsal with patches is judged by: :func:`judge`.
+
+A patch stands if every test passes that passed before, every answer is the same, no view executes
+more than before, and each request that the patch was found in executes as many queries fewer as was
+promised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from .comparing import Uncomparable, difference
+from .rehearsals import Answer, Rehearsal
+
+__all__ = ["Baseline", "Verdict", "ViewChange", "judge"]
+
+
+@dataclass
+class Baseline:
+    """Two runs of the unpatched code."""
+
+    first: Rehearsal
+    """Of all tests."""
+    second: Rehearsal
+    """Of all tests, or of some: what differs from run to run is learned from it."""
+
+
+@dataclass
+class ViewChange:
+    """The most queries of one request to a view."""
+
+    view: str
+    before: int
+    after: int
+
+
+@dataclass
+class Verdict:
+    """What came of a rehearsal with patches."""
+
+    problems: list[str] = field(default_factory=list)
+    """Why the patches do not stand; none if they do."""
+    views: list[ViewChange] = field(default_factory=list)
+    """The views in which the patches save queries."""
+    answers: int = 0
+    """How many answers were compared, of the tests that show what the patches save."""
+    uncompared: int = 0
+    """How many of them differ from run to run by too much to be compared."""
+    tests: int = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether the patches are proved."""
+        return not self.problems
+
+    @property
+    def proof(self) -> str:
+        """``"GET jobs:list 83 → 3 queries, 14 responses identical, 9 tests pass"``."""
+        parts = [f"{each.view} {each.before} → {each.after} queries" for each in self.views]
+        parts.append(_counted(self.answers - self.uncompared, "response identical", "responses"))
+        if self.uncompared:
+            parts.append(f"{self.uncompared} that no two runs answer alike")
+        parts.append(_counted(self.tests, "test passes", "tests"))
+        return ", ".join(parts)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    if count == 1:
+        return f"1 {one}"
+    rest = {"responses": "identical", "tests": "pass"}[many]
+    return f"{count} {many} {rest}"
+
+
+def judge(
+    base: Baseline, run: Rehearsal, keys: Collection[str], *, about: Collection[str]
+) -> Verdict:
+    """Judge ``run``, which has the patches ``keys`` written into it.
+
+    ``about`` are those of them that the figures of the verdict tell of.
+    """
+    verdict = Verdict()
+    ran = set(run.outcomes)
+    verdict.problems += _of_tests(base, run)
+    if not ran and not verdict.problems:
+        verdict.problems.append(f"no test ran: {run.output[-300:]}")
+    verdict.problems += _of_answers(base, run, verdict, base.first.showing(about))
+    verdict.problems += _of_counts(base, run, keys)
+    verdict.views = list(_views(base, run, about))
+    verdict.tests = len([each for each in base.first.showing(about) & ran])
+    return verdict
+
+
+def _of_tests(base: Baseline, run: Rehearsal) -> Iterator[str]:
+    for test, text in run.failed.items():
+        last = text.strip().splitlines()[-1:] or [""]
+        yield f"{test} fails: {last[0][:300]}"
+    for test, (outcome, _) in run.outcomes.items():
+        was = base.first.outcomes.get(test, ("", ""))[0]
+        if outcome == "skipped" and was == "passed":
+            yield f"{test} is skipped, which passed before"
+    if run.status and not run.failed:
+        last = run.output.strip().splitlines()[-1:] or [""]
+        yield f"the tests end with status {run.status}: {last[0][:300]}"
+
+
+def _of_answers(
+    base: Baseline, run: Rehearsal, verdict: Verdict, showing: set[str]
+) -> Iterator[str]:
+    for test in run.outcomes:
+        was, now = base.first.answers.get(test, []), run.answers.get(test, [])
+        if _requests(was) != _requests(now):
+            again = base.second.answers.get(test)
+            if again is None or _requests(again) == _requests(was):
+                yield f"{test} asks for other things: {len(was)} requests became {len(now)}"
+            continue
+        again = base.second.answers.get(test, was)
+        for number, (old, new) in enumerate(zip(was, now, strict=True)):
+            other = again[number] if number < len(again) else old
+            counts = test in showing
+            verdict.answers += counts
+            try:
+                text = _difference(base, run, old, other, new)
+            except Uncomparable:
+                verdict.uncompared += counts
+                continue
+            if text:
+                yield f"{test}: the answer to {old.request} differs: {text}"
+
+
+def _requests(answers: list[Answer]) -> list[str]:
+    return [each.request for each in answers]
+
+
+def _difference(base: Baseline, run: Rehearsal, old: Answer, other: Answer, new: Answer) -> str:
+    if new.digest in (old.digest, other.digest):
+        return ""
+    bodies = (
+        base.first.body(old.digest),
+        base.second.body(other.digest),
+        run.body(new.digest),
+    )
+    first, second, third = bodies
+    if first is None or second is None or third is None:
+        if old.digest == other.digest:
+            return "its digest is another one, and it was too large to be kept"
+        raise Uncomparable
+    # The status is no word that may differ, whatever else does.
+    statuses = {each.split(b"\n", 1)[0] for each in (first, third)}
+    if len(statuses) > 1 and old.digest != other.digest:
+        return "its status is another one"
+    return difference(first, second, third)
+
+
+def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[str]:
+    """Yield the views that execute more, and what was promised and is not saved."""
+    more: Counter[str] = Counter()
+    for test, scopes in run.scopes.items():
+        was = base.first.scopes.get(test, [])
+        if [each.view for each in was] != [each.view for each in scopes]:
+            continue  # Its answers are other ones too, or it asks in threads.
+        for old, new in zip(was, scopes, strict=True):
+            promised = sum(saves for key, saves in old.saves.items() if key in keys)
+            more[old.view] += new.count - old.count
+            if promised and old.count - new.count < promised:
+                yield (
+                    f"{old.view} executes {new.count} queries in {test}, which were {old.count}: "
+                    f"{promised} were to be saved"
+                )
+    for view, count in more.items():
+        if count > 0:
+            yield f"{view} executes {count} more queries over all tests"
+
+
+def _views(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[ViewChange]:
+    most: dict[str, ViewChange] = {}
+    for test in base.first.showing(keys):
+        was, now = base.first.scopes.get(test, []), run.scopes.get(test, [])
+        if [each.view for each in was] != [each.view for each in now]:
+            continue
+        for old, new in zip(was, now, strict=True):
+            if not set(old.saves) & set(keys):
+                continue
+            known = most.get(old.view)
+            if known is None or old.count > known.before:
+                most[old.view] = ViewChange(old.view, old.count, new.count)
+    yield from sorted(most.values(), key=lambda each: each.after - each.before)
