@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from django_querybudget.nplusone.source.modules import module_of, resolve
 
-from .edits import Edit
+from .edits import Edit, method_call
 from .text import SourceText
 from .unwritable import Unwritable
 
@@ -64,7 +64,8 @@ def _split(code: str) -> tuple[ast.expr, list[str]]:
         node = ast.parse(code, mode="eval").body
     except SyntaxError as error:
         raise Unwritable("which manager its queryset starts from is not known") from error
-    data, calls = code.encode(), []
+    data = code.encode()
+    calls: list[str] = []
     while (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -78,7 +79,7 @@ def _split(code: str) -> tuple[ast.expr, list[str]]:
 def _find(
     source: SourceText, start: ast.expr, lines: tuple[int, int], filename: str
 ) -> ast.expr | None:
-    """Return the expression in the source that ``start`` is; one that is not counted, say, first."""
+    """Return the expression in the source that ``start`` is: the first that is not counted, say."""
     found = [
         node
         for node in ast.walk(source.tree)
@@ -157,12 +158,10 @@ def _replaced(
     source: SourceText, path: str, call: str, following: list[ast.Call]
 ) -> list[Edit] | None:
     """Return the edits of an ``only()`` or ``defer()`` that stands there: ours would be undone."""
-    new = ast.parse(f"_{call}", mode="eval").body
-    assert isinstance(new, ast.Call)
-    assert isinstance(new.func, ast.Attribute)
-    if new.func.attr not in ("only", "defer"):
+    new, called = method_call(call)
+    if called.attr not in ("only", "defer"):
         return None
-    there = next(_named(following, new.func.attr), None)
+    there = next(_named(following, called.attr), None)
     if there is None:
         return None
     node, method = there

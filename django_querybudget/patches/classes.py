@@ -25,7 +25,8 @@ def class_edit(source: SourceText, path: str, code: str, line: int) -> Edit:
     code = code.split("  #", maxsplit=1)[0]
     if isinstance(statement, ast.FunctionDef):
         return _method(source, path, code, owner, statement.name)
-    assert isinstance(statement, ast.Assign)
+    if not isinstance(statement, ast.Assign):
+        raise Unwritable("it is no statement of a class")
     name = ast.unparse(statement.targets[0])
     value = code.partition(" = ")[2]
     for node in owner.body:

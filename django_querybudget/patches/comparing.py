@@ -45,16 +45,23 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
 def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> str | None:
     """Return what differs; None if the first two differ in more than some words."""
     places = [place for place, pair in enumerate(zip(first, second, strict=True)) if _differ(pair)]
-    if len(places) * 2 > len(first):
+    # Punctuation that moves: the words are not in their places.
+    moved = any(not first[each].isalnum() and len(first[each]) == 1 for each in places)
+    if moved or len(places) * 2 > len(first):
         return None
-    if any(not first[each].isalnum() and len(first[each]) == 1 for each in places):
-        return None  # Punctuation that moves: the words are not in their places.
     if len(third) != len(first):
         return "it has more or fewer words"
     masked = set(places)
     for place, (was, now) in enumerate(zip(first, third, strict=True)):
         if place not in masked and was != now:
             return "a word differs that was the same in both runs without the patch"
+    return _of_numbers(places, first, second, third)
+
+
+def _of_numbers(
+    places: list[int], first: list[bytes], second: list[bytes], third: list[bytes]
+) -> str:
+    """Return what differs among the numbers that no two runs have alike."""
     numbers = [each for each in places if first[each].isdigit() and second[each].isdigit()]
     ours = [(int(first[each]), int(second[each])) for each in numbers]
     if _keeps_order(ours):

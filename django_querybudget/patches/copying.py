@@ -81,7 +81,7 @@ class ScratchCopy:
 
     def moved(self, word: str) -> str:
         """Return an argument of a command with the copy's path in place of the project's."""
-        return self._moved(word) if os.path.isabs(word) else word
+        return self._moved(word) if Path(word).is_absolute() else word
 
     def _moved(self, path: str) -> str:
         real = os.path.realpath(path)
@@ -96,7 +96,7 @@ class ScratchCopy:
             if source.is_symlink() or not source.is_file():
                 if source.is_symlink():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.symlink_to(os.readlink(source))
+                    target.symlink_to(source.readlink())
                 continue
             total += source.stat().st_size
             if count >= _MOST_FILES or total > _MOST_BYTES:
@@ -118,7 +118,7 @@ def _files(root: Path) -> Iterator[str]:
                 if each not in _LEFT_OUT and not Path(folder, each, "pyvenv.cfg").exists()
             ]
             for name in names:
-                yield os.path.relpath(os.path.join(folder, name), root)
+                yield os.path.relpath(Path(folder, name), root)
         return
     yield from filter(None, known.decode(errors="surrogateescape").split("\0"))
     ignored = _git(
@@ -142,8 +142,8 @@ def _import_paths(root: Path) -> Iterator[str]:
         file = getattr(module, "__file__", None)
         if "." in name or not isinstance(file, str) or not _is_below(file, root):
             continue
-        package = os.path.basename(file).startswith("__init__.")
-        yield os.path.dirname(os.path.dirname(file) if package else file)
+        folder = Path(file).parent
+        yield str(folder.parent if Path(file).name.startswith("__init__.") else folder)
 
 
 def _is_below(path: str, root: Path) -> bool:

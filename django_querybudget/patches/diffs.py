@@ -13,11 +13,12 @@ _NO_END = b"\\ No newline at end of file\n"
 def unified(
     before: Callable[[str], bytes],
     after: Mapping[str, bytes],
-    proofs: Callable[[str], str],
+    proofs: Callable[[str, range], str],
 ) -> bytes:
     """Return the diff of the files ``after``. Each hunk's heading has what ``proofs`` says of it.
 
-    ``proofs`` is given a file's path. Bytes, for a file may have any encoding.
+    ``proofs`` is given a file's path and the hunk's lines in the old file. Bytes, for a file may
+    have any encoding.
     """
     lines: list[bytes] = []
     for path, data in sorted(after.items()):
@@ -25,12 +26,19 @@ def unified(
         name = path.encode()
         for line in difflib.diff_bytes(difflib.unified_diff, old, new, b"a/" + name, b"b/" + name):
             if line.startswith(b"@@"):
-                lines.append(line.rstrip(b"\n") + f" {proofs(path)}\n".encode())
+                proof = proofs(path, _lines_of(line))
+                lines.append(line.rstrip(b"\n") + f" {proof}\n".encode())
             else:
                 lines.append(line)
                 if not line.endswith(b"\n"):
                     lines += [b"\n", _NO_END]
     return b"".join(lines)
+
+
+def _lines_of(heading: bytes) -> range:
+    """Return the lines of the old file that ``@@ -12,7 +12,9 @@`` says a hunk has."""
+    first, _, count = heading.split()[1].removeprefix(b"-").partition(b",")
+    return range(int(first), int(first) + int(count or 1))
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Contradiction", "Edit", "combined", "merged_calls"]
+__all__ = ["Contradiction", "Edit", "combined", "merged_calls", "method_call"]
 
 _ADDED_TO = {"select_related", "prefetch_related", "annotate"}
 
@@ -41,6 +41,14 @@ class Edit:
         return cls(path, start, end, new, tuple(calls), tuple(imports))  # type: ignore[arg-type]
 
 
+def method_call(call: str) -> tuple[ast.Call, ast.Attribute]:
+    """Return the nodes of a method's call, ``'.only("title")'``: the call's, and the method's."""
+    node = ast.parse(f"_{call}", mode="eval").body
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        raise TypeError(f"{call!r} is no call of a method")
+    return node, node.func
+
+
 def combined(edits: Iterable[Edit]) -> list[Edit]:
     """Return the edits in their order, none twice, those of one chain of methods as one.
 
@@ -69,13 +77,11 @@ def merged_calls(calls: Iterable[str]) -> tuple[str, ...]:
     merged: dict[str, list[str]] = {}
     alone: list[str] = []
     for call in dict.fromkeys(calls):
-        node = ast.parse(f"_{call}", mode="eval").body
-        assert isinstance(node, ast.Call)
-        assert isinstance(node.func, ast.Attribute)
-        if node.func.attr not in _ADDED_TO:
+        node, method = method_call(call)
+        if method.attr not in _ADDED_TO:
             alone.append(call)
             continue
-        known = merged.setdefault(node.func.attr, [])
+        known = merged.setdefault(method.attr, [])
         for argument in (*node.args, *node.keywords):
             text = ast.get_source_segment(f"_{call}", argument) or ast.unparse(argument)
             if text not in known:

@@ -19,8 +19,7 @@ _BLANK = re.compile(r"\b\w+_list\b")
 
 def loop_edits(source: SourceText, path: str, fix: Fix, finding: Finding, code: str) -> list[Edit]:
     """Return the edits of a fix that stands where its loop does. Raises :class:`Unwritable`."""
-    assert fix.place is not None
-    line = fix.place.line
+    line = 0 if fix.place is None else fix.place.line
     if finding.cause is Cause.WRITE:
         return [_written_at_once(source, path, fix, finding, code, line)]
     if finding.use is None:
@@ -45,9 +44,10 @@ def _loop_at(source: SourceText, line: int) -> ast.For | ast.AsyncFor | None:
     """Return the innermost ``for`` whose body a line is of."""
     found = None
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.For | ast.AsyncFor):
-            if node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0):
-                found = node
+        if isinstance(node, ast.For | ast.AsyncFor) and node.body[0].lineno <= line <= (
+            node.body[-1].end_lineno or 0
+        ):
+            found = node
     return found
 
 
@@ -103,12 +103,13 @@ def _is_related(receiver: ast.expr) -> bool:
 
 
 def _instance(source: SourceText, receiver: ast.expr, call: ast.Call) -> str:
-    assert isinstance(receiver, ast.Attribute)
+    """Return the row that ``Model.objects.create(…)`` makes, not yet saved."""
     arguments = [source.segment(each) for each in call.args]
-    for each in call.keywords:
-        arguments.append(
-            f"{each.arg}={source.segment(each.value)}"
-            if each.arg
-            else f"**{source.segment(each.value)}"
-        )
-    return f"{source.segment(receiver.value)}({', '.join(arguments)})"
+    arguments += [
+        f"{each.arg}=" * (each.arg is not None)
+        + "**" * (each.arg is None)
+        + source.segment(each.value)
+        for each in call.keywords
+    ]
+    model = receiver.value if isinstance(receiver, ast.Attribute) else receiver
+    return f"{source.segment(model)}({', '.join(arguments)})"

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from .copying import ScratchCopy
 from .edits import Contradiction
-from .lines import line_length
+from .formatting import Formatter, line_length
 from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, rehearse
 from .rendering import patched
@@ -65,8 +66,12 @@ class Proof:
         self._accepted: list[str] = []
         self._tests: set[str] = set()
         self._width = line_length(self.copy.tree)
+        self._formatter = Formatter(self.copy.tree)
+        self._formatted: dict[tuple[str, bytes], bytes] = {}
+        self._last: list[str] = []
+        """What was written into the copy for the last rehearsal that stood."""
 
-    def __enter__(self) -> Proof:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,6 +99,11 @@ class Proof:
             self.is_over_time = True
 
     def _run(self) -> None:
+        self.find()
+        self.prove()
+
+    def find(self) -> None:
+        """Run the tests as they are, and learn what patches their findings make."""
         self.tell("Running the tests as they are, to find what loops …")
         first = self._rehearse()
         if first.failed or first.status:
@@ -102,24 +112,25 @@ class Proof:
             raise CannotProve(f"No test ran.\n{first.output}")
         self.left = list(first.left.values())
         for key, patch in first.patches.items():
-            saves = sum(
-                each.saves.get(key, 0) for scopes in first.scopes.values() for each in scopes
-            )
-            self.judged[key] = Judged(patch, saves)
+            scopes = [each for found in first.scopes.values() for each in found]
+            self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
+        self._base = Baseline(first, first)
+
+    def prove(self) -> None:
+        """Learn what differs by itself, then judge the patches that were found."""
+        base = self._learned
         if not self.judged:
             return
-        self._tests = first.showing(self.judged.keys())
+        self._tests = base.first.showing(self.judged.keys())
         self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
-        second = self._rehearse(self._tests)
-        if second.failed or second.status:
-            raise CannotProve(f"Run by themselves, tests fail that pass among all. {_red(second)}")
-        self._base = Baseline(first, second)
+        base.second = self._rehearse(self._tests)
+        if base.second.failed or base.second.status:
+            raise CannotProve(
+                f"Run by themselves, tests fail that pass among all. {_red(base.second)}"
+            )
         # Those that save most first: of two that contradict one another they stand.
-        order = sorted(self.judged, key=lambda key: -self.judged[key].saves)
-        self._prove(order)
+        self._prove(sorted(self.judged, key=lambda key: -self.judged[key].saves))
         self._prove_over_all()
-        for key in self._accepted:
-            self.judged[key].outcome = "proved"
 
     def _rehearse(self, only: Iterable[str] | None = None) -> Rehearsal:
         self.runs += 1
@@ -134,6 +145,7 @@ class Proof:
         verdict, run = self._try([*self._accepted, *keys], keys)
         if verdict.stands and run is not None:
             self._accepted += keys
+            self._last = list(self._accepted)
             self._note(run, self._accepted)
         elif len(keys) == 1:
             self._withdraw(keys[0], verdict.problems)
@@ -158,51 +170,71 @@ class Proof:
         return fitting
 
     def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal | None]:
-        assert self._base is not None  # noqa: S101 - it is set before anything is proved
         self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
         self.copy.write(self._written(keys))
         run = self._rehearse(self._tests)
-        return judge(self._base, run, keys, about=new), run
+        return judge(self._learned, run, keys, about=new), run
 
     def _note(self, run: Rehearsal, keys: list[str]) -> None:
-        assert self._base is not None  # noqa: S101 - as above
         for key in keys:
-            self.judged[key].verdict = judge(self._base, run, keys, about=[key])
+            self.judged[key].verdict = judge(self._learned, run, keys, about=[key])
             self.judged[key].outcome = "proved"
 
     def _prove_over_all(self) -> None:
         """Run every test with what is accepted: also those in which no finding showed."""
-        assert self._base is not None  # noqa: S101 - as above
-        while self._accepted:
-            self.copy.write(self._written(self._accepted))
-            self.tell(f"Running all tests with {_patches(len(self._accepted))} …")
-            run = self._rehearse()
-            verdict = judge(self._base, run, self._accepted, about=self._accepted)
-            if verdict.stands:
-                self._note(run, self._accepted)
-                return
-            others = set(run.outcomes) - set(self._base.second.outcomes)
-            if others:  # What differs by itself was not learned of these.
-                self.copy.write({})
-                self.tell("Running all tests without the patches once more, to compare …")
-                self._base.second = self._rehearse()
-                if judge(self._base, run, self._accepted, about=()).stands:
-                    self._note(run, self._accepted)
-                    return
-            self._tests = set(run.outcomes)
-            again, self._accepted = self._accepted, []
-            if len(again) == 1:
-                self._withdraw(again[0], verdict.problems)
-                return
-            half = len(again) // 2
-            self._prove(again[:half])
-            self._prove(again[half:])
+        base, keys = self._learned, self._accepted
+        if not keys or (self._last == keys and self._tests >= base.first.outcomes.keys()):
             return
+        self.copy.write(self._written(keys))
+        self.tell(f"Running all tests with {_patches(len(keys))} …")
+        run = self._rehearse()
+        verdict = judge(base, run, keys, about=keys)
+        if not verdict.stands:
+            # Of tests that show no finding it was not learned what differs by itself.
+            self.copy.write({})
+            self.tell("Running all tests without the patches once more, to compare …")
+            base.second = self._rehearse()
+            verdict = judge(base, run, keys, about=keys)
+        if verdict.stands:
+            self._note(run, keys)
+            return
+        self._tests, self._accepted = set(base.first.outcomes), []
+        if len(keys) == 1:
+            self._withdraw(keys[0], verdict.problems)
+            return
+        self._prove(keys[: len(keys) // 2])
+        self._prove(keys[len(keys) // 2 :])
+
+    @property
+    def _learned(self) -> Baseline:
+        if self._base is None:
+            raise CannotProve("nothing was run yet")
+        return self._base
 
     def _withdraw(self, key: str, reasons: list[str]) -> None:
         judged = self.judged[key]
         judged.outcome, judged.reasons, judged.verdict = "withdrawn", reasons, None
         self.tell(f"Withdrawn: {reasons[0]}")
+
+    def lines_of(self, key: str, path: str) -> set[int]:
+        """Return the lines of a file, as it was, that a patch changes; but for its imports."""
+        text = SourceText(self.copy.of(path)).text
+        edits = [
+            each for each in self.judged[key].patch.edits if each.path == path and not each.imports
+        ]
+        return {
+            line
+            for each in edits
+            for line in range(
+                text.count("\n", 0, each.start) + 1, text.count("\n", 0, each.end) + 2
+            )
+        }
+
+    def _as_formatted(self, path: str, data: bytes) -> bytes:
+        if (path, data) not in self._formatted:
+            formatted = self._formatter.formatted(path, self.copy.of(path), data)
+            self._formatted[path, data] = formatted
+        return self._formatted[path, data]
 
     def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
         edits = [edit for key in keys for edit in self.judged[key].patch.edits]
@@ -210,7 +242,9 @@ class Proof:
         for path in dict.fromkeys(edit.path for edit in edits):
             source = SourceText(self.copy.of(path))
             own = [edit for edit in edits if edit.path == path]
-            files[path] = source.encoded(patched(source, own, self._width))
+            files[path] = self._as_formatted(
+                path, source.encoded(patched(source, own, self._width))
+            )
         return files
 
 

@@ -41,7 +41,7 @@ class Scope(NamedTuple):
     """A request to a view in a test."""
 
     view: str
-    count: int
+    queries: int
     saves: dict[str, int]
     """What each patch is to save of it, by the patch's key."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.test.runner import DiscoverRunner
-from django.test.utils import get_runner, iter_test_cases
+from django.test.utils import get_runner, iter_test_cases  # type: ignore[attr-defined]
 
 from django_querybudget.recording.warming import warm_django_caches
 

@@ -88,10 +88,9 @@ def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
         yield at, at, flat
         return
     following = chain_after(source, anchor)
-    outer: ast.AST = following[-1] if following else anchor
+    outer: ast.expr = following[-1] if following else anchor
     while isinstance(up := source.parents.get(outer), ast.Subscript) and up.value is outer:
         outer = up
-    assert isinstance(outer, ast.expr)
     statement = _statement_of(source, anchor)
     indent = source.indent_at(anchor.lineno)
     begins = source.line_start(anchor.lineno) + len(indent) == source.start_of(anchor)
@@ -134,10 +133,11 @@ def _on_lines(
     first = f"\n{indent}" if isinstance(anchor, ast.Call) else ""
     yield edit.start, edit.start, first + f"\n{indent}".join(blocks)
     for call in following:
-        assert isinstance(call.func, ast.Attribute)
-        before = source.end_of(call.func.value)
-        if source.text[before : before + 1] == ".":
-            yield before, before, f"\n{indent}"
+        method = call.func
+        if isinstance(method, ast.Attribute):
+            before = source.end_of(method.value)
+            if source.text[before : before + 1] == ".":
+                yield before, before, f"\n{indent}"
 
 
 def _width_of(source: SourceText, node: ast.expr) -> int:
@@ -146,13 +146,12 @@ def _width_of(source: SourceText, node: ast.expr) -> int:
 
 def _ending_at(source: SourceText, position: int) -> ast.expr | None:
     """Return the innermost expression that ends there."""
-    found: ast.expr | None = None
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Attribute | ast.Call | ast.Name):
-            if source.end_of(node) == position:
-                if found is None or source.start_of(node) >= source.start_of(found):
-                    found = node
-    return found
+    found = [
+        node
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute | ast.Call | ast.Name) and source.end_of(node) == position
+    ]
+    return max(found, key=source.start_of, default=None)
 
 
 def _statement_of(source: SourceText, node: ast.AST) -> ast.stmt:

@@ -18,9 +18,11 @@ _MOST_REASONS = 3
 def diff_of(proof: Proof) -> bytes:
     """Return all that is proved as one unified diff."""
 
-    def proofs(path: str) -> str:
-        found = [each.proof for each in proof.proved if path in each.patch.paths]
-        return "; ".join(dict.fromkeys(found))
+    def proofs(path: str, lines: range) -> str:
+        found = [each for each in proof.proved if path in each.patch.paths]
+        # A hunk of none is one of imports.
+        there = [each for each in found if set(lines) & proof.lines_of(each.patch.key, path)]
+        return "; ".join(dict.fromkeys(each.proof for each in there or found))
 
     return unified(proof.before, proof.files(), proofs)
 
@@ -37,6 +39,7 @@ def _lines(proof: Proof) -> Iterator[str]:
     }
     for each in by_outcome["proved"]:
         yield f"Proved: {', '.join(each.patch.paths)}"
+        yield from (f"  {found.text}" for found in each.patch.found)
         yield f"  {each.proof}"
     for each in by_outcome["withdrawn"]:
         yield f"Withdrawn: {', '.join(each.patch.paths)}"

@@ -76,9 +76,7 @@ class SourceText:
 
     def end_of(self, node: ast.expr | ast.stmt) -> int:
         """Return where a node ends."""
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        return self.position(node.end_lineno, node.end_col_offset)
+        return self.position(node.end_lineno or node.lineno, node.end_col_offset or 0)
 
     def segment(self, node: ast.expr | ast.stmt) -> str:
         """Return a node's text as it is written."""

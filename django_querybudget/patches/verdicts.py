@@ -88,7 +88,7 @@ def judge(
     verdict.problems += _of_answers(base, run, verdict, base.first.showing(about))
     verdict.problems += _of_counts(base, run, keys)
     verdict.views = list(_views(base, run, about))
-    verdict.tests = len([each for each in base.first.showing(about) & ran])
+    verdict.tests = len(base.first.showing(about) & ran)
     return verdict
 
 
@@ -162,10 +162,10 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
             continue  # Its answers are other ones too, or it asks in threads.
         for old, new in zip(was, scopes, strict=True):
             promised = sum(saves for key, saves in old.saves.items() if key in keys)
-            more[old.view] += new.count - old.count
-            if promised and old.count - new.count < promised:
+            more[old.view] += new.queries - old.queries
+            if promised and old.queries - new.queries < promised:
                 yield (
-                    f"{old.view} executes {new.count} queries in {test}, which were {old.count}: "
+                    f"{old.view} executes {new.queries} queries in {test}, not {old.queries}: "
                     f"{promised} were to be saved"
                 )
     for view, count in more.items():
@@ -183,6 +183,6 @@ def _views(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[Vi
             if not set(old.saves) & set(keys):
                 continue
             known = most.get(old.view)
-            if known is None or old.count > known.before:
-                most[old.view] = ViewChange(old.view, old.count, new.count)
+            if known is None or old.queries > known.before:
+                most[old.view] = ViewChange(old.view, old.queries, new.queries)
     yield from sorted(most.values(), key=lambda each: each.after - each.before)

@@ -50,8 +50,8 @@ def _write(file: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as new:
             new.write(data)
-        os.chmod(name, file.stat().st_mode & 0o7777)
-        os.replace(name, file)
+        Path(name).chmod(file.stat().st_mode & 0o7777)
+        Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -88,7 +88,7 @@ class _Writer:
     def _source(self, filename: str) -> tuple[SourceText, str]:
         path = _path_below(self.root, filename)
         try:
-            return _read(filename, os.stat(filename).st_mtime_ns), path
+            return _read(filename, Path(filename).stat().st_mtime_ns), path
         except (OSError, SyntaxError) as error:
             raise Unwritable(f"{path} has no source that can be read: {error}") from error
 
@@ -102,10 +102,14 @@ class _Writer:
         if not found:
             raise Unwritable(f"{finding.replaces} does not stand at {path}:{origin.line}")
         given: list[Given] = []
-        for start, end, node in found:
+        for _, _, node in found:
             given += given_in(source, node)
         new = with_values(use, given, source, origin.line, at_line=True)
-        return [Edit(path, start, end, new) for start, end, _ in found], given
+        edits = [
+            Edit(path, start, end, _spelled(new, source, node, finding.replaces))
+            for start, end, node in found
+        ]
+        return edits, given
 
     def _fix(self, fix: Fix, group: list[Finding], given: list[Given]) -> list[Edit]:
         place = fix.place
@@ -150,6 +154,12 @@ class _Writer:
             return place.line, place.line
         statement = statement_around(source, place.line)
         return place.line, place.line if statement is None else statement.end_lineno or place.line
+
+
+def _spelled(new: str, source: SourceText, node: ast.expr, replaces: str) -> str:
+    """Return ``new`` with what it falls back to as the source spells it, quotes and all."""
+    written = source.segment(node)
+    return new if "\n" in written or "#" in written else new.replace(replaces, written)
 
 
 def _at(source: SourceText, replaces: str, line: int) -> list[tuple[int, int, ast.expr]]:
@@ -198,12 +208,12 @@ def _outside() -> tuple[str, ...]:
 
 def _path_below(root: Path, filename: str) -> str:
     """Return a file's path below ``root``. Raises :class:`Unwritable` for another's."""
-    if filename.startswith("<") or not os.path.isfile(filename):
+    if filename.startswith("<") or not Path(filename).is_file():
         raise Unwritable(f"{filename} has no source file: its code is generated")
     real, base = os.path.realpath(filename), os.path.realpath(root)
     relative = os.path.relpath(real, base)
     installed = {"site-packages", "dist-packages"} & set(Path(real).parts)
-    inside = not relative.startswith(("..", os.sep)) and not os.path.isabs(relative)
+    inside = not relative.startswith(("..", os.sep))
     outside = any(
         real.startswith(f"{each}{os.sep}") and not base.startswith(f"{each}{os.sep}")
         for each in _outside()
