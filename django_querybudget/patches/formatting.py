@@ -52,11 +52,11 @@ class Formatter:
         self.root = root
         self.command = _command(root)
 
-    def formatted(self, path: str, before: bytes, after: bytes) -> bytes:
-        """Return ``after`` as the formatter has it; itself, where that is not to be asked."""
+    def formatted(self, path: str, before: bytes, after: bytes) -> bytes | None:
+        """Return ``after`` as the formatter has it; None where that is not to be asked."""
         if self.command is None or self._run(path, before) != before:
-            return after
-        return self._run(path, after) or after
+            return None
+        return self._run(path, after)
 
     def _run(self, path: str, data: bytes) -> bytes | None:
         command = [*(self.command or ()), "--stdin-filename", str(self.root / path), "-"]

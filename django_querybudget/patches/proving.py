@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from .copying import ScratchCopy
-from .edits import Contradiction
+from .edits import Contradiction, Edit
 from .formatting import Formatter, line_length
 from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, rehearse
@@ -67,7 +67,7 @@ class Proof:
         self._tests: set[str] = set()
         self._width = line_length(self.copy.tree)
         self._formatter = Formatter(self.copy.tree)
-        self._formatted: dict[tuple[str, bytes], bytes] = {}
+        self._texts: dict[tuple[str, tuple[Edit, ...]], bytes] = {}
         self._last: list[str] = []
         """What was written into the copy for the last rehearsal that stood."""
 
@@ -230,21 +230,26 @@ class Proof:
             )
         }
 
-    def _as_formatted(self, path: str, data: bytes) -> bytes:
-        if (path, data) not in self._formatted:
-            formatted = self._formatter.formatted(path, self.copy.of(path), data)
-            self._formatted[path, data] = formatted
-        return self._formatted[path, data]
+    def _text(self, path: str, edits: tuple[Edit, ...]) -> bytes:
+        """Return a file with edits, formatted as the rest of it is."""
+        if (path, edits) not in self._texts:
+            before = self.copy.of(path)
+            source = SourceText(before)
+            flat = source.encoded(patched(source, edits, 0))
+            formatted = self._formatter.formatted(path, before, flat)
+            self._texts[path, edits] = (
+                source.encoded(patched(source, edits, self._width))
+                if formatted is None
+                else formatted
+            )
+        return self._texts[path, edits]
 
     def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
         edits = [edit for key in keys for edit in self.judged[key].patch.edits]
         files: dict[str, bytes] = {}
         for path in dict.fromkeys(edit.path for edit in edits):
-            source = SourceText(self.copy.of(path))
-            own = [edit for edit in edits if edit.path == path]
-            files[path] = self._as_formatted(
-                path, source.encoded(patched(source, own, self._width))
-            )
+            own = tuple(edit for edit in edits if edit.path == path)
+            files[path] = self._text(path, own)
         return files
 
 

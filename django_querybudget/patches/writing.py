@@ -15,7 +15,7 @@ from pathlib import Path
 from django_querybudget.nplusone import Cause, Finding, Fix
 from django_querybudget.stacks import Origin
 
-from .chains import queryset_edits
+from .chains import queryset_edits, unjoining_edits
 from .classes import class_edit
 from .edits import Edit
 from .loops import loop_edits, statement_around
@@ -127,7 +127,9 @@ class _Writer:
         if fix.in_loop:
             return [*loop_edits(source, path, fix, group[0], code), *imports]
         cause = group[0].cause
-        if cause is Cause.UNUSED_EAGER_LOAD or "\n" in code:
+        if cause is Cause.UNUSED_EAGER_LOAD:
+            return unjoining_edits(source, path, code, place.line, filename=place.filename)
+        if "\n" in code:
             raise Unwritable("it is several statements")
         edits = queryset_edits(
             source,
