@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from django_querybudget.nplusone.source.modules import module_of, resolve
+from django_querybudget.nplusone.source.modules import imported_in, module_of, resolve
 
 from .edits import Edit, method_call
 from .text import SourceText
@@ -43,6 +43,12 @@ def queryset_edits(
         raise Unwritable(f"{ast.unparse(start)} does not stand at {path}:{lines[0]}")
     following = chain_after(source, found)
     edits: list[Edit] = []
+    if "defer" in [
+        method.attr for call in following if isinstance(method := call.func, ast.Attribute)
+    ]:
+        # What is deferred no more is taken out of the defer() that stands there.
+        again = [call for call in calls if call.startswith(".defer(")]
+        calls = [call for call in calls if call not in again[:-1]]
     for call in list(calls):
         replaced = _replaced(source, path, call, following)
         if replaced is not None:
@@ -51,7 +57,10 @@ def queryset_edits(
     if replaces:
         edits += _without(source, path, replaces, following)
     if chunks := _CHUNKS.search(code):
-        edits += _in_chunks(source, path, chunks[1], following)
+        in_chunks = list(_in_chunks(source, path, chunks[1], found))
+        if not in_chunks:
+            raise Unwritable(f"its iterator() is to have a {chunks[1]}, and stands elsewhere")
+        edits += in_chunks
     if calls:
         end = source.end_of(found)
         edits.append(Edit(path, end, end, calls=tuple(calls)))
@@ -106,18 +115,18 @@ def _find(
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Attribute | ast.Call | ast.Name)
         and lines[0] <= node.lineno <= lines[1]
-        and _is_same(node, start, filename)
+        and _is_same(source, node, start, filename)
     ]
     found.sort(key=lambda node: (_is_ended(source, node), node.lineno, node.col_offset))
     return found[0] if found else None
 
 
-def _is_same(node: ast.expr, start: ast.expr, filename: str) -> bool:
+def _is_same(source: SourceText, node: ast.expr, start: ast.expr, filename: str) -> bool:
     if isinstance(getattr(node, "ctx", None), ast.Store):
         return False
     match start:
         case ast.Call(func=wanted, args=[ast.Constant(value=value)]) if value is ...:
-            return isinstance(node, ast.Call) and _is_same(node.func, wanted, filename)
+            return isinstance(node, ast.Call) and _is_same(source, node.func, wanted, filename)
     text = ast.unparse(start)
     if ast.unparse(node) == text or ast.unparse(node).endswith(f".{text}"):
         return type(node) is type(start) or text.endswith(")")
@@ -126,7 +135,9 @@ def _is_same(node: ast.expr, start: ast.expr, filename: str) -> bool:
             module = module_of(filename)
             if name != same or module is None or not isinstance(model, ast.Name):
                 return False
-            return getattr(resolve(owner, module), "__name__", "") == model.id
+            scope = source.scope_of(node)
+            local = {} if scope is None else imported_in(scope, module)
+            return getattr(resolve(owner, module, local), "__name__", "") == model.id
     return False
 
 
@@ -187,7 +198,7 @@ def _replaced(
         return None
     node, method = there
     if not new.args or ast.unparse(new.args[0]) == "None":
-        return [Edit(path, source.end_of(method.value), source.end_of(node))]
+        return [_removed(source, path, node, method, following)]
     if not node.args or any(isinstance(each, ast.Starred) for each in node.args):
         return None
     present = [ast.unparse(each) for each in node.args]
@@ -200,6 +211,14 @@ def _replaced(
     return [Edit(path, source.start_of(node.args[0]), source.end_of(node.args[-1]), names)]
 
 
+def _removed(
+    source: SourceText, path: str, node: ast.Call, method: ast.Attribute, following: list[ast.Call]
+) -> Edit:
+    """Return the edit that takes a call out of a chain: of a manager a queryset must be left."""
+    left = ".all()" if following == [node] else ""
+    return Edit(path, source.end_of(method.value), source.end_of(node), left)
+
+
 def _without(
     source: SourceText, path: str, names: tuple[str, ...], following: list[ast.Call]
 ) -> Iterator[Edit]:
@@ -210,17 +229,22 @@ def _without(
         if len(kept) == len(node.args):
             continue
         if not kept:
-            yield Edit(path, source.end_of(method.value), source.end_of(node))
+            yield _removed(source, path, node, method, following)
             continue
         start, end = source.start_of(node.args[0]), source.end_of(node.args[-1])
         yield Edit(path, start, end, ", ".join(map(source.segment, kept)))
 
 
-def _in_chunks(
-    source: SourceText, path: str, argument: str, following: list[ast.Call]
-) -> Iterator[Edit]:
-    for name in ("iterator", "aiterator"):
-        for node, _ in _named(following, name):
-            if not node.args and not node.keywords:
-                end = source.end_of(node) - 1
-                yield Edit(path, end, end, argument)
+def _in_chunks(source: SourceText, path: str, argument: str, found: ast.expr) -> Iterator[Edit]:
+    """Yield the edit of the ``iterator()`` that the expression stands in."""
+    around: ast.AST = found
+    while not isinstance(around, ast.stmt):
+        if (
+            isinstance(around, ast.Call)
+            and getattr(around.func, "attr", "") in ("iterator", "aiterator")
+            and not around.args
+            and not around.keywords
+        ):
+            end = source.end_of(around) - 1
+            yield Edit(path, end, end, argument)
+        around = source.parents[around]

@@ -14,6 +14,7 @@ from functools import cached_property
 
 __all__ = ["SourceText"]
 
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
@@ -95,6 +96,13 @@ class SourceText:
         """Return the blanks that a line begins with."""
         line = self.line(number)
         return line[: len(line) - len(line.lstrip(" \t\f"))]
+
+    def scope_of(self, node: ast.AST) -> ast.AST | None:
+        """Return the innermost function that a node stands in."""
+        around = self.parents.get(node)
+        while around is not None and not isinstance(around, _SCOPES):
+            around = self.parents.get(around)
+        return around
 
     def encoded(self, text: str) -> bytes:
         """Return ``text`` as this file's bytes. Raises ``UnicodeEncodeError``."""

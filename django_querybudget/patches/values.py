@@ -18,7 +18,6 @@ __all__ = ["Given", "given_in", "with_values"]
 
 _CONDITIONS = {"filter", "exclude", "get", "Q"}
 _STATIC = (ast.Constant, ast.Attribute, ast.Name, ast.Tuple, ast.List, ast.UnaryOp)
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class Given(NamedTuple):
@@ -37,7 +36,7 @@ class Given(NamedTuple):
 
 def given_in(source: SourceText, node: ast.expr) -> Iterator[Given]:
     """Yield the values of the conditions in an expression of the source."""
-    scope = scope_of(source, node)
+    scope = source.scope_of(node)
     local = _bound_in(scope)
     for call in ast.walk(node):
         if isinstance(call, ast.Call) and _name_of(call) in _CONDITIONS:
@@ -156,14 +155,6 @@ def _is_known(given: Given, source: SourceText, line: int) -> bool:
         if isinstance(target, ast.Name)
     }
     return given.names <= known - looped
-
-
-def scope_of(source: SourceText, node: ast.AST) -> ast.AST | None:
-    """Return the innermost function that a node stands in."""
-    around = source.parents.get(node)
-    while around is not None and not isinstance(around, _SCOPES):
-        around = source.parents.get(around)
-    return around
 
 
 def _bound_in(scope: ast.AST | None) -> set[str]:
