@@ -65,7 +65,7 @@ def _written_at_once(
     """
     loop = _loop_at(source, line)
     by_hand = Unwritable("its loop does more than write: a person has to take it apart")
-    if loop is None or fix.alone or loop.orelse or isinstance(loop, ast.AsyncFor):
+    if loop is None or loop.orelse or isinstance(loop, ast.AsyncFor):
         raise by_hand
     if "\n" in code or not isinstance(loop.target, ast.Name) or "#" in code:
         raise by_hand
@@ -86,11 +86,20 @@ def _written_at_once(
         return Edit(path, start, end, _BLANK.sub(f"[{made} for {row} in {rows}]", code, count=1))
     if method == "delete" and on_row and not before and not call.args:
         return Edit(path, start, end, _BLANK.sub(lambda _: rows, code, count=1))
-    if method == "save" and on_row and before and isinstance(loop.iter, ast.Name):
+    changes = all(_changes(each, row) for each in before)
+    if method == "save" and on_row and before and changes and isinstance(loop.iter, ast.Name):
         # Whoever iterates them again gets the rows that were changed: a list, or a queryset's own.
         kept = source.text[start : source.end_of(before[-1])]
         return Edit(path, start, end, f"{kept}\n{indent}{_BLANK.sub(rows, code, count=1)}")
     raise by_hand
+
+
+def _changes(node: ast.stmt, row: str) -> bool:
+    """Whether a statement does no more than to give an attribute of the row a value."""
+    match node:
+        case ast.Assign(targets=[ast.Attribute(value=ast.Name(id=name))], value=value):
+            return name == row and not any(isinstance(each, ast.Call) for each in ast.walk(value))
+    return False
 
 
 def _is_related(receiver: ast.expr) -> bool:

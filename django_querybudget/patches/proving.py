@@ -118,7 +118,7 @@ class Proof:
 
     def prove(self) -> None:
         """Learn what differs by itself, then judge the patches that were found."""
-        base = self._learned
+        base = self.baseline
         if not self.judged:
             return
         self._tests = base.first.showing(self.judged.keys())
@@ -173,16 +173,16 @@ class Proof:
         self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
         self.copy.write(self._written(keys))
         run = self._rehearse(self._tests)
-        return judge(self._learned, run, keys, about=new), run
+        return judge(self.baseline, run, keys, about=new), run
 
     def _note(self, run: Rehearsal, keys: list[str]) -> None:
         for key in keys:
-            self.judged[key].verdict = judge(self._learned, run, keys, about=[key])
+            self.judged[key].verdict = judge(self.baseline, run, keys, about=[key])
             self.judged[key].outcome = "proved"
 
     def _prove_over_all(self) -> None:
         """Run every test with what is accepted: also those in which no finding showed."""
-        base, keys = self._learned, self._accepted
+        base, keys = self.baseline, self._accepted
         if not keys or (self._last == keys and self._tests >= base.first.outcomes.keys()):
             return
         self.copy.write(self._written(keys))
@@ -206,7 +206,8 @@ class Proof:
         self._prove(keys[len(keys) // 2 :])
 
     @property
-    def _learned(self) -> Baseline:
+    def baseline(self) -> Baseline:
+        """The runs without patches. Raises :class:`~.unwritable.CannotProve` before the first."""
         if self._base is None:
             raise CannotProve("nothing was run yet")
         return self._base

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from django_querybudget.reports.report import number
+
 from .comparing import Uncomparable, difference
 from .rehearsals import Answer, Rehearsal
 
@@ -58,19 +60,17 @@ class Verdict:
     @property
     def proof(self) -> str:
         """``"GET jobs:list 83 → 3 queries, 14 responses identical, 9 tests pass"``."""
-        parts = [f"{each.view} {each.before} → {each.after} queries" for each in self.views]
-        parts.append(_counted(self.answers - self.uncompared, "response identical", "responses"))
+        parts = [
+            f"{each.view} {each.before} → {number(each.after, 'query', 'queries')}"
+            for each in self.views
+        ]
+        parts.append(
+            number(self.answers - self.uncompared, "response identical", "responses identical")
+        )
         if self.uncompared:
             parts.append(f"{self.uncompared} that no two runs answer alike")
-        parts.append(_counted(self.tests, "test passes", "tests"))
+        parts.append(number(self.tests, "test passes", "tests pass"))
         return ", ".join(parts)
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    if count == 1:
-        return f"1 {one}"
-    rest = {"responses": "identical", "tests": "pass"}[many]
-    return f"{count} {many} {rest}"
 
 
 def judge(

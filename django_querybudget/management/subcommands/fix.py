@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         if not options["json"] and options["verbosity"] > 0:
             command.stdout.write(line)
 
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # The copy is removed then.
     try:
         with Proof(root, suite, seconds=options["time_limit"], tell=tell) as proof:
             proof.run()
@@ -69,6 +71,8 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
             refused = _apply(command, root, proof) if options["apply"] else {}
     except CannotProve as error:
         raise CommandError(str(error), returncode=2) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if refused:
         raise CommandError("Not all that is proved was written.", returncode=1)
 
