@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from datetime import date
 from functools import partial
 from sys import _getframe
 from types import MethodType, TracebackType
@@ -70,9 +71,12 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         duplicates: int | None = None,
         similar: int | None = None,
         writes: int | None = None,
+        rows: int | None = None,
         duration: float | None = None,
         nplusone: int | None = None,
         using: str | Collection[str] | None = None,
+        until: date | str | None = None,
+        issue: str = "",
         on_exceed: str | None = None,
         message: str = "",
     ) -> None:
@@ -85,9 +89,12 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             duplicates=duplicates,
             similar=similar,
             writes=writes,
+            rows=rows,
             duration=duration,
             nplusone=nplusone,
             using=using,
+            until=until,
+            issue=issue,
             message=message,
         )
         if settings.configured:

@@ -7,6 +7,7 @@ under :data:`OTHER`) and :data:`SHAPE_BYTES` of shapes.
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ LONGEST_NAME = 200
 """A name's length, in characters."""
 MOST_SHAPES = 8
 """So many shapes of a series are kept, those that took the database longest."""
-SHAPE_BYTES = 640 * 1024
+SHAPE_BYTES = 512 * 1024
 """What the shapes of one record hold at most, in bytes."""
 MOST_REMARKS = 6
 """So many remarks of a kind are kept of a series; bypasses for other reasons are one remark."""
@@ -68,8 +69,13 @@ OTHER = SeriesKey("other", "other")
 
 def series_key(kind: str, name: str, method: str = "") -> SeriesKey:
     """Return the key of a series: its name cut and printable, its method one of the standard's."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME:  # not remembered whole
         name = f"{name[: LONGEST_NAME - 1]}…"
+    return _series_key(kind, name, method)
+
+
+@lru_cache(maxsize=MOST_SERIES)
+def _series_key(kind: str, name: str, method: str) -> SeriesKey:
     if not name.isprintable():
         name = "".join(each if each.isprintable() else "�" for each in name)
     if method and method not in _METHODS:
