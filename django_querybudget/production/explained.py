@@ -18,7 +18,7 @@ from django_querybudget.sql.shortening import shortened
 from .record import Cost, Record, SeriesKey
 from .statements import Statement, Statements
 
-__all__ = ["ExplainedDatabase", "Share", "Unexplained", "explained"]
+__all__ = ["ExplainedDatabase", "Share", "Unexplained", "explained", "explained_as_json"]
 
 MOST_UNEXPLAINED = 10
 

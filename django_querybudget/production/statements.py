@@ -106,9 +106,7 @@ def _read(alias: str, ask: Callable[[str], list[tuple[Any, ...]]]) -> Statements
         )
         return Statements(alias=alias, problems=(update,))
     forgotten, since = ask(_INFO.format(schema=schema))[0]
-    rows = ask(
-        _STATEMENTS.format(schema=schema, longest=_LONGEST_TEXT, most=MOST_STATEMENTS)
-    )
+    rows = ask(_STATEMENTS.format(schema=schema, longest=_LONGEST_TEXT, most=MOST_STATEMENTS))
     if not rows:
         return Statements(alias=alias, since=since)
     *_, seconds, hit, read, number, hidden = rows[0]
