@@ -57,7 +57,8 @@ def database_lines(found: ExplainedDatabase, *, most: int) -> Iterator[str]:
         yield f"  {_escaped(problem, 400)}"
     if not statistics.seconds:
         return
-    yield f"{'':{LONGEST_TITLE}}  {'share of its time':{BAR + 6}} {'of block reads':>16} {'calls':>12}"
+    head = f"{'share of its time':{BAR + 6}} {'of block reads':>16} {'calls':>12}"
+    yield f"{'':{LONGEST_TITLE}}  {head}"
     for each in found.shares[:most]:
         yield _database_line(each.key.title, each.time, each.blocks, f"{each.calls:12,.0f}")
     yield _database_line("no view", found.unexplained_time, found.unexplained_blocks, "")
