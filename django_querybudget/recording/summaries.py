@@ -56,21 +56,21 @@ class Summary:
 
 def summed(raws: list[RawRecord]) -> Summary:
     """Return what is to be said of ``raws``; this is paid by every request."""
-    kinds = {raw.sql for raw in raws}
     counted = raws
-    if StatementKind.TRANSACTION in map(statement_kind, kinds):
-        counted = [raw for raw in raws if statement_kind(raw.sql) is not StatementKind.TRANSACTION]
     if not counted:
         return Summary(len(raws), 0, 0.0, [], None)
     # By column: what walks a column stands in C, and costs a fifth of a loop here.
     sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
-    return Summary(
-        size=len(raws),
-        count=len(counted),
-        duration=sum(durations),
-        repeated=[] if _all_differ(sqls, params) else _repeated(raws),
-        rowcount=None if max(rowcounts) < 0 else sum(each for each in rowcounts if each > 0),
-    )
+    if StatementKind.TRANSACTION in map(statement_kind, set(sqls)):
+        counted = [raw for raw in raws if statement_kind(raw.sql) is not StatementKind.TRANSACTION]
+        if not counted:
+            return Summary(len(raws), 0, 0.0, [], None)
+        sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
+    rowcount = None
+    if max(rowcounts) >= 0:
+        rowcount = sum([each for each in rowcounts if each > 0])
+    repeated = [] if _all_differ(sqls, params) else _repeated(raws)
+    return Summary(len(raws), len(counted), sum(durations), repeated, rowcount)
 
 
 _TUPLES = frozenset((tuple,))

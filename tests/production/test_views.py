@@ -263,7 +263,7 @@ def test_statements_without_end_are_known_by_their_beginning() -> None:
     pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
     assert pending.record.series[key].requests == 1
     assert pending.is_full
-    held = sum(map(sys.getsizeof, pending._costs[key]))
+    held = sum(map(sys.getsizeof, pending._series[key][1]))
     assert held < 300_000
     record = Record()
     pending.add_shapes_to(record)
