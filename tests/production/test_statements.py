@@ -29,11 +29,11 @@ from django_querybudget.production.statements import postgresql_aliases, read_st
 from django_querybudget.sql.digests import statement_digest
 from jobs.models import Industry, Subcategory
 from tests import settings
-
-PATIENCE = 20.0  # seconds until a connection is gone, on a busy machine
 from tests.production.conftest import COUNTING
 
 pytestmark = [pytest.mark.once]
+
+PATIENCE = 20.0  # seconds until a connection is gone, on a busy machine
 
 ALIAS = "counting"
 
