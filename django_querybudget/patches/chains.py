@@ -40,7 +40,10 @@ def queryset_edits(
     if found is None and handed_on:
         found = _iterated(source, lines[0])
     if found is None:
-        raise Unwritable(f"{ast.unparse(start)} does not stand at {path}:{lines[0]}")
+        raise Unwritable(
+            f"{ast.unparse(start)} does not stand at {path}:{lines[0]}: it is built elsewhere, or "
+            "by generated code"
+        )
     following = chain_after(source, found)
     edits: list[Edit] = []
     if "defer" in [

@@ -13,8 +13,14 @@ from itertools import pairwise
 
 __all__ = ["Uncomparable", "difference"]
 
-_WORDS = re.compile(rb"[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
-_LONG = re.compile(rb"[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_TIME = rb"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+_TIMES = (
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]" + _TIME + rb"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+    rb"|[A-Z][a-z]{2}, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{4} " + _TIME + rb"|" + _TIME
+)
+"""Moments are one word each: all of one changes where a minute ends, and not one number of it."""
+_WORDS = re.compile(_TIMES + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _SHOWN = 60
 _MOST_WORDS = 2_000_000
 

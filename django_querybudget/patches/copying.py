@@ -72,8 +72,11 @@ class ScratchCopy:
         paths = [self._moved(each) for each in _import_paths(self.root)]
         given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         paths += [self._moved(each) for each in given if each]
+        inherited = {**os.environ}
+        # The test that runs here is none of the child's, which tells its own by this name.
+        inherited.pop("PYTEST_CURRENT_TEST", None)
         return {
-            **os.environ,
+            **inherited,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPYCACHEPREFIX": str(self.folder / "pycache"),
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
@@ -109,7 +112,7 @@ class ScratchCopy:
 
 
 def _files(root: Path) -> Iterator[str]:
-    known = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    known = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules")
     if known is None:
         for folder, folders, names in os.walk(root):
             folders[:] = [
@@ -120,6 +123,7 @@ def _files(root: Path) -> Iterator[str]:
             for name in names:
                 yield os.path.relpath(Path(folder, name), root)
         return
+    known += _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
     yield from filter(None, known.decode(errors="surrogateescape").split("\0"))
     ignored = _git(
         root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"

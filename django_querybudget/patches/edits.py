@@ -63,7 +63,10 @@ def combined(edits: Iterable[Edit]) -> list[Edit]:
             calls = merged_calls([*last.calls, *edit.calls])
             found[-1] = Edit(edit.path, edit.start, edit.end, calls=calls)
         elif edit.start < last.end or (edit.start, edit.end) == (last.start, last.end):
-            raise Contradiction(f"two lines for {edit.path}, and they differ")
+            raise Contradiction(
+                f"another patch changes the same expression of {edit.path}: once that is written, "
+                "run fix again"
+            )
         else:
             found.append(edit)
     return found

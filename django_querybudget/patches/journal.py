@@ -26,7 +26,15 @@ from django_querybudget.signals import queries_measured
 
 from .writing import patches_of
 
-__all__ = ["COPY_VARIABLE", "FOLDER_VARIABLE", "ROOT_VARIABLE", "note_outcome", "only", "start"]
+__all__ = [
+    "COPY_VARIABLE",
+    "FOLDER_VARIABLE",
+    "ROOT_VARIABLE",
+    "note_outcome",
+    "note_test",
+    "only",
+    "start",
+]
 
 FOLDER_VARIABLE = "QUERYBUDGET_REHEARSAL"
 """In the environment of a rehearsal: the folder that its processes write to."""
@@ -40,6 +48,8 @@ _UNCOMPARED = ("date", "server-timing", "content-length")
 _kept_bytes = 0
 _written: set[tuple[int, str]] = set()
 _started: set[str] = set()
+_running: str | None = None
+"""The test that a runner of one process is at; see :func:`note_test`."""
 
 
 def start() -> None:
@@ -65,6 +75,16 @@ def only() -> frozenset[str] | None:
         return frozenset(json.loads(Path(os.environ[FOLDER_VARIABLE], "only").read_text("utf-8")))
     except OSError:
         return None
+
+
+def note_test(test: str | None) -> None:
+    """Say which test runs: a thread and a coroutine have none on their stack."""
+    global _running
+    _running = test
+
+
+def _test() -> str | None:
+    return current_test() or _running
 
 
 def note_outcome(test: str, outcome: str, text: str = "") -> None:
@@ -93,7 +113,7 @@ def _on_measured(report: QueryReport, **_: object) -> None:
     _write(
         {
             "kind": "scope",
-            "test": current_test(),
+            "test": _test(),
             "view": report.name,
             "count": report.log.count,
             "saves": {key: saves for key, (_, saves) in written.patches.items()},
@@ -105,7 +125,7 @@ def _on_measured(report: QueryReport, **_: object) -> None:
 def _noting(call: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(self: Any, environ: Any) -> Any:  # noqa: N807 - it takes that method's place
         response = call(self, environ)
-        test, request = current_test(), f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        test, request = _test(), f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         if response.streaming and not response.is_async:
             response.streaming_content = _tee(response.streaming_content, test, request, response)
         else:
@@ -118,7 +138,7 @@ def _noting(call: Callable[..., Any]) -> Callable[..., Any]:
 def _noting_async(call: Callable[..., Any]) -> Callable[..., Any]:
     async def __call__(self: Any, scope: Any) -> Any:  # noqa: N807 - it takes that method's place
         response = await call(self, scope)
-        test, request = current_test(), f"{scope['method']} {scope['path']}"
+        test, request = _test(), f"{scope['method']} {scope['path']}"
         if response.streaming and response.is_async:
             response.streaming_content = _async_tee(
                 response.streaming_content, test, request, response

@@ -12,7 +12,7 @@ from .copying import ScratchCopy
 from .edits import Contradiction, Edit
 from .formatting import Formatter, line_length
 from .patch import NotWritten, Patch
-from .rehearsals import Overtime, Rehearsal, Suite, rehearse
+from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .rendering import patched
 from .text import SourceText
 from .unwritable import CannotProve
@@ -128,6 +128,11 @@ class Proof:
             raise CannotProve(
                 f"Run by themselves, tests fail that pass among all. {_red(base.second)}"
             )
+        if missing := self._tests - base.second.outcomes.keys():
+            raise CannotProve(
+                f"Chosen by name, {_tests(missing)} did not run, {min(missing)} for one: the "
+                f"project's test runner leaves them out.\n{base.second.output}"
+            )
         # Those that save most first: of two that contradict one another they stand.
         self._prove(sorted(self.judged, key=lambda key: -self.judged[key].saves))
         self._prove_over_all()
@@ -148,12 +153,31 @@ class Proof:
             self._last = list(self._accepted)
             self._note(run, self._accepted)
         elif len(keys) == 1:
-            self._withdraw(keys[0], verdict.problems)
+            self._withdraw(keys[0], [each.text for each in verdict.problems])
         else:
-            self.tell(f"{len(keys)} patches do not stand together: trying them in halves …")
-            half = len(keys) // 2
-            self._prove(keys[:half])
-            self._prove(keys[half:])
+            self.tell(f"{len(keys)} patches do not stand together: trying fewer at a time …")
+            for part in self._parts(keys, verdict):
+                self._prove(part)
+
+    def _parts(self, keys: list[str], verdict: Verdict) -> list[list[str]]:
+        """Return the patches that failed together, parted so that few runs tell which did.
+
+        First those that no failing test shows; then the others, each by itself if each has a
+        failing test of its own, else in halves.
+        """
+        tests = {each.test for each in verdict.problems if each.test is not None}
+        scopes = self.baseline.first.scopes
+        shown = [
+            {key for scope in scopes.get(test, ()) for key in scope.saves} & {*keys}
+            for test in tests
+        ]
+        blamed = [key for key in keys if any(key in each for each in shown)]
+        if blamed and len(blamed) < len(keys):
+            return [[key for key in keys if key not in blamed], blamed]
+        if all({key} in shown for key in keys):
+            return [[key] for key in keys]
+        half = len(keys) // 2
+        return [keys[:half], keys[half:]]
 
     def _fitting(self, keys: list[str]) -> list[str]:
         """Return the keys that can be written together, beside what is accepted."""
@@ -199,11 +223,13 @@ class Proof:
             self._note(run, keys)
             return
         self._tests, self._accepted = set(base.first.outcomes), []
+        for key in keys:  # The time limit may come before they are tried again.
+            self.judged[key].outcome, self.judged[key].verdict = "not tried", None
         if len(keys) == 1:
-            self._withdraw(keys[0], verdict.problems)
+            self._withdraw(keys[0], [each.text for each in verdict.problems])
             return
-        self._prove(keys[: len(keys) // 2])
-        self._prove(keys[len(keys) // 2 :])
+        for part in self._parts(keys, verdict):
+            self._prove(part)
 
     @property
     def baseline(self) -> Baseline:
@@ -255,7 +281,7 @@ class Proof:
 
 
 def _red(run: Rehearsal) -> str:
-    lines = [f"  {test}: {text.strip().splitlines()[-1:]}" for test, text in run.failed.items()]
+    lines = [f"  {test}: {headline(text)}" for test, text in run.failed.items()]
     told = "\n".join(lines[:10]) or run.output
     return (
         "The tests fail before anything is patched: nothing can be proved by them. Files that git "

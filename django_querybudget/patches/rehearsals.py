@@ -18,7 +18,7 @@ from .copying import ScratchCopy
 from .patch import Found, NotWritten, Patch
 from .unwritable import CannotProve
 
-__all__ = ["Answer", "Overtime", "Rehearsal", "Scope", "Suite", "rehearse"]
+__all__ = ["Answer", "Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
 
 _RUNNER = "django_querybudget.patches.rehearsing_runner.RehearsingRunner"
 
@@ -89,6 +89,15 @@ class Rehearsal:
             for test, scopes in self.scopes.items()
             if test is not None and any(set(each.saves) & set(keys) for each in scopes)
         }
+
+
+def headline(text: str) -> str:
+    """Return the line of a failure that says why: its first, or pytest's first with an ``E``."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it says nothing"]
+    first = next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[0])
+    if "queries executed" in first and "expected" in first:
+        first += " (the test expects an exact number of queries: assertMaxQueries takes fewer)"
+    return first[:300]
 
 
 def rehearse(

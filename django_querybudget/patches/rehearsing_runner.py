@@ -15,7 +15,7 @@ from django.test.utils import get_runner, iter_test_cases  # type: ignore[attr-d
 
 from django_querybudget.recording.warming import warm_django_caches
 
-from .journal import note_outcome, only
+from .journal import note_outcome, note_test, only
 
 __all__ = ["BASE_VARIABLE", "RehearsingRunner"]
 
@@ -29,7 +29,12 @@ def _result_class(base: type[unittest.TestResult]) -> type[unittest.TestResult]:
 
         def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's name
             warm_django_caches()
+            note_test(test.id())
             super().startTest(test)
+
+        def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+            super().stopTest(test)
+            note_test(None)
 
         def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
             note_outcome(test.id(), "passed")

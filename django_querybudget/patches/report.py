@@ -20,8 +20,9 @@ def diff_of(proof: Proof) -> bytes:
 
     def proofs(path: str, lines: range) -> str:
         found = [each for each in proof.proved if path in each.patch.paths]
-        # A hunk of none is one of imports.
         there = [each for each in found if set(lines) & proof.lines_of(each.patch.key, path)]
+        # A hunk of none is one of imports.
+        there = there or [each for each in found if any(e.imports for e in each.patch.edits)]
         return "; ".join(dict.fromkeys(each.proof for each in there or found))
 
     return unified(proof.before, proof.files(), proofs)

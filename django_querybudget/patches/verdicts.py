@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django_querybudget.reports.report import number
 
 from .comparing import Uncomparable, difference
-from .rehearsals import Answer, Rehearsal
+from .rehearsals import Answer, Rehearsal, Scope, headline
 
-__all__ = ["Baseline", "Verdict", "ViewChange", "judge"]
+__all__ = ["Baseline", "Problem", "Verdict", "ViewChange", "judge"]
 
 
 @dataclass
@@ -27,6 +28,14 @@ class Baseline:
     """Of all tests."""
     second: Rehearsal
     """Of all tests, or of some: what differs from run to run is learned from it."""
+
+
+class Problem(NamedTuple):
+    """Why patches do not stand."""
+
+    text: str
+    test: str | None = None
+    """The test that showed it, if one did."""
 
 
 @dataclass
@@ -42,7 +51,7 @@ class ViewChange:
 class Verdict:
     """What came of a rehearsal with patches."""
 
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     """Why the patches do not stand; none if they do."""
     views: list[ViewChange] = field(default_factory=list)
     """The views in which the patches save queries."""
@@ -84,7 +93,7 @@ def judge(
     ran = set(run.outcomes)
     verdict.problems += _of_tests(base, run)
     if not ran and not verdict.problems:
-        verdict.problems.append(f"no test ran: {run.output[-300:]}")
+        verdict.problems.append(Problem(f"no test ran: {run.output[-300:]}"))
     verdict.problems += _of_answers(base, run, verdict, base.first.showing(about))
     verdict.problems += _of_counts(base, run, keys)
     verdict.views = list(_views(base, run, about))
@@ -92,32 +101,33 @@ def judge(
     return verdict
 
 
-def _of_tests(base: Baseline, run: Rehearsal) -> Iterator[str]:
+def _of_tests(base: Baseline, run: Rehearsal) -> Iterator[Problem]:
     for test, text in run.failed.items():
-        last = text.strip().splitlines()[-1:] or [""]
-        yield f"{test} fails: {last[0][:300]}"
+        yield Problem(f"{test} fails: {headline(text)}", test)
     for test, (outcome, _) in run.outcomes.items():
         was = base.first.outcomes.get(test, ("", ""))[0]
         if outcome == "skipped" and was == "passed":
-            yield f"{test} is skipped, which passed before"
+            yield Problem(f"{test} is skipped, which passed before", test)
     if run.status and not run.failed:
         last = run.output.strip().splitlines()[-1:] or [""]
-        yield f"the tests end with status {run.status}: {last[0][:300]}"
+        yield Problem(f"the tests end with status {run.status}: {last[0][:300]}")
 
 
 def _of_answers(
     base: Baseline, run: Rehearsal, verdict: Verdict, showing: set[str]
-) -> Iterator[str]:
+) -> Iterator[Problem]:
     for test in run.outcomes:
         was, now = base.first.answers.get(test, []), run.answers.get(test, [])
         if _requests(was) != _requests(now):
             again = base.second.answers.get(test)
             if again is None or _requests(again) == _requests(was):
-                yield f"{test} asks for other things: {len(was)} requests became {len(now)}"
+                yield Problem(
+                    f"{test} asks for other things: {len(was)} requests became {len(now)}", test
+                )
             continue
         again = base.second.answers.get(test, was)
-        for number, (old, new) in enumerate(zip(was, now, strict=True)):
-            other = again[number] if number < len(again) else old
+        for place, (old, new) in enumerate(zip(was, now, strict=True)):
+            other = again[place] if place < len(again) else old
             counts = test in showing
             verdict.answers += counts
             try:
@@ -126,7 +136,7 @@ def _of_answers(
                 verdict.uncompared += counts
                 continue
             if text:
-                yield f"{test}: the answer to {old.request} differs: {text}"
+                yield Problem(f"{test}: the answer to {old.request} differs: {text}", test)
 
 
 def _requests(answers: list[Answer]) -> list[str]:
@@ -153,33 +163,52 @@ def _difference(base: Baseline, run: Rehearsal, old: Answer, other: Answer, new:
     return difference(first, second, third)
 
 
-def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[str]:
+def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[Problem]:
     """Yield the views that execute more, and what was promised and is not saved."""
     more: Counter[str] = Counter()
-    for test, scopes in run.scopes.items():
+    seen: set[str] = set()
+    for test in run.outcomes:
         was = base.first.scopes.get(test, [])
-        if [each.view for each in was] != [each.view for each in scopes]:
-            continue  # Its answers are other ones too, or it asks in threads.
-        for old, new in zip(was, scopes, strict=True):
-            promised = sum(saves for key, saves in old.saves.items() if key in keys)
+        pairs = _paired(was, run.scopes.get(test, []))
+        if pairs is None:
+            if _paired(was, base.second.scopes.get(test, was)) is not None:
+                yield Problem(f"{test} asks for other views", test)
+            continue
+        for old, new in pairs:
+            promised = {key: saves for key, saves in old.saves.items() if key in keys}
+            seen |= promised.keys()
             more[old.view] += new.queries - old.queries
-            if promised and old.queries - new.queries < promised:
-                yield (
+            if promised and old.queries - new.queries < sum(promised.values()):
+                yield Problem(
                     f"{old.view} executes {new.queries} queries in {test}, not {old.queries}: "
-                    f"{promised} were to be saved"
+                    f"{sum(promised.values())} were to be saved",
+                    test,
                 )
     for view, count in more.items():
         if count > 0:
-            yield f"{view} executes {count} more queries over all tests"
+            yield Problem(f"{view} executes {count} more queries over all tests")
+    if set(keys) - seen:
+        yield Problem("no request in which it is to save queries could be measured again")
+
+
+def _paired(was: list[Scope], now: list[Scope]) -> list[tuple[Scope, Scope]] | None:
+    """Return the requests of a test in pairs, in the order of each view; None if they differ.
+
+    Threads and coroutines may change the order from run to run.
+    """
+    if Counter(each.view for each in was) != Counter(each.view for each in now):
+        return None
+    by_view: dict[str, list[Scope]] = {}
+    for scope in now:
+        by_view.setdefault(scope.view, []).append(scope)
+    return [(scope, by_view[scope.view].pop(0)) for scope in was]
 
 
 def _views(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[ViewChange]:
     most: dict[str, ViewChange] = {}
     for test in base.first.showing(keys):
-        was, now = base.first.scopes.get(test, []), run.scopes.get(test, [])
-        if [each.view for each in was] != [each.view for each in now]:
-            continue
-        for old, new in zip(was, now, strict=True):
+        pairs = _paired(base.first.scopes.get(test, []), run.scopes.get(test, []))
+        for old, new in pairs or ():
             if not set(old.saves) & set(keys):
                 continue
             known = most.get(old.view)

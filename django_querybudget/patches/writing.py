@@ -222,5 +222,5 @@ def _path_below(root: Path, filename: str) -> str:
         if each != base
     )
     if not inside or installed or outside:
-        raise Unwritable(f"{filename} is not in the project: an installed package is not patched")
+        raise Unwritable(f"{filename} is not in the project: what stands elsewhere is not patched")
     return Path(relative).as_posix()

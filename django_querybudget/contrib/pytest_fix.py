@@ -1,17 +1,45 @@
-"""What ``manage.py querybudget fix -- pytest`` does in its pytest: outcomes, and chosen tests."""
+"""``pytest --querybudget-fix``, and what ``fix`` does in the sessions that it starts."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-__all__ = ["RehearsalPlugin"]
+__all__ = ["RehearsalPlugin", "run"]
+
+
+def run(config: pytest.Config) -> int:
+    """Prove patches by the tests that this pytest was asked to run; return the exit status."""
+    from django_querybudget.patches.fixing import Wanted, fix
+    from django_querybudget.patches.rehearsals import Suite
+
+    option = config.option
+    wanted = Wanted(
+        apply=option.querybudget_fix_apply,
+        diff=option.querybudget_fix_diff,
+        seconds=option.querybudget_fix_seconds,
+        quiet=option.verbose < 0,
+    )
+    # The sessions that are started read the same command line, and know that they are rehearsals.
+    suite = Suite("pytest", tuple(map(str, config.invocation_params.args)))
+    return fix(
+        suite,
+        wanted,
+        out=lambda line: sys.stdout.write(f"{line}\n"),
+        err=lambda line: sys.stderr.write(f"{line}\n"),
+    )
 
 
 class RehearsalPlugin:
     """Tells the journal of each test, and leaves out those that are not to run."""
 
     def __init__(self, config: pytest.Config) -> None:
+        """Let the process write down what it does, if Django did not ask for that already."""
+        from django_querybudget.patches.journal import start
+
         self.is_worker = hasattr(config, "workerinput")
+        start()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
