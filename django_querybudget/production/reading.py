@@ -38,6 +38,8 @@ class Picture:
     until: int
     releases: dict[str, Record] = field(default_factory=dict)
     """By release, in the order in which they came; "" is that of who names none."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """When each release was recorded first and last: the intervals' starts."""
     trend: list[Point] = field(default_factory=list)
     """All series together, the oldest interval first."""
     trends: dict[SeriesKey, list[Point]] = field(default_factory=dict)
@@ -83,6 +85,9 @@ def _add(picture: Picture, span: Span, numbers: range) -> None:
         picture.trend.append(whole)
         for records in found.get(number, ()):
             merge_into(picture.releases, records)
+            for release in records:
+                begun, _ = picture.seen.get(release, (started, started))
+                picture.seen[release] = begun, started
             for record in records.values():
                 for key, series in record.series.items():
                     if key not in picture.trends:
