@@ -10,5 +10,8 @@ app_name = "querybudget"
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("series/", views.series, name="series"),
+    path("database/", views.database, name="database"),
+    path("cache/", views.cache_page, name="cache"),
+    path("tests/", views.tests, name="tests"),
     path("style.css", views.style, name="style"),
 ]

@@ -6,30 +6,61 @@ settings.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.template import Context, Engine
 
-from .charts import histogram, trend
+from django_querybudget.conf import conf
+
+from .charts import histogram, sparkline, trend
+from .comparing import Comparison, Figures, deploy_of, figures_of
 from .measures import MEASURES
 from .reading import Picture
 from .record import SeriesKey
 from .summary import Row, summarised
 
-__all__ = ["PERIODS", "render_file", "render_overview", "render_series", "stylesheet"]
+if TYPE_CHECKING:
+    from django_querybudget.cache.stats import CacheStats
+    from django_querybudget.indexes.audit.findings import IndexFinding
+
+    from .explained import ExplainedDatabase
+    from .tested import TestedViews
+
+__all__ = [
+    "PERIODS",
+    "Frame",
+    "render_cache",
+    "render_comparison",
+    "render_databases",
+    "render_file",
+    "render_overview",
+    "render_series",
+    "render_tests",
+    "stylesheet",
+]
 
 HERE = Path(__file__).parent
 PERIODS = ("1h", "2h", "24h", "7d", "14d")
 """What the page links to; a picture of up to two hours is by minute."""
+SHOWN = 50
+"""So many series are shown until all are asked for."""
+MOST_CHANGES = 5
 
 
 @cache
 def _engine() -> Engine:
-    return Engine(dirs=[str(HERE / "templates")])
+    return Engine(
+        dirs=[str(HERE / "templates")],
+        libraries={"numbers": "django_querybudget.production.numbers"},
+        builtins=["django_querybudget.production.numbers"],
+    )
 
 
 @cache
@@ -38,57 +69,208 @@ def stylesheet() -> str:
     return (HERE / "static" / "querybudget.css").read_text(encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What is around each page: its stylesheet, where it links to, and the time it is of."""
+
+    home: str
+    """The URL of the page of all series; the others are below it."""
+    since: str
+
+    def names(self) -> dict[str, Any]:
+        """Return what the templates read."""
+        return {
+            "style": f"{self.home}style.css",
+            "home": self.home,
+            "since": self.since,
+            "periods": PERIODS,
+            "asked": urlencode({"since": self.since}),
+        }
+
+
 def _render(template: str, names: dict[str, Any]) -> str:
     # No localisation: a number with a decimal comma is no SVG.
     return _engine().get_template(template).render(Context(names, use_l10n=False))
 
 
-def _rows(picture: Picture, since: str) -> list[dict[str, Any]]:
+def _stamp(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%d %b %Y %H:%M UTC")
+
+
+def _overview(picture: Picture) -> dict[str, Any]:
+    rows = summarised(picture.whole)
+    requests = sum(row.requests for row in rows)
+    deploy = deploy_of(picture, conf.RELEASE or "")
+    return {
+        "rows": rows,
+        "until": _stamp(picture.until),
+        "deploy": _deploy(picture, deploy),
+        "trend": trend(picture.trend, _marks(picture, deploy)),
+        "seconds": picture.seconds,
+        "requests": requests,
+        "queries": sum(point.queries for point in picture.trend) / requests if requests else 0.0,
+        "over_budget": sum(row.over_budget for row in rows),
+        "nplusone": sum(row.nplusone for row in rows),
+        "looks_for_nplusone": any(row.nplusone for row in rows) or conf.NPLUSONE != "off",
+    }
+
+
+def _marks(picture: Picture, deploy: tuple[str, str] | None) -> dict[str, int]:
+    return {deploy[1] or "no release": picture.seen[deploy[1]][0]} if deploy else {}
+
+
+def _deploy(picture: Picture, deploy: tuple[str, str] | None) -> dict[str, Any] | None:
+    """Return what changed with the last deploy, by what it comes to in database time."""
+    if deploy is None:
+        return None
+    before, after = (figures_of(picture.releases[name]) for name in deploy)
+    both = [Comparison(key, before[key], after[key]) for key in after if key in before]
+    ranked = sorted(both, key=lambda each: -abs(_weight(each)))
+    return {
+        "before": deploy[0] or "no release",
+        "after": deploy[1] or "no release",
+        "at": _stamp(picture.seen[deploy[1]][0]),
+        "changes": [each for each in ranked if _differs(each)][:MOST_CHANGES],
+        "new": sum(key not in before for key in after),
+    }
+
+
+def _weight(each: Comparison) -> float:
+    """What the change comes to in a request's database time, times the requests."""
+    before, after = each.before or Figures(0), each.after or Figures(0)
+    return ((after.milliseconds or 0) - (before.milliseconds or 0)) * (after.requests or 0)
+
+
+def _differs(each: Comparison) -> bool:
+    before, after = each.before or Figures(0), each.after or Figures(0)
+    old, new = before.milliseconds or 0, after.milliseconds or 0
+    return _far(before.queries, after.queries, 0.05) or _far(old, new, 0.2)
+
+
+def _far(old: float, new: float, share: float) -> bool:
+    return abs(new - old) >= max(0.5, share * max(old, new))
+
+
+def _linked(rows: Iterable[Row], picture: Picture, since: str) -> list[dict[str, Any]]:
     return [
         {
             "row": row,
             "query": urlencode({**row.key._asdict(), "since": since}),
             "length": f"{row.share * 100:.2f}",
+            "spark": sparkline(picture.trends[row.key]),
         }
-        for row in summarised(picture.whole)
+        for row in rows
     ]
 
 
-def _common(picture: Picture, since: str) -> dict[str, Any]:
-    return {
-        "since": since,
-        "periods": PERIODS,
-        "until": datetime.fromtimestamp(picture.until, UTC).strftime("%d %b %Y %H:%M UTC"),
-        "trend": trend(picture.trend),
-        "releases": [name for name in picture.releases if name],
-    }
+def render_overview(picture: Picture, frame: Frame, *, every: bool = False) -> str:
+    """Return the page of all series, by total database time."""
+    names = _overview(picture)
+    rows = names["rows"] if every else names["rows"][:SHOWN]
+    names["hidden"] = len(names["rows"]) - len(rows)
+    names["rows"] = _linked(rows, picture, frame.since)
+    return _render("overview.html", {**frame.names(), **names, "tab": "views"})
 
 
-def render_overview(picture: Picture, since: str, *, style: str) -> str:
-    """Return the page of all series; ``style`` is the stylesheet's URL."""
-    names = {**_common(picture, since), "rows": _rows(picture, since), "style": style}
-    return _render("overview.html", names)
-
-
-def render_file(picture: Picture, since: str = "") -> str:
+def render_file(picture: Picture) -> str:
     """Return the same as one self-contained file, with all series' shapes."""
-    names = {
-        **_common(picture, since),
-        "rows": _rows(picture, since),
-        "inline": stylesheet(),
-        "whole": True,
-    }
-    return _render("overview.html", names)
+    names = _overview(picture)
+    names["rows"] = _linked(names["rows"], picture, "")
+    return _render("overview.html", {**names, "inline": stylesheet(), "whole": True})
 
 
-def render_series(picture: Picture, key: SeriesKey, since: str, *, style: str, home: str) -> str:
-    """Return the page of one series; None of it if the picture has none."""
-    row: Row | None = next((each for each in summarised(picture.whole) if each.key == key), None)
-    names = {**_common(picture, since), "key": key, "row": row, "style": style, "home": home}
+def render_comparison(rows: Sequence[Comparison], before: str) -> str:
+    """Return a comparison as one self-contained file."""
+    names = {"rows": rows, "before": before, "inline": stylesheet()}
+    return _render("comparison.html", names)
+
+
+def render_series(
+    picture: Picture, key: SeriesKey, frame: Frame, findings: Sequence[IndexFinding] = ()
+) -> str:
+    """Return the page of one series, with what its tables' indexes lack; it may have none."""
+    row = next((each for each in summarised(picture.whole) if each.key == key), None)
+    names: dict[str, Any] = {**frame.names(), "key": key, "row": row, "tab": "views"}
+    names["until"] = _stamp(picture.until)
     if row is not None:
         numbers = picture.whole.series[key].numbers
-        names["trend"] = trend(picture.trends[key])
-        names["query"] = urlencode(key._asdict())
-        names["queries"] = histogram(MEASURES[0], numbers)
-        names["times"] = histogram(MEASURES[1], numbers, factor=1000)
+        deploy = deploy_of(picture, conf.RELEASE or "")
+        before = figures_of(picture.releases[deploy[0]]).get(key) if deploy else None
+        after = figures_of(picture.releases[deploy[1]]).get(key) if deploy else None
+        reads = row.hits + row.misses + row.bypasses
+        names |= {
+            "trend": trend(picture.trends[key], _marks(picture, deploy)),
+            "query": urlencode(key._asdict()),
+            "queries": histogram(MEASURES[0], numbers, limit=row.budget),
+            "times": histogram(MEASURES[1], numbers, factor=1000),
+            "deploy": deploy,
+            "before": before,
+            "after": after,
+            "over_share": row.over_budget / row.requests,
+            "reads": reads,
+            "parts": _parts([row.hits, row.misses, row.bypasses]),
+            "findings": findings,
+        }
     return _render("series.html", names)
+
+
+def _parts(numbers: Sequence[int]) -> list[tuple[str, str]]:
+    """Return where each part of a bar of 100 begins, and how long it is."""
+    whole = sum(numbers) or 1
+    begun = accumulate(numbers, initial=0)
+    return [
+        (f"{start / whole * 100:.2f}", f"{number / whole * 100:.2f}")
+        for start, number in zip(begun, numbers, strict=False)
+    ]
+
+
+def render_databases(
+    databases: Sequence[ExplainedDatabase], findings: Sequence[IndexFinding], frame: Frame
+) -> str:
+    """Return the page of the databases' own statistics and of what the indexes lack."""
+    told = [
+        {
+            "found": each,
+            "shares": [
+                {
+                    "share": share,
+                    "query": urlencode({**share.key._asdict(), "since": frame.since}),
+                    "time": f"{share.time * 100:.2f}",
+                    "blocks": f"{share.blocks * 100:.2f}",
+                }
+                for share in each.shares[:SHOWN]
+            ],
+            "time": f"{each.unexplained_time * 100:.2f}",
+            "blocks": f"{each.unexplained_blocks * 100:.2f}",
+        }
+        for each in databases
+    ]
+    names = {**frame.names(), "databases": told, "findings": findings[:SHOWN], "tab": "database"}
+    return _render("database.html", names)
+
+
+def render_cache(stats: CacheStats | None, frame: Frame) -> str:
+    """Return the page of the cache and its audit; None where nothing is cached."""
+    names: dict[str, Any] = {**frame.names(), "stats": stats, "tab": "cache"}
+    if stats is not None:
+        names["since_when"] = _stamp(int(stats.since))
+        names["sites"] = stats.sites[:SHOWN]
+        for reasons in ("bypasses", "not_stored", "unaudited"):
+            told = getattr(stats, reasons)
+            names[reasons] = sorted(told.items(), key=lambda item: -item[1])[:20]
+    return _render("cache.html", names)
+
+
+def render_tests(found: TestedViews | None, problem: str, frame: Frame) -> str:
+    """Return the page of what the tests do not see; None with what is in the way."""
+    names: dict[str, Any] = {**frame.names(), "found": found, "problem": problem, "tab": "tests"}
+    if found is not None:
+        names["untested"] = [
+            (row, urlencode({**row.key._asdict(), "since": frame.since}))
+            for row in found.untested[:SHOWN]
+        ]
+        names["exceeding"] = [
+            (each, urlencode({**each.row.key._asdict(), "since": frame.since}))
+            for each in found.exceeding[:SHOWN]
+        ]
+    return _render("tests.html", names)

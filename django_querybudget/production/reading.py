@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from django_querybudget.conf import conf
 
@@ -45,7 +46,7 @@ class Picture:
     trends: dict[SeriesKey, list[Point]] = field(default_factory=dict)
     """The same of each series, as long."""
 
-    @property
+    @cached_property
     def whole(self) -> Record:
         """All releases together."""
         record = Record()
@@ -86,8 +87,8 @@ def _add(picture: Picture, span: Span, numbers: range) -> None:
         for records in found.get(number, ()):
             merge_into(picture.releases, records)
             for release in records:
-                begun, _ = picture.seen.get(release, (started, started))
-                picture.seen[release] = begun, started
+                first = picture.seen.get(release, (started, started))[0]
+                picture.seen[release] = first, started
             for record in records.values():
                 for key, series in record.series.items():
                     if key not in picture.trends:

@@ -96,7 +96,8 @@ def tested_lines(found: TestedViews, *, most: int) -> Iterator[str]:
         f"{len(found.exceeding)} above it, {len(found.untested)} that no test has."
     )
     if found.exceeding:
-        yield f"{'':{LONGEST_TITLE}}  {'tests':>8} {'p95':>8} {'certainly above':>16} {'requests':>9}"
+        head = f"{'tests':>8} {'p95':>8} {'certainly above':>16} {'requests':>9}"
+        yield f"{'':{LONGEST_TITLE}}  {head}"
     for each in found.exceeding[:most]:
         title = _escaped(each.row.key.title, LONGEST_TITLE)
         yield (
@@ -107,4 +108,5 @@ def tested_lines(found: TestedViews, *, most: int) -> Iterator[str]:
         yield f"{'No test has':{LONGEST_TITLE}}  {'queries':>8} {'p95':>8} {'share of time':>16}"
     for row in found.untested[:most]:
         title = _escaped(row.key.title, LONGEST_TITLE)
-        yield f"{title:{LONGEST_TITLE}}  {row.queries:8.1f} {row.queries_p95:8.0f} {row.share:16.0%}"
+        figures = f"{row.queries:8.1f} {row.queries_p95:8.0f} {row.share:16.0%}"
+        yield f"{title:{LONGEST_TITLE}}  {figures}"

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError
 from django.test.utils import override_settings
 
@@ -43,6 +44,7 @@ similar = 0
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with the lines of the tests."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(settings, "BASE_DIR", tmp_path)
     (tmp_path / "querybudget.toml").write_text(LINES.format(3))
     return tmp_path
 
@@ -66,7 +68,7 @@ def test_what_the_tests_do_not_see(record: ProcessRecord, folder: Path) -> None:
     assert [each["name"] for each in told["untested"]] == ["nobodys"]
     assert told["exceeding"][0]["recorded"] == 3
     (folder / "querybudget.toml").unlink()
-    with pytest.raises(CommandError, match="there is no such file. Record it: pytest"):
+    with pytest.raises(CommandError, match=r"there is no such file\. Record it: pytest"):
         report("--tests")
     (folder / "querybudget.toml").write_text("<<<<<<< HEAD\n")
     with pytest.raises(CommandError, match="markers of a merge"):
@@ -97,7 +99,7 @@ def test_the_budgets_that_production_suggests_can_be_written(
 def test_two_revisions_of_the_tests_lines(folder: Path) -> None:
     def git(*words: str) -> None:
         who = ("-c", "user.name=a", "-c", "user.email=a@b.org")
-        subprocess.run(["git", *who, *words], check=True, capture_output=True)
+        subprocess.run(["/usr/bin/env", "git", *who, *words], check=True, capture_output=True)
 
     git("init", "-q")
     git("add", ".")
@@ -129,7 +131,7 @@ def test_a_saved_report_beside_now(record: ProcessRecord, folder: Path) -> None:
     assert "83.0 → 23.0" in lines[1]
     assert "10.0 → 25.0" in lines[1]
     (folder / "before.json").write_text('{"series": [{"kind": "view"}]}')
-    with pytest.raises(CommandError, match="is not what `manage.py querybudget report --json`"):
+    with pytest.raises(CommandError, match="is not what `manage"):
         report("--compare", "before.json")
 
 
