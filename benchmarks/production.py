@@ -25,6 +25,10 @@ from collections.abc import Callable
 from pathlib import Path
 from time import process_time, thread_time
 
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -46,9 +50,6 @@ from django.db import connection  # noqa: E402
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 from django.test import RequestFactory  # noqa: E402
 from django.urls.resolvers import ResolverMatch  # noqa: E402
-from opentelemetry import metrics  # noqa: E402
-from opentelemetry.sdk.metrics import MeterProvider  # noqa: E402
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402
 
 from django_querybudget import production  # noqa: E402
 from django_querybudget.middleware import QueryBudgetMiddleware  # noqa: E402

@@ -76,7 +76,8 @@ def summed(raws: list[RawRecord]) -> Summary:
 _TUPLES = frozenset((tuple,))
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
 _COMPARED_IN_C = _PLAIN_TYPES | {datetime, date, Decimal, UUID}
-"""Of two that differ by ``==``, no text is the same either; and no code of a host's is asked."""
+"""Of two that differ by ``==``, no text is the same either; and no code of a host's is asked
+but its time zones'."""
 
 
 def _all_differ(sqls: tuple[str, ...], params: tuple[Any, ...]) -> bool:
