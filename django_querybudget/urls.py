@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from .production import views
+from .production.admin_link import add_to_admin
 
 app_name = "querybudget"
 urlpatterns = [
@@ -15,3 +16,5 @@ urlpatterns = [
     path("tests/", views.tests, name="tests"),
     path("style.css", views.style, name="style"),
 ]
+
+add_to_admin()

@@ -22,6 +22,10 @@ class Mark:
 
     at: str
     """Of the width, for SVG."""
+    share: str
+    """The same as a percentage."""
+    is_late: bool
+    """Whether there is more place before it than after it."""
     label: str
 
 
@@ -34,8 +38,10 @@ class Trend:
     most: float
     """The largest value, in milliseconds of database time a second."""
     mean: float
-    top: float
+    top: str
     """The value at the upper edge: ``most``, rounded up."""
+    half: str
+    """That at half of the height."""
     begin: str
     end: str
     requests: int
@@ -43,11 +49,6 @@ class Trend:
 
     width: int = WIDTH
     height: int = HEIGHT
-
-    @property
-    def half(self) -> float:
-        """The value at half of the height."""
-        return self.top / 2
 
 
 def trend(points: Sequence[Point], marks: Mapping[str, int] | None = None) -> Trend:
@@ -67,16 +68,21 @@ def trend(points: Sequence[Point], marks: Mapping[str, int] | None = None) -> Tr
         area=f"0,{HEIGHT} {places} {WIDTH},{HEIGHT}",
         most=most,
         mean=sum(loads) / len(loads) if loads else 0.0,
-        top=top,
+        top=f"{top:g}",
+        half=f"{top / 2:g}",
         begin=_clock(begin) if points else "",
         end=_clock(points[-1].started + span) if points else "",
         requests=sum(point.requests for point in points),
         marks=tuple(
-            Mark(f"{(moment - begin) / whole * WIDTH:.1f}", label)
+            _mark((moment - begin) / whole, label)
             for label, moment in (marks or {}).items()
             if begin < moment < begin + whole
         ),
     )
+
+
+def _mark(share: float, label: str) -> Mark:
+    return Mark(f"{share * WIDTH:.1f}", f"{share * 100:.2f}%", share > 0.5, label)
 
 
 def sparkline(points: Sequence[Point]) -> str:

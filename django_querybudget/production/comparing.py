@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django_querybudget.exceptions import LockFileError
 from django_querybudget.ratchet import lockfile
@@ -20,6 +20,7 @@ from .summary import summarised
 __all__ = [
     "Comparison",
     "Figures",
+    "Verdict",
     "compared",
     "comparison_as_json",
     "deploy_of",
@@ -44,6 +45,13 @@ class Figures:
 AllFigures = Mapping[SeriesKey, Figures]
 
 
+class Verdict(NamedTuple):
+    """What a person is told of a change."""
+
+    words: str
+    is_worse: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One series, before and after; None where it is not in one."""
@@ -58,6 +66,29 @@ class Comparison:
         if self.before is None or self.after is None:
             return None
         return self.after.queries - self.before.queries
+
+    @property
+    def weight(self) -> float:
+        """What the change comes to: of a request's milliseconds, times the requests of now."""
+        before, after = self.before or Figures(0), self.after or Figures(0)
+        return ((after.milliseconds or 0) - (before.milliseconds or 0)) * (after.requests or 0)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is noticeably other now: a fifth of the time, else a tenth of the queries."""
+        if self.before is None or self.after is None:
+            return None
+        old, new = self.before.milliseconds or 0, self.after.milliseconds or 0
+        if _is_far(old, new, 0.2):
+            return Verdict("costs more" if new > old else "costs less", new > old)
+        old, new = self.before.queries, self.after.queries
+        if _is_far(old, new, 0.1):
+            return Verdict("more queries" if new > old else "fewer queries", new > old)
+        return None
+
+
+def _is_far(old: float, new: float, share: float) -> bool:
+    return abs(new - old) >= max(0.5, share * max(old, new))
 
 
 def compared(before: AllFigures, after: AllFigures) -> list[Comparison]:

@@ -17,11 +17,10 @@ def count(number: float) -> str:
 
 @register.filter
 def few(number: float) -> str:
-    """Three digits: ``0.25``, ``3.5``, ``42``, ``1,234``."""
+    """Few digits, that stand well below one another: ``0.25``, ``3.5``, ``42.0``, ``1,234``."""
     if number >= 100:
         return f"{number:,.0f}"
-    shown = f"{number:.1f}" if number >= 10 else f"{number:.2f}"
-    return shown.rstrip("0").rstrip(".")
+    return f"{number:.1f}" if number >= 1 or not number else f"{number:.2f}"
 
 
 @register.filter

@@ -20,7 +20,7 @@ from django.template import Context, Engine
 from django_querybudget.conf import conf
 
 from .charts import histogram, sparkline, trend
-from .comparing import Comparison, Figures, deploy_of, figures_of
+from .comparing import Comparison, deploy_of, figures_of
 from .measures import MEASURES
 from .reading import Picture
 from .record import SeriesKey
@@ -41,6 +41,7 @@ __all__ = [
     "render_databases",
     "render_file",
     "render_overview",
+    "render_problem",
     "render_series",
     "render_tests",
     "stylesheet",
@@ -97,65 +98,67 @@ def _stamp(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%d %b %Y %H:%M UTC")
 
 
-def _overview(picture: Picture) -> dict[str, Any]:
+def _overview(picture: Picture, since: str) -> dict[str, Any]:
     rows = summarised(picture.whole)
     requests = sum(row.requests for row in rows)
+    over_budget, nplusone = (
+        sum(getattr(row, name) for row in rows) for name in ("over_budget", "nplusone")
+    )
     deploy = deploy_of(picture, conf.RELEASE or "")
+    each = requests or 1
     return {
         "rows": rows,
         "until": _stamp(picture.until),
-        "deploy": _deploy(picture, deploy),
+        "deploy": _deploy(picture, deploy, since),
         "trend": trend(picture.trend, _marks(picture, deploy)),
         "seconds": picture.seconds,
+        "each_seconds": picture.seconds / each,
         "requests": requests,
-        "queries": sum(point.queries for point in picture.trend) / requests if requests else 0.0,
-        "over_budget": sum(row.over_budget for row in rows),
-        "nplusone": sum(row.nplusone for row in rows),
-        "looks_for_nplusone": any(row.nplusone for row in rows) or conf.NPLUSONE != "off",
+        "rate": requests / max(1, picture.until - picture.since),
+        "queries": sum(point.queries for point in picture.trend) / each,
+        "all_queries": sum(point.queries for point in picture.trend),
+        "over_budget": over_budget,
+        "over_share": over_budget / each,
+        "nplusone": nplusone,
+        "nplusone_share": nplusone / each,
+        "looks_for_nplusone": nplusone or conf.NPLUSONE != "off",
     }
 
 
 def _marks(picture: Picture, deploy: tuple[str, str] | None) -> dict[str, int]:
-    return {deploy[1] or "no release": picture.seen[deploy[1]][0]} if deploy else {}
+    if deploy is None:
+        return {}
+    return {f"release {deploy[1]}" if deploy[1] else "no release": picture.seen[deploy[1]][0]}
 
 
-def _deploy(picture: Picture, deploy: tuple[str, str] | None) -> dict[str, Any] | None:
+def _deploy(picture: Picture, deploy: tuple[str, str] | None, since: str) -> dict[str, Any] | None:
     """Return what changed with the last deploy, by what it comes to in database time."""
     if deploy is None:
         return None
     before, after = (figures_of(picture.releases[name]) for name in deploy)
     both = [Comparison(key, before[key], after[key]) for key in after if key in before]
-    ranked = sorted(both, key=lambda each: -abs(_weight(each)))
+    ranked = sorted(both, key=lambda each: -abs(each.weight))
+    changed = [each for each in ranked if each.verdict]
     return {
         "before": deploy[0] or "no release",
         "after": deploy[1] or "no release",
         "at": _stamp(picture.seen[deploy[1]][0]),
-        "changes": [each for each in ranked if _differs(each)][:MOST_CHANGES],
+        "changes": [(each, _query(each.key, since)) for each in changed[:MOST_CHANGES]],
+        "hidden": max(0, len(changed) - MOST_CHANGES),
         "new": sum(key not in before for key in after),
     }
 
 
-def _weight(each: Comparison) -> float:
-    """What the change comes to in a request's database time, times the requests."""
-    before, after = each.before or Figures(0), each.after or Figures(0)
-    return ((after.milliseconds or 0) - (before.milliseconds or 0)) * (after.requests or 0)
-
-
-def _differs(each: Comparison) -> bool:
-    before, after = each.before or Figures(0), each.after or Figures(0)
-    old, new = before.milliseconds or 0, after.milliseconds or 0
-    return _far(before.queries, after.queries, 0.05) or _far(old, new, 0.2)
-
-
-def _far(old: float, new: float, share: float) -> bool:
-    return abs(new - old) >= max(0.5, share * max(old, new))
+def _query(key: SeriesKey, since: str) -> str:
+    """Return what the URL of a series' page asks for."""
+    return urlencode({**key._asdict(), "since": since})
 
 
 def _linked(rows: Iterable[Row], picture: Picture, since: str) -> list[dict[str, Any]]:
     return [
         {
             "row": row,
-            "query": urlencode({**row.key._asdict(), "since": since}),
+            "query": _query(row.key, since),
             "length": f"{row.share * 100:.2f}",
             "spark": sparkline(picture.trends[row.key]),
         }
@@ -165,7 +168,7 @@ def _linked(rows: Iterable[Row], picture: Picture, since: str) -> list[dict[str,
 
 def render_overview(picture: Picture, frame: Frame, *, every: bool = False) -> str:
     """Return the page of all series, by total database time."""
-    names = _overview(picture)
+    names = _overview(picture, frame.since)
     rows = names["rows"] if every else names["rows"][:SHOWN]
     names["hidden"] = len(names["rows"]) - len(rows)
     names["rows"] = _linked(rows, picture, frame.since)
@@ -174,9 +177,14 @@ def render_overview(picture: Picture, frame: Frame, *, every: bool = False) -> s
 
 def render_file(picture: Picture) -> str:
     """Return the same as one self-contained file, with all series' shapes."""
-    names = _overview(picture)
+    names = _overview(picture, "")
     names["rows"] = _linked(names["rows"], picture, "")
     return _render("overview.html", {**names, "inline": stylesheet(), "whole": True})
+
+
+def render_problem(problem: str, frame: Frame) -> str:
+    """Return a page that says why there is no picture."""
+    return _render("problem.html", {**frame.names(), "problem": problem})
 
 
 def render_comparison(rows: Sequence[Comparison], before: str) -> str:
@@ -195,8 +203,8 @@ def render_series(
     if row is not None:
         numbers = picture.whole.series[key].numbers
         deploy = deploy_of(picture, conf.RELEASE or "")
-        before = figures_of(picture.releases[deploy[0]]).get(key) if deploy else None
-        after = figures_of(picture.releases[deploy[1]]).get(key) if deploy else None
+        sides = (figures_of(picture.releases[name]).get(key) for name in deploy or ())
+        deployed = Comparison(key, *sides) if deploy else None
         reads = row.hits + row.misses + row.bypasses
         names |= {
             "trend": trend(picture.trends[key], _marks(picture, deploy)),
@@ -204,8 +212,7 @@ def render_series(
             "queries": histogram(MEASURES[0], numbers, limit=row.budget),
             "times": histogram(MEASURES[1], numbers, factor=1000),
             "deploy": deploy,
-            "before": before,
-            "after": after,
+            "deployed": deployed,
             "over_share": row.over_budget / row.requests,
             "reads": reads,
             "parts": _parts([row.hits, row.misses, row.bypasses]),
@@ -234,7 +241,7 @@ def render_databases(
             "shares": [
                 {
                     "share": share,
-                    "query": urlencode({**share.key._asdict(), "since": frame.since}),
+                    "query": _query(share.key, frame.since),
                     "time": f"{share.time * 100:.2f}",
                     "blocks": f"{share.blocks * 100:.2f}",
                 }
@@ -254,6 +261,7 @@ def render_cache(stats: CacheStats | None, frame: Frame) -> str:
     names: dict[str, Any] = {**frame.names(), "stats": stats, "tab": "cache"}
     if stats is not None:
         names["since_when"] = _stamp(int(stats.since))
+        names["looked_up"] = stats.hits + stats.misses
         names["sites"] = stats.sites[:SHOWN]
         for reasons in ("bypasses", "not_stored", "unaudited"):
             told = getattr(stats, reasons)
@@ -265,12 +273,8 @@ def render_tests(found: TestedViews | None, problem: str, frame: Frame) -> str:
     """Return the page of what the tests do not see; None with what is in the way."""
     names: dict[str, Any] = {**frame.names(), "found": found, "problem": problem, "tab": "tests"}
     if found is not None:
-        names["untested"] = [
-            (row, urlencode({**row.key._asdict(), "since": frame.since}))
-            for row in found.untested[:SHOWN]
-        ]
+        names["untested"] = [(row, _query(row.key, frame.since)) for row in found.untested[:SHOWN]]
         names["exceeding"] = [
-            (each, urlencode({**each.row.key._asdict(), "since": frame.since}))
-            for each in found.exceeding[:SHOWN]
+            (each, _query(each.row.key, frame.since)) for each in found.exceeding[:SHOWN]
         ]
     return _render("tests.html", names)

@@ -13,7 +13,7 @@ from .encoding import decoded, merge_into
 from .record import Record, SeriesKey
 from .store import HOUR, MINUTE, Span, store_on
 
-__all__ = ["Picture", "Point", "parse_duration", "read_picture"]
+__all__ = ["Picture", "Point", "Unreadable", "parse_duration", "picture_of", "read_picture"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MOST_SECONDS = HOUR.kept
@@ -121,6 +121,24 @@ def _read(span: Span, numbers: range) -> dict[int, list[dict[str, Record]]]:
         if key in found and (read := decoded(found[key])):
             records.setdefault(numbers[at // slots], []).append(read)
     return records
+
+
+class Unreadable(Exception):
+    """Why there is no picture, and the way out."""
+
+
+def picture_of(seconds: int) -> Picture:
+    """Return the picture of the last so many seconds. Raises :class:`Unreadable`."""
+    if conf.PRODUCTION.written() is None:
+        raise Unreadable(
+            'Nothing is recorded: add "PRODUCTION": {} to QUERYBUDGET, and restart the site.'
+        )
+    try:
+        return read_picture(seconds)
+    except Exception as error:  # a cache may raise anything
+        raise Unreadable(
+            f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: {type(error).__name__}: {error}"
+        ) from error
 
 
 def parse_duration(text: str) -> int:

@@ -21,7 +21,7 @@ from django_querybudget.exceptions import LockFileError
 from django_querybudget.sql.fingerprints import identifiers
 
 from . import pages
-from .reading import Picture, parse_duration, read_picture
+from .reading import Picture, Unreadable, parse_duration, picture_of
 from .record import SeriesKey
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def _for_staff(view: View) -> View:
         except _BadSince:
             told = "since is no time: write 30m, 6h or 2d."
             response = HttpResponseBadRequest(told, "text/plain")
+        except Unreadable as error:
+            told = pages.render_problem(str(error), _frame(DEFAULT))
+            response = HttpResponse(told, status=503)
         response.headers["Content-Security-Policy"] = CSP
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
@@ -81,7 +84,11 @@ def _asked(request: HttpRequest, default: str = DEFAULT) -> tuple[Picture, pages
         seconds = parse_duration(since)
     except ValueError as error:
         raise _BadSince from error
-    return read_picture(seconds), pages.Frame(reverse("querybudget:overview"), since)
+    return picture_of(seconds), _frame(since)
+
+
+def _frame(since: str) -> pages.Frame:
+    return pages.Frame(reverse("querybudget:overview"), since)
 
 
 @_for_staff
@@ -114,10 +121,9 @@ def database(request: HttpRequest) -> HttpResponse:
 
 
 @_for_staff
-def cache_page(request: HttpRequest) -> HttpResponse:
+def cache_page(_request: HttpRequest) -> HttpResponse:
     """What the cache does, and what its audit saw."""
-    frame = pages.Frame(reverse("querybudget:overview"), request.GET.get("since", DEFAULT)[:10])
-    return HttpResponse(pages.render_cache(_cache_stats(), frame))
+    return HttpResponse(pages.render_cache(_cache_stats(), _frame(DEFAULT)))
 
 
 @_for_staff

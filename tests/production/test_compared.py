@@ -13,7 +13,7 @@ from django.core.management import CommandError
 from django.test.utils import override_settings
 
 from django_querybudget.conf import conf
-from django_querybudget.production.comparing import deploy_of
+from django_querybudget.production.comparing import Comparison, Figures, deploy_of
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
 from django_querybudget.production.record import LONGEST_NAME, series_key
@@ -156,3 +156,24 @@ def test_the_last_deploy(record: ProcessRecord, monkeypatch: pytest.MonkeyPatch)
     assert deploy_of(picture, "") == ("1.0", "1.1")
     assert deploy_of(read_picture(60, now=Clock.now), "1.1") is None
     assert deploy_of(read_picture(60, now=Clock.now + 9_000), "1.1") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((42, 92.2), (4, 8.7), "costs less"),
+        ((3, 5.4), (9, 15.8), "costs more"),
+        ((9.2, 6.4), (8.5, 6.0), None),  # it is never twice the same
+        ((1, 0.1), (1, 0.3), None),  # three times of nothing
+        ((4, 10.0), (7, 10.1), "more queries"),
+        ((7, 10.0), (4, 10.1), "fewer queries"),
+    ],
+)
+def test_what_a_person_is_told_of_a_change(
+    before: tuple[float, float], after: tuple[float, float], words: str | None
+) -> None:
+    key = series_key("view", "a", "GET")
+    each = Comparison(key, Figures(*before), Figures(*after, 10))
+    assert (each.verdict and each.verdict.words) == words
+    assert words is None or each.verdict == (words, words in ("costs more", "more queries"))
+    assert Comparison(key, None, Figures(*after)).verdict is None

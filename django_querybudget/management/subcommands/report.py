@@ -20,7 +20,12 @@ from django_querybudget.production.comparing import (
     figures_of,
     figures_of_file,
 )
-from django_querybudget.production.reading import Picture, parse_duration, read_picture
+from django_querybudget.production.reading import (
+    Picture,
+    Unreadable,
+    parse_duration,
+    picture_of,
+)
 from django_querybudget.production.record import Record, SeriesKey
 from django_querybudget.production.summary import as_json, summarised
 
@@ -202,17 +207,10 @@ class Report:
             seconds = parse_duration(self._since)
         except ValueError as error:
             raise CommandError(f"--since: {error}") from error
-        if conf.PRODUCTION.written() is None:
-            raise CommandError(
-                'Nothing is recorded: add "PRODUCTION": {} to QUERYBUDGET, and restart the site.'
-            )
         try:
-            return read_picture(seconds)
-        except Exception as error:  # a cache may raise anything
-            raise CommandError(
-                f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            return picture_of(seconds)
+        except Unreadable as error:
+            raise CommandError(str(error)) from error
 
     def _lock_file(self) -> Path:
         from django_querybudget.production.tested import lock_file
