@@ -24,7 +24,7 @@ from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 
 from . import audit
-from .fills import current_fill, filling
+from .fills import Fill, current_fill, filling
 from .through import (
     MISS,
     Looked,
@@ -143,6 +143,14 @@ class Turn:
             _unstored.clear()
         _unstored[site_of_question(self.question).name] = time.monotonic()
 
+    def kept(self, fill: Fill, answer: Any) -> bool:
+        """Store what was made, and give the lease back behind it. Returns whether it is stored."""
+        lease = (self._key, self._who) if self.leads else None
+        if not keep(self.question, fill, answer, lease):
+            return False
+        self.leads = False
+        return True
+
     def release(self) -> None:
         """Let others make it, if this reader kept them from it."""
         if self.leads:
@@ -183,7 +191,7 @@ def make(question: Question, looked: Looked, compute: Callable[[], Any]) -> Any:
         with filling(fill):
             answer = compute()
             fill.found = question.found(answer)
-        if not keep(question, fill, answer):
+        if not turn.kept(fill, answer):
             turn.not_stored()
     finally:
         turn.release()

@@ -29,7 +29,6 @@ from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
     begun,
-    keep,
     look_up,
     to_be_audited,
 )
@@ -191,10 +190,10 @@ class Served(Turn):
         answer = response, inputs
         header = conf.CACHE.SURROGATE_KEYS
         if header is None or fill.reason is not None:
-            return keep(self.question, fill, answer)
+            return self.kept(fill, answer)
         own = response.headers.get(header)
         add_header(response, header, fill.dependencies() - {PULSE})
-        if keep(self.question, fill, answer):
+        if self.kept(fill, answer):
             return True
         del response.headers[header]  # nothing else may keep it either
         if own is not None:
