@@ -249,6 +249,47 @@ def test_nobody_waits_for_what_is_not_stored(monkeypatch: pytest.MonkeyPatch) ->
     assert trips_of(ask, monkeypatch) == []
 
 
+def test_one_visitors_answer_that_is_not_stored_keeps_nobody_else_from_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.COOKIES.get("theme", f"{Industry.objects.count()}"))
+
+    def ask(page: int, theme: str = "") -> Callable[[], Any]:
+        headers = {"Cookie": f"theme={theme}"} if theme else {}
+        return lambda: view(RequestFactory().get("/", {"page": page}, headers=headers))
+
+    assert trips_of(ask(1, "dark"), monkeypatch)
+    assert trips_of(ask(1, "light"), monkeypatch) == []  # they are not stored either
+    assert trips_of(ask(1), monkeypatch)
+    assert cache_stats().stores == 1
+    assert trips_of(ask(2, "light"), monkeypatch) == []
+
+
+def test_a_passing_reason_is_over_when_an_answer_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    @cached_view(60, vary_on=())
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(f"{Industry.objects.count()}", status=int(request.GET["status"]))
+
+    def ask(status: int) -> Callable[[], Any]:
+        return lambda: view(RequestFactory().get("/", {"status": status}))
+
+    assert trips_of(ask(500), monkeypatch)
+    assert trips_of(ask(200), monkeypatch) == []
+    assert trips_of(ask(404), monkeypatch)
+
+
+def test_what_is_remembered_of_such_answers_is_bounded() -> None:
+    question = _question()
+    turn = leases.Turn(question, through.look_up(question))
+    for number in range(3 * leases.MOST_INPUTS):
+        turn.not_stored([f"cookie:{number}"])
+        turn.not_stored(f"cookie:{number}.{each}" for each in range(99))
+    (seen,) = leases._unstored.values()
+    assert 0 < len(seen) <= leases.MOST_INPUTS
+
+
 def test_an_error_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError
