@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import path
 
+from django_querybudget.production.admin_link import add_to_admin
+
 from .production import views
-from .production.admin_link import add_to_admin
 
 app_name = "querybudget"
 urlpatterns = [
