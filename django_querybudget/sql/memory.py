@@ -48,7 +48,8 @@ class Memo(dict[K, V], Generic[K, V]):
     """A function's answers by its argument: ``memo[text]``.
 
     The argument is a text, or a tuple in which texts may stand. Without a function, what is known
-    is told by :meth:`remember` and asked for by ``memo.get(text)``, a long text's in vain.
+    is told by :meth:`remember`, and ``memo[text]`` raises :class:`KeyError` for what is not, and
+    for a long text.
 
     Safe to use from several threads: one that cannot have the lock at once does not remember.
     """
@@ -62,13 +63,13 @@ class Memo(dict[K, V], Generic[K, V]):
         _pool.join(self)
 
     def __missing__(self, key: K) -> V:
-        if self._function is None:
-            raise KeyError(key)
         known: Any = _short(key)
         value: Any = _NOTHING if known is key else self.get(known, _NOTHING)
         if value is _NOTHING:
             value = self._old.get(known, _NOTHING)
             if value is _NOTHING:
+                if self._function is None:
+                    raise KeyError(key)
                 value = self._function(key)
             _pool.add(self, known, value)
         return value  # type: ignore[no-any-return]  # a sentinel has no type
