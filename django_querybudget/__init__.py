@@ -1,6 +1,9 @@
 """Query budgets, N+1 causes, caching that is never stale, and indexes for Django.
 
 Importable before settings exist: the names below are imported when they are first used.
+
+PYTEST_DONT_REWRITE: pytest warns of a plugin's package that was imported before it, unless its
+docstring says this word; ``try`` does so, and the package's root asserts nothing.
 """
 
 from __future__ import annotations

@@ -39,3 +39,8 @@ class QueryBudgetConfig(AppConfig):
             from django_querybudget.ratchet.collecting import start_from_environment
 
             start_from_environment()
+        if "QUERYBUDGET_TRY" in os.environ:
+            # A process of `python -m django_querybudget try`.
+            from django_querybudget.trying.collecting import start
+
+            start()

@@ -110,13 +110,12 @@ class ProcessRecording(Recording):
         connection: BaseDatabaseWrapper,
         error: BaseException | None,
         noted: float,
-        cursor: object,
+        cursor: Any,
     ) -> None:
         """Record the statement."""
-        del cursor
         started, duration = noted, perf_counter() - noted
         if not hook.is_unobserved():
-            self._recorder(sql, params, many, connection, started, duration, error)
+            self._recorder(sql, params, many, connection, started, duration, error, cursor)
 
 
 class capture_queries:  # noqa: N801 - a context manager reads as a function

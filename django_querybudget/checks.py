@@ -5,11 +5,11 @@
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
 ``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation.
-``E010 to W012``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
+``E010 to W013``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
                       :mod:`.budgets.method_decorators`.
 ``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
-``E040 to W041``      The record of production: :mod:`.production.checks`.
+``E040 to E042``      The record of production: :mod:`.production.checks`.
 ===================  =====================================================
 
 The rooms of the causes and of the cache are imported when there is something to check: a server's
@@ -30,7 +30,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from django_querybudget.budgets.checks import check_budgets
+from django_querybudget.budgets.checks import check_budgets, check_rows_budgets
 from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
 from django_querybudget.reports.enforcement import in_tests
@@ -51,6 +51,7 @@ _QUERYLESS = (
 
 
 register(check_budgets, "querybudget")
+register(check_rows_budgets, "querybudget")
 register(check_decorators, "querybudget")
 register(check_method_decorators, "querybudget")
 

@@ -11,10 +11,10 @@ from django.test import SimpleTestCase
 
 from django_querybudget.reports import repeats
 from tests import settings
-from tests.servers import Server
+from tests.servers import Promtool, Server
 
 VENDOR_ALIASES = ["default", "postgres", "mariadb"]
-OF_THE_SYSTEM: list[Server] = [settings.MEMCACHED, settings.PGBOUNCER]
+OF_THE_SYSTEM: list[Server | Promtool] = [settings.MEMCACHED, settings.PGBOUNCER, Promtool()]
 """What no package brings; the tests that need one have a mark of its name."""
 
 
@@ -36,7 +36,7 @@ def pytest_report_header() -> list[str]:
 
 def _servers() -> dict[str, str]:
     given = "the server that {} names".format
-    servers: dict[str, tuple[Server, str | bool]] = {
+    servers: dict[str, tuple[Server | Promtool, str | bool]] = {
         "redis": (settings.REDIS, "REDIS_URL" in os.environ and given("REDIS_URL")),
         "postgres": (
             settings.POSTGRESQL,
@@ -51,7 +51,7 @@ def _servers() -> dict[str, str]:
     }
 
 
-def _describe(server: Server) -> str:
+def _describe(server: Server | Promtool) -> str:
     return server.version() if server.program() else f"none here: {server.hint}"
 
 

@@ -378,6 +378,39 @@ class PgBouncer(Server):
         return self.folder / "pgbouncer.ini"
 
 
+class Promtool:
+    """The system's promtool, which checks rules and metrics: no package brings it."""
+
+    name = "promtool"
+    title = "promtool"
+    hint = "apt-get install prometheus"
+
+    def program(self) -> Path | None:
+        """Return the system's promtool."""
+        found = shutil.which("promtool")
+        return Path(found) if found else None
+
+    def version(self) -> str:
+        """Return its version."""
+        return self.run("--version").partition("\n")[0]
+
+    def run(self, *arguments: str | Path, told: str = "") -> str:
+        """Run it, with ``told`` on its standard input; return what it prints.
+
+        Raises:
+            ServerError: it is not installed, or it refuses what it was given; with its words.
+        """
+        program = self.program()
+        if program is None:
+            raise ServerError(f"{self.title} is not here: {self.hint}")
+        done = subprocess.run(
+            [program, *arguments], input=told, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ServerError(f"{self.title} refuses it: {done.stdout}{done.stderr}")
+        return done.stdout
+
+
 class MariaDB(Server):
     """The system's MariaDB: no package brings one."""
 

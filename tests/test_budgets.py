@@ -36,8 +36,10 @@ def test_each_dimension_is_measured_and_may_reach_its_limit(dimension: str, actu
 
 
 def test_violations_come_in_the_order_of_the_dimensions() -> None:
-    budget = Budget(0, duplicates=0, similar=0, writes=0, duration=0)
-    assert [violation.dimension for violation in budget.check(MIXED)] == list(DIMENSIONS)
+    log = log_of((JOB, (1,)), (JOB, (1,)), ("UPDATE job SET a = %s", (3,)))
+    log.append(RawRecord(JOB, (2,), False, "default", "postgresql", 0.0, 0.001, rowcount=1))
+    budget = Budget(0, duplicates=0, similar=0, writes=0, rows=0, duration=0)
+    assert [violation.dimension for violation in budget.check(log)] == list(DIMENSIONS)
 
 
 def test_transaction_control_counts_in_no_dimension() -> None:

@@ -311,7 +311,7 @@ def test_who_listens_alone_is_told(monkeypatch: pytest.MonkeyPatch, watchers: bo
         assert len(ear.heard) == 2
     else:
         hook.remove_recorder(record)
-        ((_, _, _, _, when, duration, error),) = told
+        ((_, _, _, _, when, duration, error, _),) = told
         assert started <= when <= started + took
         assert 0 < duration <= took
         assert error is None

@@ -35,6 +35,7 @@ COUNT_HEADERS = (
     "X-Query-Count",
     "X-Query-Time",
     "X-Query-Duplicates",
+    "X-Query-Rows",
     "X-Query-Budget",
     "Server-Timing",
 )

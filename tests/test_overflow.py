@@ -171,10 +171,12 @@ def bytes_kept(queries: int) -> int:
     The recorder is called as the hook calls it: what a database does for each is no matter here.
     """
     recording = Recording(origins=False)
+    cursor = connection.cursor()
     tracemalloc.start()
     try:
         for number in range(queries):
-            recording._recorder("SELECT %s", (number, "x" * 20), False, connection, 0, 0.0, None)
+            params = (number, "x" * 20)
+            recording._recorder("SELECT %s", params, False, connection, 0, 0.0, None, cursor)
         held = tracemalloc.get_traced_memory()[0]
         assert recording.log.count == queries
         return held

@@ -9,9 +9,9 @@ from typing import Any
 from django_querybudget.recording.aliases import named_aliases
 from django_querybudget.recording.records import QueryLog
 
-__all__ = ["DIMENSIONS", "Budget", "Violation"]
+__all__ = ["DIMENSIONS", "Budget", "Violation", "unjudged_rows"]
 
-DIMENSIONS = ("max_queries", "duplicates", "similar", "writes", "duration")
+DIMENSIONS = ("max_queries", "duplicates", "similar", "writes", "rows", "duration")
 """What a budget can limit, in the order in which a report names it."""
 
 
@@ -46,6 +46,9 @@ class Budget:
     """The most queries that repeat an earlier one's shape: same database, whatever parameters."""
     writes: int | None = None
     """The most queries whose text says that they write."""
+    rows: int | None = None
+    """The most rows fetched by the queries that read, added up. Where the driver does not tell how
+    many (SQLite's, a server-side cursor's), the budget is not judged, and the report says so."""
     duration: float | None = None
     """The longest that the databases may take, in seconds, added up."""
     nplusone: int | None = None
@@ -97,6 +100,13 @@ class Budget:
         return tuple(violations)
 
 
+def unjudged_rows(budget: Budget | None, log: QueryLog) -> int:
+    """Return of how many queries the rows are unknown, that the budget limits; 0 if it does not."""
+    if budget is None or budget.rows is None:
+        return 0
+    return (log if budget.using is None else log.on(budget.using)).rows_unknown
+
+
 def _check_threshold(threshold: object) -> None:
     if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 2:
         raise ValueError(f"nplusone is {threshold!r}; it accepts a whole number, 2 or more.")
@@ -121,5 +131,7 @@ def _measured(log: QueryLog, dimension: str) -> float:
             return log.similar_count
         case "writes":
             return log.write_count
+        case "rows":
+            return log.rows or 0
         case _:
             return log.duration

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections
 
 from django_querybudget.conf import InvalidSetting, conf
+from django_querybudget.recording.raw import TELLING_VENDORS
+from django_querybudget.routing.decorated import decorated
 from django_querybudget.routing.names import ViewKey, names_of_views, unmatched
 
-from .by_view import parse_budgets
+from .budget import Budget
+from .by_view import MARK, parse_budgets
+from .dead_decorators import place_of
 
-__all__ = ["check_budgets"]
+__all__ = ["check_budgets", "check_rows_budgets"]
+
+_NO_DATABASE = "unknown"
 
 # HTTP's (RFC 9110, PATCH, QUERY) and WebDAV's (RFC 4918, 3253): a view may answer any of them.
 _HTTP = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "QUERY"}
@@ -49,6 +59,44 @@ def check_budgets(**_: object) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def check_rows_budgets(**_: object) -> list[CheckMessage]:
+    """Report budgets that limit rows on databases whose drivers do not tell how many they fetch."""
+    messages: list[CheckMessage] = []
+    for title, budget in _declared():
+        if budget.rows is None:
+            continue
+        silent = [
+            f"{alias!r} ({connections[alias].vendor})"
+            for alias in sorted(budget.using or connections)
+            if alias in connections.settings
+            if connections[alias].vendor not in {*TELLING_VENDORS, _NO_DATABASE}
+        ]
+        if silent:
+            messages.append(
+                Warning(
+                    f"{title} limits rows, which is not judged on {', '.join(silent)}: the driver "
+                    "does not tell how many rows it fetches.",
+                    hint="PostgreSQL's and MySQL's do: name their aliases in using.",
+                    id="querybudget.W013",
+                )
+            )
+    return messages
+
+
+def _declared() -> Iterator[tuple[str, Budget]]:
+    """Yield each budget of the settings and of a decorator that can be read, and what has it."""
+    for text, value in conf.BUDGETS.items():
+        with suppress(InvalidSetting):  # E011 says so.
+            for _, budget in parse_budgets({text: value}):
+                if budget is not None:
+                    yield f'QUERYBUDGET["BUDGETS"][{text!r}]', budget
+    for wrapper in list(decorated):
+        declared = getattr(wrapper, MARK, None)
+        if declared is not None:
+            place = f"{wrapper.__module__}.{wrapper.__qualname__} ({place_of(wrapper)})"
+            yield f"The query_budget of {place}", declared.budget
 
 
 def _nearest_method(method: str) -> str:

@@ -43,8 +43,9 @@ _NUMBERS = (
 _lock = threading.Lock()
 
 
-listener: Callable[[str], None] | None = None
-"""Told of each read on the thread that counts it: the record of production, where it is kept."""
+listener: Callable[[str, str], None] | None = None
+"""Told of each read, and why it was none, on the thread that counts it: the record of production,
+where it is kept."""
 
 
 class Site:
@@ -82,14 +83,14 @@ class Site:
             self.hit_seconds += seconds
             self.saved_seconds += saved
         if listener is not None:
-            listener("hits")
+            listener("hits", "")
 
     def count(self, what: str) -> None:
         """Count one of the whole numbers."""
         with _lock:
             setattr(self, what, getattr(self, what) + 1)
         if listener is not None:
-            listener(what)
+            listener(what, "")
 
     def filled(self, cost: float, beyond: float) -> None:
         """Count an answer of the database, in seconds: its own, and the cache's beyond it."""

@@ -190,7 +190,7 @@ def count_bypass(reason: str) -> None:
     """Count a read that went to the database at once; past a hundred reasons it is of "others"."""
     _count_named("bypasses", reason)
     if sites.listener is not None:
-        sites.listener("bypasses")
+        sites.listener("bypasses", reason)
 
 
 def count_not_stored(reason: str) -> None:

@@ -246,6 +246,13 @@ class ProductionSettings(Section):
     )
     """How often each process writes its record to the cache; seconds."""
 
+    EXPORTERS = Setting[tuple[str, ...]](
+        default=(),
+        parse=strings,
+        accepts="a list of dotted paths of exporters",
+    )
+    """Who is told of what was measured: Prometheus, OpenTelemetry, a callable of the project's."""
+
 
 class IgnoreQueriesSettings(Section):
     """Statements that are left out of every count, by any of these."""

@@ -6,6 +6,7 @@ known.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take part only where the option is given."""
+    """Take part only where the option is given, and under ``try``."""
     if not config.getoption("querybudget_indexes"):
+        if "QUERYBUDGET_TRY" in os.environ and _is_alone(config):
+            config.pluginmanager.register(TryingPlugin(), "querybudget-advisor")
         return
     if not config.pluginmanager.has_plugin("django"):
         raise pytest.UsageError(f"{OPTION} needs pytest-django: pip install pytest-django")
@@ -41,6 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
             f"{OPTION} listens in one process: run pytest without -n (or with -n 0)."
         )
     config.pluginmanager.register(AdvisorPlugin(), "querybudget-advisor")
+
+
+def _is_alone(config: pytest.Config) -> bool:
+    """Whether the tests run in this process, on Django's databases."""
+    workers = config.getoption("numprocesses", None) or hasattr(config, "workerinput")
+    second = "QUERYBUDGET_TRY_ROWS" in os.environ
+    return config.pluginmanager.has_plugin("django") and not workers and not second
 
 
 class AdvisorPlugin:
@@ -61,19 +71,29 @@ class AdvisorPlugin:
         return outcome
 
     def _listen(self, setup: pytest.FixtureDef[Any], blocker: DjangoDbBlocker) -> None:
-        from django_querybudget.indexes.advisor import Workload, advise
-
-        workload = self.workload = Workload()
+        workload = self.workload = self.new_workload()
         listening = ExitStack()
         listening.enter_context(workload.recording())
 
         def finish() -> None:
             listening.close()
             with blocker.unblock():
-                self.report = advise(workload)
+                self.ask(workload)
 
         # Finalizers run last in, first out: before the fixture's own.
         setup.addfinalizer(finish)
+
+    def new_workload(self) -> Workload:
+        """Return what listens to the run."""
+        from django_querybudget.indexes.advisor import Workload
+
+        return Workload()
+
+    def ask(self, workload: Workload) -> None:
+        """Ask the planner."""
+        from django_querybudget.indexes.advisor import advise
+
+        self.report = advise(workload)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -95,3 +115,22 @@ class AdvisorPlugin:
         from django_querybudget.indexes.advisor import render_advice
 
         terminalreporter.write_line(render_advice(self.report))
+
+
+class TryingPlugin(AdvisorPlugin):
+    """The same for ``python -m django_querybudget try pytest``, which prints it on its page."""
+
+    def new_workload(self) -> Workload:
+        """Listen to what views ask."""
+        from django_querybudget.trying.indexes import ViewWorkload
+
+        return ViewWorkload()
+
+    def ask(self, workload: Workload) -> None:
+        """Ask, and leave the answer to the page."""
+        from django_querybudget.trying.indexes import note_advice
+
+        note_advice(workload)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print nothing: the page is printed when pytest is done."""

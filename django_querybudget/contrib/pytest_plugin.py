@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="print failures of --querybudget as annotations of GitHub's workflows too",
     )
     group.addoption(
+        "--querybudget-with-rows",
+        action="store_true",
+        help="with --querybudget=record: record how many rows each view fetches, too",
+    )
+    group.addoption(
         "--querybudget-sarif",
         metavar="PATH",
         help="write failures of --querybudget to this file as SARIF",
@@ -53,15 +58,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker; start the ratchet, if that was asked for."""
     config.addinivalue_line(
         "markers",
-        "query_budget(max_queries, *, duplicates, similar, writes, duration, nplusone, using): "
-        "fail the test if it executes more; without a number, --querybudget records and checks "
-        "the test",
+        "query_budget(max_queries, *, duplicates, similar, writes, rows, duration, nplusone, "
+        "using): fail the test if it executes more; without a number, --querybudget records and "
+        "checks the test",
     )
     if _has_settings() and config.option.verbose > 0:
         from django_querybudget.conf import conf
 
         conf.overrides["VERBOSITY"] = min(config.option.verbose, 2)
     mode = config.option.querybudget
+    if config.option.querybudget_with_rows and mode != "record":
+        raise pytest.UsageError("--querybudget-with-rows goes with --querybudget=record.")
     if not mode or config.option.collectonly:
         return
     if not _has_settings():
@@ -159,6 +166,7 @@ class RatchetPlugin:
                 path=path,
                 command="pytest --querybudget={mode}",
                 sarif=Path(written) if written else None,
+                with_rows=config.option.querybudget_with_rows,
             )
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error

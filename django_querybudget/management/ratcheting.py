@@ -52,6 +52,7 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
             path=Path(options["file"]),
             command=typed,
             sarif=Path(options["sarif"]) if options["sarif"] else None,
+            with_rows=bool(options.get("with_rows")),
         )
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from .findings import Cause, Finding, Fix
 from .layout import WIDTH, laid_out
 
-__all__ = ["MOST_FINDINGS", "render_findings"]
+__all__ = ["MOST_FINDINGS", "described", "render_findings"]
 
 MOST_FINDINGS = 50
 """How many loops a report tells of in full: a person reads no more."""
@@ -63,10 +63,15 @@ def _outside_line(findings: list[Finding]) -> str:
     return f"  {count} queries in {loops} that only installed packages run: {packages}"
 
 
-def _finding_lines(finding: Finding) -> Iterator[str]:
-    what = _VERBS.get(finding.cause, "repeat one query of {relation}").format(
+def described(finding: Finding) -> str:
+    """Return what the queries do, without their number: ``load Application.job row by row``."""
+    return _VERBS.get(finding.cause, "repeat one query of {relation}").format(
         relation=finding.relation or "the database", operation=finding.operation
     )
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    what = described(finding)
     if finding.cause is Cause.UNUSED_EAGER_LOAD:
         yield f"  {finding.operation}() seems to {what}"
     else:

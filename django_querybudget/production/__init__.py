@@ -7,27 +7,33 @@ one reporter: what it adds to each request is in :mod:`.scopes`, the rest runs o
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from django.utils.module_loading import import_string
 
 from django_querybudget.conf import conf
-from django_querybudget.recording import hook
 from django_querybudget.reports import reporters
 
 from . import programs
 from .process import ProcessRecord, keep, let_go
-from .scopes import Reporting, Rows, noted_read, scope
+from .scopes import Reporting, noted_read, scope
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import QueryLog
 
-__all__ = ["current_record", "measured", "start", "stop"]
+    from .exporting import Exporter
+
+__all__ = ["current_record", "made_exporter", "measured", "start", "stop"]
+
+logger = logging.getLogger("django_querybudget")
 
 
 class _Running:
     def __init__(self, record: ProcessRecord) -> None:
-        self.record, self.reporting, self.rows = record, Reporting(record), Rows()
+        self.record, self.reporting = record, Reporting(record)
 
 
 _running: _Running | None = None
@@ -40,9 +46,13 @@ def start() -> ProcessRecord:
         _running = _Running(ProcessRecord(conf.PRODUCTION.ALIAS))
         keep(_running.record)
         reporters.add_reporter(_running.reporting)
-        hook.add_watcher(_running.rows)
         _listen_to_the_cache(noted_read)
         programs.begin(_running.record)
+        for path in conf.PRODUCTION.EXPORTERS:
+            try:
+                _running.record.add_exporter(made_exporter(path))
+            except Exception:  # E042 says so; a site is better off without its figures than away
+                logger.exception("django_querybudget: the exporter %r cannot be had.", path)
     return _running.record
 
 
@@ -52,9 +62,9 @@ def stop() -> None:
     if _running is not None:
         programs.end()
         _listen_to_the_cache(None)
-        hook.remove_watcher(_running.rows)
         reporters.remove_reporter(_running.reporting)
         _running.record.stop()
+        _running.record.remove_exporters()
         let_go(_running.record)
         _running = None
 
@@ -78,6 +88,20 @@ def measured(kind: str, name: str) -> AbstractContextManager[QueryLog]:
     if kind not in ("task", "command"):
         raise ValueError(f'kind is {kind!r}; it accepts "task" or "command".')
     return scope(current_record(), kind, name)
+
+
+def made_exporter(path: str) -> Exporter:
+    """Return the exporter that a dotted path names, itself or as a class without arguments.
+
+    Raises ``ImportError`` where there is none, ``TypeError`` for what is no callable, and what the
+    class raises.
+    """
+    found: Any = import_string(path)
+    if isinstance(found, type):
+        found = found()
+    if not callable(found):
+        raise TypeError(f"{path} is not callable.")
+    return cast("Exporter", found)
 
 
 def _listen_to_the_cache(listener: Any) -> None:

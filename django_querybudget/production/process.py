@@ -13,45 +13,29 @@ import logging
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.db import connections
 
 from django_querybudget.conf import conf
 
-from .encoding import decoded, encoded
+from .encoding import encoded, taken_over
+from .exporting import Exporter, Exporting
 from .pending import Pending
-from .record import Record, SeriesKey
+from .record import Record, Remark, Said, SeriesKey
 from .store import HOUR, MINUTE, RecordStore, Span, store_on
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
 
-__all__ = ["Exporter", "Observation", "ProcessRecord"]
+__all__ = ["ProcessRecord"]
 
 logger = logging.getLogger("django_querybudget")
 
-MOST_OBSERVATIONS = 5_000
-"""So many requests wait for the exporters; those before them are let go, and counted."""
 _QUIET = 60.0
 """An error of the cache is logged once in so many seconds."""
-
-
-class Observation(NamedTuple):
-    """One request, for the exporters."""
-
-    key: SeriesKey
-    values: Sequence[float | None]
-    """One for each of :data:`~.measures.MEASURES`."""
-    queries: Sequence[tuple[str, str, float, type[BaseException] | None]]
-    """SQL, vendor, seconds and error of each; empty unless an exporter wants them."""
-
-
-Exporter = Callable[[list[Observation]], None]
-"""Called by the thread with what came since the last time; what it raises is logged."""
 
 
 class _Interval:
@@ -65,12 +49,14 @@ class _Interval:
         self.number = number
         self.own = Record()
         self.inherited: bytes | None = None
-        """As it is written; None while it was not read."""
+        """What it had of other releases, as it is written; None while nothing was read."""
 
-    def add(self, record: Record, now: int) -> None:
+    def add(self, pending: Pending, now: int) -> None:
         if now // self.span.seconds != self.number:  # later, or earlier: clocks jump
             self.open(now // self.span.seconds)
-        self.own.merge(record, shapes=self.span is HOUR)
+        self.own.merge(pending.record, details=self.span is HOUR)
+        if self.span is HOUR:
+            pending.add_shapes_to(self.own)
 
 
 class ProcessRecord:
@@ -78,11 +64,8 @@ class ProcessRecord:
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
-        self.exporters: tuple[Exporter, ...] = ()
-        self.wants_queries = False
-        """Whether an exporter wants the queries of each request."""
-        self.lost_observations = 0
-        """How many requests the exporters were not told of, since they came too fast."""
+        self.exporting: tuple[Exporting, ...] = ()
+        """The exporters that are told what was measured."""
         self.failed_flushes = 0
         self._begin()
 
@@ -90,8 +73,8 @@ class ProcessRecord:
         self._who = token_hex(8).encode()
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._pending = Pending()
-        self._observations: deque[Observation] = deque(maxlen=MOST_OBSERVATIONS)
+        self._names: dict[SeriesKey, SeriesKey] = {}
+        self._pending = self._begun()
         self._intervals = (_Interval(MINUTE), _Interval(HOUR))
         self._slot: int | None = None
         self._store: RecordStore | None = None
@@ -101,6 +84,35 @@ class ProcessRecord:
         self._woken = threading.Event()
         self._stopping = False
 
+    def _begun(self) -> Pending:
+        return Pending(
+            self._names,
+            requests=any(each.wants_requests for each in self.exporting),
+            queries=any(each.wants_queries for each in self.exporting),
+        )
+
+    # Exporters
+
+    def add_exporter(self, exporter: Exporter) -> None:
+        """Tell ``exporter`` of what is measured from now on."""
+        self.flush()
+        self.exporting = (*self.exporting, Exporting(exporter))
+        self.flush()
+
+    def remove_exporters(self, seconds: float = 1.0) -> None:
+        """Tell no exporter any more; wait for each so many seconds at most."""
+        told, self.exporting = self.exporting, ()
+        for each in told:
+            each.stop(seconds)
+            close = getattr(each.exporter, "close", None)
+            if close is not None:
+                close()
+
+    def exported(self, seconds: float = 5.0) -> bool:
+        """Flush, wait so many seconds at most until the exporters have it; return whether so."""
+        self.flush()
+        return all(each.done(seconds) for each in self.exporting)
+
     # On the request's path
 
     def add(
@@ -109,27 +121,14 @@ class ProcessRecord:
         values: Sequence[float | None],
         raws: Sequence[RawRecord],
         budget: int | None = None,
+        remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
         with self._lock:
-            self._pending.add(key, values, raws, budget)
-            if self.exporters:
-                self._observe(key, values, raws)
+            self._pending.add(key, values, raws, budget, remarks)
         if self._thread is None:
             self._start()
         elif self._pending.is_full:
-            self._woken.set()
-
-    def _observe(
-        self, key: SeriesKey, values: Sequence[float | None], raws: Sequence[RawRecord]
-    ) -> None:
-        queries: list[tuple[str, str, float, type[BaseException] | None]] = []
-        if self.wants_queries:
-            queries = [(raw.sql, raw.vendor, raw.duration, raw.error) for raw in raws[:1000]]
-        waiting = self._observations
-        self.lost_observations += len(waiting) == MOST_OBSERVATIONS
-        waiting.append(Observation(key, values, queries))
-        if len(waiting) > MOST_OBSERVATIONS // 2:
             self._woken.set()
 
     # On the thread
@@ -141,16 +140,15 @@ class ProcessRecord:
         """
         with self._flushing:
             with self._lock:
-                pending, self._pending = self._pending, Pending()
-                observations = list(self._observations)
-                self._observations.clear()
-            self._export(observations)
-            record = pending.finished()
-            if record.series:
+                pending, self._pending = self._pending, self._begun()
+            if not pending.is_empty:
+                for each in self.exporting:
+                    each.tell(pending.increment)
                 now = int(time.time())
                 for interval in self._intervals:
-                    interval.add(record, now)
+                    interval.add(pending, now)
                 self._dirty = True
+            del pending  # not held while it is written: requests fill the next one meanwhile
             if not self._dirty:
                 return True
             try:
@@ -158,15 +156,6 @@ class ProcessRecord:
             except Exception as error:  # a cache may raise anything
                 self._failed(error)
             return not self._dirty
-
-    def _export(self, observations: list[Observation]) -> None:
-        if not observations:
-            return
-        for exporter in self.exporters:
-            try:
-                exporter(observations)
-            except Exception:
-                logger.exception("django_querybudget: the exporter %r failed.", exporter)
 
     def _write(self) -> bool:
         if self._store is None:
@@ -176,15 +165,13 @@ class ProcessRecord:
             self._slot = store.claim(self._who)
             if self._slot is None:
                 return False
-        slot = self._slot
+        slot, release = self._slot, conf.RELEASE or ""
         opened = [each for each in self._intervals if each.inherited is None]
         if opened:
             keys = [each.span.key(each.number, slot) for each in opened]
             found = store.read(keys)
             for each, key in zip(opened, keys, strict=True):
-                before = decoded(found.get(key))
-                each.inherited = encoded(before) if before else b""
-        release = conf.RELEASE or ""
+                each.inherited = taken_over(found.get(key), release, each.own)
         values = [
             (
                 each.span.key(each.number, slot),
@@ -237,7 +224,7 @@ class ProcessRecord:
     def stop(self, seconds: float = 1.0) -> None:
         """Flush a last time and end the thread; wait for it so many seconds at most."""
         thread, self._stopping = self._thread, True
-        if thread is None and (self._dirty or self._pending.record.series):
+        if thread is None and (self._dirty or not self._pending.is_empty):
             thread = threading.Thread(target=self.flush, daemon=True)
             try:
                 thread.start()
@@ -249,10 +236,14 @@ class ProcessRecord:
             thread.join(seconds)
             # One that hangs is not followed by another.
             self._thread = thread if thread.is_alive() else None
+        for each in self.exporting:
+            each.stop(seconds)
         self._stopping = False
 
     def forget(self) -> None:
-        """In a forked process: what was measured, the thread and the slot are the parent's."""
+        """In a forked process: what was measured, the threads and the slot are the parent's."""
+        for each in self.exporting:
+            each.forget()
         self._begin()
 
 

@@ -60,8 +60,8 @@ class Picture:
 def read_picture(seconds: int, *, now: float | None = None) -> Picture:
     """Return the picture of the last so many seconds.
 
-    By minute where those are still kept, by hour else; shapes always come from the hours that
-    touch it. Raises what the cache raises.
+    By minute where those are still kept, by hour else; shapes and remarks always come from the
+    hours that touch it. Raises what the cache raises.
     """
     until = int(time.time() if now is None else now)
     seconds = max(60, min(seconds, MOST_SECONDS))
@@ -71,7 +71,7 @@ def read_picture(seconds: int, *, now: float | None = None) -> Picture:
     picture = Picture(since=first * span.seconds, until=until)
     _add(picture, span, range(first, until // span.seconds + 1))
     if span is MINUTE:
-        _add_shapes(picture, range(picture.since // HOUR.seconds, until // HOUR.seconds + 1))
+        _add_details(picture, range(picture.since // HOUR.seconds, until // HOUR.seconds + 1))
     return picture
 
 
@@ -94,15 +94,14 @@ def _add(picture: Picture, span: Span, numbers: range) -> None:
                         point.seconds += series.seconds
 
 
-def _add_shapes(picture: Picture, hours: range) -> None:
+def _add_details(picture: Picture, hours: range) -> None:
     for each in _read(HOUR, hours).values():
         for records in each:
             for release, record in records.items():
                 into = picture.releases.get(release)
                 for key, series in record.series.items():
                     if into is not None and key in into.series:
-                        for shape, cost in series.shapes.items():
-                            into.add_shape(into.series[key], shape, cost)
+                        into.add_details(into.series[key], series)
 
 
 def _read(span: Span, numbers: range) -> dict[int, list[dict[str, Record]]]:

@@ -7,6 +7,7 @@ under :data:`OTHER`) and :data:`SHAPE_BYTES` of shapes.
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ __all__ = [
     "OTHER",
     "Cost",
     "Record",
+    "Remark",
+    "Said",
     "Series",
     "SeriesKey",
     "ShapeAt",
@@ -29,8 +32,14 @@ LONGEST_NAME = 200
 """A name's length, in characters."""
 MOST_SHAPES = 8
 """So many shapes of a series are kept, those that took the database longest."""
-SHAPE_BYTES = 640 * 1024
+SHAPE_BYTES = 512 * 1024
 """What the shapes of one record hold at most, in bytes."""
+MOST_REMARKS = 6
+"""So many remarks of a kind are kept of a series; bypasses for other reasons are one remark."""
+REMARK_BYTES = 128 * 1024
+"""What the remarks of one record hold at most, in bytes; past it no new one is kept."""
+LONGEST_ADVICE = 1_000
+"""In characters; a longer one is left out, since half a line is none."""
 
 _SHAPE = 420  # Bytes of a shape besides its texts: tuple, numbers, its places in dicts.
 _METHODS = frozenset(
@@ -60,8 +69,13 @@ OTHER = SeriesKey("other", "other")
 
 def series_key(kind: str, name: str, method: str = "") -> SeriesKey:
     """Return the key of a series: its name cut and printable, its method one of the standard's."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME:  # not remembered whole
         name = f"{name[: LONGEST_NAME - 1]}…"
+    return _series_key(kind, name, method)
+
+
+@lru_cache(maxsize=MOST_SERIES)
+def _series_key(kind: str, name: str, method: str) -> SeriesKey:
     if not name.isprintable():
         name = "".join(each if each.isprintable() else "�" for each in name)
     if method and method not in _METHODS:
@@ -76,6 +90,28 @@ class ShapeAt(NamedTuple):
     """The fingerprint, shortened."""
     place: str
     """``jobs/views.py:31``; empty where it is not known."""
+    digest: str = ""
+    """What joins it to the database's own statistics: see :mod:`django_querybudget.sql.digests`."""
+
+
+class Remark(NamedTuple):
+    """What was found of requests: N+1 queries, or why a cached read went to the database."""
+
+    kind: str
+    """``"nplusone"`` or ``"bypass"``."""
+    text: str
+    """``load Application.job row by row``; the reason of the bypass."""
+    place: str = ""
+    """The line that runs the queries; empty where it is not known."""
+
+
+class Said(NamedTuple):
+    """How often a remark was made."""
+
+    times: int
+    """How many requests had the N+1 queries; how many reads were bypassed."""
+    advice: str = ""
+    """What to write, as a report prints it; empty where nothing is known."""
 
 
 class Cost(NamedTuple):
@@ -93,12 +129,13 @@ class Cost(NamedTuple):
 class Series:
     """What is known of one view and method, one task or one command."""
 
-    __slots__ = ("budget", "numbers", "shapes")
+    __slots__ = ("budget", "numbers", "remarks", "shapes")
 
     def __init__(self) -> None:
         self.numbers = array("d", bytes(8 * SIZE))
         """See :mod:`.measures`."""
         self.shapes: dict[ShapeAt, Cost] = {}
+        self.remarks: dict[Remark, Said] = {}
         self.budget: int | None = None
         """How many queries its budget allowed when it was last asked for; None without one."""
 
@@ -129,13 +166,18 @@ class Series:
         """Return its shapes, those first that took the database longest."""
         return sorted(self.shapes.items(), key=lambda item: -item[1].seconds)[:MOST_SHAPES]
 
+    def remarked(self, kind: str) -> list[tuple[Remark, Said]]:
+        """Return its remarks of a kind, the most frequent first."""
+        found = [item for item in self.remarks.items() if item[0].kind == kind]
+        return sorted(found, key=lambda item: (-item[1].times, item[0]))
+
 
 class Record:
     """Series by key, bounded. Not safe to use from several threads."""
 
     def __init__(self) -> None:
         self.series: dict[SeriesKey, Series] = {}
-        self._shape_bytes = 0
+        self._shape_bytes = self._remark_bytes = 0
 
     def of(self, key: SeriesKey) -> Series:
         """Return the series of ``key``, made if there is place for it; else that of all others."""
@@ -146,14 +188,40 @@ class Record:
             found = self.series[key] = Series()
         return found
 
-    def merge(self, other: Record, *, shapes: bool = True) -> None:
-        """Add all of ``other``."""
+    def merge(self, other: Record, *, details: bool = True) -> None:
+        """Add all of ``other``; its shapes and remarks only with ``details``."""
         for key, theirs in other.series.items():
             mine = self.of(key)
             mine.add_numbers(theirs)
-            if shapes:
-                for shape, cost in theirs.shapes.items():
-                    self.add_shape(mine, shape, cost)
+            if details:
+                self.add_details(mine, theirs)
+
+    def add_details(self, mine: Series, theirs: Series) -> None:
+        """Add the shapes and the remarks of ``theirs`` to a series of this record."""
+        for shape, cost in theirs.shapes.items():
+            self.add_shape(mine, shape, cost)
+        for remark, said in theirs.remarks.items():
+            self.add_remark(mine, remark, said)
+
+    def add_remark(self, series: Series, remark: Remark, said: Said) -> None:
+        """Add a remark that was made so often, cut to its bounds."""
+        remark = Remark(remark.kind, remark.text[:LONGEST_NAME], remark.place[-LONGEST_NAME:])
+        known = series.remarks.get(remark)
+        if known is None:
+            of_kind = sum(each.kind == remark.kind for each in series.remarks)
+            if of_kind >= MOST_REMARKS - 1 and remark.kind == "bypass":
+                remark = Remark("bypass", "others")
+                known = series.remarks.get(remark)
+            elif of_kind >= MOST_REMARKS:
+                return
+        if known is not None:
+            series.remarks[remark] = Said(known.times + said.times, known.advice or said.advice)
+            return
+        advice = said.advice if len(said.advice) <= LONGEST_ADVICE else ""
+        weight = _SHAPE + getsizeof(remark.text) + getsizeof(remark.place) + getsizeof(advice)
+        if self._remark_bytes + weight <= REMARK_BYTES:
+            self._remark_bytes += weight
+            series.remarks[remark] = Said(said.times, advice)
 
     def add_shape(self, series: Series, shape: ShapeAt, cost: Cost) -> None:
         """Add what a shape cost; the cheapest are forgotten where there are too many."""
@@ -194,4 +262,4 @@ class Record:
 
 
 def _weight(shape: ShapeAt) -> int:
-    return _SHAPE + getsizeof(shape.sql) + getsizeof(shape.place)
+    return _SHAPE + sum(map(getsizeof, shape))

@@ -1,7 +1,7 @@
 """What is measured: each view's request, tasks, commands, and any block by :func:`measured`.
 
-A request costs what the reporter here adds at its end. What the cache and the rows tell meanwhile
-is noted on the request, or on the scope: nobody is asked for it again.
+A request costs what the reporter here adds at its end. What the cache tells meanwhile is noted on
+the request, or on the scope: nobody is asked for it again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from textwrap import dedent
+from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.by_view import measured_request
 from django_querybudget.capture import Recording
@@ -17,16 +18,16 @@ from django_querybudget.conf import conf
 from django_querybudget.recording.records import QueryLog
 
 from .process import ProcessRecord
-from .record import series_key
+from .record import MOST_REMARKS, Remark, Said, series_key
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from django_querybudget.nplusone.findings import Finding
     from django_querybudget.reports.report import QueryReport
 
-__all__ = ["Noted", "Reporting", "Rows", "Scope", "noted_read"]
+__all__ = ["Noted", "Reporting", "Scope", "noted_read"]
 
 _ON_REQUEST = "_querybudget_noted"
 _NOTHING = (0, 0, 0)
@@ -35,16 +36,23 @@ _NOTHING = (0, 0, 0)
 class Noted:
     """What is told of a request or a scope while it runs."""
 
-    __slots__ = ("bypasses", "hits", "misses", "rows")
+    __slots__ = ("bypasses", "hits", "misses", "reasons")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.bypasses = 0
-        self.rows: int | None = None
-        """None where no driver told."""
+        self.reasons: dict[str, int] | None = None
+        """Of the bypasses."""
 
-    def values(self) -> tuple[int | None, tuple[int, int, int]]:
-        """Return the rows, and hits, misses and bypasses of the cache."""
-        return self.rows, (self.hits, self.misses, self.bypasses)
+    def remarks(self) -> list[tuple[Remark, Said]]:
+        """Return why cached reads went to the database."""
+        reasons = self.reasons
+        return (
+            [(Remark("bypass", each), Said(reasons[each])) for each in reasons] if reasons else []
+        )
+
+    def values(self) -> tuple[int, int, int]:
+        """Return hits, misses and bypasses of the cache."""
+        return self.hits, self.misses, self.bypasses
 
 
 _scope: ContextVar[Noted | None] = ContextVar("querybudget_scope", default=None)
@@ -61,39 +69,15 @@ def _listening() -> Iterator[Noted]:
         yield noted
 
 
-def noted_read(what: str) -> None:
+def noted_read(what: str, reason: str) -> None:
     """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
     if what in ("hits", "misses", "bypasses"):
         for noted in _listening():
             setattr(noted, what, getattr(noted, what) + 1)
-
-
-class Rows:
-    """Watches how many rows came or were changed, where the driver tells."""
-
-    def before(self, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper) -> None:
-        """Note nothing."""
-
-    def after(
-        self,
-        sql: Any,
-        params: Any,
-        many: bool,
-        connection: BaseDatabaseWrapper,
-        error: BaseException | None,
-        noted: Any,
-        cursor: Any,
-    ) -> None:
-        """Add the cursor's rows."""
-        request = measured_request.get()
-        if request is None and _scope.get() is None:
-            return
-        # Past Django's wrapper, whose __getattr__ costs as much as all the rest.
-        rows = getattr(cursor.cursor, "rowcount", -1) if error is None else -1
-        if rows < 0:
-            return
-        for each in _listening():
-            each.rows = (each.rows or 0) + rows
+            if reason:
+                reasons = noted.reasons = noted.reasons or {}
+                if reason in reasons or len(reasons) < MOST_REMARKS:
+                    reasons[reason] = reasons.get(reason, 0) + 1
 
 
 class Reporting:
@@ -108,19 +92,31 @@ class Reporting:
         """Add one request."""
         key = series_key("view", report.view_name or "no view", report.method or "other")
         noted = request.__dict__.get(_ON_REQUEST)
-        rows, reads = (None, _NOTHING) if noted is None else noted.values()
         budget = report.budget
         log = report.log
+        count, duration, duplicates, rows = log.totals
         values = (
-            log.count,
-            log.duration,
+            count,
+            duration,
             rows,
-            log.duplicate_count,
+            duplicates,
             len(report.findings) if log.evidence is not None else None,
             None if budget is None else len(report.violations),
-            *reads,
+            *(_NOTHING if noted is None else noted.values()),
         )
-        self._record.add(key, values, log.raw, None if budget is None else budget.max_queries)
+        remarks = noted.remarks() if noted is not None else []
+        if report.findings:
+            remarks += [_remark(each) for each in report.findings]
+        limit = None if budget is None else budget.max_queries
+        self._record.add(key, values, log.raw, limit, remarks)
+
+
+def _remark(finding: Finding) -> tuple[Remark, Said]:
+    from django_querybudget.nplusone.rendering import described, render_findings  # seldom needed
+
+    place = "" if finding.origin is None else finding.origin.nearest_place
+    advice = dedent("\n".join(render_findings([finding])[2:]))
+    return Remark("nplusone", described(finding), place), Said(1, advice)
 
 
 class Scope:
@@ -148,10 +144,10 @@ class Scope:
         self._recording.__exit__()
         self._recording.close()
         _scope.set(self._outer)
-        rows, reads = self._noted.values()
         log = self._recording.log
-        values = (log.count, log.duration, rows, log.duplicate_count, None, None, *reads)
-        self._record.add(self._key, values, log.raw)
+        count, duration, duplicates, rows = log.totals
+        values = (count, duration, rows, duplicates, None, None, *self._noted.values())
+        self._record.add(self._key, values, log.raw, None, self._noted.remarks())
 
 
 @contextmanager

@@ -32,6 +32,18 @@ class ShapeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RemarkRow:
+    """N+1 queries, or the reason of bypasses."""
+
+    text: str
+    place: str
+    times: int
+    """How many requests had the queries; how many reads were bypassed."""
+    advice: str
+    """What to write, as a report prints it; may have several lines."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One series, summed up."""
 
@@ -62,6 +74,10 @@ class Row:
     misses: int
     bypasses: int
     shapes: tuple[ShapeRow, ...]
+    loops: tuple[RemarkRow, ...]
+    """Its N+1 queries, as far as they were looked for."""
+    reasons: tuple[RemarkRow, ...]
+    """Why cached reads went to the database."""
 
     @property
     def hit_rate(self) -> float | None:
@@ -98,9 +114,23 @@ def _row(key: SeriesKey, series: Series, whole: float) -> Row:
         misses=int(series.total("cache_misses")),
         bypasses=int(series.total("cache_bypasses")),
         shapes=tuple(
-            ShapeRow(*shape, cost.queries, cost.seconds, cost.seconds / own if own else 0.0)
+            ShapeRow(
+                shape.sql,
+                shape.place,
+                cost.queries,
+                cost.seconds,
+                cost.seconds / own if own else 0.0,
+            )
             for shape, cost in series.costliest()
         ),
+        loops=_remarks(series, "nplusone"),
+        reasons=_remarks(series, "bypass"),
+    )
+
+
+def _remarks(series: Series, kind: str) -> tuple[RemarkRow, ...]:
+    return tuple(
+        RemarkRow(remark.text, remark.place, *said) for remark, said in series.remarked(kind)
     )
 
 

@@ -58,6 +58,8 @@ class Comparison:
     """What the file has no line for."""
     stale: list[Key] = field(default_factory=list)
     """Lines that nothing was measured for; empty if the run was of other tests."""
+    rows_unknown: list[Key] = field(default_factory=list)
+    """What has rows in the file, or is to have them, and none in the run: not known there."""
     left_out: Mapping[Key, Collection[str]] = field(default_factory=dict)
     """What failing tests measured: not judged by them, with their names."""
 
@@ -67,15 +69,23 @@ def compare(
     measured: Mapping[Key, Line],
     run: str,
     left_out: Mapping[Key, Collection[str]] | None = None,
+    *,
+    with_rows: bool = False,
 ) -> Comparison:
     """Return how ``measured``, of the run that chose its tests by ``run``, differs.
 
     ``left_out`` is what failing tests measured. They may have measured less than they do when they
-    work, so that their lines are neither better nor stale, and may still be above.
+    work, so that their lines are neither better nor stale, and may still be above. ``with_rows`` is
+    whether rows are to be recorded of every line; where the file has some, they are.
     """
+    with_rows = with_rows or lockfile.has_rows
+    if not with_rows:
+        measured = {key: line.without_rows() for key, line in measured.items()}
     comparison = Comparison(measured=measured, left_out=left_out or {})
     for key in _in_order(measured):
         old, new = lockfile.lines.get(key), measured[key]
+        if with_rows and new.rows is None:
+            comparison.rows_unknown.append(key)
         if old is None:
             comparison.unrecorded.append(key)
         elif new.exceeds(old):
@@ -97,6 +107,9 @@ def recorded(
     """
     whole = not lockfile.lines or run == lockfile.run
     lines = dict(comparison.measured)
+    # What this database does not tell, another told.
+    for key in lines.keys() & lockfile.lines.keys():
+        lines[key] = lines[key].with_rows_of(lockfile.lines[key])
     if not (whole and passed):
         kept = lockfile.lines
         for key in comparison.left_out.keys() & lines.keys() & kept.keys():
@@ -108,7 +121,7 @@ def recorded(
 def tightened(lockfile: LockFile, comparison: Comparison) -> LockFile:
     """Return the file with better lines lowered and stale ones pruned; nothing is raised."""
     lines = {key: line for key, line in lockfile.lines.items() if key not in comparison.stale}
-    lines.update((change.key, change.new) for change in comparison.better)
+    lines.update((each.key, each.new.with_rows_of(each.old)) for each in comparison.better)
     return LockFile(run=lockfile.run, lines=lines)
 
 

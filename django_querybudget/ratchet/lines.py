@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django_querybudget.recording.records import QueryLog
@@ -51,10 +51,13 @@ class Line:
     """The highest number that repeat an earlier one: same SQL, same parameters."""
     similar: int = 0
     """The highest number that repeat an earlier one's shape."""
+    rows: int | None = None
+    """The highest number of rows fetched; None where that is not known of all, or not recorded."""
     shapes: tuple[ShapeCount, ...] = ()
     """The shapes, sorted by their SQL."""
 
     NUMBERS = ("queries", "duplicates", "similar")
+    """The numbers that each line has; :attr:`rows` it may have."""
 
     @classmethod
     def of(cls, log: QueryLog) -> Line:
@@ -78,18 +81,31 @@ class Line:
             queries=log.count,
             duplicates=log.duplicate_count,
             similar=log.similar_count,
+            rows=None if log.rows_unknown else log.rows,
             shapes=tuple(sorted(shapes.values(), key=lambda shape: shape.sql)),
         )
 
     def exceeds(self, other: Line) -> bool:
-        """Whether any of its numbers is above ``other``'s."""
+        """Whether any of its numbers is above ``other``'s; what one of them lacks is not judged."""
+        if self.rows is not None and other.rows is not None and self.rows > other.rows:
+            return True
         return any(getattr(self, name) > getattr(other, name) for name in self.NUMBERS)
+
+    def with_rows_of(self, other: Line) -> Line:
+        """Return it with ``other``'s rows, if it has none itself."""
+        return replace(self, rows=other.rows) if self.rows is None else self
+
+    def without_rows(self) -> Line:
+        """Return it without rows."""
+        return self if self.rows is None else replace(self, rows=None)
 
     def highest(self, other: Line) -> Line:
         """Return the most of both; the same whichever of them is asked."""
         ranked = sorted((self, other), key=lambda line: (-line.queries, _written(line)))
+        unknown = self.rows is None or other.rows is None
         return Line(
             **{name: max(getattr(self, name), getattr(other, name)) for name in self.NUMBERS},
+            rows=None if unknown else max(self.rows or 0, other.rows or 0),
             shapes=ranked[0].shapes,
         )
 
@@ -101,7 +117,8 @@ class Line:
             else [shape.sql, shape.count, None]
             for shape in self.shapes
         ]
-        return {**{name: getattr(self, name) for name in self.NUMBERS}, "shapes": shapes}
+        numbers = {name: getattr(self, name) for name in (*self.NUMBERS, "rows")}
+        return {**numbers, "shapes": shapes}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Line:
@@ -110,7 +127,7 @@ class Line:
             ShapeCount(sql, count, Place(*place) if place else None)
             for sql, count, place in data["shapes"]
         )
-        return cls(**{name: data[name] for name in cls.NUMBERS}, shapes=shapes)
+        return cls(**{name: data[name] for name in (*cls.NUMBERS, "rows")}, shapes=shapes)
 
 
 def view_key(method: str, view_name: str, status_code: int) -> Key:

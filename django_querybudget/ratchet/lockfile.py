@@ -18,7 +18,8 @@ from .lines import Key, Line, ShapeCount
 
 __all__ = ["LockFile", "read", "write"]
 
-FORMAT = 1
+FORMAT = 2
+"""2 knows ``rows``; a file of format 1 is read as it is, and written as 2."""
 KINDS = ("views", "tests")
 
 _HEADER = """\
@@ -38,6 +39,11 @@ class LockFile:
     """How the tests were chosen; only the same run can say that a line is stale."""
     lines: Mapping[Key, Line] = field(default_factory=dict)
     """The lines."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows are recorded in it: then they are of every line that they are known for."""
+        return any(line.rows is not None for line in self.lines.values())
 
 
 def read(path: Path) -> LockFile:
@@ -86,6 +92,8 @@ def _rendered(lockfile: LockFile) -> Iterator[str]:
         yield f"\n[{key[0]}.{_string(key[1])}]\n"
         for name in Line.NUMBERS:
             yield f"{name} = {getattr(line, name)}\n"
+        if line.rows is not None:
+            yield f"rows = {line.rows}\n"
         if line.shapes:
             shapes = sorted({(shape.sql, shape.count) for shape in line.shapes})
             written = (f"    {_string(f'{count} x {sql}')},\n" for sql, count in shapes)
@@ -147,11 +155,11 @@ class _Parser:
     def line(self, kind: str, name: str, table: object) -> Line:
         if not isinstance(table, dict):
             self.fail(name, f"{name!r} is {table!r}; it is a table")
-        known = (*Line.NUMBERS, "shapes")
+        known = (*Line.NUMBERS, "rows", "shapes")
         for key in table:
             if key not in known:
                 self.fail(name, f"{key!r} is unknown; the keys are {', '.join(known)}", key)
-        for key in Line.NUMBERS:
+        for key in (*Line.NUMBERS, *table.keys() & {"rows"}):
             if not _is_number(table.get(key)):
                 found = f"is {table[key]!r}" if key in table else "is missing"
                 self.fail(name, f"{key} of {name!r} {found}; it is a number, 0 or more", key)
@@ -160,6 +168,7 @@ class _Parser:
             self.fail(name, f"shapes of {name!r} is {shapes!r}; it is a list", "shapes")
         return Line(
             **{key: table[key] for key in Line.NUMBERS},
+            rows=table.get("rows"),
             shapes=tuple(self.shape(name, shape) for shape in shapes),
         )
 

@@ -52,6 +52,8 @@ class Run:
     """What a person types to run it, with ``{mode}`` in place of the mode."""
     sarif: Path | None = None
     """Where the failures are written as SARIF."""
+    with_rows: bool = False
+    """Whether to record how many rows are fetched, too; a file that has them keeps them."""
     _file: LockFile = field(init=False)
     _spool: Path = field(init=False)
 
@@ -93,7 +95,9 @@ class Run:
                 # A few tests may well have no view among them.
                 failed=self.mode != "record" and run == self._file.run,
             )
-        comparison = compare(self._file, collected.lines, run, collected.left_out)
+        comparison = compare(
+            self._file, collected.lines, run, collected.left_out, with_rows=self.with_rows
+        )
         if not passed:
             # What failed or never ran may have measured less than it does when it works.
             comparison.stale.clear()

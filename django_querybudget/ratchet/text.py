@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django_querybudget.reports.report import number
 
 from .comparison import Change, Comparison
-from .lines import Key, Line, ShapeCount
+from .lines import Key, ShapeCount
 
 __all__ = ["few_rows", "github_annotations", "headline", "render"]
 
@@ -32,11 +32,13 @@ def headline(change: Change) -> str:
         "queries": ("query", "queries"),
         "duplicates": ("duplicate query", "duplicate queries"),
         "similar": ("query that repeats a shape", "queries that repeat a shape"),
+        "rows": ("row", "rows"),
     }
+    pairs = {name: (getattr(change.old, name), getattr(change.new, name)) for name in words}
     numbers = [
-        f"{getattr(change.old, name)} → {number(getattr(change.new, name), *words[name])}"
-        for name in Line.NUMBERS
-        if getattr(change.old, name) != getattr(change.new, name)
+        f"{old} → {number(new, *words[name])}"
+        for name, (old, new) in pairs.items()
+        if old != new and old is not None and new is not None
     ]
     return f"{change.key[1]}: {', '.join(numbers)}"
 
@@ -82,6 +84,9 @@ def _lines(
         )
     if comparison.stale:
         yield _listed("stale, pruned" if rewritten else "stale", comparison.stale)
+    if comparison.rows_unknown:
+        what = "without rows" if mode == "record" else "not judged by rows"
+        yield _listed(f"{what}, which this database does not tell", comparison.rows_unknown)
     if comparison.left_out:
         yield from _left_out(comparison)
     to_lower = (better or comparison.stale) and not rewritten

@@ -58,8 +58,11 @@ class Recorder(Protocol):
         started: float,
         duration: float,
         error: BaseException | None,
+        cursor: Any,
     ) -> None:
         """Take one statement; ``started`` is of ``time.perf_counter()``, ``duration`` seconds.
+
+        ``cursor`` is Django's, around the driver's: its rows are the host's, who fetches them next.
 
         ``sql`` is as the caller gave it: a ``str``, or a driver's own type (psycopg's
         ``Composed``). ``params`` of an ``executemany`` may be an iterator: leave it alone.
@@ -153,14 +156,8 @@ def observe(
     if not recorders and not watchers:
         return execute(sql, params, many, context)
     connection = context["connection"]
-    notes = []
-    for watcher in watchers:
-        noted = None
-        try:
-            noted = watcher.before(sql, params, many, connection)
-        except Exception:  # Ours, not the host's: its query runs as if nobody watched.
-            logger.exception(_WATCHER_FAILED, watcher.before)
-        notes.append(noted)
+    # Without watchers no list is made and no two are zipped: a hundredth of the cheapest query.
+    notes = [_noted(each, sql, params, many, connection) for each in watchers] if watchers else None
     error: BaseException | None = None
     started = perf_counter()
     try:
@@ -170,18 +167,30 @@ def observe(
         raise
     finally:
         duration = perf_counter() - started
-        for watcher, noted in zip(watchers, notes, strict=True):
-            try:
-                watcher.after(sql, params, many, connection, error, noted, context["cursor"])
-            except Exception:  # As above; the query's own error goes on its way.
-                logger.exception(_WATCHER_FAILED, watcher.after)
+        cursor = context["cursor"]
+        if notes is not None:
+            for watcher, noted in zip(watchers, notes, strict=True):
+                try:
+                    watcher.after(sql, params, many, connection, error, noted, cursor)
+                except Exception:  # Ours, not the host's: the query's own error goes on its way.
+                    logger.exception(_WATCHER_FAILED, watcher.after)
         for record in recorders:
             try:
-                record(sql, params, many, connection, started, duration, error)
+                record(sql, params, many, connection, started, duration, error, cursor)
             except Exception:  # As above.
                 logger.exception("django_querybudget could not record a query; it did run.")
         # The error's traceback holds this frame: without this the two would be a cycle.
         error = None
+
+
+def _noted(
+    watcher: Watcher, sql: Any, params: Any, many: bool, connection: BaseDatabaseWrapper
+) -> Any:
+    try:
+        return watcher.before(sql, params, many, connection)
+    except Exception:  # Ours, not the host's: its query runs as if nobody watched.
+        logger.exception(_WATCHER_FAILED, watcher.before)
+        return None
 
 
 def install(connection: BaseDatabaseWrapper) -> None:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 
+from .fetched import Fetched
 from .summaries import parameters_key
 
 if TYPE_CHECKING:
-    from .records import RawRecord
+    from .raw import RawRecord
 
 __all__ = ["Overflow", "Tally"]
 
@@ -39,6 +40,10 @@ class Tally:
     """How many of them repeat an earlier one, kept or not."""
     similar: int = 0
     """How many of them repeat an earlier one's shape."""
+    rowcount: int | None = None
+    """How many rows they came to or changed, where the driver told; None where it never did."""
+    fetched: Fetched = field(default_factory=Fetched)
+    """The rows of those that read."""
 
     @property
     def count(self) -> int:
@@ -69,8 +74,11 @@ class Overflow:
             tally.kinds[kind] += 1
             if kind is not StatementKind.TRANSACTION:
                 tally.duration += raw.duration
+                if raw.rowcount >= 0:
+                    tally.rowcount = (tally.rowcount or 0) + raw.rowcount
                 tally.duplicates += not self._is_new(raw)
                 tally.similar += not self._is_new_shape(raw)
+            tally.fetched.add(raw)
 
     def _is_new(self, raw: RawRecord) -> bool:
         # An executemany is no duplicate of another; see summed().

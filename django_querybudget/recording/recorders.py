@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_querybudget.conf import conf
 from django_querybudget.sql.text import sql_text
@@ -19,7 +19,8 @@ from django_querybudget.stacks import (
 )
 
 from .ignoring import leaving_out
-from .records import QueryLog, RawRecord
+from .raw import RawRecord
+from .records import QueryLog
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -59,6 +60,7 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         started: float,
         duration: float,
         error: BaseException | None,
+        cursor: Any,
     ) -> None:
         alias = connection.alias
         add, noted = append, evidence
@@ -89,10 +91,15 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
                 way = trail_of(project)
                 inside = noted.look_inside(frame, project)
         vendor = connection.vendor
+        # Past Django's cursor, whose __getattr__ costs as much as all the rest.
+        rowcount = getattr(cursor.cursor, "rowcount", -1) if error is None else -1
         raw = new(
             RawRecord,
-            (sql, params, many, alias, vendor, started, duration, failure, origin, way, inside),
-        )
+            (
+                sql, params, many, alias, vendor, started, duration, failure, origin, way, inside,
+                rowcount,
+            ),
+        )  # fmt: skip
         if len(kept) >= most:
             if count_only is not None:
                 count_only(raw)

@@ -6,45 +6,17 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 from django_querybudget.stacks import Origin, RawOrigin, Trail, way_along
 
+from .fetched import Fetched, fetched_by
 from .overflow import Overflow, Tally
-from .summaries import Summary, summed
+from .raw import RawRecord
+from .summaries import Summary, Totals, summed
 
 __all__ = ["QueryLog", "QueryRecord", "RawRecord"]
-
-
-class RawRecord(NamedTuple):
-    """What is kept of every query: a :class:`QueryRecord` is made of it when somebody looks.
-
-    The recorder makes it by ``tuple.__new__``, which costs no more than a bare tuple.
-    """
-
-    sql: str
-    """The statement with its placeholders."""
-    params: Any
-    """Its parameters, of which the caller has no other reference that could change them."""
-    many: bool
-    """Whether it was an ``executemany``."""
-    alias: str
-    """The connection's alias in ``DATABASES``."""
-    vendor: str
-    """The connection's vendor."""
-    started: float
-    """When it was sent, in seconds of ``time.perf_counter()``."""
-    duration: float
-    """How long the database took, in seconds."""
-    error: type[BaseException] | None = None
-    """The class of the exception it failed with."""
-    origin: RawOrigin | None = None
-    """Where it was sent from; None if stacks are not walked."""
-    trail: Trail | None = None
-    """The way that led there; None if no causes are looked for."""
-    inside: int = 0
-    """What tells it apart from other queries of its line, if causes are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +39,8 @@ class QueryRecord:
     """How long the database took, in seconds."""
     error: type[BaseException] | None
     """The class of the exception it failed with; None if it did not fail."""
+    rowcount: int = -1
+    """What the driver's cursor told once it was executed (PEP 249); -1 where it does not tell."""
     raw_origin: RawOrigin | None = field(default=None, repr=False, compare=False)
     """What :attr:`origin` is made of."""
     raw_trail: Trail | None = field(default=None, repr=False, compare=False)
@@ -107,6 +81,16 @@ class QueryRecord:
         return statement_kind(self.sql)
 
     @property
+    def rows(self) -> int | None:
+        """How many rows it fetched, if it only reads: its result's, whether they were used or not.
+
+        None for other statements (what an ``UPDATE`` changes is written, not fetched), and where
+        the driver does not tell in advance: SQLite's, a server-side cursor's (``iterator()`` on
+        PostgreSQL), any but those of PostgreSQL and MySQL.
+        """
+        return self.raw.rows
+
+    @property
     def raw(self) -> RawRecord:
         """What :meth:`of` made it of."""
         return RawRecord(
@@ -120,6 +104,7 @@ class QueryRecord:
             self.error,
             self.raw_origin,
             self.raw_trail,
+            rowcount=self.rowcount,
         )
 
     @classmethod
@@ -136,6 +121,7 @@ class QueryRecord:
             error=raw.error,
             raw_origin=raw.origin,
             raw_trail=raw.trail,
+            rowcount=raw.rowcount,
         )
 
 
@@ -209,15 +195,23 @@ class QueryLog:
         ]
 
     @property
+    def totals(self) -> Totals:
+        """What is counted of it, those not kept among it; makes no records."""
+        own = self._summary()
+        whole = Totals(own.count, own.duration, len(own.repeated), own.rowcount)
+        for tally in tuple(self._tallies.values()):
+            whole = whole.plus(tally)
+        return whole
+
+    @property
     def count(self) -> int:
         """How many queries there were; failed ones count, transaction control does not."""
-        return self._summary().count + self.dropped
+        return self.totals.queries
 
     @property
     def duration(self) -> float:
         """How long the database took for the counted queries, in seconds, added up."""
-        dropped = sum(tally.duration for tally in tuple(self._tallies.values()))
-        return self._summary().duration + dropped
+        return self.totals.seconds
 
     def _summary(self) -> Summary:
         """Return what every response says of its log, found in one pass and kept until it grows."""
@@ -265,8 +259,7 @@ class QueryLog:
     @property
     def duplicate_count(self) -> int:
         """How many queries repeat an earlier one, those not kept among them; makes no records."""
-        dropped = sum(tally.duplicates for tally in tuple(self._tallies.values()))
-        return len(self._summary().repeated) + dropped
+        return self.totals.duplicates
 
     @property
     def similar_count(self) -> int:
@@ -274,6 +267,26 @@ class QueryLog:
         counted = [(raw.alias, fingerprint(raw.sql)) for raw in self._counted()]
         dropped = sum(tally.similar for tally in tuple(self._tallies.values()))
         return len(counted) - len(set(counted)) + dropped
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the queries fetched whose driver tells; None if that is not known of any.
+
+        See :attr:`QueryRecord.rows` and :attr:`rows_unknown`. 0 if no query reads.
+        """
+        fetched = self._rows()
+        return None if fetched.unknown and not fetched.known else fetched.rows
+
+    @property
+    def rows_unknown(self) -> int:
+        """How many of the queries that read have rows of which nothing is known."""
+        return self._rows().unknown
+
+    def _rows(self) -> Fetched:
+        fetched = fetched_by(self._raw)
+        for tally in tuple(self._tallies.values()):
+            fetched += tally.fetched
+        return fetched
 
     def on(self, using: str | Collection[str]) -> QueryLog:
         """Return a log of what this one has by now on the databases that ``using`` names."""

@@ -60,6 +60,8 @@ def enforce(
     """
     __tracebackhide__ = True
     if not report.violations:
+        if report.unjudged:
+            _tell_unjudged(report, on_exceed, in_flight=in_flight, logged=logged)
         if report.budget is not None and report.budget.nplusone is not None:
             enforce_nplusone(report, policy(on_exceed), in_flight=in_flight, logged=logged)
         return
@@ -71,6 +73,25 @@ def enforce(
     elif not logged:
         text = report if is_news(report) else report.brief
         logger.warning("%s", text, extra={"report": report})
+
+
+_JUDGED_WHERE = (
+    "Next: the driver does not tell how many rows it fetches (SQLite's, a server-side cursor's). "
+    "Run this on PostgreSQL or MySQL, without iterator() in it; or leave rows out of the budget."
+)
+
+
+def _tell_unjudged(
+    report: QueryReport, on_exceed: str | None, *, in_flight: bool, logged: bool
+) -> None:
+    """Raise where an error was asked for (an assertion asks for one), else log it once."""
+    __tracebackhide__ = True
+    if on_exceed == "raise" and not in_flight:
+        limit = report.budget.rows if report.budget is not None else 0
+        text = f"{report.name}: {report.unjudged}, budget is {limit} rows"
+        raise QueryBudgetExceeded(f"{text}\n\n{_JUDGED_WHERE}", report=report) from None
+    if not logged and is_news(report):
+        logger.warning("%s. %s", report.headline, _JUDGED_WHERE, extra={"report": report})
 
 
 def enforce_nplusone(

@@ -59,7 +59,7 @@ def is_news(report: QueryReport) -> bool:
     """
     loops = map(_uncounted, report.findings)
     exceeded = {each.dimension for each in report.violations}
-    content = hash((frozenset(loops), frozenset(exceeded)))
+    content = hash((frozenset(loops), frozenset(exceeded), bool(report.unjudged)))
     with _lock:
         known = _told.get(report.name)
     _remember(_told, report.name, content)

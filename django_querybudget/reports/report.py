@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from django_querybudget.budgets.budget import Budget, Violation
+from django_querybudget.budgets.budget import Budget, Violation, unjudged_rows
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
 from django_querybudget.recording.records import QueryLog, QueryRecord
@@ -34,6 +34,7 @@ _MEASURED = {
     "duplicates": ("duplicate query", "duplicate queries"),
     "similar": ("query repeats an earlier one's shape", "queries repeat an earlier one's shape"),
     "writes": ("query writes", "queries write"),
+    "rows": ("row fetched", "rows fetched"),
 }
 
 
@@ -55,6 +56,13 @@ class Shape:
     def milliseconds(self) -> float:
         """How long the databases took for them, in milliseconds."""
         return sum(query.duration for query in self.queries) * 1000
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows they fetched; None if that is not known of all."""
+        rows = [query.rows for query in self.queries]
+        known = [each for each in rows if each is not None]
+        return sum(known) if len(known) == len(rows) else None
 
     @property
     def origins(self) -> list[tuple[Origin, int]]:
@@ -100,6 +108,24 @@ class QueryReport:
             return ()
         return findings_of(self.name, self.log, threshold)
 
+    @cached_property
+    def unjudged(self) -> str:
+        """Why the budget's ``rows`` cannot be judged; empty if they can, or are not limited."""
+        unknown = unjudged_rows(self.budget, self.log)
+        if not unknown:
+            return ""
+        return f"rows unknown for {unknown} of {number(self.log.count, 'query', 'queries')}"
+
+    @property
+    def _rows(self) -> str:
+        if self.unjudged:
+            return f", {self.unjudged}"
+        rows, unknown = self.log.rows, self.log.rows_unknown
+        if not rows:
+            return ""
+        more = f" (unknown for {number(unknown, 'query', 'queries')})" if unknown else ""
+        return f", {number(rows, 'row', 'rows')}{more}"
+
     @property
     def nplusone_text(self) -> str:
         """The N+1 queries as text: name, causes, lines to write."""
@@ -136,10 +162,11 @@ class QueryReport:
     def headline(self) -> str:
         """One line: ``"GET jobs:list: 12 queries executed, budget is 10"``."""
         if not self.violations:
-            text = f"{self.name}: {self.summary}, {self.milliseconds:.1f} ms"
+            text = f"{self.name}: {self.summary}{self._rows}, {self.milliseconds:.1f} ms"
             limit = self.budget.max_queries if self.budget is not None else None
             return text if limit is None else f"{text}, budget is {limit}"
-        return f"{self.name}: {'; '.join(map(_violated, self.violations))}"
+        told = [*map(_violated, self.violations), *filter(None, [self.unjudged])]
+        return f"{self.name}: {'; '.join(told)}"
 
     def render(self, *, verbosity: int | None = None, parameters: bool | None = None) -> str:
         """Return the report as text: the headline, the queries by shape, the next step.
@@ -214,7 +241,7 @@ def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: 
 
 def number(count: float, singular: str, plural: str) -> str:
     """Return ``"1 query"``, ``"2 queries"``."""
-    return f"{count:g} {singular if count == 1 else plural}"
+    return f"{count:.12g} {singular if count == 1 else plural}"
 
 
 def _violated(violation: Violation) -> str:
@@ -229,7 +256,8 @@ def _violated(violation: Violation) -> str:
 
 def _shape_lines(shape: Shape, verbosity: int, parameters: bool) -> Iterator[str]:
     sql = shape.fingerprint if verbosity > 1 else shortened(shape.fingerprint)
-    yield f"{shape.count:4} x  {sql}  ({shape.milliseconds:.1f} ms)"
+    rows = f", {number(shape.rows, 'row', 'rows')}" if shape.rows is not None else ""
+    yield f"{shape.count:4} x  {sql}  ({shape.milliseconds:.1f} ms{rows})"
     yield from _origin_lines(shape, verbosity)
     if parameters:
         shown = shape.queries if verbosity > 1 else shape.queries[:MOST_PARAMETERS]
@@ -262,6 +290,9 @@ def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
         return f"look at EXPLAIN of the slowest: {shortened(slowest.fingerprint)}"
     if exceeded.keys() <= {"writes"}:
         return _WRITE_AT_ONCE
+    if exceeded.keys() <= {"rows"}:
+        largest = max(shapes, key=lambda shape: shape.rows or 0)
+        return f"fetch fewer rows (paginate, filter, aggregate): {shortened(largest.fingerprint)}"
     if report.findings:
         return "write the lines that are suggested above."
     if shapes[0].count > 1:

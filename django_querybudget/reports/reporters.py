@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 
 from django_querybudget.conf import conf
 from django_querybudget.conf.headers import may_see_headers
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.signals import nplusone_found, queries_measured
 
 from .repeats import is_news
@@ -42,6 +43,7 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
     response.headers["X-Query-Count"] = str(log.count)
     response.headers["X-Query-Time"] = f"{report.milliseconds:.1f}"
     response.headers["X-Query-Duplicates"] = str(log.duplicate_count)
+    response.headers["X-Query-Rows"] = rows_told(log)
     if report.budget is not None and report.budget.max_queries is not None:
         response.headers["X-Query-Budget"] = str(report.budget.max_queries)
     timing = f'db;dur={report.milliseconds:.1f};desc="{report.summary}"'
@@ -49,14 +51,26 @@ def send_headers(report: QueryReport, request: HttpRequest, response: HttpRespon
     response.headers["Server-Timing"] = f"{other}, {timing}" if other else timing
 
 
+def rows_told(log: QueryLog) -> str:
+    """Return ``"120"``; ``"120;unknown=2"``, if two queries' rows are unknown; or ``"unknown"``.
+
+    An item with a parameter of Structured Field Values (RFC 9651).
+    """
+    if log.rows is None:
+        return "unknown"
+    return f"{log.rows};unknown={log.rows_unknown}" if log.rows_unknown else str(log.rows)
+
+
 def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
     """Log the report on ``django_querybudget``: a warning if it exceeds its budget or has N+1
     queries, else debug. What was logged whole in this process before is one line.
     """
     loud = bool(report.violations or report.findings)
-    level = logging.WARNING if loud else logging.DEBUG
+    news = is_news(report) if loud or report.unjudged else True
+    # That rows cannot be judged is said once, not of every request.
+    level = logging.WARNING if loud or (report.unjudged and news) else logging.DEBUG
     if logger.isEnabledFor(level):
-        text = report.brief if loud and not is_news(report) else report
+        text = report if news else report.brief
         logger.log(level, "%s", text, extra={"report": report, "request": request})
 
 

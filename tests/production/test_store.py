@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test.utils import override_settings
 
 from django_querybudget import production
-from django_querybudget.production import process, store
-from django_querybudget.production.encoding import FORMAT, decoded, encoded
-from django_querybudget.production.process import Observation, ProcessRecord
+from django_querybudget.production import encoding, process, store
+from django_querybudget.production.encoding import FORMAT, decoded, encoded, taken_over
+from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import parse_duration, read_picture
 from django_querybudget.production.record import Record, series_key
 from django_querybudget.production.store import HOUR, LEASE, MINUTE
@@ -170,6 +171,22 @@ def test_releases_are_kept_apart(record: ProcessRecord) -> None:
     }
 
 
+def test_a_slot_keeps_what_it_had_of_other_releases(record: ProcessRecord) -> None:
+    """Two releases at once, whose processes take over one slot from one another in turn."""
+    for turn in range(6):
+        section = {"PRODUCTION": {"INTERVAL": 60}, "RELEASE": str(turn % 2)}
+        with override_settings(QUERYBUDGET=section):
+            one = another()
+            one.add(KEY, VALUES, [])
+            assert one.flush()
+            assert one._slot == 0
+            caches["default"].delete(store._slot_key(0))
+            kept = [len(each.inherited or b"") for each in one._intervals]
+            assert max(kept) < 300  # no more for each that comes
+    releases = read_picture(3600).releases
+    assert {name: each.series[KEY].requests for name, each in releases.items()} == {"0": 3, "1": 3}
+
+
 def body(record: Record | None = None) -> bytes:
     if record is None:
         record = Record()
@@ -207,27 +224,51 @@ def test_what_is_no_record_of_this_version_is_ignored(record: ProcessRecord, val
     assert requests() == 2
 
 
+def packed(*lines: str) -> bytes:
+    text = "".join(f"{line}\n" for line in lines)
+    return encoding._HEAD + zlib.compress(text.encode())
+
+
+ROW = '["", "view", "a", "GET", null, [0, 1], [], []]'
+
+
 @pytest.mark.parametrize(
-    "rows",
+    "row",
     [
-        '[["", [["view", "a", "GET", null, [0, -1], []]]]]',
-        '[["", [["view", "a", "GET", null, [0, NaN], []]]]]',
-        '[["", [["view", "a", "GET", null, [0, 1e999], []]]]]',
-        '[["", [["view", "a", "GET", null, [100000, 1], []]]]]',
-        '[["", [["view", "a", "GET", null, [0], []]]]]',
-        '[["", [["view", 7, "GET", null, [0, 1], []]]]]',
-        '[["", [["view", "a", "GET", true, [0, 1], []]]]]',
-        '[["", [["view", "a", "GET", null, [0.5, 1], []]]]]',
+        '["", "view", "a", "GET", null, [0, -1], [], []]',
+        '["", "view", "a", "GET", null, [0, NaN], [], []]',
+        '["", "view", "a", "GET", null, [0, 1e999], [], []]',
+        '["", "view", "a", "GET", null, [0, 1%s], [], []]' % ("0" * 400),
+        '["", "view", "a", "GET", null, [100000, 1], [], []]',
+        '["", "view", "a", "GET", null, [0], [], []]',
+        '["", "view", 7, "GET", null, [0, 1], [], []]',
+        '[7, "view", "a", "GET", null, [0, 1], [], []]',
+        '["", "view", "a", "GET", true, [0, 1], [], []]',
+        '["", "view", "a", "GET", null, [0.5, 1], [], []]',
+        '["", "view", "a", "GET", null, [0, 1], [["a", "b", "c", 1]], []]',
+        '["", "view", "a", "GET", null, [0, 1], [], [["a", "b", "c", 1, 2]]]',
         '{"a": 1}',
         "[" * 100_000,
+        '["%s"]' % ("x" * 200_000),
+        ROW + ROW,
     ],
 )
-def test_a_record_that_holds_what_none_can_is_ignored(rows: str) -> None:
-    import zlib
+def test_a_record_that_holds_what_none_can_is_ignored(row: str) -> None:
+    assert decoded(packed(ROW))[""].series[series_key("view", "a", "GET")].requests == 1
+    assert decoded(packed(ROW, row)) == {}
+    into = Record()
+    assert taken_over(packed(ROW, row), "", into) == b""
+    assert into.series == {}  # not the first row of it either
+    assert taken_over(packed(ROW) + packed(ROW, row), "", into) == b""
+    assert into.series[series_key("view", "a", "GET")].requests == 1
 
-    from django_querybudget.production.encoding import _HEAD
 
-    assert decoded(_HEAD + zlib.compress(rows.encode())) == {}
+def test_a_record_that_would_be_endless_is_ignored() -> None:
+    many = packed(*[ROW] * 100)
+    assert len(decoded(many + many)[""].series) == 1
+    endless = encoding._HEAD + zlib.compress(b" " * (9 * 1024 * 1024))
+    assert decoded(endless) == {}
+    assert decoded(encoding._HEAD + zlib.compress(ROW.encode())) == {}  # half a line
 
 
 class Broken(LocMemCache):
@@ -297,33 +338,6 @@ def test_a_hanging_cache_stops_no_request_and_no_exit(hanging: None) -> None:
         Hanging.answers.set()
         record.stop(seconds=30)
         assert not thread.is_alive()
-
-
-def test_an_exporter_that_raises_is_isolated(
-    record: ProcessRecord, caplog: pytest.LogCaptureFixture
-) -> None:
-    told: list[Observation] = []
-
-    def fails(observations: list[Observation]) -> None:
-        raise ValueError("no")
-
-    record.exporters = (fails, told.extend)
-    record.add(KEY, VALUES, [])
-    assert record.flush()
-    assert told == [(KEY, VALUES, [])]
-    assert "fails" in caplog.text
-    record.exporters = ()
-
-
-def test_what_waits_for_the_exporters_is_bounded(record: ProcessRecord) -> None:
-    told: list[Observation] = []
-    record._stopping = True  # no thread comes between
-    record.exporters = (told.extend,)
-    for _ in range(process.MOST_OBSERVATIONS + 7):
-        record.add(KEY, VALUES, [])
-    record.flush()
-    assert (len(told), record.lost_observations) == (process.MOST_OBSERVATIONS, 7)
-    record._stopping, record.exporters = False, ()
 
 
 def test_more_processes_than_slots(record: ProcessRecord, monkeypatch: pytest.MonkeyPatch) -> None:

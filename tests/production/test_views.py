@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import tracemalloc
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
-from django.test.utils import override_settings
 from django.urls import path, re_path
 from django.urls.resolvers import ResolverMatch
 
@@ -30,13 +30,17 @@ from django_querybudget.production.record import (
     OTHER,
     Cost,
     Record,
+    Remark,
+    Said,
     Series,
     SeriesKey,
     ShapeAt,
     series_key,
 )
+from django_querybudget.production.store import RecordStore
 from django_querybudget.recording.records import RawRecord
 from django_querybudget.reports import reporters
+from django_querybudget.sql import memory
 from jobs.models import Industry
 from tests.production_process import loaded_in_production
 
@@ -173,7 +177,7 @@ def test_five_hundred_series_and_the_rest_in_other() -> None:
     assert sum(each.requests for each in again.series.values()) == 4 * MOST_SERIES
 
 
-def worst_raws(number: int) -> list[RawRecord]:
+def worst_raws(number: str) -> list[RawRecord]:
     """Statements of a request: long texts, each another's shape."""
     wide = "😀" * 1500
     return [
@@ -185,26 +189,48 @@ def worst_raws(number: int) -> list[RawRecord]:
     ]  # fmt: skip
 
 
-def test_a_process_holds_four_mebibytes_at_most(record: ProcessRecord) -> None:
-    """More views than have a series, names of wide characters, each with more shapes than fit."""
+def test_a_process_holds_four_mebibytes_at_most(
+    record: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More views than have a series, names of wide characters, each with more shapes than fit.
+
+    At the peak: while one record is written, requests fill the next.
+    """
     values = (3, 0.01, 5, 1, 0, 1, 2, 0, 0)
-    record.flush()  # the store and its modules are there
-    tracemalloc.start()
-    before = tracemalloc.take_snapshot()
-    for turn in range(3):
+
+    def fill(turn: int) -> None:
         for number in range(MOST_SERIES + 50):
-            key = series_key("view", f"{number}" + "😀" * 300, "GET")
-            record.add(key, values, worst_raws(number), budget=turn)
-        if turn < 2:
-            with override_settings(CACHES={"default": {"BACKEND": DUMMY}}):
+            name = "".join(chances.choices("😀🙈🙉🙊🚀🚁🚂🚃🚄🚅🚆🚇🚈🚉🚊🚋", k=300))
+            remarks = [(Remark("bypass", name), Said(1, ""))]
+            raws = worst_raws(f"{turn}{name[:150]}")
+            key = series_key("view", f"{number}{name}", "GET")
+            record.add(key, values, raws, budget=turn, remarks=remarks)
+
+    def written(store: RecordStore, values: list[tuple[str, bytes, int]], *_: object) -> bool:
+        nonlocal sizes
+        sizes = [len(each) for _, each, _ in values]
+        fill(1)
+        return True
+
+    chances = random.Random(1)  # noqa: S311 - no secret
+    sizes: list[int] = []
+    monkeypatch.setattr(ProcessRecord, "_start", lambda self: None)
+    record.flush()  # the store and its modules are there
+    record.add(series_key("view", "a"), values, [])
+    record.flush()
+    monkeypatch.setattr(RecordStore, "write", written)
+    tracemalloc.start()
+    try:
+        with memory._pool.lock:  # what is remembered of texts has a budget of its own
+            fill(0)
+            for _ in range(3):
                 record.flush()
-    with record._flushing:  # its thread is between two flushes: what one encodes is gone after it
-        after = tracemalloc.take_snapshot()
-    tracemalloc.stop()
-    only = [tracemalloc.Filter(True, f"*{part}*") for part in ("querybudget/production", __file__)]
-    grown = after.filter_traces(only).compare_to(before.filter_traces(only), "filename")
-    held = sum(each.size_diff for each in grown)
-    assert 1_000_000 < held < 4 * 1024 * 1024
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert min(sizes) > 50_000
+    assert 1_000_000 < held < peak
+    assert peak < 4 * 1024 * 1024
 
 
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
@@ -235,10 +261,13 @@ def test_statements_without_end_are_known_by_their_beginning() -> None:
         for n in range(500)
     ]
     pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
+    assert pending.record.series[key].requests == 1
     assert pending.is_full
-    held = sum(sys.getsizeof(sql) for sql, _, _ in pending._costs[key])
+    held = sum(map(sys.getsizeof, pending._costs[key]))
     assert held < 300_000
-    assert pending.finished().series[key].requests == 1
+    record = Record()
+    pending.add_shapes_to(record)
+    assert 50 < sum(each.queries for each in record.series[key].shapes.values()) < 500
 
 
 def test_off_it_adds_no_reporter_and_no_watcher() -> None:
@@ -295,8 +324,8 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     ]  # fmt: skip
     own = [name.split(".")[2:] for name in loaded if ".production." in name]
     assert own == [
-        ["encoding"], ["measures"], ["pending"], ["process"], ["programs"], ["record"],
-        ["scopes"], ["store"],
+        ["encoding"], ["exporting"], ["measures"], ["pending"], ["process"], ["programs"],
+        ["record"], ["scopes"], ["store"],
     ]  # fmt: skip
 
 

@@ -61,6 +61,35 @@ def test_where_tests_failed_nothing_is_pruned_and_what_they_measured_is_not_lowe
     assert file.lines == {**FILE.lines, **MEASURED, BETTER: Line(queries=3)}
 
 
+ROWS = LockFile(
+    run="pytest", lines={SAME: Line(queries=3, rows=10), BETTER: Line(queries=3, rows=5)}
+)
+
+
+def test_rows_are_judged_where_the_file_has_them() -> None:
+    fetched = {SAME: Line(queries=3, rows=11), BETTER: Line(queries=2, rows=5)}
+    comparison = compare(ROWS, fetched, "pytest")
+    assert [change.key for change in comparison.above] == [SAME]
+    assert recorded(ROWS, comparison, "pytest").lines == fetched
+    # A file without them neither fails by them nor is given them unasked.
+    without = LockFile(lines={SAME: Line(queries=3)})
+    comparison = compare(without, fetched, "pytest")
+    assert comparison.above == comparison.rows_unknown == []
+    assert not recorded(without, comparison, "pytest").has_rows
+    asked = compare(without, fetched, "pytest", with_rows=True)
+    assert recorded(without, asked, "pytest").lines[SAME].rows == 11
+
+
+def test_rows_that_this_database_does_not_tell_are_told_and_kept() -> None:
+    unknown = {SAME: Line(queries=3), BETTER: Line(queries=2), NEW: Line(queries=1)}
+    comparison = compare(ROWS, unknown, "pytest")
+    assert comparison.rows_unknown == sorted(unknown)
+    assert comparison.above == []
+    for file in (recorded(ROWS, comparison, "pytest"), tightened(ROWS, comparison)):
+        assert file.lines[SAME].rows == 10
+        assert file.lines[BETTER] == Line(queries=2, rows=5)
+
+
 def test_tightening_lowers_and_prunes_and_raises_nothing() -> None:
     assert tightened(FILE, compare(FILE, MEASURED, "pytest")).lines == {
         SAME: Line(queries=3),

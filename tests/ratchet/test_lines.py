@@ -61,6 +61,27 @@ def test_a_line_crosses_processes_as_plain_data() -> None:
     assert Line.from_data(line.as_data()) == line
 
 
+@pytest.mark.django_db(databases=["default", "postgres"])
+def test_rows_are_known_where_they_are_of_every_query() -> None:
+    with capture_queries() as log:
+        list(Industry.objects.using("postgres"))
+    assert Line.of(log).rows == 0
+    with capture_queries() as partly:
+        list(Industry.objects.using("postgres"))
+        list(Industry.objects.using("postgres").iterator())
+    assert Line.of(partly).rows is None
+
+
+def test_rows_that_one_of_them_does_not_know_are_not_judged() -> None:
+    known, unknown = Line(queries=1, rows=7), Line(queries=1)
+    assert known.highest(Line(queries=1, rows=9)).rows == 9
+    assert known.highest(unknown) == unknown.highest(known) == unknown
+    assert Line(queries=1, rows=8).exceeds(known)
+    assert not known.exceeds(unknown)
+    assert not unknown.exceeds(known)
+    assert Line.from_data(known.as_data()) == known
+
+
 @pytest.mark.parametrize("name", Line.NUMBERS)
 def test_any_number_above_is_above(name: str) -> None:
     old = Line(queries=3, duplicates=3, similar=3)

@@ -59,6 +59,26 @@ def test_a_line_without_shapes_has_no_list_of_them(path: Path) -> None:
     assert "shapes" not in path.read_text()
 
 
+def test_rows_are_written_where_they_are_known(path: Path) -> None:
+    file = LockFile(
+        lines={("views", "a"): Line(queries=1, rows=0), ("views", "b"): Line(queries=1)}
+    )
+    write(path, file)
+    assert path.read_text().count("rows = ") == 1
+    assert read(path) == file
+    assert file.has_rows
+    assert not FILE.has_rows
+
+
+def test_a_file_of_the_first_format_is_read_and_written_as_the_second(path: Path) -> None:
+    path.write_text(GOOD)
+    file = read(path)
+    assert [line.rows for line in file.lines.values()] == [None]
+    write(path, file)
+    assert "\nformat = 2\n" in path.read_text()
+    assert read(path) == file
+
+
 def test_no_file_is_an_empty_one(path: Path) -> None:
     assert read(path) == LockFile()
 
@@ -82,7 +102,7 @@ TABLE = GOOD[GOOD.index("[views") : -1]
         ("[views.", "[views", "it is not TOML: .*line 4"),
         ("format = 1", "format = 'one'", "line 1: format is 'one'"),
         ("format = 1\n", "", "format is None"),
-        ("format = 1", "format = 0", "line 1: format is 0; it is the number 1"),
+        ("format = 1", "format = 0", "line 1: format is 0; it is the number 2"),
         ("format = 1", "\ufeffformat = 1", "line 1: it begins with a byte order mark"),
         ("queries = 1", f"queries = {'1' * 5001}", "it is not TOML: .*digits"),
         ("queries = 1", f"queries = {'[' * 5000}{']' * 5000}", "it is not TOML: .*recursion"),
@@ -91,8 +111,9 @@ TABLE = GOOD[GOOD.index("[views") : -1]
             "<<<<<<< HEAD\nqueries = 1\n=======\nqueries = 2\n>>>>>>> theirs",
             "line 5: it has markers of a merge .*git checkout --ours",
         ),
-        ("format = 1", "format = 2", "line 1: format 2 was recorded by a newer django-querybudget"),
+        ("format = 1", "format = 3", "line 1: format 3 was recorded by a newer django-querybudget"),
         ('"pytest"', "3", "line 2: run is 3"),
+        ("similar = 0", "similar = 0\nrows = -1", "line 8: rows of 'GET a 2xx' is -1"),
         ("queries = 1", "queries = -1", "line 5: queries of 'GET a 2xx' is -1"),
         ("queries = 1", "queries = true", "line 5: queries of 'GET a 2xx' is True"),
         ("duplicates = 0\n", "", "line 4: duplicates of 'GET a 2xx' is missing"),

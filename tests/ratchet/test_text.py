@@ -47,6 +47,14 @@ def test_better_unrecorded_and_stale_are_told_without_failing() -> None:
     ]
 
 
+def test_rows_are_told_where_both_know_them() -> None:
+    file = LockFile(run="r", lines={LIST: Line(queries=3, rows=20), ("views", "x"): OLD})
+    comparison = compare(file, {LIST: Line(queries=3, rows=5000), ("views", "x"): OLD}, "r")
+    text = render(comparison, "f", mode="check", rewritten=False, command="run {mode}")
+    assert "GET jobs:list 2xx: 20 → 5000 rows\n" in text
+    assert "1 not judged by rows, which this database does not tell: x" in text
+
+
 def test_many_names_are_cut() -> None:
     file = LockFile(run="r", lines={("views", f"v{number}"): OLD for number in range(10)})
     text = render(

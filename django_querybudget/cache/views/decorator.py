@@ -25,6 +25,7 @@ from django_querybudget.cache.registered import Warm, checked_warm, note_view
 from django_querybudget.conf import conf
 from django_querybudget.routing.decorated import decorated
 
+from .called import Call
 from .serving import Options, Served, served, waited
 from .telling import CacheStatus, told, told_async
 from .varying import Varying, VaryOn
@@ -154,7 +155,8 @@ class cached_view:  # noqa: N801  # a decorator
         @wraps(view)
         def call(request: Any, *args: Any, **kwargs: Any) -> Any:
             own = _underlying(request, name)
-            found = served(name, self.options, own, request)
+            given = Call(request, args, kwargs, view)
+            found = served(name, self.options, own, given)
             if isinstance(found, CacheStatus):
                 return told(view(request, *args, **kwargs), own, found)
             for seconds in found.waits():
@@ -177,7 +179,8 @@ class cached_view:  # noqa: N801  # a decorator
         @wraps(view)
         async def call(request: Any, *args: Any, **kwargs: Any) -> Any:
             own = _underlying(request, name)
-            found = await sync_to_async(served)(name, self.options, own, request)
+            given = Call(request, args, kwargs, view)
+            found = await sync_to_async(served)(name, self.options, own, given)
             if isinstance(found, CacheStatus):
                 return await told_async(await view(request, *args, **kwargs), own, found)
             await waited(found)

@@ -23,6 +23,7 @@ from django_querybudget.cache.reading.audit import due
 from django_querybudget.routing.views import view_name_of
 
 from .by_setting import declared
+from .called import Call
 from .placement import misplaced
 from .serving import Served, bypassed, served, waited
 from .telling import CacheStatus, told, told_async
@@ -90,7 +91,7 @@ class CachedViewMiddleware:
     def _look_up(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        found = self._served(request)
+        found = self._served(request, Call(None, args, kwargs))
         if isinstance(found, Served):
             for seconds in found.waits():
                 time.sleep(seconds)
@@ -106,7 +107,7 @@ class CachedViewMiddleware:
     ) -> HttpResponseBase | None:
         if request.__dict__.get(_FOUND) is not None or declared(request) is None:
             return None  # without a thread
-        found = await sync_to_async(self._served)(request)
+        found = await sync_to_async(self._served)(request, Call(None, args, kwargs))
         if isinstance(found, Served):
             await waited(found)
             if (response := found.response) is not None:
@@ -118,7 +119,7 @@ class CachedViewMiddleware:
         _begin(request, found)
         return None
 
-    def _served(self, request: HttpRequest) -> Served | CacheStatus | None:
+    def _served(self, request: HttpRequest, call: Call) -> Served | CacheStatus | None:
         """Look for the answer; None where the setting says nothing, or an outer one looks after it.
 
         The request may come back here: it is listed twice, say.
@@ -129,7 +130,7 @@ class CachedViewMiddleware:
         if self._misplaced:
             names = ", ".join(each.rpartition(".")[2] for each in self._misplaced)
             return bypassed(name, f"{names} below CachedViewMiddleware")
-        return served(name, cached.options, request)
+        return served(name, cached.options, request, call)
 
 
 class Run:

@@ -68,6 +68,30 @@ class NotedDict(dict):  # type: ignore[type-arg]
         self._note_all()
         return super().copy()
 
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
+    def __ior__(self, other: Any) -> Any:
+        self.update(other)
+        return self
+
+    def __reversed__(self) -> Any:
+        self._note_all()
+        return super().__reversed__()
+
+    def popitem(self) -> Any:
+        self._note_all()
+        key, value = super().popitem()
+        self._raw.pop(key, None)
+        return key, value
+
+    def clear(self) -> None:
+        self._raw.clear()
+        super().clear()
+
     def __setitem__(self, key: Any, value: Any) -> None:
         self._raw[key] = value
         super().__setitem__(key, value)
@@ -118,6 +142,14 @@ class NotedHeaders(HttpHeaders):
     def __iter__(self) -> Iterator[str]:
         self._note_all()
         return super().__iter__()
+
+    def __len__(self) -> int:
+        self._note_all()
+        return super().__len__()
+
+    def __repr__(self) -> str:
+        self._note_all()
+        return super().__repr__()
 
 
 def _meta_key(header: str) -> str:

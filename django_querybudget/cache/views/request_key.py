@@ -9,19 +9,20 @@ from time import perf_counter
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone, translation
 
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
-from django_querybudget.cache.lazy import unwrapped
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
 from django_querybudget.cache.reading.through import Question, noted
 from django_querybudget.conf import conf
 
+from .absent import is_absent
 from .answers import Answer, answer_of, status_and_body
-from .inputs import Inputs, is_absent
+from .called import PLAIN, Call
+from .inputs import Inputs
 from .learned import MOST_VIEWS, reads_from, varied_by
 from .varying import Untellable, Varying
 
@@ -96,13 +97,13 @@ class Asked:
         )
 
 
-def asked_of(name: str, options: Options, request: HttpRequest, given: Any = None) -> Asked:
+def asked_of(name: str, options: Options, request: HttpRequest, call: Call = PLAIN) -> Asked:
     """Return what a request asks. Raises :class:`Untellable`.
 
-    ``given`` is what the view is called with, where that is not Django's request itself.
+    ``call`` is what the view is called with besides it.
     """
     asked_at = perf_counter()
-    urlconf = getattr(request, "urlconf", None)
+    urlconf, own = getattr(request, "urlconf", None), request.__dict__
     try:
         parts = (
             "view",
@@ -115,31 +116,17 @@ def asked_of(name: str, options: Options, request: HttpRequest, given: Any = Non
             request.META.get("CONTENT_TYPE", ""),  # its charset is that of the query string, too
             "" if urlconf is None else spelled(_urlconf(urlconf)),
             translation.get_language() or "",
+            own.get("LANGUAGE_CODE") or "",  # of a middleware that has activated another
+            own.get("_encoding") or "",
+            _replaced_query(own, request.META, options.ignore_params),
             str(timezone.get_current_timezone_name()),
             options.varying.spelled(request),
-            _around(given, request, options),
+            call.spelled(request, holds_user="user" in options.varying.names),
             conf.CACHE.SURROGATE_KEYS or "",
         )
     except Unkeyable as error:
         raise Untellable(str(error)) from error
     return Asked(name, options, request, parts, asked_at)
-
-
-def _around(given: Any, request: HttpRequest, options: Options) -> str:
-    """Return what Django REST framework made of a request before its view's method is called.
-
-    Raises :class:`Untellable`.
-    """
-    if given is None or given is request:
-        return ""
-    own = vars(given)
-    user = unwrapped(own.get("_user"))
-    if "user" not in options.varying.names and getattr(user, "is_authenticated", False):
-        raise Untellable("the user was looked up before the view, and vary_on leaves it out")
-    try:
-        return spelled((own.get("_auth"), own.get("accepted_media_type"), own.get("version")))
-    except Unkeyable as error:
-        raise Untellable(f"request.auth or request.version: {error}") from error
 
 
 @lru_cache(maxsize=MOST_VIEWS)
@@ -159,7 +146,24 @@ def _freeze(answered: tuple[Any, Inputs]) -> Any:
 
 
 def _query_string(request: HttpRequest, ignored: Collection[str]) -> str:
-    text: str = request.META.get("QUERY_STRING", "")
+    return _without(request.META.get("QUERY_STRING", ""), ignored)
+
+
+def _replaced_query(
+    own: Mapping[str, Any], meta: Mapping[str, Any], ignored: Collection[str]
+) -> str:
+    """Return the parameters that a middleware has put in place of the query string's, if any."""
+    read = own.get("GET")
+    if read is None or not (read or meta.get("QUERY_STRING")):
+        return ""
+    if not isinstance(read, QueryDict):
+        return spelled(read)
+    text = read.urlencode()
+    sent = QueryDict(meta.get("QUERY_STRING", ""), encoding=read.encoding).urlencode()
+    return "" if text == sent else f"?{_without(text, ignored)}"
+
+
+def _without(text: str, ignored: Collection[str]) -> str:
     if not ignored or not text:
         return text
     kept = [each for each in text.split("&") if not _is_ignored(each.partition("=")[0], ignored)]

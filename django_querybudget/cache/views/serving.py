@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -39,6 +39,7 @@ from django_querybudget.cache.surrogates import add_header
 from django_querybudget.conf import conf
 
 from .answers import refusal_of, vary_of
+from .called import PLAIN, Call
 from .inputs import Inputs, observed
 from .learned import MOST_VIEWS, learn
 from .request_key import Asked, Options, asked_of
@@ -111,7 +112,7 @@ class Served(Turn):
         to_be_audited(self.question, self.looked, audit.Again(lambda: self._again(view, given)))
 
     def _again(self, view: Callable[[], Any], given: Any) -> None:
-        asked = asked_of(self.name, self.options, self.request, given)
+        asked = replace(self.asked, asked_at=time.perf_counter())
         question = asked.question()
         other = Served(question, look_up(question), asked=asked)
         with other.running():
@@ -228,26 +229,28 @@ def _next(waits: Iterator[float]) -> float | None:
 
 
 def served(
-    name: str, options: Options, request: HttpRequest, given: Any = None
+    name: str, options: Options, request: HttpRequest, call: Call = PLAIN
 ) -> Served | CacheStatus:
     """Look for the answer to ``request``; where it must not be cached, return that.
 
-    ``given`` is what the view is called with, where that is not Django's request itself.
+    ``call`` is what the view is called with besides it.
     An answer to ``HEAD`` is the one to ``GET``, whose body Django leaves out.
     """
-    if request.method not in _SAFE:
+    method = request.method
+    # A middleware may take a POST for a GET.
+    if method not in _SAFE or request.META.get("REQUEST_METHOD", method) not in _SAFE:
         return CacheStatus(fwd="method")
     if options.timeout == 0:
         return CacheStatus(fwd="bypass", detail="its timeout is 0")
     with untouched_session(request):
-        return _served(name, options, request, given)
+        return _served(name, options, request, call)
 
 
 def _served(  # noqa: PLR0911  # one way not to cache after another
-    name: str, options: Options, request: HttpRequest, given: Any
+    name: str, options: Options, request: HttpRequest, call: Call
 ) -> Served | CacheStatus:
     try:
-        asked = asked_of(name, options, request, given)
+        asked = asked_of(name, options, request, call)
         question = asked.question()
     except (Untellable, sessions.Unknown) as reason:
         return bypassed(name, str(reason))

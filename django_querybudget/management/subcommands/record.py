@@ -14,6 +14,11 @@ HELP = "Run the tests, and record what every view executes in querybudget.toml."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    parser.add_argument(
+        "--with-rows",
+        action="store_true",
+        help="record how many rows each view fetches, too; a file that has them keeps them",
+    )
     ratcheting.add_arguments(parser)
 
 

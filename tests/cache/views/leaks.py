@@ -116,6 +116,42 @@ CASES |= {
     "a header, in the key": with_headers("/by_header/", *TEAM),
     "a header, in Vary": with_headers("/varied/", *TEAM),
     "Vary on everything": with_headers("/varied_on_all/", *TEAM),
+    "a header that a decorator hands on": with_headers("/handed/", *TEAM),
+    "a header that setup() puts on the view": with_headers("/set_up_by_method/", *TEAM),
+    "a header that setup() puts on the view, its class decorated": with_headers(
+        "/set_up_by_class/", *TEAM
+    ),
+    "a header that a permission of DRF puts on the view": with_headers("/permitted/", *TEAM),
+    "a header that a permission of DRF puts on the request": with_headers(
+        "/permitted/", *(({"X-Where": "request", **each}, text) for each, text in TEAM)
+    ),
+    "a header in a copy of META": with_headers("/merged_meta/", *TEAM),
+    "headers that are printed": with_headers("/printed_headers/", *TEAM[1:]),
+    "a header after a part that is cached by itself": with_headers("/after_a_part/", *TEAM),
+    "a cookie of a part that is cached by itself": with_cookies("/with_a_part/", *COLOUR),
+    "the cookie of a CSRF token": with_cookies(
+        "/csrf_cookie/", ({}, "none"), ({"csrftoken": "a" * 32}, "a" * 32),
+        ({"csrftoken": "b" * 32}, "b" * 32),
+    ),
+    "what a middleware set, privately": with_headers(
+        "/private_tenant/", ({}, "public"), ({"X-Tenant": "one"}, "one"),
+        ({"X-Tenant": "two"}, "two"),
+    ),
+    "a language that is not the active one": with_headers(
+        "/language_code/", ({"X-Active": "en", "Accept-Language": "en"}, "en"),
+        ({"X-Active": "en", "Accept-Language": "de"}, "de"),
+    ),
+    "a parameter that a middleware set": with_headers(
+        "/query/?a=1", ({}, "[('a', '1')]"), ({"X-Page": "2"}, "[('a', '1'), ('page', '2')]"),
+    ),
+    "the scheme's header": with_headers(
+        "/forwarded/", ({}, "none"), ({"X-Forwarded-Proto": "http"}, "http"),
+        ({"X-Forwarded-Proto": "HTTP"}, "HTTP"),
+    ),
+    "a user whom a middleware keeps, vary_on empty": lambda new: [
+        (partial(new().log_in(who).get, "/kept_user/", **{"X-Look": look}), who)
+        for who in ("ann", "bob") for look in ("", "1")
+    ],
     "Accept": with_headers(
         "/accepts/", ({"Accept": "application/json"}, "json"), ({"Accept": "text/html"}, "other")
     ),
@@ -319,6 +355,34 @@ def _(new: New) -> None:
         assert visitor.ask("/body/", headers=kind, body=text.encode()).text == text
 
 
+@case("the key of a session")
+def _(new: New) -> None:
+    one, two = (new().put_into_session(cart=each) for each in ("pears", "plums"))
+    assert new().get("/session_key/") == new().get("/session_key/") == "none"
+    for _ in range(2):
+        assert one.get("/session_key/") != two.get("/session_key/")
+    assert runs == ["session_key"] * 5
+
+
+@case("a body that is read by lines, and by DRF")
+def _(new: New) -> None:
+    visitor, kind = new(), {"Content-Type": "application/json"}
+    for path in ("/lines/", "/data/"):
+        visitor.get(path)
+        for text in ("1", "2"):
+            assert visitor.ask(path, headers=kind, body=text.encode()).text == text
+
+
+@case("a method that a header overrides")
+def _(new: New) -> None:
+    visitor = new()
+    for _ in range(2):
+        sent = visitor.ask("/sent_method/", method="PUT", headers={"X-Method": "GET"})
+        assert sent.text == "PUT"
+        assert visitor.get("/sent_method/") == "GET"
+    assert runs == ["sent_method"] * 3
+
+
 @case("the port and the protocol, which are in no key")
 def _(new: New) -> None:
     for path in ("/port/", "/protocol/"):
@@ -362,6 +426,14 @@ def _(new: New) -> None:
 # Of all other cases that ask by a list, each answer is kept, and the view runs once for each.
 _AUTHORIZATION = "the view read header:authorization"
 NOT_KEPT: dict[str, str] = {
+    "a header in a copy of META": "the view read",
+    "headers that are printed": "the view read",
+    "a header after a part that is cached by itself": "the view read header:x-team",
+    "a cookie of a part that is cached by itself": "the view read cookie:colour",
+    "the cookie of a CSRF token": "the view read META:CSRF_COOKIE",
+    "what a middleware set, privately": "the view read request:_tenant",
+    "the scheme's header": "the view read header:x-forwarded-proto",
+    "a user whom a middleware keeps, vary_on empty": "the view read user",
     "two users, vary_on empty": "the view read session, user",
     "async, vary_on empty": "the view read user",
     "a session's data": "the view read session",
@@ -386,6 +458,11 @@ NOT_KEPT: dict[str, str] = {
 }
 BY_SETTING: dict[str, str] = {
     **NOT_KEPT,
+    "a header that a decorator hands on": "the view read header:x-team",
+    "a header that setup() puts on the view": "the view read header:x-team",
+    "a header that setup() puts on the view, its class decorated": "the view read header:x-team",
+    "a header that a permission of DRF puts on the view": "the view read header:x-team",
+    "a header that a permission of DRF puts on the request": "the view read header:x-team",
     # There the view has its authentication in it.
     "basic authentication of DRF, vary_on empty": _AUTHORIZATION,
     "session authentication of DRF, vary_on empty": "the view read session, user",

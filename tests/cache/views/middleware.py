@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from typing import Any
 
-from django.utils import timezone
+from django.utils import timezone, translation
 
 
 def sets_tenant(get_response: Any) -> Any:
     """Put the tenant of a header on the request, as tenants' packages do."""
 
     def call(request: Any) -> Any:
-        request.tenant = request.META.get("HTTP_X_TENANT", "public")
+        request.tenant = request._tenant = request.META.get("HTTP_X_TENANT", "public")
         return get_response(request)
 
     return call
@@ -49,5 +51,36 @@ def marks(get_response: Any) -> Any:
         if mark := request.META.get("HTTP_X_MARK"):
             request.user.mark = mark
         return get_response(request)
+
+    return call
+
+
+kept = threading.local()
+"""What a middleware keeps elsewhere than on the request."""
+
+
+def keeps_user(get_response: Any) -> Any:
+    """Keep the visitor for the code below, as packages for the history of rows do."""
+
+    def call(request: Any) -> Any:
+        kept.user = request.user
+        if request.META.get("HTTP_X_LOOK"):
+            bool(request.user.is_staff)  # evaluated
+        return get_response(request)
+
+    return call
+
+
+def overrides(get_response: Any) -> Any:
+    """Let headers say the method, the language that is active, and a parameter."""
+
+    def call(request: Any) -> Any:
+        request.method = request.META.get("HTTP_X_METHOD", request.method)
+        if page := request.META.get("HTTP_X_PAGE"):
+            request.GET = request.GET.copy()
+            request.GET["page"] = page
+        language = request.META.get("HTTP_X_ACTIVE")
+        with translation.override(language) if language else nullcontext():
+            return get_response(request)
 
     return call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from django.views.generic import View
 from ninja import NinjaAPI
 from ninja.decorators import decorate_view
 from ninja.security import HttpBearer, django_auth
-from rest_framework import renderers, routers, serializers, viewsets
+from rest_framework import parsers, renderers, routers, serializers, viewsets
+from rest_framework import permissions as permissions_of_framework
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -30,6 +32,7 @@ from django_querybudget.cache import CachedViewMixin
 from jobs.models import Industry
 
 from .kept import cached_view
+from .middleware import kept
 
 runs: list[str] = []
 """The names of the views that ran, as they did."""
@@ -375,6 +378,132 @@ async def in_async(request: HttpRequest) -> HttpResponse:
     return said(request, [each.name async for each in Industry.objects.order_by("pk")])
 
 
+def hands_team_on(view: Any) -> Any:
+    """Look at a header above the cached view."""
+
+    @wraps(view)
+    def call(request: HttpRequest) -> Any:
+        return view(request, team=request.headers.get("X-Team", "none"))
+
+    return call
+
+
+@cached_view(60)
+def handed(request: HttpRequest, team: str) -> HttpResponse:
+    return said(request, team)
+
+
+class SetUp(View):
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        self.team = request.headers.get("X-Team", "none")
+
+
+@method_decorator(cached_view(60), name="get")
+class SetUpByMethod(SetUp):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return said(request, self.team)
+
+
+@cached_view(60)
+class SetUpByClass(SetUp):
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return said(request, self.team)
+
+
+class PutsTeam(permissions_of_framework.BasePermission):
+    def has_permission(self, request: Any, view: Any) -> bool:
+        where = request if request.headers.get("X-Where") == "request" else view
+        where.team = request.headers.get("X-Team", "none")
+        return True
+
+
+@method_decorator(cached_view(60), name="get")
+class Permitted(APIView):
+    renderer_classes = (renderers.JSONRenderer,)
+    permission_classes = (PutsTeam,)
+
+    def get(self, request: Any) -> Response:
+        runs.append("permitted")
+        return Response(vars(request).get("team") or vars(self)["team"])
+
+
+@method_decorator(cached_view(60), name="get")
+class Data(APIView):
+    renderer_classes = (renderers.JSONRenderer,)
+    parser_classes = (parsers.JSONParser,)
+
+    def get(self, request: Any) -> Response:
+        runs.append("data")
+        return Response(request.data)
+
+
+@cached_view(60)
+def session_key(request: HttpRequest) -> HttpResponse:
+    return said(request, request.session.session_key or "none")
+
+
+@cached_view(60)
+def merged_meta(request: HttpRequest) -> HttpResponse:
+    return said(request, (request.META | {"own": 1}).get("HTTP_X_TEAM", "none"))
+
+
+@cached_view(60)
+def printed_headers(request: HttpRequest) -> HttpResponse:
+    return said(request, str(request.headers))
+
+
+@cached_view(60)
+def private_tenant(request: HttpRequest) -> HttpResponse:
+    return said(request, request._tenant)  # type: ignore[attr-defined]
+
+
+@cached_view(60)
+def csrf_cookie(request: HttpRequest) -> HttpResponse:
+    return said(request, request.META.get("CSRF_COOKIE", "none"))
+
+
+@cached_view(60)
+def language_code(request: HttpRequest) -> HttpResponse:
+    return said(request, request.LANGUAGE_CODE)  # type: ignore[attr-defined]
+
+
+@cached_view(60)
+def forwarded(request: HttpRequest) -> HttpResponse:
+    return said(request, request.headers.get("X-Forwarded-Proto", "none"))
+
+
+@cached_view(60)
+def sent_method(request: HttpRequest) -> HttpResponse:
+    return said(request, request.META["REQUEST_METHOD"])
+
+
+@cached_view(60, vary_on=())
+def kept_user(request: HttpRequest) -> HttpResponse:
+    return said(request, getattr(kept.user, "username", "") or "nobody")
+
+
+@cached_view(60)
+def lines(request: HttpRequest) -> HttpResponse:
+    return said(request, b"".join(request).decode() or "none")
+
+
+@cached_view(60, vary_on=("cookie:colour",))
+def part(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.COOKIES.get("colour", "none"))
+
+
+@cached_view(60)
+def with_a_part(request: HttpRequest) -> HttpResponse:
+    return said(request, part(request).content.decode())
+
+
+@cached_view(60)
+def after_a_part(request: HttpRequest) -> HttpResponse:
+    part(request)
+    return said(request, request.headers.get("X-Team", "none"))
+
+
 @cached_view(60)
 async def name_in_async(request: HttpRequest) -> HttpResponse:
     user = await request.auser()  # type: ignore[attr-defined]
@@ -507,6 +636,8 @@ _views = [
     by_tenant, by_nothing_that_can_be_told, body, stream, file, private, no_store, aged, failing,
     writes, impersonated, constant, marked, marked_for_all,
     content_type, port, protocol, site, framed, carries, nonce,
+    session_key, merged_meta, printed_headers, private_tenant, csrf_cookie, language_code,
+    forwarded, sent_method, kept_user, lines, with_a_part, after_a_part,
     missing, language_of_its_own, in_async, name_in_async, name_for_all_in_async,
 ]  # fmt: skip
 
@@ -517,6 +648,11 @@ urlpatterns = [
     path("by_class/", ByClass.as_view(), name="by_class"),
     path("by_mixin/", ByMixin.as_view(), name="by_mixin"),
     path("whoami/", WhoAmI.as_view(), name="whoami"),
+    path("handed/", hands_team_on(handed), name="handed"),
+    path("set_up_by_method/", SetUpByMethod.as_view(), name="set_up_by_method"),
+    path("set_up_by_class/", SetUpByClass.as_view(), name="set_up_by_class"),
+    path("permitted/", Permitted.as_view(), name="permitted"),
+    path("data/", Data.as_view(), name="data"),
     path("above_api_view/", above_api_view, name="above_api_view"),
     path("below_api_view/", below_api_view, name="below_api_view"),
     path("ninja/", api.urls),

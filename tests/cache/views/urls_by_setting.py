@@ -37,6 +37,18 @@ class WhoAmI(urls.WhoAmI):
     get = urls.WhoAmI.get.__wrapped__  # type: ignore[attr-defined]
 
 
+class SetUp(urls.SetUp):
+    get = urls.SetUpByMethod.get.__wrapped__  # type: ignore[attr-defined]
+
+
+class Permitted(urls.Permitted):
+    get = urls.Permitted.get.__wrapped__  # type: ignore[attr-defined]
+
+
+class Data(urls.Data):
+    get = urls.Data.get.__wrapped__  # type: ignore[attr-defined]
+
+
 @api_view(["GET"])
 def framework(request: Any) -> Response:
     runs.append("framework")
@@ -55,6 +67,7 @@ VIEWS: dict[str, Any] = {
     "GET by_*": 60,
     "by_cookie": OPTIONS["by_cookie"],
     "/whoami/": FOR_ALL,
+    **dict.fromkeys(("handed", "set_up_by_method", "set_up_by_class", "permitted", "data"), 60),
     "industry*": FOR_ALL,
     "browsed-list": 60,
     "above_api_view": 60,
@@ -74,6 +87,11 @@ urlpatterns = [
     path("by_class/", ByMethod.as_view(), name="by_class"),
     path("by_mixin/", ByMixin.as_view(), name="by_mixin"),
     path("whoami/", WhoAmI.as_view()),
+    path("handed/", urls.hands_team_on(PLAIN["handed"]), name="handed"),
+    path("set_up_by_method/", SetUp.as_view(), name="set_up_by_method"),
+    path("set_up_by_class/", SetUp.as_view(), name="set_up_by_class"),
+    path("permitted/", Permitted.as_view(), name="permitted"),
+    path("data/", Data.as_view(), name="data"),
     path("above_api_view/", framework, name="above_api_view"),
     path("below_api_view/", framework, name="below_api_view"),
     path("ninja/", api.urls),

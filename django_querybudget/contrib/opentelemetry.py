@@ -1,0 +1,193 @@
+"""The record of production in OpenTelemetry: metrics, and attributes of the request's span::
+
+    QUERYBUDGET = {
+        "PRODUCTION": {
+            "EXPORTERS": ["django_querybudget.contrib.opentelemetry.OpenTelemetryExporter"],
+        },
+    }
+
+``db.client.operation.duration`` has each query, by the stable conventions for databases: with
+``db.system.name``, ``db.namespace``, ``db.operation.name``, ``db.collection.name``,
+``db.query.summary`` and ``error.type``. Never a query's text, and no value of a parameter.
+
+Ours begin with ``querybudget.`` and have ``querybudget.kind`` (``view``, ``task``, ``command``,
+``other``), ``querybudget.name`` and, for views, ``http.request.method``: the histograms
+``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
+``querybudget.violations`` of requests, the counters ``querybudget.duplicates``,
+``querybudget.rows``, ``querybudget.cache.hits``, ``….misses`` and ``….bypasses``, and
+``querybudget.lost``: requests and queries that came too fast to be told.
+
+The span that is current when a view's response is done gets ``querybudget.queries``,
+``querybudget.duplicates``, ``querybudget.database.duration``, and, where they are known,
+``querybudget.nplusone``, ``querybudget.budget`` and ``querybudget.violations``.
+
+The project sets up the SDK as it does for its own metrics. Needs the extra ``opentelemetry``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+from django.db.backends.signals import connection_created
+from opentelemetry import metrics, trace
+
+from django_querybudget import __version__
+from django_querybudget.production.exporting import Increment, Labels, QueryKind
+from django_querybudget.production.measures import MEASURES
+from django_querybudget.production.record import SeriesKey
+from django_querybudget.reports import reporters
+from django_querybudget.sql.operations import OPERATIONS, operation_of
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    from django_querybudget.reports.report import QueryReport
+
+__all__ = ["DURATION", "PREFIX", "OpenTelemetryExporter"]
+
+PREFIX = "querybudget."
+DURATION = "db.client.operation.duration"
+_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+"""Of the conventions."""
+MOST_SUMMARIES = 500
+"""So many summaries have attributes of their own; the queries of others have none."""
+_NAMES = {
+    "database_seconds": "database.duration",
+    "cache_hits": "cache.hits",
+    "cache_misses": "cache.misses",
+    "cache_bypasses": "cache.bypasses",
+}
+_UNITS = {"database_seconds": "s", "queries": "{query}", "rows": "{row}", "duplicates": "{query}"}
+_HISTOGRAMS = ("queries", "database_seconds", "nplusone", "violations")
+_SYSTEMS = {
+    "postgresql": "postgresql",
+    "mysql": "mysql",
+    "sqlite": "sqlite",
+    "oracle": "oracle.db",
+    "microsoft": "microsoft.sql_server",
+    "cockroachdb": "cockroachdb",
+}
+
+Attributes = dict[str, str | int | float]
+
+
+class OpenTelemetryExporter:
+    """Records the metrics by the global meter provider, or by that which is given."""
+
+    wants_requests = wants_queries = True
+
+    def __init__(self, meter_provider: metrics.MeterProvider | None = None) -> None:
+        meter = metrics.get_meter("django_querybudget", __version__, meter_provider)
+        self._duration = meter.create_histogram(
+            DURATION,
+            unit="s",
+            description="Duration of database client operations.",
+            explicit_bucket_boundaries_advisory=_BOUNDS,
+        )
+        self._histograms: list[tuple[int, metrics.Histogram]] = []
+        self._counters: list[tuple[int, metrics.Counter]] = []
+        for at, measure in enumerate(MEASURES):
+            name = PREFIX + _NAMES.get(measure.name, measure.name)
+            unit = _UNITS.get(measure.name, "1")
+            if measure.name in _HISTOGRAMS:
+                histogram = meter.create_histogram(
+                    name,
+                    unit=unit,
+                    description=f"By request: {measure.title}.",
+                    explicit_bucket_boundaries_advisory=measure.bounds,
+                )
+                self._histograms.append((at, histogram))
+            else:
+                counter = meter.create_counter(name, unit, f"In all: {measure.title}.")
+                self._counters.append((measure.total, counter))
+        self._lost = meter.create_counter(
+            f"{PREFIX}lost", "1", "Requests and queries that came too fast to be told."
+        )
+        self._labels = Labels()
+        self._summaries: set[str] = set()
+        self._mariadb: set[str] = set()
+        connection_created.connect(self._opened)
+        self._reporter: reporters.Reporter = self._describe_span  # known by identity
+        reporters.add_reporter(self._reporter)
+
+    def close(self) -> None:
+        """Describe no span any more."""
+        reporters.remove_reporter(self._reporter)
+        connection_created.disconnect(self._opened)
+
+    def _opened(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if connection.vendor == "mysql" and getattr(connection, "mysql_is_mariadb", False):
+            self._mariadb.add(connection.alias)
+
+    def __call__(self, increment: Increment) -> None:
+        """Record what was measured."""
+        for kind, seconds in increment.queries.items():
+            attributes = self._query_attributes(kind)
+            for each in seconds:
+                self._duration.record(each, attributes)
+        for observation in increment.observations:
+            attributes = _attributes(self._labels.of(observation.key))
+            for at, histogram in self._histograms:
+                value = observation.values[at]
+                if value is not None:
+                    histogram.record(value, attributes)
+        for key, series in increment.record.series.items():
+            for place, counter in self._counters:
+                if number := series.numbers[place]:
+                    counter.add(int(number), _attributes(self._labels.of(key)))
+        for what in ("requests", "queries"):
+            if lost := getattr(increment, f"lost_{what}"):
+                self._lost.add(lost, {f"{PREFIX}kind": what})
+
+    def _query_attributes(self, kind: QueryKind) -> Attributes:
+        mariadb = kind.alias in self._mariadb
+        found: Attributes = {
+            "db.system.name": "mariadb" if mariadb else _SYSTEMS.get(kind.vendor, "other_sql")
+        }
+        if kind.error is not None:
+            found["error.type"] = f"{kind.error.__module__}.{kind.error.__qualname__}"
+        if kind.vendor != "sqlite" and kind.alias in connections.settings:  # there it is a path
+            found["db.namespace"] = str(connections.settings[kind.alias].get("NAME") or "")
+        operation = operation_of(kind.sql, kind.vendor)
+        known = operation.summary in self._summaries
+        if operation.summary and (known or len(self._summaries) < MOST_SUMMARIES):
+            self._summaries.add(operation.summary)
+            found["db.operation.name"] = operation.name
+            found["db.query.summary"] = operation.summary
+            if operation.collection:
+                found["db.collection.name"] = operation.collection
+        elif operation.name in OPERATIONS:
+            found["db.operation.name"] = operation.name
+        return found
+
+    def _describe_span(
+        self, report: QueryReport, request: HttpRequest, response: HttpResponseBase
+    ) -> None:
+        span = trace.get_current_span()
+        if not span.is_recording():
+            return
+        totals = report.log.totals
+        found: Attributes = {
+            f"{PREFIX}queries": totals.queries,
+            f"{PREFIX}duplicates": totals.duplicates,
+            f"{PREFIX}database.duration": totals.seconds,
+        }
+        if report.log.evidence is not None:
+            found[f"{PREFIX}nplusone"] = len(report.findings)
+        if report.budget is not None:
+            found[f"{PREFIX}violations"] = len(report.violations)
+            if report.budget.max_queries is not None:
+                found[f"{PREFIX}budget"] = report.budget.max_queries
+        span.set_attributes(found)
+
+
+@lru_cache(maxsize=512)
+def _attributes(key: SeriesKey) -> Attributes:
+    found: Attributes = {f"{PREFIX}kind": key.kind, f"{PREFIX}name": key.name}
+    if key.method:
+        found["http.request.method"] = "_OTHER" if key.method == "other" else key.method
+    return found

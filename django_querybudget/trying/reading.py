@@ -1,0 +1,90 @@
+"""A report of one request as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django_querybudget.nplusone import Finding, Fix
+from django_querybudget.nplusone.rendering import render_findings
+from django_querybudget.nplusone.rows import lists_of
+from django_querybudget.reports.report import QueryReport
+from django_querybudget.stacks import Origin
+
+from .trial import Loops, View
+
+__all__ = ["loops_of", "view_of"]
+
+
+def view_of(report: QueryReport) -> View:
+    """Return what one request to a view executed."""
+    view = View(
+        name=report.name,
+        queries=report.log.count,
+        duplicates=report.log.duplicate_count,
+        milliseconds=round(report.milliseconds, 2),
+    )
+    if report.method == "GET":
+        for model, rows in lists_of(report.log):
+            view.add_list(model, rows)
+    return view
+
+
+def loops_of(report: QueryReport, rows: int | None) -> Iterator[tuple[str, Any]]:
+    """Yield the loops of a report, those together that one line removes."""
+    by_fix: dict[Fix | int, list[Finding]] = {}
+    packages: dict[str, int] = {}
+    for position, each in enumerate(report.findings):
+        if each.package and each.fix is None and each.use is None:
+            packages[each.package] = packages.get(each.package, 0) + each.count
+        else:
+            by_fix.setdefault(each.fix or position, []).append(each)
+    for found in by_fix.values():
+        yield "loops", asdict(_loops(report.name, found, rows))
+    if packages:
+        yield "packages", packages
+
+
+def _loops(name: str, found: Sequence[Finding], rows: int | None) -> Loops:
+    fix = found[0].fix
+    return Loops(
+        saves=sum(each.saves for each in found) if fix is None else fix.saves,
+        queries=sum(each.count for each in found),
+        text=render_findings(found),
+        line=None if fix is None else _line(fix),
+        loops=[_loop(each) for each in found],
+        views=[name],
+        rows=rows,
+    )
+
+
+def _line(fix: Fix) -> dict[str, Any]:
+    return {
+        "code": fix.code,
+        "place": None if fix.place is None else fix.place.place,
+        "where": fix.where or ("before or after the loop" if fix.in_loop else "at"),
+        "built": fix.built,
+        "imports": list(fix.imports),
+        "note": fix.note,
+        "replaces": list(fix.replaces),
+    }
+
+
+def _loop(finding: Finding) -> dict[str, Any]:
+    origin: Origin | None = finding.origin
+    return {
+        "cause": finding.cause.name.lower(),
+        "relation": finding.relation,
+        "operation": finding.operation,
+        "place": "" if origin is None else origin.place,
+        "template": None if origin is None else origin.template,
+        "function": "" if origin is None else origin.function,
+        "queries": finding.count,
+        "saves": finding.saves,
+        "use": finding.use,
+        "replaces": finding.replaces,
+        "hint": finding.hint,
+        "database": finding.alias,
+        "shape": finding.fingerprint,
+    }
