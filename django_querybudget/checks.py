@@ -4,8 +4,9 @@
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
 ``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
-``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation.
-``E010 to W013``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
+``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation, or an expired one
+                      (``W014``).
+``E010 to W014``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
                       :mod:`.budgets.method_decorators`.
 ``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
 ``E030 to I031``      Indexes: :mod:`.indexes.checks`.
@@ -30,7 +31,11 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from django_querybudget.budgets.checks import check_budgets, check_rows_budgets
+from django_querybudget.budgets.checks import (
+    check_budgets,
+    check_expired_budgets,
+    check_rows_budgets,
+)
 from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
 from django_querybudget.reports.enforcement import in_tests
@@ -52,6 +57,7 @@ _QUERYLESS = (
 
 register(check_budgets, "querybudget")
 register(check_rows_budgets, "querybudget")
+register(check_expired_budgets, "querybudget")
 register(check_decorators, "querybudget")
 register(check_method_decorators, "querybudget")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from datetime import date
 from functools import partial
 from sys import _getframe
 from types import MethodType, TracebackType
@@ -74,6 +75,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         duration: float | None = None,
         nplusone: int | None = None,
         using: str | Collection[str] | None = None,
+        until: date | str | None = None,
+        issue: str = "",
         on_exceed: str | None = None,
         message: str = "",
     ) -> None:
@@ -90,6 +93,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
             duration=duration,
             nplusone=nplusone,
             using=using,
+            until=until,
+            issue=issue,
             message=message,
         )
         if settings.configured:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
+from datetime import date
 from typing import Any
 
+from django_querybudget.conf.until import Until
 from django_querybudget.recording.aliases import named_aliases
 from django_querybudget.recording.records import QueryLog
 
@@ -20,11 +22,11 @@ class Violation:
     """One dimension of a budget that a log exceeds."""
 
     dimension: str
-    """The dimension's name, one of :data:`DIMENSIONS`."""
+    """The dimension's name, one of :data:`DIMENSIONS`; or ``"until"``: the budget has expired."""
     limit: float
     """What the budget allows."""
     actual: float
-    """What the log has."""
+    """What the log has; of ``"until"``, how many days ago it expired."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Budget:
 
     A dimension that is None is not limited; at least one has to be. Transaction control counts
     nowhere. Raises ``TypeError`` for a limit of the wrong type and for a budget that limits
-    nothing, ``ValueError`` for a negative limit and for ``using`` that names no database. Whether
-    ``DATABASES`` has the aliases is checked where the budget is used.
+    nothing, ``ValueError`` for a negative limit, an ``until`` that is no day and a ``using`` that
+    names no database. Whether ``DATABASES`` has the aliases is checked where it is used.
     """
 
     max_queries: int | None = None
@@ -55,6 +57,11 @@ class Budget:
     """How many repeats of one shape, from one line, are an N+1; that is an error of its own."""
     using: str | Collection[str] | None = None
     """The alias, or the aliases, of the databases that count; all if it is None."""
+    until: date | str | None = None
+    """The last day that it holds, ``"2027-03-01"``, in the project's time zone: a budget that was
+    raised for a while. From the next day on each scope that it is of exceeds it."""
+    issue: str = ""
+    """Where it stands what is to be done until then: a link, which the failure names."""
     message: str = ""
     """What a failure says first: why the budget is what it is, or whom to ask."""
 
@@ -69,6 +76,10 @@ class Budget:
                 _check_limit(name, limit)
         if self.using is not None:
             object.__setattr__(self, "using", named_aliases(self.using))
+        if self.until is not None:
+            object.__setattr__(self, "until", Until.of(self.until, self.issue).day)
+        elif self.issue:
+            raise TypeError(f"issue is {self.issue!r}, and until is missing: it goes with a day.")
         if not isinstance(self.message, str):
             raise TypeError(f"message is {self.message!r}; it accepts a text.")
 
@@ -88,11 +99,18 @@ class Budget:
                 raise TypeError(f"{name!r} is no dimension of a budget: {', '.join(known)}.")
         return cls(**value)
 
+    @property
+    def ends(self) -> Until | None:
+        """The day that it ends, with the issue; None for never."""
+        return None if self.until is None else Until.of(self.until, self.issue)
+
     def check(self, log: QueryLog) -> tuple[Violation, ...]:
         """Return what ``log`` exceeds; nothing if it keeps within the budget."""
         if self.using is not None:
             log = log.on(self.using)
         violations = []
+        if (ends := self.ends) is not None and (days := ends.days_past):
+            violations.append(Violation(dimension="until", limit=0, actual=days))
         for name in DIMENSIONS:
             limit = getattr(self, name)
             if limit is not None and (actual := _measured(log, name)) > limit:

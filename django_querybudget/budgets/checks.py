@@ -17,7 +17,7 @@ from .budget import Budget
 from .by_view import MARK, parse_budgets
 from .dead_decorators import place_of
 
-__all__ = ["check_budgets", "check_rows_budgets"]
+__all__ = ["check_budgets", "check_expired_budgets", "check_rows_budgets"]
 
 _NO_DATABASE = "unknown"
 
@@ -83,6 +83,19 @@ def check_rows_budgets(**_: object) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def check_expired_budgets(**_: object) -> list[CheckMessage]:
+    """Report budgets that were raised until a day that is past."""
+    return [
+        Warning(
+            f"{title} {budget.ends}.",
+            hint="Lower it to what it was before it was raised, or agree on a later day.",
+            id="querybudget.W014",
+        )
+        for title, budget in _declared()
+        if budget.ends is not None and budget.ends.days_past
+    ]
 
 
 def _declared() -> Iterator[tuple[str, Budget]]:

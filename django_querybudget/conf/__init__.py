@@ -22,7 +22,6 @@ from .accepted import (
     mapping_of_views,
     regexes,
     release,
-    strings,
     whole_number,
     word_or_none,
 )
@@ -33,6 +32,7 @@ from .sections import (
     IndexesSettings,
     ProductionSettings,
 )
+from .until import Accepted, accepted_patterns
 
 __all__ = ["InvalidSetting", "QueryBudgetSettings", "Section", "Setting", "conf"]
 
@@ -112,12 +112,13 @@ class QueryBudgetSettings(Section):
     )
     """What becomes of an N+1 that a measured view or a test has; "off" reads no stack for it."""
 
-    NPLUSONE_ALLOW = Setting[tuple[str, ...]](
+    NPLUSONE_ALLOW = Setting[tuple[Accepted, ...]](
         default=(),
-        parse=strings,
+        parse=accepted_patterns,
         accepts=(
             'a list of relations ("jobs.Job.client", "Job.*") and of globs of files '
-            '("*/legacy/*.py")'
+            '("*/legacy/*.py"), each alone or as a dict of pattern, until ("2027-03-01") and issue '
+            "(a link)"
         ),
     )
     """N+1 queries that are known and accepted."""

@@ -9,10 +9,11 @@ into one line for each queryset.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from django_querybudget.conf import conf
+from django_querybudget.conf.until import accepted
 from django_querybudget.evidence import Load, LoadKind, PlaceKey, Step, place_key
 from django_querybudget.nplusone.fixes.causes import add
 from django_querybudget.nplusone.fixes.drafts import Draft
@@ -28,7 +29,7 @@ from django_querybudget.nplusone.source.calls import Call, find_call, find_query
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import call_path, is_library
 
-from .allowlist import allowed, ignored_at, misplaced_at
+from .allowlist import ignored_at, matching, refused_at
 from .detection import Loop, find_loops
 from .findings import Cause, Finding, Fix
 from .parameters import varies
@@ -54,7 +55,10 @@ _ASKING = {"count", "exists", "aggregate", "first", "last"}
 
 
 def find_nplusone(
-    log: QueryLog, *, threshold: int | None = None, allow: Iterable[str] = ()
+    log: QueryLog,
+    *,
+    threshold: int | None = None,
+    allow: Iterable[str | Mapping[str, object]] = (),
 ) -> tuple[Finding, ...]:
     """Return the N+1 queries of ``log``, in the order in which they began.
 
@@ -64,12 +68,15 @@ def find_nplusone(
     """
     if not isinstance(log, QueryLog):
         raise TypeError(f"find_nplusone() takes the log of capture_queries(), not {log!r}.")
-    patterns = (*conf.NPLUSONE_ALLOW, *allow)
+    entries = (*conf.NPLUSONE_ALLOW, *map(accepted, allow))
     loops = [
         loop
         for loop in find_loops(log, conf.NPLUSONE_THRESHOLD if threshold is None else threshold)
         if not any(map(ignored_at, loop.lines))
-        and not allowed(patterns, _labels(loop.load), loop.origin)
+        and all(
+            each.until is not None and each.until.days_past
+            for each in matching(entries, _labels(loop.load), loop.origin)
+        )
     ]
     return tuple(_merged(_Findings(log, loops).findings()))
 
@@ -270,9 +277,16 @@ def _finding(loops: list[Loop], part: Part | None, fix: Fix | None) -> Finding:
         peers=None if load is None else load.peers,
         fingerprint=loop.fingerprint,
         package=_package_of(loop),
-        misplaced=next(filter(None, map(misplaced_at, reversed(loop.lines))), ""),
+        refused=_refused(loop),
         hint=hint_for(cause, loop) if fix is None and (part is None or part.use is None) else "",
     )
+
+
+def _refused(loop: Loop) -> str:
+    """Return why a comment, or an entry of the allowlist, that means the loop does not hold."""
+    for each in matching(conf.NPLUSONE_ALLOW, _labels(loop.load), loop.origin):
+        return f'QUERYBUDGET["NPLUSONE_ALLOW"], {each.pattern!r}, {each.until}'
+    return next(filter(None, map(refused_at, reversed(loop.lines))), "")
 
 
 def _package_of(loop: Loop) -> str:

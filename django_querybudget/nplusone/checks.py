@@ -23,10 +23,19 @@ __all__ = ["check_allowlist"]
 
 
 def check_allowlist() -> list[CheckMessage]:
-    """Return a warning for each pattern of ``NPLUSONE_ALLOW`` that matches no relation or model."""
-    patterns = [each for each in conf.NPLUSONE_ALLOW if not names_file(each)]
+    """Return a warning for each entry that has expired or matches no relation or model."""
+    patterns = [each.pattern for each in conf.NPLUSONE_ALLOW if not names_file(each.pattern)]
     labels = [label for model in apps.get_models() for label in _labels(model)] if patterns else []
-    return [
+    expired: list[CheckMessage] = [
+        Warning(
+            f'QUERYBUDGET["NPLUSONE_ALLOW"], {each.pattern!r}, {each.until}.',
+            hint="Repair the loop and take the entry out, or agree on a later day.",
+            id="querybudget.W014",
+        )
+        for each in conf.NPLUSONE_ALLOW
+        if each.until is not None and each.until.days_past
+    ]
+    return expired + [
         Warning(
             f'QUERYBUDGET["NPLUSONE_ALLOW"] has {pattern!r}, which matches no relation.',
             hint=_nearest(pattern, labels),

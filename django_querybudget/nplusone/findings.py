@@ -81,8 +81,9 @@ class Finding:
     """What can be said where there is neither a ``fix`` nor a ``use``."""
     package: str = ""
     """The installed package whose code runs the loop, where no line of the project does."""
-    misplaced: str = ""
-    """What is wrong with a ``# querybudget: ignore`` that seems to mean this line."""
+    refused: str = ""
+    """Why a ``# querybudget: ignore``, or an entry of the allowlist, that means this line does not
+    hold: it has expired, or is not written as it must be."""
 
     def __str__(self) -> str:
         from .rendering import render_findings  # which reads what is declared here

@@ -78,8 +78,8 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
         rows = f" ({finding.count} of {finding.peers} rows)" if finding.peers else ""
         yield f"  {finding.count} queries {what}{rows}"
     yield f"        at {finding.origin or 'a line that is not known'}"
-    if finding.misplaced:
-        yield f"        {finding.misplaced}"
+    if finding.refused:
+        yield f"        {finding.refused}"
     if finding.use is not None:
         yield from _use_lines(finding.use, finding.replaces)
     elif finding.fix is None and finding.hint:

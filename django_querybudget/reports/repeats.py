@@ -14,6 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from django_querybudget.conf import conf
+from django_querybudget.conf.until import today
 from django_querybudget.recording.summaries import parameters_key
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def findings_of(name: str, log: QueryLog, threshold: int | None) -> tuple[Findin
     """Return the N+1 queries of ``log``: those of the last log of ``name``, if it is the same.
 
     Two logs are the same if they have the same statements with the same parameters from the same
-    lines in the same order.
+    lines in the same order, on the same day: what is accepted may expire.
     """
     signature = _signature(log, threshold)
     with _lock:
@@ -87,7 +88,7 @@ def _remember(memory: OrderedDict[str, V], name: str, value: V) -> None:
 
 
 def _signature(log: QueryLog, threshold: int | None) -> int:
-    parts: list[Hashable] = [threshold, conf.NPLUSONE_THRESHOLD, tuple(conf.NPLUSONE_ALLOW)]
+    parts: list[Hashable] = [threshold, conf.NPLUSONE_THRESHOLD, conf.NPLUSONE_ALLOW, today()]
     parts += [
         # An executemany has any number of parameters; a loop of them is told by text and line.
         (raw.sql, raw.alias, raw.origin, None if raw.many else parameters_key(raw.params))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 from django_querybudget.budgets.budget import Budget, Violation, unjudged_rows
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
-from django_querybudget.recording.records import QueryLog, QueryRecord
-from django_querybudget.sql.fingerprints import StatementKind
+from django_querybudget.recording.records import QueryLog
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
 from .repeats import findings_of
+from .shapes import Shape
+from .wording import next_step, number, violated
 
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
@@ -26,49 +26,6 @@ __all__ = ["QueryReport", "Shape", "number", "render_growth"]
 # What a short report shows; -v shows all.
 MOST_SHAPES = 5
 MOST_PARAMETERS = 3
-
-_WRITE_AT_ONCE = "write the rows at once: bulk_create(), bulk_update() or update()."
-
-_MEASURED = {
-    "max_queries": ("query executed", "queries executed"),
-    "duplicates": ("duplicate query", "duplicate queries"),
-    "similar": ("query repeats an earlier one's shape", "queries repeat an earlier one's shape"),
-    "writes": ("query writes", "queries write"),
-    "rows": ("row fetched", "rows fetched"),
-}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The queries of a log that have one fingerprint."""
-
-    fingerprint: str
-    """What they have in common."""
-    queries: tuple[QueryRecord, ...]
-    """The queries, in their order."""
-
-    @property
-    def count(self) -> int:
-        """How many they are."""
-        return len(self.queries)
-
-    @property
-    def milliseconds(self) -> float:
-        """How long the databases took for them, in milliseconds."""
-        return sum(query.duration for query in self.queries) * 1000
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows they fetched; None if that is not known of all."""
-        rows = [query.rows for query in self.queries]
-        known = [each for each in rows if each is not None]
-        return sum(known) if len(known) == len(rows) else None
-
-    @property
-    def origins(self) -> list[tuple[Origin, int]]:
-        """The lines that they come from, the most frequent first, with the number of each."""
-        lines = Counter(query.origin for query in self.queries if query.origin is not None)
-        return lines.most_common()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +122,10 @@ class QueryReport:
             text = f"{self.name}: {self.summary}{self._rows}, {self.milliseconds:.1f} ms"
             limit = self.budget.max_queries if self.budget is not None else None
             return text if limit is None else f"{text}, budget is {limit}"
-        told = [*map(_violated, self.violations), *filter(None, [self.unjudged])]
+        told = [
+            *(violated(each, self.budget) for each in self.violations),
+            *filter(None, [self.unjudged]),
+        ]
         return f"{self.name}: {'; '.join(told)}"
 
     def render(self, *, verbosity: int | None = None, parameters: bool | None = None) -> str:
@@ -195,7 +155,7 @@ class QueryReport:
         if findings := self.findings:
             lines += ["", "N+1 queries:", *_finding_lines(findings)]
         if self.violations:
-            lines += ["", f"Next: {_next_step(self, shapes)}"]
+            lines += ["", f"Next: {next_step(self, shapes)}"]
         return _printable("\n".join(lines))
 
     @property
@@ -239,21 +199,6 @@ def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: 
     return _printable("\n".join(lines))
 
 
-def number(count: float, singular: str, plural: str) -> str:
-    """Return ``"1 query"``, ``"2 queries"``."""
-    return f"{count:.12g} {singular if count == 1 else plural}"
-
-
-def _violated(violation: Violation) -> str:
-    if violation.dimension == "duration":
-        return (
-            f"{violation.actual * 1000:.1f} ms in the database, "
-            f"budget is {violation.limit * 1000:.1f} ms"
-        )
-    words = _MEASURED[violation.dimension]
-    return f"{number(violation.actual, *words)}, budget is {violation.limit:g}"
-
-
 def _shape_lines(shape: Shape, verbosity: int, parameters: bool) -> Iterator[str]:
     sql = shape.fingerprint if verbosity > 1 else shortened(shape.fingerprint)
     rows = f", {number(shape.rows, 'row', 'rows')}" if shape.rows is not None else ""
@@ -281,38 +226,6 @@ def _way_lines(shape: Shape, origin: Origin) -> Iterator[str]:
         yield "            by way of, the outermost first:"
         for each in way[:-1]:
             yield f"              {each}"
-
-
-def _next_step(report: QueryReport, shapes: list[Shape]) -> str:
-    exceeded = {violation.dimension: violation.actual for violation in report.violations}
-    if exceeded.keys() <= {"duration"}:
-        slowest = max(shapes, key=lambda shape: shape.milliseconds)
-        return f"look at EXPLAIN of the slowest: {shortened(slowest.fingerprint)}"
-    if exceeded.keys() <= {"writes"}:
-        return _WRITE_AT_ONCE
-    if exceeded.keys() <= {"rows"}:
-        largest = max(shapes, key=lambda shape: shape.rows or 0)
-        return f"fetch fewer rows (paginate, filter, aggregate): {shortened(largest.fingerprint)}"
-    if report.findings:
-        return "write the lines that are suggested above."
-    if shapes[0].count > 1:
-        return _of_repeated(shapes[0])
-    most = exceeded.get("max_queries", report.log.count)
-    return f"no query repeats: merge or drop one, or raise the budget to {most:g}."
-
-
-def _of_repeated(shape: Shape) -> str:
-    """Return no more than the log says: why it repeats is for the findings to know."""
-    where = f" at {shape.origins[0][0]}" if shape.origins else ""
-    if shape.queries[0].kind is StatementKind.WRITE:
-        return f"the query{where} writes {shape.count} times: {_WRITE_AT_ONCE}"
-    different = len({repr(query.params) for query in shape.queries})
-    if different == 1:
-        return f"the query{where} asks for the same {shape.count} times: keep its result."
-    return (
-        f"the query{where} runs {shape.count} times, with {different} different values: ask for "
-        "them at once, or raise the budget."
-    )
 
 
 def _printable(text: str) -> str:
