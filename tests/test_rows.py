@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from django.core.checks import run_checks
 from django.db import DatabaseError, connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
+from pymysql.cursors import SSCursor
 
 from django_querybudget import Budget, QueryBudgetExceeded, capture_queries, query_budget
 from django_querybudget.middleware import QueryBudgetMiddleware
+from django_querybudget.recording.fetched import Fetched
+from django_querybudget.recording.recorders import make_recorder
 from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports.report import QueryReport
+from django_querybudget.reports.reporters import rows_told
 from django_querybudget.testing import assert_max_queries
 from jobs.models import Industry
 
@@ -86,12 +91,54 @@ def test_what_each_statement_fetches(vendor_alias: str) -> None:
 def test_rows_of_a_log() -> None:
     assert (log_of().rows, log_of().rows_unknown) == (0, 0)
     assert log_of(-1, -1).rows is None
-    partly = log_of(3, -1, 4, 2**64 - 1)
+    partly = log_of(3, -1, 4, -1)
     assert (partly.rows, partly.rows_unknown) == (7, 2)
     assert [query.rows for query in partly.queries] == [3, None, 4, None]
     writes = log_of(9, sql="UPDATE job SET a = 1")
     assert (writes.rows, writes.rows_unknown) == (0, 0)
     assert partly.on("other").rows == 0
+
+
+@pytest.mark.django_db(databases=["mariadb"])
+def test_what_an_unbuffered_cursor_says_is_no_number_of_rows() -> None:
+    """It says 2⁶⁴ - 1 until its rows are fetched."""
+    connection = connections["mariadb"].copy()
+    options = {**connection.settings_dict["OPTIONS"], "cursorclass": SSCursor}
+    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+    try:
+        with capture_queries() as log, connection.cursor() as cursor:
+            cursor.execute("SELECT 1 UNION SELECT 2")
+            assert cursor.cursor.rowcount == 2**64 - 1
+            assert cursor.fetchall() == [(1,), (2,)]
+    finally:
+        connection.close()
+    (query,) = log.queries
+    assert (query.rows, log.rows, log.rows_unknown) == (None, None, 1)
+    assert log.totals.rowcount is None
+
+
+@pytest.mark.parametrize("told", [None, "7", 2.0, True])
+def test_what_is_no_number_is_not_known(told: object) -> None:
+    """PEP 249 allows for None; what a host's cursor says else costs no query and no header."""
+    log = QueryLog()
+    record, close = make_recorder(log, None, origins=False, most=10)
+    driver = SimpleNamespace(rowcount=told)
+    for _ in range(2):
+        record(
+            "SELECT 1", None, False, connections["postgres"], 0.0, 0.1, None,
+            SimpleNamespace(cursor=driver),
+        )  # fmt: skip
+    close()
+    assert (log.totals.queries, log.totals.rowcount, log.rows_unknown) == (2, None, 2)
+
+
+def test_a_header_looks_at_each_query_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[RawRecord] = []
+    add = Fetched.add
+    monkeypatch.setattr(Fetched, "add", lambda self, raw: (seen.append(raw), add(self, raw)))
+    log = log_of(3, -1, 4)
+    assert rows_told(log) == "7;unknown=1"
+    assert len(seen) == 3
 
 
 @pytest.mark.django_db(databases=["postgres"])

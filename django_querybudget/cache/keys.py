@@ -70,7 +70,7 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
 }
 
 
-def spelled(value: Any) -> str:  # noqa: PLR0911  # one type after another
+def spelled(value: Any) -> str:
     """Return a text that is the same for equal values, in any process, and for no others.
 
     Equal are values of one type: ``1``, ``True`` and ``Decimal(1)`` are not. A model instance is
@@ -79,6 +79,13 @@ def spelled(value: Any) -> str:  # noqa: PLR0911  # one type after another
     kind = type(value)
     if write := _PLAIN.get(kind):
         return f"{kind.__name__}:{write(value)}"
+    try:
+        return _spelled(kind, value)
+    except RecursionError:
+        raise Unkeyable(f"a {kind.__name__} that holds itself, or is nested too deep") from None
+
+
+def _spelled(kind: type, value: Any) -> str:  # noqa: PLR0911  # one type after another
     if kind in (tuple, list):
         return f"{kind.__name__}[{','.join(map(spelled, value))}]"
     if kind in (set, frozenset):

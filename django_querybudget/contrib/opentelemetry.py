@@ -36,7 +36,7 @@ from opentelemetry import metrics, trace
 from django_querybudget import __version__
 from django_querybudget.production.exporting import Increment, Labels, QueryKind
 from django_querybudget.production.measures import MEASURES
-from django_querybudget.production.record import SeriesKey
+from django_querybudget.production.record import MOST_SERIES, SeriesKey
 from django_querybudget.reports import reporters
 from django_querybudget.sql.operations import OPERATIONS, operation_of
 
@@ -54,7 +54,9 @@ DURATION = "db.client.operation.duration"
 _BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 """Of the conventions."""
 MOST_SUMMARIES = 500
-"""So many summaries have attributes of their own; the queries of others have none."""
+"""So many summaries of a database have attributes of their own; the queries of others have none."""
+MOST_NAMESPACES = 100
+"""So many databases are named: there may be one for each tenant."""
 _NAMES = {
     "database_seconds": "database.duration",
     "cache_hits": "cache.hits",
@@ -108,7 +110,10 @@ class OpenTelemetryExporter:
             f"{PREFIX}lost", "1", "Requests and queries that came too fast to be told."
         )
         self._labels = Labels()
-        self._summaries: set[str] = set()
+        self._summaries: set[tuple[str, str]] = set()
+        """With their aliases."""
+        self._namespaces: set[str] = set()
+        """Aliases, as the next."""
         self._mariadb: set[str] = set()
         connection_created.connect(self._opened)
         self._reporter: reporters.Reporter = self._describe_span  # known by identity
@@ -150,12 +155,17 @@ class OpenTelemetryExporter:
         }
         if kind.error is not None:
             found["error.type"] = f"{kind.error.__module__}.{kind.error.__qualname__}"
-        if kind.vendor != "sqlite" and kind.alias in connections.settings:  # there it is a path
+        # SQLite's is a path.
+        if (
+            kind.vendor != "sqlite"
+            and kind.alias in connections.settings
+            and (_has_place(self._namespaces, kind.alias, MOST_NAMESPACES))
+        ):
             found["db.namespace"] = str(connections.settings[kind.alias].get("NAME") or "")
         operation = operation_of(kind.sql, kind.vendor)
-        known = operation.summary in self._summaries
-        if operation.summary and (known or len(self._summaries) < MOST_SUMMARIES):
-            self._summaries.add(operation.summary)
+        if operation.summary and _has_place(
+            self._summaries, (kind.alias, operation.summary), MOST_SUMMARIES
+        ):
             found["db.operation.name"] = operation.name
             found["db.query.summary"] = operation.summary
             if operation.collection:
@@ -185,7 +195,16 @@ class OpenTelemetryExporter:
         span.set_attributes(found)
 
 
-@lru_cache(maxsize=512)
+def _has_place(known: set[Any], each: object, most: int) -> bool:
+    """Whether ``each`` is among the first ``most``; it is remembered then."""
+    if each not in known:
+        if len(known) >= most:
+            return False
+        known.add(each)
+    return True
+
+
+@lru_cache(maxsize=MOST_SERIES)
 def _attributes(key: SeriesKey) -> Attributes:
     found: Attributes = {f"{PREFIX}kind": key.kind, f"{PREFIX}name": key.name}
     if key.method:

@@ -144,7 +144,7 @@ class PrometheusExporter(Collector):
 
 
 def _bound(bound: float) -> str:
-    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]  # the client's has no types
 
 
 def _add(metric: Metric, told: _Told, key: SeriesKey, numbers: Sequence[float]) -> None:

@@ -8,22 +8,31 @@ are taken away, off the request's path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from sys import getsizeof
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django_querybudget.sql.digests import statement_digest
 from django_querybudget.sql.fingerprints import StatementKind, fingerprint, statement_kind
 from django_querybudget.sql.shortening import shortened
-from django_querybudget.stacks import Origin
+from django_querybudget.stacks import Origin, RawOrigin
 
 from .exporting import Increment, Observation, QueryKind
 from .measures import observe
-from .record import LONGEST_NAME, MOST_SERIES, Cost, Record, Remark, Said, SeriesKey, ShapeAt
+from .record import (
+    LONGEST_NAME,
+    MOST_SERIES,
+    Cost,
+    Record,
+    Remark,
+    Said,
+    Series,
+    SeriesKey,
+    ShapeAt,
+)
 
 if TYPE_CHECKING:
     from django_querybudget.recording.records import RawRecord
-    from django_querybudget.stacks import RawOrigin
 
 __all__ = ["Pending"]
 
@@ -35,20 +44,6 @@ _LONGEST = 2_000
 """A longer statement is known by its beginning."""
 _ENTRY = 300
 _REQUEST = 250
-
-
-class _Request(NamedTuple):
-    """A request that is not added up yet: its queries by column, without their parameters."""
-
-    key: SeriesKey
-    values: Sequence[float | None]
-    budget: int | None
-    remarks: Sequence[tuple[Remark, Said]]
-    sqls: Sequence[str] = ()
-    origins: Sequence[RawOrigin | None] = ()
-    durations: Sequence[float] = ()
-    told: tuple[Sequence[str], Sequence[str], Sequence[type[BaseException] | None]] | None = None
-    """Alias, vendor and error of each, if an exporter wants them."""
 
 
 class Pending:
@@ -69,11 +64,10 @@ class Pending:
         self._increment = Increment()
         self._record = self._increment.record
         self._requests, self._queries = requests, queries
+        # Requests that are not added up yet: their queries by column, without their parameters.
         self._waiting: list[_Request] = []
         self._characters = 0
-        # By series: what a text cost at the line that it first came from, and, by text, function
-        # and instruction, at others. The text's origin keeps the function alive whose id that is.
-        self._costs: dict[SeriesKey, _Costs] = {}
+        self._series: dict[SeriesKey, tuple[Series, _Costs]] = {}
         self._bytes = 0
 
     @property
@@ -107,56 +101,64 @@ class Pending:
         remarks: Sequence[tuple[Remark, Said]] = (),
     ) -> None:
         """Add one request."""
-        request = _Request(key, values, budget, remarks)
+        queries: _Queries = _NO_QUERIES
         if raws:
             sqls, _, _, aliases, vendors, _, durations, errors, origins, *_ = zip(
                 *raws, strict=True
             )
             self._characters += sum(map(len, sqls)) + _ENTRY * len(sqls)
-            told = (aliases, vendors, errors) if self._queries else None
-            request = _Request(key, values, budget, remarks, sqls, origins, durations, told)
+            told = zip(sqls, aliases, vendors, errors, strict=True) if self._queries else ()
+            queries = sqls, origins, durations, told
         self._characters += _REQUEST
         if remarks:
             self._characters += sum(_ENTRY + len(each.text) + len(s.advice) for each, s in remarks)
-        self._waiting.append(request)
+        self._waiting.append((key, values, budget, remarks, queries))
         if self._characters > WAITING:
             self._add_up()
 
     def _add_up(self) -> None:
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        for request in waiting:
-            key = self._names.get(request.key, request.key)
-            if len(self._names) < MOST_SERIES:
-                self._names[key] = key
-            series = self._record.of(key)
-            observe(series.numbers, request.values)
-            if request.budget is not None:
-                series.budget = request.budget
+        for key, values, budget, remarks, (sqls, origins, durations, told) in waiting:
+            series, costs = self._series.get(key) or self._series_of(key)
+            observe(series.numbers, values)
+            if budget is not None:
+                series.budget = budget
             if self._requests:
-                self._increment.observe(Observation(key, request.values))
-            if request.told is not None:
-                self._add_queries(request)
-            if self._record.series.get(key) is series:  # of "other" the details say nothing
-                for remark, said in request.remarks:
+                self._increment.observe(Observation(key, values))
+            if told:
+                self._add_queries(told, durations)
+            if costs is not None:
+                for remark, said in remarks:
                     self._record.add_remark(series, remark, said)
-                self._add_costs(self._costs.setdefault(key, {}), request)
+                self._add_costs(costs, sqls, origins, durations)
 
-    def _add_queries(self, request: _Request) -> None:
+    def _series_of(self, key: SeriesKey) -> tuple[Series, _Costs | None]:
+        """Return the series of ``key``, and its shapes; those of "other" say nothing."""
+        key = self._names.get(key, key)
+        if len(self._names) < MOST_SERIES:
+            self._names[key] = key
+        series = self._record.of(key)
+        if self._record.series.get(key) is not series:
+            return series, None  # not remembered: there may be any number of such
+        costs: _Costs = {}
+        self._series[key] = series, costs
+        return series, costs
+
+    def _add_queries(self, told: Iterable[_Told], durations: Iterable[float]) -> None:
         queries, add = self._increment.queries, self._increment.add_queries
-        for *kind, seconds in zip(
-            request.sqls, *request.told or (), request.durations, strict=True
-        ):
-            known = tuple(kind) in queries  # its text was cut, and is no transaction's
-            if known or statement_kind(kind[0]) is not StatementKind.TRANSACTION:
+        for kind, seconds in zip(told, durations, strict=True):
+            # What is known was not cut, and is no transaction's.
+            if kind in queries or statement_kind(kind[0]) is not StatementKind.TRANSACTION:
                 add(QueryKind(kind[0][:_LONGEST], *kind[1:]), (seconds,))
 
     def _add_costs(
         self,
         costs: _Costs,
-        request: _Request,
+        sqls: Iterable[str],
+        origins: Iterable[RawOrigin | None],
+        durations: Iterable[float],
     ) -> None:
-        columns = zip(request.sqls, request.origins, request.durations, strict=True)
-        for sql, origin, seconds in columns:
+        for sql, origin, seconds in zip(sqls, origins, durations, strict=True):
             text = costs.get(sql)
             # One text comes from one line, nearly always: no key of both is made and hashed.
             if text is not None and (
@@ -189,8 +191,8 @@ class Pending:
     def add_shapes_to(self, record: Record) -> None:
         """Add the shapes to another record, and keep them no more."""
         self._add_up()
-        while self._costs:
-            key, costs = self._costs.popitem()
+        while self._series:
+            key, (_, costs) = self._series.popitem()
             series = record.of(key)
             for at, text in costs.items():
                 sql = at if isinstance(at, str) else at[0]
@@ -219,6 +221,15 @@ class _Text:
 
 
 _Costs = dict[str | tuple[str, int, int], _Text]
+"""What a text cost at the line that it first came from, and, by text, function and instruction, at
+others. The text's origin keeps the function alive whose id that is."""
+_Told = tuple[str, str, str, type[BaseException] | None]
+"""Text, alias, vendor and error of a query."""
+_Queries = tuple[Sequence[str], Sequence[RawOrigin | None], Sequence[float], Iterable[_Told]]
+_Request = tuple[
+    SeriesKey, Sequence[float | None], int | None, Sequence[tuple[Remark, Said]], _Queries
+]
+_NO_QUERIES: _Queries = ((), (), (), ())
 
 
 def _place(origin: Origin | None) -> str:

@@ -105,8 +105,13 @@ class ProcessRecord:
         for each in told:
             each.stop(seconds)
             close = getattr(each.exporter, "close", None)
-            if close is not None:
-                close()
+            try:
+                if close is not None:
+                    close()
+            except Exception:  # a host's may raise anything
+                logger.exception(
+                    "django_querybudget: the exporter %r did not close.", each.exporter
+                )
 
     def exported(self, seconds: float = 5.0) -> bool:
         """Flush, wait so many seconds at most until the exporters have it; return whether so."""

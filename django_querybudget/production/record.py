@@ -69,8 +69,11 @@ OTHER = SeriesKey("other", "other")
 
 def series_key(kind: str, name: str, method: str = "") -> SeriesKey:
     """Return the key of a series: its name cut and printable, its method one of the standard's."""
-    if len(name) > LONGEST_NAME:  # not remembered whole
+    # Before it is remembered: a client may send any method, of any length.
+    if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 1]}…"
+    if method and method not in _METHODS:
+        method = "other"
     return _series_key(kind, name, method)
 
 
@@ -78,8 +81,6 @@ def series_key(kind: str, name: str, method: str = "") -> SeriesKey:
 def _series_key(kind: str, name: str, method: str) -> SeriesKey:
     if not name.isprintable():
         name = "".join(each if each.isprintable() else "�" for each in name)
-    if method and method not in _METHODS:
-        method = "other"
     return SeriesKey(kind, name, method)
 
 

@@ -95,18 +95,19 @@ class Reporting:
         budget = report.budget
         log = report.log
         count, duration, duplicates, rows = log.totals
+        findings = report.findings if log.evidence is not None else None
         values = (
             count,
             duration,
             rows,
             duplicates,
-            len(report.findings) if log.evidence is not None else None,
+            None if findings is None else len(findings),
             None if budget is None else len(report.violations),
             *(_NOTHING if noted is None else noted.values()),
         )
         remarks = noted.remarks() if noted is not None else []
-        if report.findings:
-            remarks += [_remark(each) for each in report.findings]
+        if findings:
+            remarks += [_remark(each) for each in findings]
         limit = None if budget is None else budget.max_queries
         self._record.add(key, values, log.raw, limit, remarks)
 

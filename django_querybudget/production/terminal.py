@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .explained import ExplainedDatabase
 from .summary import Comparison, Row
 
-__all__ = ["comparison_lines", "table_lines"]
+__all__ = ["comparison_lines", "database_lines", "table_lines"]
 
 BAR = 12
 """A bar's width, in characters."""
@@ -45,6 +46,29 @@ def table_lines(rows: Iterable[Row], *, shapes: int = 1) -> Iterator[str]:
         for shape in row.shapes[:shapes]:
             place = f"  {_escaped(shape.place)}" if shape.place else ""
             yield f"    {shape.share:4.0%}  {_escaped(shape.sql, 100)}{place}"
+
+
+def database_lines(found: ExplainedDatabase, *, most: int) -> Iterator[str]:
+    """Yield whose one database's time and block reads are, by its own statistics."""
+    statistics = found.statistics
+    since = f" since {statistics.since:%Y-%m-%d %H:%M} UTC" if statistics.since else ""
+    yield f"Database {_escaped(statistics.alias)}: {statistics.seconds:,.1f} s{since}"
+    for problem in statistics.problems:
+        yield f"  {_escaped(problem, 400)}"
+    if not statistics.seconds:
+        return
+    head = f"{'share of its time':{BAR + 6}} {'of block reads':>16} {'calls':>12}"
+    yield f"{'':{LONGEST_TITLE}}  {head}"
+    for each in found.shares[:most]:
+        yield _database_line(each.key.title, each.time, each.blocks, f"{each.calls:12,.0f}")
+    yield _database_line("no view", found.unexplained_time, found.unexplained_blocks, "")
+    for other in found.unexplained:
+        yield f"    {other.time:4.0%}  {_escaped(other.sql, 100) or 'not to be read'}"
+
+
+def _database_line(title: str, time: float, blocks: float, calls: str) -> str:
+    title = _escaped(title, LONGEST_TITLE)
+    return f"{title:{LONGEST_TITLE}}  {bar(time)} {time:5.0%} {blocks:16.0%} {calls}".rstrip()
 
 
 def comparison_lines(rows: Iterable[Comparison]) -> Iterator[str]:

@@ -24,6 +24,11 @@ class Fetched:
     unknown: int = 0
     """How many queries read whose driver does not tell."""
 
+    @property
+    def told(self) -> int | None:
+        """:attr:`rows`; None if queries read, and of none of them it is known."""
+        return None if self.unknown and not self.known else self.rows
+
     def __iadd__(self, other: Fetched) -> Self:
         self.rows += other.rows
         self.known += other.known

@@ -14,6 +14,7 @@ TELLING_VENDORS = frozenset(("mysql", "postgresql"))
 
 SQLite's says -1 (PEP 249: not known), Oracle's 0 until rows are fetched."""
 UNKNOWN_FROM = 2**63
+"""What no table has: an unbuffered cursor of PyMySQL's or mysqlclient's says 2⁶⁴ - 1."""
 
 
 class RawRecord(NamedTuple):
@@ -56,5 +57,4 @@ class RawRecord(NamedTuple):
             return 0
         if self.vendor not in TELLING_VENDORS:
             return None
-        # PyMySQL's unbuffered cursor says 2⁶⁴ - 1 for what it does not know.
-        return self.rowcount if 0 <= self.rowcount < UNKNOWN_FROM else None
+        return self.rowcount if self.rowcount >= 0 else None

@@ -19,7 +19,7 @@ from django_querybudget.stacks import (
 )
 
 from .ignoring import leaving_out
-from .raw import RawRecord
+from .raw import UNKNOWN_FROM, RawRecord
 from .records import QueryLog
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         vendor = connection.vendor
         # Past Django's cursor, whose __getattr__ costs as much as all the rest.
         rowcount = getattr(cursor.cursor, "rowcount", -1) if error is None else -1
+        if type(rowcount) is not int or rowcount >= UNKNOWN_FROM:
+            rowcount = -1  # some drivers say None, some 2⁶⁴ - 1, of what they do not know
         raw = new(
             RawRecord,
             (

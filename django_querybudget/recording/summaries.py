@@ -56,27 +56,28 @@ class Summary:
 
 def summed(raws: list[RawRecord]) -> Summary:
     """Return what is to be said of ``raws``; this is paid by every request."""
-    kinds = {raw.sql for raw in raws}
     counted = raws
-    if StatementKind.TRANSACTION in map(statement_kind, kinds):
-        counted = [raw for raw in raws if statement_kind(raw.sql) is not StatementKind.TRANSACTION]
     if not counted:
         return Summary(len(raws), 0, 0.0, [], None)
     # By column: what walks a column stands in C, and costs a fifth of a loop here.
     sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
-    return Summary(
-        size=len(raws),
-        count=len(counted),
-        duration=sum(durations),
-        repeated=[] if _all_differ(sqls, params) else _repeated(raws),
-        rowcount=None if max(rowcounts) < 0 else sum(each for each in rowcounts if each > 0),
-    )
+    if StatementKind.TRANSACTION in map(statement_kind, set(sqls)):
+        counted = [raw for raw in raws if statement_kind(raw.sql) is not StatementKind.TRANSACTION]
+        if not counted:
+            return Summary(len(raws), 0, 0.0, [], None)
+        sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
+    rowcount = None
+    if max(rowcounts) >= 0:
+        rowcount = sum([each for each in rowcounts if each > 0])
+    repeated = [] if _all_differ(sqls, params) else _repeated(raws)
+    return Summary(len(raws), len(counted), sum(durations), repeated, rowcount)
 
 
 _TUPLES = frozenset((tuple,))
 _PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
 _COMPARED_IN_C = _PLAIN_TYPES | {datetime, date, Decimal, UUID}
-"""Of two that differ by ``==``, no text is the same either; and no code of a host's is asked."""
+"""Of two that differ by ``==``, no text is the same either; and no code of a host's is asked
+but its time zones'."""
 
 
 def _all_differ(sqls: tuple[str, ...], params: tuple[Any, ...]) -> bool:

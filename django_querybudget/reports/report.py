@@ -77,11 +77,12 @@ class QueryReport:
     def _rows(self) -> str:
         if self.unjudged:
             return f", {self.unjudged}"
-        rows, unknown = self.log.rows, self.log.rows_unknown
-        if not rows:
+        fetched = self.log.fetched
+        if not fetched.rows:
             return ""
-        more = f" (unknown for {number(unknown, 'query', 'queries')})" if unknown else ""
-        return f", {number(rows, 'row', 'rows')}{more}"
+        unknown = number(fetched.unknown, "query", "queries")
+        more = f" (unknown for {unknown})" if fetched.unknown else ""
+        return f", {number(fetched.rows, 'row', 'rows')}{more}"
 
     @property
     def nplusone_text(self) -> str:

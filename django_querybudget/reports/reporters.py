@@ -56,9 +56,10 @@ def rows_told(log: QueryLog) -> str:
 
     An item with a parameter of Structured Field Values (RFC 9651).
     """
-    if log.rows is None:
+    fetched = log.fetched
+    if fetched.told is None:
         return "unknown"
-    return f"{log.rows};unknown={log.rows_unknown}" if log.rows_unknown else str(log.rows)
+    return f"{fetched.rows};unknown={fetched.unknown}" if fetched.unknown else str(fetched.rows)
 
 
 def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:

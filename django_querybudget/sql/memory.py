@@ -74,10 +74,12 @@ class Memo(dict[K, V], Generic[K, V]):
             _pool.add(self, known, value)
         return value  # type: ignore[no-any-return]  # a sentinel has no type
 
-    def remember(self, key: K, value: V) -> None:
-        """Let ``memo.get(key)`` be ``value`` for a while; not if ``key`` is a long text."""
-        if _short(key) is key:
-            _pool.add(self, key, value)
+    def remember(self, key: K, value: V) -> bool:
+        """Let ``memo[key]`` be ``value`` for a while; not if a text in ``key`` is long.
+
+        Returns whether it is remembered.
+        """
+        return _short(key) is key and _pool.add(self, key, value)
 
     def forget(self) -> None:
         """Remember nothing of what was before."""
@@ -104,12 +106,12 @@ class _Pool:
     def join(self, memo: Memo[Any, Any]) -> None:
         self.memos.append(weakref.ref(memo))
 
-    def add(self, memo: Memo[Any, Any], key: object, value: object) -> None:
-        """Keep an entry, unless another thread is at it or it is too heavy."""
+    def add(self, memo: Memo[Any, Any], key: object, value: object) -> bool:
+        """Keep an entry, unless another thread is at it or it is too heavy; return whether it is."""
         heavy = _SLOT + _weight(key) + _weight(value)
         # Never waited for: a finalizer of the host's may send SQL in the middle of this.
         if heavy > _HEAVIEST or not self.lock.acquire(blocking=False):
-            return
+            return False
         try:
             self.young += heavy
             if self.young > BUDGET // 2:
@@ -121,6 +123,7 @@ class _Pool:
             dict.__setitem__(memo, key, value)
         finally:
             self.lock.release()
+        return True
 
 
 def _short(key: object) -> Any:

@@ -55,7 +55,7 @@ def start() -> None:
 
 def _unregister_checks() -> None:
     """Leave the checks to the project's own: ours are not to stop, or to lengthen, what it runs."""
-    from . import indexes  # noqa: F401 - which registers some
+    from . import indexes  # noqa: F401  # it registers some
 
     checks = registry.registered_checks
     checks.difference_update(

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     words = options.command[options.command[:1] == ["--"] :]
     if not words:
         trying.error("say what to run: manage.py test, pytest, manage.py runserver.")
+    if options.rows is not None and any(each.startswith("runserver") for each in words):
+        trying.error("--rows runs tests a second time, and a server runs none: leave it out.")
     for name in (options.json, options.html):
         if name not in (None, STDOUT) and (problem := check_writable(name)):
             trying.error(f"nothing was run, for {problem}.")

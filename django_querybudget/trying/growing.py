@@ -26,6 +26,7 @@ from .trial import Grown, View, read_few
 
 __all__ = ["GrowingMiddleware", "Growth", "growth_of"]
 
+_ON_REQUEST = "_querybudget_growth"
 MOST_TIMES = 5
 """So often a process answers one view with copies: a test may have no right to see its rows."""
 
@@ -46,7 +47,8 @@ class Growth:
 
 def growth_of(request: HttpRequest) -> Growth | None:
     """Return the growth that a request is answered for; None for any other request."""
-    return getattr(request, "_querybudget_growth", None)
+    found: Growth | None = request.__dict__.get(_ON_REQUEST)
+    return found
 
 
 class GrowingMiddleware:
@@ -88,7 +90,7 @@ class GrowingMiddleware:
 
     def _measure(self, grown: Grown, request: HttpRequest) -> None:
         again = copy.copy(request)
-        growth = again._querybudget_growth = Growth(self.rows, grown.name)  # type: ignore[attr-defined]
+        growth = again.__dict__[_ON_REQUEST] = Growth(self.rows, grown.name)
         response = self.get_response(again)
         if growth.seen is None:
             grown.problems[""] = "its answer was not measured: it is streamed, say"

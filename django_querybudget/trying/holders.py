@@ -33,6 +33,7 @@ def project_test_runner() -> str:
 
 def replace_holders() -> None:
     """Have every setting that Django is given from now on extended. To be called once a process."""
+    # To mypy a class has one value; here another is what this function is for.
     django.conf.Settings = _Settings  # type: ignore[misc]
     django.conf.UserSettingsHolder = _UserSettingsHolder  # type: ignore[misc]
 

@@ -190,6 +190,17 @@ def test_what_has_no_spelling(value: Any) -> None:
         spelled(value)
 
 
+def test_what_holds_itself_has_no_spelling() -> None:
+    itself: list[Any] = []
+    itself.append({"again": itself})
+    deep: Any = ()
+    for _ in range(100_000):
+        deep = (deep,)
+    for value in (itself, deep):
+        with pytest.raises(Unkeyable, match="holds itself, or is nested too deep"):
+            spelled(value)
+
+
 def test_an_anonymous_user_with_state_of_its_own_is_another_one() -> None:
     user: Any = AnonymousUser()
     user.tenant = 1

@@ -136,8 +136,10 @@ def test_equal_values_of_two_types_are_two_questions() -> None:
     queryset: Any = cached_queryset(Industry.objects.filter(pk=1))
     options = queryset._querybudget_options
     connection = connections["default"]
-    shape, _ = questions._shape_of(queryset, "models ", options, connection, "SELECT 1", (), False)
-    keys = {questions._ask(queryset, shape, (value,), connection).key for value in (1, True)}
+    shape = questions._shape_of(queryset, "models ", options, connection, "SELECT 1", (), False)
+    keys = {
+        questions._ask(queryset, shape, options, (value,), connection).key for value in (1, True)
+    }
     assert len(keys) == 2
 
 
@@ -151,6 +153,15 @@ def test_options_that_are_equal_are_one_object_and_others_are_not() -> None:
     assert first is not other
     keys = {rows_question(cached_queryset(queryset, 60, key=key)).key for key in ("a", "b")}
     assert len(keys) == 2
+
+
+def test_nothing_is_remembered_by_the_values_of_a_text_that_is_not() -> None:
+    before = {**questions._asked, **questions._asked._old}
+    for first in range(3):
+        names = [f"{first} {number}" for number in range(3000)]
+        question = rows_question(cached_queryset(Industry.objects.filter(name__in=names)))
+        assert len(question.shape) > memory.LONGEST
+    assert {**questions._asked, **questions._asked._old}.keys() <= before.keys()
 
 
 def test_what_is_remembered_of_many_values_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

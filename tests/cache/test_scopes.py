@@ -22,6 +22,7 @@ SCOPES = {"payment.Payment": ["payer", "recipient"]}
 @pytest.fixture
 def world(vendor_alias: str, settings: Any) -> tuple[str, list[CustomUser]]:
     caches["default"].clear()
+    connections[vendor_alias].close()  # a session in which no other test has SET anything
     settings.QUERYBUDGET = {"CACHE": {"SCOPES": SCOPES, "CLOCK_SKEW": 0}}
     users = [
         CustomUser.objects.using(vendor_alias).create(username=f"u{n}", email=f"u{n}@x")

@@ -200,6 +200,25 @@ def test_attributes_are_bounded(metrics: Metrics) -> None:
     assert metrics.points("querybudget.lost")[("querybudget.kind", "requests"),].value == 18
 
 
+def test_the_databases_of_tenants_are_bounded(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = OpenTelemetryExporter(metrics.provider)
+    increment = Increment()
+    for number in range(600):
+        alias = f"tenant{number}"
+        monkeypatch.setitem(connections.settings, alias, {"NAME": alias})
+        increment.add_queries(QueryKind("SELECT a FROM t", alias, "postgresql", None), (0.1,))
+    try:
+        exporter(increment)
+    finally:
+        exporter.close()
+    durations = metrics.points(opentelemetry.DURATION)
+    # Those that are named, those of which only the summary is told, and all others.
+    assert len(durations) == opentelemetry.MOST_NAMESPACES + 2
+    assert sum(point.count for point in durations.values()) == 600
+
+
 def _numbers() -> array[float]:
     return Increment().record.of(series_key("view", "a")).numbers
 

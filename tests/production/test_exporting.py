@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
+import textwrap
 import threading
 from array import array
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import DatabaseError
@@ -172,6 +177,21 @@ def test_the_settings_exporters_begin_and_end_with_the_record() -> None:
         assert record.exporting == ()
 
 
+def test_one_that_cannot_be_closed_ends_like_the_others(
+    record: ProcessRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(Keeping):
+        def close(self) -> None:
+            raise OSError("no")
+
+    after = Keeping()
+    record.add_exporter(Stuck())
+    record.add_exporter(after)
+    record.remove_exporters()
+    assert after.closed
+    assert "did not close" in caplog.text
+
+
 def told_of(increment: Increment) -> None:
     """An exporter that is a function."""
 
@@ -219,3 +239,34 @@ def test_the_records_cache_is_checked() -> None:
     assert ids({}) == ["querybudget.W041"]
     assert ids({}, quiet=True) == []
     assert ids({"ALIAS": "nothing"}, quiet=True) == ["querybudget.W041"]
+
+
+def documented_receiver() -> dict[str, Any]:
+    """Run the receiver as the documentation has it."""
+    page = Path(__file__).parent.parent.parent / "docs" / "how-to" / "production.rst"
+    block = re.search(r"\n\n(   # shop/metrics\.py\n(?:(?:   .*)?\n)*)", page.read_text())
+    assert block is not None
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(block[1]), names)  # noqa: S102 - ours
+    return names
+
+
+def test_the_documented_receiver_for_statsd_sends_what_was_measured(record: ProcessRecord) -> None:
+    names = documented_receiver()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent, names["connection"]:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(10)
+        names["AGENT"] = agent.getsockname()
+        record.add_exporter(names["statsd"])
+        for _ in range(2):
+            record.add(KEY, VALUES, [])
+        record.add(series_key("task", "a|b#c:d,e"), VALUES, [])
+        assert record.exported()
+        told = sorted(agent.recv(10_000).decode() for _ in range(2))
+    of_task, of_view = (text.splitlines() for text in told)
+    assert of_view[:3] == [
+        "querybudget.requests:2|c|#kind:view,name:jobs_list,method:GET",
+        "querybudget.queries:6.0|c|#kind:view,name:jobs_list,method:GET",
+        "querybudget.database_seconds:0.5|c|#kind:view,name:jobs_list,method:GET",
+    ]
+    assert of_task[0] == "querybudget.requests:1|c|#kind:task,name:a_b_c_d_e"

@@ -19,6 +19,7 @@ from django.urls.resolvers import ResolverMatch
 from django_querybudget import production, query_budget
 from django_querybudget.cache import cached_queryset
 from django_querybudget.middleware import QueryBudgetMiddleware
+from django_querybudget.production import record as record_module
 from django_querybudget.production.encoding import encoded
 from django_querybudget.production.measures import MEASURES, SIZE
 from django_querybudget.production.pending import Pending
@@ -151,6 +152,14 @@ def test_budget_rows_and_the_cache_are_told(record: ProcessRecord) -> None:
     assert sum(reads) == 3
 
 
+def test_no_method_that_a_client_invents_is_remembered() -> None:
+    remembered = record_module._series_key
+    remembered.cache_clear()
+    keys = {series_key("view", "jobs:list", f"M{number}" * 1000) for number in range(50)}
+    assert keys == {SeriesKey("view", "jobs:list", "other")}
+    assert remembered.cache_info().currsize == 1
+
+
 def test_a_stream_counts_at_its_end(record: ProcessRecord) -> None:
     response = Client().get("/streams/")
     assert response.getvalue() == b"FalseFalseFalseFalse"
@@ -263,7 +272,7 @@ def test_statements_without_end_are_known_by_their_beginning() -> None:
     pending.add(key, (500, 500.0, None, 0, None, None, 0, 0, 0), raws, None)
     assert pending.record.series[key].requests == 1
     assert pending.is_full
-    held = sum(map(sys.getsizeof, pending._costs[key]))
+    held = sum(map(sys.getsizeof, pending._series[key][1]))
     assert held < 300_000
     record = Record()
     pending.add_shapes_to(record)

@@ -51,6 +51,7 @@ def test_what_is_no_command_is_named(
         (["try", "--json", "nowhere/out.json", "pytest"], "the folder of nowhere/out.json is not"),
         (["try", "--html", ".", "pytest"], r"\. is a folder"),
         (["try", "--html", "-", "--json", "-", "pytest"], "only one of"),
+        (["try", "--rows", "9", "manage.py", "runserver", "0"], "a server runs none: leave it out"),
     ],
 )
 def test_bad_arguments_run_nothing(

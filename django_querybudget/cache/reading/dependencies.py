@@ -177,7 +177,11 @@ def pins_of_text(sql: str, params: Any, connection: BaseDatabaseWrapper) -> Pins
     form = _forms[sql, connection.vendor, tables()]
     if form is None or len(form.columns) != len(params):
         return None
-    return _pins(form.table, dict(zip(form.columns, params, strict=True)))
+    pins = _pins(form.table, dict(zip(form.columns, params, strict=True)))
+    if pins is None or form.has_its_rows:
+        return pins
+    # A count has a row of its own, whether there is one to count or not.
+    return Pins(pins.table, None, pins.scopes) if pins.scopes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class _Pinned:
 
     table: Table
     columns: tuple[str, ...]
+    has_its_rows: bool
+    """Whether a row comes back for each that is found, and for nothing else: it calls nothing."""
 
 
 def _pinned(key: tuple[str, str, Tables]) -> _Pinned | None:
@@ -204,7 +210,9 @@ def _pinned(key: tuple[str, str, Tables]) -> _Pinned | None:
         if equality is None or equality["table"] != found["table"]:
             return None
         columns.append(equality["column"])
-    return _Pinned(table, tuple(columns)) if len(set(columns)) == len(columns) else None
+    if len(set(columns)) < len(columns):
+        return None
+    return _Pinned(table, tuple(columns), "(" not in sql[: sql.index(" FROM ")])
 
 
 _MOST_EQUALITIES = 8

@@ -10,8 +10,8 @@ the key and the tags that it has with certain values (:class:`_Asked`). What may
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -63,26 +63,35 @@ class Options:
         return frozenset(map(tags.user_tag, self.tags))
 
 
-@lru_cache(maxsize=1024)
+def _options(
+    given: tuple[float | None, str | None, str, frozenset[str], float | None],
+) -> Options:
+    timeout, key, cache, names, refresh = given
+    return Options(timeout=timeout, key=key, cache=cache, tags=names, refresh=refresh)
+
+
+_known_options = Memo(_options)
+
+
 def options_of(
     timeout: float | None, key: str | None, cache: str, names: frozenset[str],
     refresh: float | None,
 ) -> Options:  # fmt: skip
     """Return the options: the same object each time, so that it can be a part of memos' keys."""
-    return Options(timeout=timeout, key=key, cache=cache, tags=names, refresh=refresh)
+    return _known_options[timeout, key, cache, names, refresh]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class _Shape:
     """A text that may be asked through the cache: what is the same whatever its values are."""
 
-    __slots__ = ("alias", "database", "options", "session", "site", "sql", "text")
-
-    def __init__(
-        self, alias: str, database: str, session: str, sql: str, text: str, site: str,
-        options: Options,
-    ) -> None:  # fmt: skip
-        self.alias, self.database, self.session = alias, database, session
-        self.sql, self.text, self.site, self.options = sql, text, site, options
+    database: str
+    session: str
+    sql: str
+    text: str
+    site: str
+    stamp: object
+    """What stands for it in a memo's key: it holds no text. None where nothing is remembered."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,15 +131,17 @@ def question_of(
     alias = queryset.db
     connection = connections[alias]
     sql, params = compiled_for(queryset.query, alias)
-    shape, is_known = _shape_of(queryset, codec.kind, options, connection, sql, params, is_of_rows)
+    shape = _shape_of(queryset, codec.kind, options, connection, sql, params, is_of_rows)
     kinds = tuple(map(type, params))
-    what = (shape, params, kinds)
-    is_known = is_known and _REMEMBERED.issuperset(kinds)
-    try:
-        asked = _asked[what] if is_known else _ask(queryset, shape, params, connection)
-    except KeyError:
-        asked = _ask(queryset, shape, params, connection)
-        _asked.remember(what, asked)
+    if shape.stamp is None or not _REMEMBERED.issuperset(kinds):
+        asked = _ask(queryset, shape, options, params, connection)
+    else:
+        what = (shape.stamp, params, kinds)
+        try:
+            asked = _asked[what]
+        except KeyError:
+            asked = _ask(queryset, shape, options, params, connection)
+            _asked.remember(what, asked)
     return Question(
         key=asked.key,
         shape=shape.text,
@@ -158,11 +169,8 @@ def _shape_of(
     sql: str,
     params: tuple[Any, ...],
     is_of_rows: bool,
-) -> tuple[_Shape, bool]:
-    """Return the shape of what the queryset asks, and whether that may be remembered.
-
-    Raises :class:`CannotCache`.
-    """
+) -> _Shape:
+    """Return the shape of what the queryset asks. Raises :class:`CannotCache`."""
     alias, model, state = connection.alias, queryset.model, spelled_state(queryset)
     database = tags.database_name(alias)
     relations = as_known(connection, database)
@@ -176,7 +184,7 @@ def _shape_of(
     )  # fmt: skip
     if relations is not None:
         try:
-            return _shapes[what], True
+            return _shapes[what]
         except KeyError:
             pass
     check_answer(queryset, alias, sql, params)
@@ -184,14 +192,18 @@ def _shape_of(
         raise CannotCache(reason)
     label = model._meta.label
     text = f"{kind} {state} {alias} {label} {sql}"
-    shape = _Shape(alias, database, session, sql, text, site_name(label, kind), options)
-    if relations is not None:
-        _shapes.remember(what, shape)
-    return shape, relations is not None
+    shape = _Shape(database, session, sql, text, site_name(label, kind), object())
+    if relations is None or not _shapes.remember(what, shape):
+        return replace(shape, stamp=None)  # each value of it would be remembered apart
+    return shape
 
 
 def _ask(
-    queryset: Any, shape: _Shape, params: tuple[Any, ...], connection: BaseDatabaseWrapper
+    queryset: Any,
+    shape: _Shape,
+    options: Options,
+    params: tuple[Any, ...],
+    connection: BaseDatabaseWrapper,
 ) -> _Asked:
     """Return the shape's key and tags with these values. Raises :class:`CannotCache`."""
     if tell_time(params):
@@ -201,7 +213,6 @@ def _ask(
     except Unkeyable as error:
         raise CannotCache(f"parameter of type {error}") from None
     pins = pins_of(queryset.query, connection)
-    options = shape.options
     # With the tags: an entry of who gave others depends on more, or on too little.
     key = entry_key(
         shape.database, shape.session, shape.text, spelled_params, options.key or "",

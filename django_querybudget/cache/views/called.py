@@ -80,12 +80,14 @@ PLAIN = Call()
 
 def _told(what: str, value: Any) -> str:
     """Spell a value. Raises :class:`Untellable` if it has no spelling, or holds a row."""
-    if row := next(_rows(value), None):
-        raise Untellable(f"{what} is a row that was read before: {row}")
     try:
-        return spelled(value)
+        text = spelled(value)
     except Unkeyable as error:
         raise Untellable(f"{what}: {error}") from error
+    # What has a spelling ends: it holds no part of itself.
+    if row := next(_rows(value), None):
+        raise Untellable(f"{what} is a row that was read before: {row}")
+    return text
 
 
 def _rows(value: Any) -> Iterator[str]:

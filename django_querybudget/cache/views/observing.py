@@ -33,7 +33,7 @@ def observing_request(kind: type[HttpRequest]) -> type[HttpRequest]:
     """Return the subclass of a request's class that notes what is read."""
     plain = kind.__getattribute__
 
-    def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807
+    def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807  # a method of the class below
         own = object.__getattribute__(self, "__dict__")
         inputs: Inputs | None = own.get(INPUTS)
         if inputs is None or sys._getframe(1).f_globals.get("__name__") in _OF_REQUESTS:
@@ -49,7 +49,7 @@ def observing_request(kind: type[HttpRequest]) -> type[HttpRequest]:
         inputs.note_attribute(name)
         return plain(self, name)
 
-    def __iter__(self: Any) -> Any:  # noqa: N807  # its lines are those of the body
+    def __iter__(self: Any) -> Any:  # noqa: N807  # as above; its lines are the body's
         if (inputs := self.__dict__.get(INPUTS)) is not None:
             inputs.note_attribute("body")
         return kind.__iter__(self)
@@ -62,7 +62,7 @@ def observing_session(kind: type[Any]) -> type[Any]:
     """Return the subclass of a session's class that notes that its key is read."""
     plain: Any = kind.__getattribute__
 
-    def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807
+    def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807  # a method of the class below
         if name in _KEY_OF_SESSION:
             inputs: Inputs | None = object.__getattribute__(self, "__dict__").get(INPUTS)
             reader = sys._getframe(1).f_globals.get("__name__") or ""

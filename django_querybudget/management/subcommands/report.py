@@ -13,7 +13,7 @@ from django_querybudget.conf import conf
 from django_querybudget.production.reading import Picture, parse_duration, read_picture
 from django_querybudget.production.record import Record
 from django_querybudget.production.summary import as_json, compared, summarised
-from django_querybudget.production.terminal import comparison_lines, table_lines
+from django_querybudget.production.terminal import comparison_lines, database_lines, table_lines
 
 HELP = "Show what each view, task and command costs the database, from the record of production."
 SHOWN = 30
@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", metavar="RELEASE", help="what is now beside what was in that release"
     )
+    parser.add_argument(
+        "--database",
+        action="store_true",
+        help="whose the time of each PostgreSQL is, by its pg_stat_statements",
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--html", metavar="FILE", help="into a file of its own for a browser")
 
@@ -37,6 +42,9 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
     picture = _picture(options["since"])
     if options["compare"] is not None:
         _compare(command, options, picture)
+        return
+    if options["database"]:
+        _databases(command, options, picture)
         return
     rows = summarised(picture.whole)
     if options["html"] is not None:
@@ -56,7 +64,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
     elif not rows:
         command.stdout.write(_nothing(options["since"]))
     else:
-        every = options["verbosity"] > 1
+        every = _every(options)
         shown = rows if every else rows[:SHOWN]
         for line in table_lines(shown, shapes=8 if every else 1):
             command.stdout.write(line)
@@ -79,6 +87,28 @@ def _picture(since: str) -> Picture:
         raise CommandError(
             f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _databases(command: BaseCommand, options: dict[str, Any], picture: Picture) -> None:
+    from django_querybudget.production.explained import explained, explained_as_json
+    from django_querybudget.production.statements import postgresql_aliases, read_statements
+
+    whole = picture.whole
+    found = [explained(read_statements(alias), whole) for alias in postgresql_aliases()]
+    if options["html"] is not None:
+        raise CommandError("--database has no file of its own: use --json, or see the page.")
+    if options["json"]:
+        command.stdout.write(json.dumps([explained_as_json(each) for each in found], indent=2))
+        return
+    if not found:
+        command.stdout.write("No database in DATABASES is a PostgreSQL: others do not tell.")
+    for each in found:
+        for line in database_lines(each, most=len(each.shares) if _every(options) else SHOWN):
+            command.stdout.write(line)
+
+
+def _every(options: dict[str, Any]) -> bool:
+    return bool(options["verbosity"] > 1)
 
 
 def _compare(command: BaseCommand, options: dict[str, Any], picture: Picture) -> None:

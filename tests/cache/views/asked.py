@@ -90,7 +90,7 @@ def _in_view(cache: str) -> Callable[..., Any]:
 
 def _nested(cache: str) -> Callable[..., Any]:
     def cached(queryset: Any) -> Any:
-        return cached_queryset(queryset, 600, cache=cache)
+        return cached_queryset(queryset, 600, cache=cache, tags=[TAG])
 
     through: Cached = cached
 

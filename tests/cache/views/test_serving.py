@@ -223,6 +223,19 @@ def test_what_cannot_be_told_apart_is_not_looked_up() -> None:
     assert "vary_on" in reason
 
 
+def test_an_argument_that_holds_itself_is_a_bypass() -> None:
+    @cached_view(60)
+    def view(request: HttpRequest, given: Any) -> HttpResponse:
+        return HttpResponse("answered")
+
+    itself: list[Any] = []
+    itself.append(itself)
+    assert view(RequestFactory().get("/"), given=itself).content == b"answered"
+    assert list(cache_stats().bypasses) == [
+        "view: an argument of the view: a list that holds itself, or is nested too deep"
+    ]
+
+
 def test_a_timeout_of_zero_keeps_nothing() -> None:
     seen = []
 
