@@ -426,8 +426,11 @@ def absent_of(looked: Looked) -> list[str]:
     return [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]
 
 
-def keep(question: Question, fill: Fill, answer: Any) -> bool:
-    """Store an answer that was computed in ``fill``, if that is right. Returns whether it is."""
+def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | None = None) -> bool:
+    """Store an answer that was computed in ``fill``, if that is right. Returns whether it is.
+
+    ``lease`` is given back behind it: its key, and who has it.
+    """
     if (replay := audit.replaying()) is not None:
         return replay.take(question.key, question.codec, fill, answer)
     site = _site(question, _short(question.shape))
@@ -448,7 +451,7 @@ def keep(question: Question, fill: Fill, answer: Any) -> bool:
     remember(question.shape, depends)
     if question.kind:
         remember(question.kind, depends)
-    if not store_for(question.cache).write(question.key, packed, timeout):
+    if not store_for(question.cache).write(question.key, packed, timeout, lease):
         site.refused("the cache did not take it")
         return False
     site.filled(cost, perf_counter() - question.asked_at - cost)
