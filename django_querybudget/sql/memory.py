@@ -107,7 +107,7 @@ class _Pool:
         self.memos.append(weakref.ref(memo))
 
     def add(self, memo: Memo[Any, Any], key: object, value: object) -> bool:
-        """Keep an entry, unless another thread is at it or it is too heavy; return whether it is."""
+        """Keep an entry, unless another thread is at it or it is too heavy. Returns whether."""
         heavy = _SLOT + _weight(key) + _weight(value)
         # Never waited for: a finalizer of the host's may send SQL in the middle of this.
         if heavy > _HEAVIEST or not self.lock.acquire(blocking=False):
