@@ -57,6 +57,20 @@ class Measure(NamedTuple):
         """Return how many values are not 0, of a measure whose first bound is 0."""
         return sum(self.buckets(numbers)[1:])
 
+    def certainly_above(self, numbers: Sequence[float], limit: float) -> int:
+        """Return how many values are in buckets that lie above ``limit`` whole."""
+        buckets = self.buckets(numbers)
+        return sum(held for held, low in zip(buckets[1:], self.bounds, strict=True) if low >= limit)
+
+    def bound_of(self, numbers: Sequence[float], share: float) -> float | None:
+        """Return the first bound that ``share`` of the values do not exceed; None if none is."""
+        wanted, below = share * self.known(numbers), 0
+        for held, bound in zip(self.buckets(numbers), self.bounds, strict=False):
+            below += held
+            if below >= wanted:
+                return bound
+        return None
+
     def quantile(self, numbers: Sequence[float], share: float) -> float:
         """Return the value that ``share`` of the values do not exceed, within its bucket's width.
 
