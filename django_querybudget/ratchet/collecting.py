@@ -26,6 +26,7 @@ from django_querybudget.recording.records import QueryLog
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
+from . import details
 from .lines import Key, Line, merged, view_key
 
 __all__ = [
@@ -84,6 +85,7 @@ def stop() -> None:
     _highest.clear()
     _written.clear()
     _rows.clear()
+    details.forget()
 
 
 def start_from_environment() -> None:
@@ -182,6 +184,8 @@ def _on_measured(report: QueryReport, **_: object) -> None:
     if report.view_name is not None and report.method is not None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
         collect(key, report.log)
+        if spool := os.environ.get(SPOOL_VARIABLE):
+            details.note_details(Path(spool), report)
         # Here, not above: a run without causes has no need of it.
         from django_querybudget.nplusone.rows import most_rows
 
