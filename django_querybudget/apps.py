@@ -46,6 +46,6 @@ class QueryBudgetConfig(AppConfig):
             start()
         if "QUERYBUDGET_REHEARSAL" in os.environ:
             # A test run of `manage.py querybudget fix`, on its copy of the project.
-            from django_querybudget.patches import journal
+            from .patches import journal
 
             journal.start()
