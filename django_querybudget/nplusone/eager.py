@@ -32,7 +32,7 @@ from .findings import Cause, Finding, Fix
 from .monitoring import tell_of
 from .rendering import render_findings
 
-__all__ = ["EagerLoad", "EagerLoads", "watch_eager_loads", "watch_process"]
+__all__ = ["EagerLoads", "watch_eager_loads"]
 
 Relation = tuple[str, str]
 """Names of the model and of the relation's attribute."""
