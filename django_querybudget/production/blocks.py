@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from operator import add
 from typing import NamedTuple
 
 from .decoding import MOST_RELEASES, Row, Wanted, is_record, rows_of
@@ -24,10 +23,10 @@ from .store import HOUR, MINUTE, RecordStore, Span
 
 __all__ = ["SETTLED", "Course", "Gathered", "gathered"]
 
-SETTLED = 120
+SETTLED = 60
 """In seconds: no flush takes so long."""
-_LENGTHS = {MINUTE: 10, HOUR: 6}
-"""How many intervals a block has. Others are for edges of what is asked for."""
+_LENGTHS = {MINUTE: (20, 5, 1), HOUR: (24, 6, 1)}
+"""How many intervals a block may have, the largest first; each is a multiple of the next."""
 _MOST_BYTES = 512 * 1024
 """What a block may be: the shapes and remarks of all its intervals are in it."""
 _QUERIES, _SECONDS = MEASURES[0].total, MEASURES[1].total
@@ -50,12 +49,17 @@ class Course:
         self.queries[at] += queries
         self.seconds[at] += seconds
 
-    def plus(self, other: Course) -> Course:
-        """Return both together."""
-        both = Course(0)
-        for name in self.__slots__:
-            setattr(both, name, array("d", map(add, getattr(self, name), getattr(other, name))))
-        return both
+    @classmethod
+    def sum(cls, courses: Iterable[Course], length: int) -> Course:
+        """Return all of them together, each as long."""
+        whole, added = cls(length), list(courses)
+        if len(added) == 1:
+            return added[0]
+        if added:
+            for name in cls.__slots__:
+                columns = zip(*(getattr(each, name) for each in added), strict=True)
+                setattr(whole, name, array("d", map(sum, columns)))
+        return whole
 
     def flat(self) -> Iterator[float]:
         """Yield what :attr:`.decoding.Row.course` has of it."""
@@ -102,15 +106,11 @@ class Gathered:
 
 
 class _Block(NamedTuple):
-    """Some intervals; one of them alone, or as many as a block has."""
+    """Some intervals that are over; or one, which may be over or not."""
 
     first: int
     length: int
-    is_over: bool
-
-    @property
-    def numbers(self) -> range:
-        return range(self.first, self.first + self.length)
+    is_over: bool = True
 
 
 def gathered(
@@ -123,76 +123,87 @@ def gathered(
     return _Gathering(store, span, now, wanted).of(numbers)
 
 
+_Targets = tuple[tuple[Gathered, int], ...]
+
+
 class _Gathering:
+    """One call of :func:`gathered`."""
+
     def __init__(self, store: RecordStore, span: Span, now: float, wanted: Wanted) -> None:
-        self._store, self._span, self._now, self._wanted = store, span, now, wanted
+        self._store, self._span, self._wanted = store, span, wanted
+        self._lengths = _LENGTHS[span]
+        self._over = int(now - SETTLED) // span.seconds
+        """The first interval that is not over."""
+        self._values: dict[_Block, list[object]] = {}
         self._kept: list[tuple[str, bytes, int]] = []
 
     def of(self, numbers: range) -> Gathered:
         found = Gathered(len(numbers))
-        blocks = list(self._cover(numbers))
-        merged = self._merged(blocks)
-        missing = [each for each in blocks if each not in merged]
-        # What a block lacks may be there by interval.
-        singles = {
-            number: _Block(number, 1, each.is_over) for each in missing for number in each.numbers
-        }
-        merged |= self._merged(
-            singles[number] for each in missing if each.length > 1 for number in each.numbers
-        )
-        own = self._own([each.first for each in singles.values() if each not in merged])
+        blocks = list(self._cover(numbers, self._lengths))
+        self._read(blocks)
         for block in blocks:
-            at = block.first - numbers.start
-            if block in merged:
-                for row in rows_of(merged[block], self._wanted):
-                    found.add(row, at)
-                continue
-            block_own = Gathered(block.length)
-            for offset, number in enumerate(block.numbers):
-                single = singles[number]
-                values = [merged[single]] if single in merged else own.get(number, ())
-                for value in values:
-                    for row in rows_of(value, self._wanted if not block.is_over else True):
-                        found.add(row, at + offset)
-                        block_own.add(row, offset)
-                whole = len(values)
-            if block.is_over and (block.length > 1 or whole > 1):
-                self._keep(block, block_own)
+            self._fill(block, ((found, block.first - numbers.start),), self._wanted)
         if self._kept:
             with contextlib.suppress(Exception):  # a cache may raise anything, and it can wait
                 self._store.keep(self._kept)
         return found
 
-    def _cover(self, numbers: range) -> Iterator[_Block]:
-        length, number = _LENGTHS[self._span], numbers.start
+    def _cover(self, numbers: range, lengths: Sequence[int]) -> Iterator[_Block]:
+        """Yield blocks that have those intervals, as few as there are of those lengths."""
+        number = numbers.start
         while number < numbers.stop:
-            whole = _Block(number, length, self._is_over(number + length))
-            if number % length or number + length > numbers.stop or not whole.is_over:
-                whole = _Block(number, 1, self._is_over(number + 1))
-            yield whole
-            number += whole.length
+            length = next(
+                each
+                for each in lengths
+                if each == 1
+                or (number % each == 0 and number + each <= min(numbers.stop, self._over))
+            )
+            yield _Block(number, length, number + length <= self._over)
+            number += length
 
-    def _is_over(self, end: int) -> bool:
-        return end * self._span.seconds + SETTLED <= self._now
+    def _parts(self, block: _Block) -> Iterator[_Block]:
+        shorter = self._lengths[self._lengths.index(block.length) + 1 :]
+        return self._cover(range(block.first, block.first + block.length), shorter)
 
-    def _merged(self, blocks: Iterable[_Block]) -> dict[_Block, object]:
-        """Return those that somebody has kept."""
-        keys = {each: self._span.block_key(*each[:2]) for each in blocks if each.is_over}
-        values = self._store.read(keys.values()) if keys else {}
-        return {each: values[key] for each, key in keys.items() if is_record(values.get(key))}
+    def _read(self, blocks: Iterable[_Block]) -> None:
+        """Read what somebody has kept of these; of what nobody has, its parts'."""
+        asked = list(blocks)
+        singles: list[_Block] = []
+        while asked:
+            keys = {each: self._span.block_key(*each[:2]) for each in asked if each.is_over}
+            values = self._store.read(keys.values()) if keys else {}
+            merged = {each: [values[key]] for each, key in keys.items() if key in values}
+            self._values |= {each: told for each, told in merged.items() if is_record(told[0])}
+            missing = [each for each in asked if each not in self._values]
+            singles += [each for each in missing if each.length == 1]
+            asked = [part for each in missing if each.length > 1 for part in self._parts(each)]
+        if singles:
+            self._read_processes(singles)
 
-    def _own(self, numbers: Sequence[int]) -> dict[int, list[object]]:
-        """Return the values of each interval, one for each process that wrote one."""
-        keys = self._store.keys_of(self._span, numbers) if numbers else []
-        values = self._store.read(keys) if keys else {}
-        slots = len(keys) // max(1, len(numbers))
-        found: dict[int, list[object]] = {}
+    def _read_processes(self, singles: list[_Block]) -> None:
+        """Read what each process wrote."""
+        keys = self._store.keys_of(self._span, [each.first for each in singles])
+        values = self._store.read(keys)
+        slots = len(keys) // len(singles)
         for at, key in enumerate(keys):
             if key in values:
-                found.setdefault(numbers[at // slots], []).append(values[key])
-        return found
+                self._values.setdefault(singles[at // slots], []).append(values[key])
 
-    def _keep(self, block: _Block, found: Gathered) -> None:
-        if packed := found.packed():
+    def _fill(self, block: _Block, targets: _Targets, wanted: Wanted) -> None:
+        """Add what a block has; keep it, if it was not kept and that saves the next one work."""
+        values = self._values.get(block, [])
+        is_new = block.is_over and (len(values) > 1 or (not values and block.length > 1))
+        own = Gathered(block.length)
+        if is_new:
+            targets, wanted = (*targets, (own, 0)), True
+        for value in values:
+            for row in rows_of(value, wanted):
+                for into, at in targets:
+                    into.add(row, at)
+        if not values and block.length > 1:
+            for part in self._parts(block):
+                offset = part.first - block.first
+                self._fill(part, tuple((into, at + offset) for into, at in targets), wanted)
+        if is_new and (packed := own.packed()):
             key = self._span.block_key(*block[:2])
             self._kept.append((key, packed, self._span.kept))

@@ -202,10 +202,10 @@ def _parsed(line: bytes, wanted: Wanted) -> Row:
     key = _key(kind, name, method)
     shapes, remarks = _details(details) if details and wanted in (True, key) else ([], [])
     places, amounts = numbers[::2], numbers[1::2]
-    _check(places, int, SIZE)
+    _check(places, _INTEGERS, SIZE)
     _check(amounts)
     if course:
-        _check(course[::4], int, _MOST_INTERVALS)
+        _check(course[::4], _INTEGERS, _MOST_INTERVALS)
         for at in (1, 2, 3):
             _check(course[at::4])
         if len(course) % 4:
@@ -245,14 +245,15 @@ def _details(text: bytes) -> tuple[list[tuple[ShapeAt, Cost]], list[tuple[Remark
     ]
 
 
+_INTEGERS = frozenset((int,))
 _NUMBERS = frozenset((int, float))
 
 
-def _check(values: list[Any], kind: type | None = None, below: float = math.inf) -> None:
+def _check(values: list[Any], kinds: frozenset[type] = _NUMBERS, below: float = math.inf) -> None:
     """Raise ``ValueError`` unless all are numbers from 0 to below that: by what runs in C."""
-    types = set(map(type, values))
-    if not types <= ({kind} if kind else _NUMBERS):
+    if not kinds.issuperset(map(type, values)):
         raise ValueError("no number")
+    # NaN is neither less nor more, but in a sum it is seen.
     if values and not (min(values) >= 0 and math.isfinite(sum(values)) and max(values) < below):
         raise ValueError("no such number")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 
 from django_querybudget.conf import conf
 
@@ -83,13 +84,16 @@ def read_picture(seconds: int, *, wanted: Wanted = True, now: float | None = Non
 
 
 def _drawn(found: Gathered, numbers: range, span: Span, until: int) -> Picture:
-    whole = {release: Course(len(numbers)) for release in found.releases}
-    trends: dict[SeriesKey, Course] = {}
+    by_release: defaultdict[str, list[Course]] = defaultdict(list)
+    by_key: defaultdict[SeriesKey, list[Course]] = defaultdict(list)
     for (release, key), course in found.courses.items():
-        whole[release] = whole[release].plus(course)
-        trends[key] = trends[key].plus(course) if key in trends else course
-    picture = Picture(numbers.start * span.seconds, until, span.seconds, trends=trends)
-    picture.trend = reduce(Course.plus, whole.values(), Course(len(numbers)))
+        by_release[release].append(course)
+        by_key[key].append(course)
+    length = len(numbers)
+    whole = {release: Course.sum(courses, length) for release, courses in by_release.items()}
+    picture = Picture(numbers.start * span.seconds, until, span.seconds)
+    picture.trends = {key: Course.sum(courses, length) for key, courses in by_key.items()}
+    picture.trend = Course.sum(whole.values(), length)
     starts = picture.starts()
     for release, course in whole.items():
         held = [start for start, each in zip(starts, course.requests, strict=True) if each]
