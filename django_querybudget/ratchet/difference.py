@@ -27,6 +27,10 @@ VERSION = 1
 MOST_LINES = 200
 """So many lines are told in a terminal."""
 
+_OTHER_TESTS = (
+    "They were recorded from other tests: what is gone may only not have been run, what got better "
+    "may have been run with less."
+)
 _NOTHING = Line(queries=0, loops=())
 
 
@@ -131,12 +135,7 @@ class Difference:
         """What a reader has to know of the versions themselves."""
         if self.old.missing:
             return ["The old revision has no such file: every line is new."]
-        if self.old.file.run != self.new.file.run:
-            return [
-                "They were recorded from other tests: what is gone may only not have been run, what "
-                "got better may have been run with less."
-            ]
-        return []
+        return [] if self.old.file.run == self.new.file.run else [_OTHER_TESTS]
 
     def as_text(self) -> str:
         """Return it for a terminal."""

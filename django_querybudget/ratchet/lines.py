@@ -48,7 +48,7 @@ class ShapeCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The most that was seen; each number by itself, shapes and loops of the log with most queries."""
+    """The most that was seen: each number by itself, shapes and loops of the worst log."""
 
     queries: int
     """The highest number of queries."""

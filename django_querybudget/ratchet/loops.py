@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
+    from django_querybudget.stacks import Origin
 
 __all__ = ["LoopCount", "loops_of"]
 
@@ -18,7 +20,7 @@ MOST_LOOPS = 50
 MOST_CHARACTERS = 1_000
 """A text of a loop is cut there: only what a person reads is written."""
 
-_LINE_NUMBER = re.compile(r":\d+(?=\)| in |$)")
+_LINE_NUMBER = re.compile(r":\d+(?=[ )]|$)")
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -87,17 +89,12 @@ def summed(loops: Iterable[LoopCount]) -> dict[tuple[str, str], LoopCount]:
     return by_standing
 
 
-def _place(origin: object) -> str:
+def _place(origin: Origin | None) -> str:
     """Return a place as any machine names it: from the folder in which the tests run."""
-    from django_querybudget.stacks import Origin
-
-    if not isinstance(origin, Origin):
+    if origin is None:
         return ""
-    if os.path.isabs(origin.filename):
-        try:
-            origin = replace(origin, filename=os.path.relpath(origin.filename))
-        except (OSError, ValueError):  # The folder is gone, or on another drive.
-            pass
+    with suppress(OSError, ValueError):  # The folder is gone, or on another drive.
+        origin = replace(origin, filename=os.path.relpath(origin.filename))
     return str(origin)
 
 

@@ -14,7 +14,7 @@ from .difference import Difference, Entry, State
 from .loops import LoopCount
 from .text import numbers
 
-__all__ = ["MOST_CHARACTERS", "marker", "markdown"]
+__all__ = ["MOST_CHARACTERS", "markdown", "marker"]
 
 MOST_CHARACTERS = 60_000
 """Of the whole text: GitHub takes comments of 65,536."""
@@ -130,14 +130,15 @@ def _block(entry: Entry) -> list[str]:
             *((shape.sql, shape.count, now) for shape, now in change.went),
         ]
         for sql, before, now in shapes[:MOST_OF_A_LINE]:
-            lines.append(f"- {before} → {now} × {code(sql)}")
+            lines.append(f"- {before} → {now} x {code(sql)}")
         lines += _more(len(shapes), "shapes")
     for loop, were, now in entry.loops[:MOST_OF_A_LINE]:
         lines += _loop_lines(loop, were, now, is_new=entry.state is State.NEW)
     lines += _more(len(entry.loops), "loops")
     if not lines:
         return []
-    return [f"**{code(change.key[1])}** {numbers(change) or entry.state.value}", "", *lines]
+    told = entry.state.value if entry.state is State.NEW else numbers(change)
+    return [f"**{code(change.key[1])}** {told}", "", *lines]
 
 
 def _loop_lines(loop: LoopCount, were: int | None, now: int, *, is_new: bool) -> Iterator[str]:

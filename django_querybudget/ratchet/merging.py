@@ -69,8 +69,8 @@ def merged_text(base: LockFile, ours: LockFile, theirs: LockFile) -> tuple[str, 
         sides = [file.lines.get(key) for file in (base, ours, theirs)]
         if (chosen := _chosen(*sides)) is None:
             conflicts = True
-            written = [line and rendered_line(key, line).removeprefix("\n") for line in sides]
-            texts.append(f"\n{_conflict(written[1] or '', written[2] or '')}")
+            written = ["" if line is None else rendered_line(key, line) for line in sides]
+            texts.append(_conflict(*written[1:]))
         elif chosen[0] is not None:
             texts.append(rendered_line(key, chosen[0]))
     return "".join(texts), conflicts

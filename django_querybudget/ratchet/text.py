@@ -49,11 +49,12 @@ def numbers(change: Change) -> str:
         "rows": ("row", "rows"),
     }
     pairs = {name: (getattr(change.old, name), getattr(change.new, name)) for name in words}
-    return ", ".join(
+    told = ", ".join(
         f"{old} → {number(new, *words[name])}"
         for name, (old, new) in pairs.items()
         if old != new and old is not None and new is not None
     )
+    return told or "as many queries as before"
 
 
 def change_lines(change: Change) -> Iterator[str]:
