@@ -5,7 +5,7 @@
     }
 
 What the project serves at ``/metrics`` has these then, each with the labels ``kind`` (``view``,
-``task``, ``command``, ``other``), ``name`` and ``method``:
+``task``, ``command``, ``message``, ``other``), ``name`` and ``method``:
 
 ==================================  ========================================================
 ``querybudget_queries``             Histogram: queries of a request; its count is the requests.
