@@ -16,7 +16,7 @@ from django_querybudget.exceptions import LockFileError
 
 from .lines import Key, Line, ShapeCount
 
-__all__ = ["LockFile", "read", "write"]
+__all__ = ["LockFile", "read", "replace_file", "write"]
 
 FORMAT = 2
 """2 knows ``rows``; a file of format 1 is read as it is, and written as 2."""
@@ -65,7 +65,11 @@ def read(path: Path) -> LockFile:
 
 def write(path: Path, lockfile: LockFile) -> None:
     """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
-    text = "".join(_rendered(lockfile))
+    replace_file(path, "".join(_rendered(lockfile)))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write ``text`` in one step: the file is the old one or the new one. Raises ``OSError``."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
