@@ -34,10 +34,10 @@ from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.routing.decorated import decorated
-from django_querybudget.work import measured_work
 
 from .capture import Recording, last_entered
 from .stacks import shown_path
+from .work import measured_work
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
