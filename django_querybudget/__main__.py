@@ -6,8 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from django_querybudget.ratchet import programs
-from django_querybudget.trying import command
+from .ratchet import programs
+from .trying import command
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from django.db.models.manager import BaseManager
 from django.db.models.query import RawQuerySet
 
 from django_querybudget.cache.reading.querysets import cached
-from django_querybudget.cache.reading.questions import Options
+from django_querybudget.cache.reading.questions import Options, options_of
 from django_querybudget.conf import conf
 
 from .registered import Warm, checked_warm
@@ -90,12 +90,12 @@ def cached_queryset(
     names = checked_tags(tags)
 
     def options() -> Options:
-        return Options(
-            timeout=conf.CACHE.TIMEOUT if timeout is DEFAULT else timeout,
-            key=key,
-            cache=conf.CACHE.ALIAS if cache is None else cache,
-            tags=names,
-            refresh=refresh,
+        return options_of(
+            conf.CACHE.TIMEOUT if timeout is DEFAULT else timeout,
+            key,
+            conf.CACHE.ALIAS if cache is None else cache,
+            names,
+            refresh,
         )
 
     # A related manager can be called, too.

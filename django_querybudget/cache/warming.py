@@ -13,7 +13,8 @@ from django.core.handlers.base import BaseHandler
 from django.test import RequestFactory
 
 from django_querybudget.cache.views.by_setting import parse_views
-from django_querybudget.cache.views.decorator import MARK, CachedViewMixin, cached_view
+from django_querybudget.cache.views.decorator import MARK, cached_view
+from django_querybudget.cache.views.mixin import CachedViewMixin
 from django_querybudget.conf import InvalidSetting, conf
 from django_querybudget.routing.views import urlpatterns
 

@@ -27,6 +27,7 @@ from django_querybudget.recording.records import QueryLog
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
+from . import details
 from .lines import Key, Line, merged, view_key
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "SPOOL_VARIABLE",
     "Collected",
     "collect",
+    "current_test",
     "read_spool",
     "start",
     "stop",
@@ -87,6 +89,7 @@ def stop() -> None:
     _highest.clear()
     _written.clear()
     _rows.clear()
+    details.forget()
 
 
 def start_from_environment() -> None:
@@ -105,7 +108,7 @@ def collect(key: Key, log: QueryLog, findings: Iterable[Finding] | None = None) 
         return
     if findings is None:
         findings = QueryReport(name=key[1], log=log).findings
-    line, test = Line.of(log, findings), _current_test()
+    line, test = Line.of(log, findings), current_test()
     with _lock:
         before = _highest.get((key, test))
         highest = line if before is None else line.highest(before)
@@ -121,7 +124,7 @@ def collect(key: Key, log: QueryLog, findings: Iterable[Finding] | None = None) 
             file.write(json.dumps([*key, test, number, data]) + "\n")
 
 
-def _current_test() -> str | None:
+def current_test() -> str | None:
     """Return the name of the test that runs in this thread, as its runner has it; None if unknown.
 
     pytest tells it in the environment. In unittest, the test is who runs on the stack; a server's
@@ -190,6 +193,8 @@ def _on_measured(report: QueryReport, **_: object) -> None:
     if report.view_name is not None and report.method is not None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
         collect(key, report.log, report.findings)
+        if spool := os.environ.get(SPOOL_VARIABLE):
+            details.note_details(Path(spool), report)
         # Here, not above: a run without causes has no need of it.
         from django_querybudget.nplusone.rows import most_rows
 

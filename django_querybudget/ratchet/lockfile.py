@@ -25,6 +25,7 @@ __all__ = [
     "rendered_head",
     "rendered_line",
     "rendered_run",
+    "replace_file",
     "sorted_keys",
     "write",
 ]
@@ -81,7 +82,11 @@ def parsed(name: str, text: str) -> LockFile:
 
 def write(path: Path, lockfile: LockFile) -> None:
     """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
-    text = rendered(lockfile)
+    replace_file(path, rendered(lockfile))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write ``text`` in one step: the file is the old one or the new one. Raises ``OSError``."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from django.http import HttpRequest, HttpResponse  # isort: skip
 from django.test import RequestFactory  # isort: skip
 
 from django_querybudget.cache import cached_queryset, cached_view  # isort: skip
+from django_querybudget.cache.reading import leases  # isort: skip
+from django_querybudget.cache.views import decorator  # isort: skip
 from jobs.models import Industry  # isort: skip
 
 _log = Path()
@@ -51,17 +55,43 @@ def by_queryset() -> str:
     return f"{len(found)}"
 
 
+def _waiting(seconds: float) -> None:
+    """Wait as a reader does, and note it: how often says for how long at least."""
+    _waited.times = getattr(_waited, "times", 0) + 1
+    time.sleep(seconds)
+
+
+class _Time:
+    """The clock of the readers, whose waits are noted."""
+
+    monotonic, perf_counter, time = time.monotonic, time.perf_counter, time.time
+    sleep = staticmethod(_waiting)
+
+
+_waited = threading.local()
+
+
 def read(setup: dict[str, Any], pipe: Any) -> None:
-    """Say that one is ready, wait, read, say what was read and how long it took."""
+    """Say that one is ready, wait, read in threads; say what each read, how often it waited."""
     global _log, _slow, _dies
     actor_process.configure(setup, with_stops=False)
     _log, _slow, _dies = Path(setup["log"]), setup["slow"], setup["dies"]
+    leases.time = decorator.time = _Time  # type: ignore[assignment]
+    leases.WAIT = setup["wait"]
     ask = {"view": by_view, "queryset": by_queryset}[setup["form"]]
-    connections["default"].ensure_connection()
-    if setup["form"] == "queryset":
-        connections["default"].execute_wrappers.append(_slowly)
+    go = threading.Barrier(setup["threads"])
+
+    def one() -> tuple[str, int]:
+        try:
+            connections["default"].ensure_connection()
+            if setup["form"] == "queryset":
+                connections["default"].execute_wrappers.append(_slowly)
+            go.wait()
+            return ask(), getattr(_waited, "times", 0)
+        finally:
+            connections.close_all()
+
     pipe.send("ready")
     pipe.recv()
-    began = time.monotonic()
-    answer = ask()
-    pipe.send((answer, time.monotonic() - began))
+    with ThreadPoolExecutor(setup["threads"]) as pool:
+        pipe.send([each.result() for each in [pool.submit(one) for _ in range(setup["threads"])]])

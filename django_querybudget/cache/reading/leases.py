@@ -12,7 +12,7 @@ its answer is known to be dear (``LEASE_FROM``), by the last time that it was ma
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 
 from . import audit
-from .fills import current_fill, filling
+from .fills import Fill, current_fill, filling
 from .through import (
     MISS,
     Looked,
@@ -54,9 +54,12 @@ POLL = 0.02
 UNSTORED = 10.0
 """For how long nobody waits for a site whose answer could not be stored, in seconds."""
 
-MOST_SITES = 4096
+MOST_SITES = 1024
+MOST_INPUTS = 20
 
-_unstored: dict[str, float] = {}
+_ANY = ""
+_unstored: dict[str, dict[str, float]] = {}
+"""By site, and by the input whose readers' answers are not stored: when that was seen."""
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ class Turn:
         until = time.monotonic() + seconds + WAIT
         self._who = new_writer()
         while self.looked.found is MISS:
-            if time.monotonic() - _unstored.get(site.name, float("-inf")) < UNSTORED:
+            if self._waits_in_vain(site.name):
                 self.goes_on()
                 return
             if taken := store.take(self.lease, self._who, seconds):
@@ -137,11 +140,38 @@ class Turn:
                 outer.spoil("a part of it is not true any more, and is made anew")
         self.looked = self.looked.given()
 
-    def not_stored(self) -> None:
-        """Let nobody wait for such answers for a while."""
+    def not_stored(self, inputs: Iterable[str] = ()) -> None:
+        """Let nobody wait for such answers for a while: who has one of ``inputs``, or anybody."""
         if len(_unstored) >= MOST_SITES:
             _unstored.clear()
-        _unstored[site_of_question(self.question).name] = time.monotonic()
+        seen = _unstored.setdefault(site_of_question(self.question).name, {})
+        for name in tuple(inputs)[:MOST_INPUTS] or (_ANY,):
+            if len(seen) >= MOST_INPUTS:
+                seen.clear()
+            seen[name] = time.monotonic()
+
+    def has(self, name: str) -> bool:
+        """Whether the reader has an input; a queryset has none that is not in its key."""
+        del name
+        return True
+
+    def _waits_in_vain(self, site: str) -> bool:
+        """Whether the answer would not be stored: others' like it were not, a moment ago."""
+        now = time.monotonic()
+        return any(
+            now - at < UNSTORED and (name == _ANY or self.has(name))
+            for name, at in list(_unstored.get(site, {}).items())
+        )
+
+    def kept(self, fill: Fill, answer: Any) -> bool:
+        """Store what was made, and give the lease back behind it. Returns whether it is stored."""
+        lease = (self._key, self._who) if self.leads else None
+        if not keep(self.question, fill, answer, lease):
+            return False
+        self.leads = False
+        if (seen := _unstored.get(site_of_question(self.question).name)) is not None:
+            seen.pop(_ANY, None)  # it was a passing reason
+        return True
 
     def release(self) -> None:
         """Let others make it, if this reader kept them from it."""
@@ -183,7 +213,7 @@ def make(question: Question, looked: Looked, compute: Callable[[], Any]) -> Any:
         with filling(fill):
             answer = compute()
             fill.found = question.found(answer)
-        if not keep(question, fill, answer):
+        if not turn.kept(fill, answer):
             turn.not_stored()
     finally:
         turn.release()

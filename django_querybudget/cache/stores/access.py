@@ -67,6 +67,14 @@ class CacheAccess:
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         raise NotImplementedError
 
+    def _write_last(
+        self, key: str, entry: bytes, timeout: float | None, lease: str, who: str
+    ) -> bool:
+        """Store an entry, and give a lease back: not before the entry stands there."""
+        taken = self._write(key, entry, timeout)
+        self._drop(lease, who)
+        return taken
+
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         raise NotImplementedError
 

@@ -212,8 +212,10 @@ class DatabaseStore(BackendStore):
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         return {} if self._is_in_transaction() else super().ensure(missing)
 
-    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        return not self._is_in_transaction() and super().write(key, entry, timeout)
+    def write(
+        self, key: str, entry: bytes, timeout: float | None, lease: tuple[str, str] | None = None
+    ) -> bool:
+        return not self._is_in_transaction() and super().write(key, entry, timeout, lease)
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         if not self._is_in_transaction():

@@ -38,7 +38,9 @@ class NoStore(Store):
     def ensure(self, missing: Collection[str]) -> dict[str, str]:
         return {}
 
-    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+    def write(
+        self, key: str, entry: bytes, timeout: float | None, lease: tuple[str, str] | None = None
+    ) -> bool:
         return False
 
     def take(self, key: str, who: str, seconds: float) -> Lease:

@@ -43,6 +43,7 @@ __all__ = ["RedisStore"]
 
 _TRANSIENT = b"%d" % (TRANSIENT_TIMEOUT * 1000)
 
+_OF_LEASE = 5  # how many arguments the lease's script has
 DONE = 2.0
 """For how long a lease that was given back is remembered, in seconds: a reader that looked before
 it takes the lease so much later at most."""
@@ -115,13 +116,29 @@ class RedisStore(Store):
         }
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
+        self._wire_of(self._client).tell(self._setting(key, entry, timeout))
+        return True  # or _refused() is told
+
+    def _write_last(
+        self, key: str, entry: bytes, timeout: float | None, lease: str, who: str
+    ) -> bool:
+        # In one message: on another connection the lease might be given back first, and whoever
+        # took it then would not find the answer.
+        wire, command = self._wire_of(self._client), self._setting(key, entry, timeout)
+        release = wire.unheard(LEASE, self._leased(b"drop", lease, who, DONE), _OF_LEASE)
+        if release:
+            wire.tell(command + release)
+        else:
+            wire.ask(command)
+            self._drop(lease, who)
+        return True
+
+    def _setting(self, key: str, entry: bytes, timeout: float | None) -> bytes:
         client = self._client
-        wire = self._wire_of(client)
-        words = [b"SET", _encoded(client, key, wire.pool), entry]
+        words = [b"SET", _encoded(client, key, self._wire_of(client).pool), entry]
         if timeout is not None:
             words += [b"PX", b"%d" % max(1, int(timeout * 1000))]
-        wire.tell(packed(*words))
-        return True  # or _refused() is told
+        return packed(*words)
 
     def _mark(self, wanted: Collection[str], writer: str, timeout: float) -> None:
         call = _ScriptCall(wanted, writer, max(1, int(timeout * 1000)))
@@ -150,12 +167,14 @@ class RedisStore(Store):
     def _lease(
         self, what: bytes, key: str, who: str, seconds: float, *, silent: bool = False
     ) -> Any:
+        arguments = self._leased(what, key, who, seconds)
+        return self._wire_of(self._client).run(LEASE, arguments, _OF_LEASE, silent=silent)
+
+    def _leased(self, what: bytes, key: str, who: str, seconds: float) -> bytes:
+        """Return the packed arguments of the lease's script."""
         client = self._client
-        wire = self._wire_of(client)
-        arguments = bulk_strings(
-            b"1", _encoded(client, key, wire.pool), what, who.encode(), b"%d" % (seconds * 1000)
-        )
-        return wire.run(LEASE, arguments, 5, silent=silent)
+        own = _encoded(client, key, self._wire_of(client).pool)
+        return bulk_strings(b"1", own, what, who.encode(), b"%d" % (seconds * 1000))
 
     # The pulse
 

@@ -138,15 +138,24 @@ class Store(TrustedCache):
         """Give each tag without a value a fresh token; return the values that stand then."""
         return self._guarded({}, self._ensure, missing)
 
-    def write(self, key: str, entry: bytes, timeout: float | None) -> bool:
-        """Store an entry. Returns whether the cache took it, as far as that is known."""
+    def write(
+        self, key: str, entry: bytes, timeout: float | None, lease: tuple[str, str] | None = None
+    ) -> bool:
+        """Store an entry. Returns whether the cache took it, as far as that is known.
+
+        ``lease`` is the key of one to give back behind the entry, and who has it.
+        """
         most = conf.CACHE.MAX_BYTES
         if most and len(entry) > most:
             stats.count_not_stored("larger than MAX_BYTES")
             return False
         token = _busy.set(True)
         try:
-            if self._write(key, entry, timeout):
+            if lease is None:
+                taken = self._write(key, entry, timeout)
+            else:
+                taken = self._write_last(key, entry, timeout, *lease)
+            if taken:
                 return True
             self._refused(None)
         except Exception as error:  # one entry not stored: reads tell of an outage

@@ -90,8 +90,7 @@ class Wire:
         ``silent``: its answer is not waited for, where the server can leave it out. By its text
         where the server has lost it, which cannot fail for that again.
         """
-        is_flushed = time.monotonic() - self._flushed_at < _FLUSHED
-        silent = silent and script.sha in self._known and not is_flushed  # or it is lost unheard
+        silent = silent and self._is_known(script)  # or it is lost unheard
         try:
             answer = self.ask(_call(b"EVALSHA", script.sha, arguments, count), silent=silent)
         except NoScriptError:
@@ -101,13 +100,29 @@ class Wire:
         self._known.add(script.sha)
         return answer
 
+    def unheard(self, script: Script, arguments: bytes, count: int) -> bytes:
+        """Return what runs a script unheard in one message with a command before it.
+
+        Empty where its answer cannot be left out, or the server may not know it.
+        """
+        if not (self._is_known(script) and self._can_keep_silent()):
+            return b""
+        return _SKIP + _call(b"EVALSHA", script.sha, arguments, count)
+
+    def _is_known(self, script: Script) -> bool:
+        is_flushed = time.monotonic() - self._flushed_at < _FLUSHED
+        return script.sha in self._known and not is_flushed
+
+    def _can_keep_silent(self) -> bool:
+        if self._keeps_silent is None:
+            self._keeps_silent = self._ask_for_silence()
+        return self._keeps_silent
+
     def ask(self, command: bytes, *, silent: bool = False) -> Any:
         """Send one packed command; return its answer, in bytes. Raises what redis-py raises."""
+        silent = silent and self._can_keep_silent()
         if silent:
-            if self._keeps_silent is None:
-                self._keeps_silent = self._ask_for_silence()
-            if silent := self._keeps_silent:
-                command = _SKIP + command
+            command = _SKIP + command
         own = self._take()
         if own is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .decorator import CachedViewMixin, cached_view
+from .decorator import cached_view
+from .mixin import CachedViewMixin
 
 __all__ = ["CachedViewMixin", "cached_view"]

@@ -30,7 +30,7 @@ from .serving import Options, Served, served, waited
 from .telling import CacheStatus, told, told_async
 from .varying import Varying, VaryOn
 
-__all__ = ["MARK", "CachedViewMixin", "cached_view", "is_unrendered"]
+__all__ = ["MARK", "cached_view", "is_unrendered"]
 
 V = TypeVar("V")
 
@@ -199,34 +199,6 @@ class cached_view:  # noqa: N801  # a decorator
             return await sync_to_async(_finished)(found, response)
 
         return call
-
-
-class CachedViewMixin:
-    """A class-based view whose answers are kept: ``cached_view``, as attributes of a class."""
-
-    cache_timeout: float | None = DEFAULT
-    """How long an answer is kept at most, seconds; None for no limit."""
-    cache_vary_on: Collection[VaryOn] = ("user",)
-    """What is part of the key besides the URL, language and time zone."""
-    cache_tags: Collection[str] = ()
-    """Names for :func:`~django_querybudget.cache.invalidate`."""
-    cache_refresh: float | None = None
-    """For how long an answer that is no longer true may be served while it is made anew."""
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Answer from the cache, or as the class below does."""
-        decorate = cached_view(
-            self.cache_timeout, vary_on=self.cache_vary_on, tags=self.cache_tags,
-            refresh=self.cache_refresh,
-        )  # fmt: skip
-        name = f"{type(self).__module__}.{type(self).__qualname__}"
-        below: Any = super().dispatch  # type: ignore[misc]
-        is_async = bool(getattr(type(self), "view_is_async", False))
-        call = decorate._async(below, name) if is_async else decorate._sync(below, name)
-        return call(request, *args, **kwargs)
-
-
-setattr(CachedViewMixin.dispatch, MARK, True)  # a function's attribute
 
 
 def _finished(found: Served, response: Any) -> Any:

@@ -12,7 +12,7 @@ answer holds for every request that has not got it either.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -172,6 +172,17 @@ class Inputs:
         self.absent |= other.absent - self.known
         self.negotiated |= other.negotiated
         self.used_session |= other.used_session
+
+    def unseen(self, varied: Collection[str]) -> list[str]:
+        """Return what was read that is part of no header that the response says it varies on."""
+
+        def is_covered(name: str) -> bool:
+            kind, _, rest = name.partition(":")
+            if kind == "header":
+                return rest in varied
+            return "cookie" in varied and (kind == "cookie" or name == "all cookies")
+
+        return sorted(each for each in self.read if not is_covered(each))
 
     def noting(
         self, name: str, raw: Any, note: Callable[[Any], None], everything: str

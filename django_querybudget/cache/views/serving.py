@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -29,7 +29,6 @@ from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
     begun,
-    keep,
     look_up,
     to_be_audited,
 )
@@ -38,6 +37,7 @@ from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.surrogates import add_header
 from django_querybudget.conf import conf
 
+from .absent import is_absent
 from .answers import refusal_of, vary_of
 from .called import PLAIN, Call
 from .inputs import Inputs, observed
@@ -64,6 +64,13 @@ class Served(Turn):
     inputs: Inputs | None = None
     stored: bool = False
     """Whether the view's answer was stored."""
+    unseen: list[str] = field(default_factory=list)
+    """What the view read of the request that is not in the key."""
+
+    def has(self, name: str) -> bool:
+        """Whether the request has an input."""
+        with untouched_session(self.request):
+            return not is_absent(self.request, name)
 
     @property
     def is_stale(self) -> bool:
@@ -171,7 +178,7 @@ class Served(Turn):
             # A defect of ours must not become the host's.
             logger.exception("django_querybudget could not store the answer of %s.", self.name)
         if not self.stored:
-            self.not_stored()
+            self.not_stored(self.unseen)
             if self.fill.reason is not None:
                 _tell_once(self.name, self.fill.reason)
 
@@ -181,9 +188,9 @@ class Served(Turn):
         )
         if reason is None:
             varied = vary_of(response) | inputs.negotiated
-            unseen = sorted(each for each in inputs.read if not _is_covered(each, varied))
-            if unseen:
-                reason = f"the view read {', '.join(unseen)}"
+            self.unseen = inputs.unseen(varied)
+            if self.unseen:
+                reason = f"the view read {', '.join(self.unseen)}"
             else:
                 self._learn(varied, fill)
         if reason is not None:
@@ -191,10 +198,10 @@ class Served(Turn):
         answer = response, inputs
         header = conf.CACHE.SURROGATE_KEYS
         if header is None or fill.reason is not None:
-            return keep(self.question, fill, answer)
+            return self.kept(fill, answer)
         own = response.headers.get(header)
         add_header(response, header, fill.dependencies() - {PULSE})
-        if keep(self.question, fill, answer):
+        if self.kept(fill, answer):
             return True
         del response.headers[header]  # nothing else may keep it either
         if own is not None:
@@ -281,14 +288,6 @@ def bypassed(name: str, reason: str) -> CacheStatus:
     site_of(f"view {name}").bypassed(reason)
     _tell_once(name, reason)
     return CacheStatus(fwd="bypass", detail=reason)
-
-
-def _is_covered(name: str, varied: frozenset[str]) -> bool:
-    """Whether an input is part of a header that the response says it varies on."""
-    kind, _, rest = name.partition(":")
-    if kind == "header":
-        return rest in varied
-    return "cookie" in varied and (kind == "cookie" or name == "all cookies")
 
 
 def _tell_once(name: str, reason: str) -> None:

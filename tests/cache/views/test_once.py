@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from redis.connection import AbstractConnection
 
 from django_querybudget.cache import cache_stats, cached_view
 from django_querybudget.cache.reading import leases
@@ -86,3 +88,35 @@ def test_a_leader_that_stored_nothing_leaves_the_next_to_run() -> None:
     assert late.leads
     assert late.response is None
     late.release()
+
+
+def test_no_lease_is_given_back_before_the_answer_is_there(
+    cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on its way may take long: on another connection the lease would be given back."""
+    late = looked()
+    own_key = late.question.key.encode()  # the keeper's thread publishes figures by SET, too
+    send, delayed = AbstractConnection.send_packed_command, threading.Event()
+
+    def send_late(self: Any, command: Any, check_health: bool = True) -> None:
+        if b"SET\r\n" in command[0][:20] and own_key in command[0] and not delayed.is_set():
+            delayed.set()
+            on_its_way.append((self, command))
+            monkeypatch.setattr(wire, "_take", lambda: None)  # another thread has it meanwhile
+            return
+        send(self, command, check_health)
+
+    on_its_way: list[Any] = []
+    if cache == "redis":
+        store = store_for(cache)
+        wire = store._wire_of(store._client)  # type: ignore[attr-defined]
+        monkeypatch.setattr(AbstractConnection, "send_packed_command", send_late)
+    view(RequestFactory().get("/"))
+    waits = late.waits()
+    if cache == "redis":
+        assert next(waits) > 0  # the lease is held until the answer has come
+        (own, command) = on_its_way.pop()
+        send(own, command, False)
+    assert all(seconds > 0 for seconds in waits)
+    assert late.response is not None
+    assert runs == [1]

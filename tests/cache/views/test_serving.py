@@ -16,7 +16,13 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.views.generic import View
 
-from django_querybudget.cache import cache_stats, cached_queryset, cached_view, invalidate
+from django_querybudget.cache import (
+    CachedViewMixin,
+    cache_stats,
+    cached_queryset,
+    cached_view,
+    invalidate,
+)
 from django_querybudget.cache.reading import leases
 from django_querybudget.cache.views import serving
 from jobs.models import Industry
@@ -420,6 +426,39 @@ def _options(view: Any) -> Any:
 # Wrong use
 
 
+def mixed(**attributes: Any) -> Any:
+    return type("Mixed", (CachedViewMixin, View), attributes)
+
+
+def test_a_mixins_wrong_attribute_that_is_found_late_is_a_bypass(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def get(self: Any, request: HttpRequest) -> HttpResponse:
+        return HttpResponse("x")
+
+    view = mixed(cache_timeout=property(lambda self: -1), get=get).as_view()
+    for _ in range(2):
+        assert view(RequestFactory().get("/")).content == b"x"
+    assert "timeout must be 0 seconds or more" in " ".join(cache_stats().bypasses)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(None, True), (["a", {"b"}], True), ({"a": [1]}, True), (object(), False), (open, False)],
+)
+def test_what_a_callable_in_vary_on_returns_is_part_of_the_key_or_a_bypass(
+    value: Any, kept: bool
+) -> None:
+    @cached_view(60, vary_on=(lambda request: value,))
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("x")
+
+    for _ in range(2):
+        assert view(RequestFactory().get("/")).content == b"x"
+    assert cache_stats().hits == (1 if kept else 0)
+    assert bool(cache_stats().bypasses) is not kept
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [
@@ -430,6 +469,15 @@ def _options(view: Any) -> Any:
         (lambda: cached_view(60, vary_on=("usr",)), ValueError),
         (lambda: cached_view(60, vary_on=("cookie:",)), ValueError),
         (lambda: cached_view(60, vary_on=(7,)), TypeError),
+        (lambda: cached_view(60, vary_on=None), TypeError),  # type: ignore[arg-type]
+        (lambda: cached_view(60, vary_on=(None,)), TypeError),  # type: ignore[arg-type]
+        (lambda: cached_view(60, vary_on=(["user"],)), TypeError),  # type: ignore[arg-type]
+        (lambda: cached_view(float("nan")), ValueError),
+        (lambda: mixed(cache_timeout=-1), ValueError),
+        (lambda: mixed(cache_vary_on=("usr",)), ValueError),
+        (lambda: mixed(cache_tags="x"), TypeError),
+        (lambda: mixed(cache_refresh=0), ValueError),
+        (lambda: mixed().as_view(cache_timeout=-1), ValueError),
         (lambda: cached_view(60, tags="x"), TypeError),
         (lambda: cached_view(60, cache="nowhere"), ValueError),
         (lambda: cached_view(60, ignore_params="utm"), TypeError),
@@ -438,7 +486,9 @@ def _options(view: Any) -> Any:
     ],
 )
 def test_bad_arguments_are_named(make: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match=r"cached_view|timeout|vary_on|tags|cache|ignore_params|class"):
+    with pytest.raises(
+        error, match=r"cached_view|timeout|vary_on|tags|cache|ignore_params|class|refresh"
+    ):
         make()
 
 
