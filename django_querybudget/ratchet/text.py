@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django_querybudget.links import message_link, see
 from django_querybudget.reports.report import number
 
 from .comparison import Change, Comparison
 from .lines import Key, ShapeCount
 
-__all__ = ["few_rows", "github_annotations", "headline", "render"]
+__all__ = ["LINK", "few_rows", "github_annotations", "headline", "render"]
 
 # How many names one line of text holds.
 MOST_NAMES = 8
+LINK = see(message_link("above-its-line"))
 MOST_LISTS = 100  # list views of few rows: each is one to write a test for
 
 
@@ -53,6 +55,7 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
             message = f"{before} → {shape.count} times {shape.sql}"
             if shape.place is not None:
                 properties |= {"file": shape.place.path, "line": str(shape.place.line)}
+        message = f"{message}\n{LINK}"
         written = ",".join(f"{name}={_escaped(text, ':,')}" for name, text in properties.items())
         yield f"::error {written}::{_escaped(message)}"
 
@@ -97,6 +100,8 @@ def _lines(
     ]
     if next_steps:
         yield " ".join(next_steps)
+    if above and mode != "record":
+        yield LINK
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:
