@@ -1,17 +1,12 @@
-"""Before and after: two releases of the record, two saved reports, two revisions of the ratchet."""
+"""Before and after: two releases of the record, or saved reports."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from django_querybudget.exceptions import LockFileError
-from django_querybudget.ratchet import lockfile
-from django_querybudget.ratchet.lines import Key, Line
 
 from .reading import Picture
 from .record import Record, SeriesKey, series_key
@@ -26,7 +21,6 @@ __all__ = [
     "deploy_of",
     "figures_of",
     "figures_of_file",
-    "recorded_queries",
 ]
 
 
@@ -35,7 +29,7 @@ class Figures:
     """What a request of one series costs."""
 
     queries: float
-    """On average; of ``querybudget.toml``, at most."""
+    """On average."""
     milliseconds: float | None = None
     """In the database, on average; None where no time is known."""
     requests: int | None = None
@@ -116,53 +110,15 @@ def deploy_of(picture: Picture, current: str) -> tuple[str, str] | None:
 
 
 def figures_of_file(name: str) -> AllFigures:
-    """Return the figures of a file: ``querybudget.toml``, or what ``report --json`` printed.
+    """Return the figures of a file: what ``report --json`` printed.
 
-    ``v1.0:querybudget.toml`` is the file of that revision, from Git. Raises ``ValueError`` with
-    what is wrong.
+    Raises ``ValueError`` with what is wrong.
     """
-    revision, colon, path = name.rpartition(":")
-    if Path(name).exists() or not colon:
-        revision, path = "", name
     try:
-        text = _of_git(revision, path) if revision else Path(path).read_text(encoding="utf-8")
+        text = Path(name).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ValueError(f"{name} cannot be read: {error}") from error
-    return _of_report(name, text) if path.endswith(".json") else _of_lines(name, text)
-
-
-def _of_git(revision: str, path: str) -> str:
-    done = subprocess.run(
-        ["git", "show", "--end-of-options", f"{revision}:./{path}"],  # noqa: S607  # as in a shell
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=30,
-    )
-    if done.returncode:
-        raise ValueError(done.stderr.strip() or f"git ended with {done.returncode}")
-    return done.stdout
-
-
-def _of_lines(name: str, text: str) -> AllFigures:
-    try:
-        lines = lockfile.parse(Path(name), text).lines
-    except LockFileError as error:
-        raise ValueError(str(error)) from error
-    return {key: Figures(queries) for key, queries in recorded_queries(lines).items()}
-
-
-def recorded_queries(lines: Mapping[Key, Line]) -> dict[SeriesKey, int]:
-    """Return the most queries that the tests recorded of each view and method."""
-    found: dict[SeriesKey, int] = {}
-    for (kind, name), line in lines.items():
-        method, _, rest = name.partition(" ")
-        view, _, status = rest.rpartition(" ")
-        if kind == "views" and view and status:
-            key = series_key("view", view, method)
-            found[key] = max(line.queries, found.get(key, 0))
-    return found
+    return _of_report(name, text)
 
 
 def _of_report(name: str, text: str) -> AllFigures:

@@ -106,7 +106,7 @@ MEASURES = _laid_out(
         "seconds in the database",
         (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
     ),
-    ("rows", "rows, where the driver tells", (0, 10, 100, 1000, 10_000, 100_000)),
+    ("rows", "rows fetched, where the driver tells", (0, 10, 100, 1000, 10_000, 100_000)),
     ("duplicates", "duplicate queries", (0, 1, 5, 20, 100)),
     ("nplusone", "N+1 findings", (0, 1, 5)),
     ("violations", "exceeded dimensions of the budget", (0, 1, 2)),

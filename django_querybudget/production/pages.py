@@ -187,9 +187,9 @@ def render_problem(problem: str, frame: Frame) -> str:
     return _render("problem.html", {**frame.names(), "problem": problem})
 
 
-def render_comparison(rows: Sequence[Comparison], before: str) -> str:
+def render_comparison(rows: Sequence[Comparison], before: str, after: str) -> str:
     """Return a comparison as one self-contained file."""
-    names = {"rows": rows, "before": before, "inline": stylesheet()}
+    names = {"rows": rows, "before": before, "after": after, "inline": stylesheet()}
     return _render("comparison.html", names)
 
 

@@ -61,7 +61,7 @@ class Row:
     share: float
     """Of the time of all series, 0 to 1."""
     rows: float | None
-    """A request's, on average; None where no driver told."""
+    """How many a request fetched, on average; None where no driver told."""
     duplicates: float
     """A request's, on average."""
     nplusone: int

@@ -11,9 +11,8 @@ from django.conf import settings
 
 from django_querybudget.ratchet.lines import Key, Line
 
-from .comparing import recorded_queries
 from .measures import MEASURES
-from .record import Record
+from .record import Record, SeriesKey, series_key
 from .summary import Row, summarised
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "SuggestedBudget",
     "TestedViews",
     "lock_file",
+    "recorded_queries",
     "suggested_budgets",
     "tested",
     "tested_as_json",
@@ -113,6 +113,18 @@ def suggested_budgets(record: Record, lines: Mapping[Key, Line]) -> Iterator[Sug
         seen = "no test has it" if tests is None else f"the tests saw {tests}"
         reason = f"{row.requests:,} requests, p95 {row.queries_p95:.0f}; {seen}"
         yield SuggestedBudget(f"{row.key.method} {name}", int(budget), reason)
+
+
+def recorded_queries(lines: Mapping[Key, Line]) -> dict[SeriesKey, int]:
+    """Return the most queries that the tests recorded of each view and method."""
+    found: dict[SeriesKey, int] = {}
+    for (kind, name), line in lines.items():
+        method, _, rest = name.partition(" ")
+        view, _, status = rest.rpartition(" ")
+        if kind == "views" and view and status:
+            key = series_key("view", view, method)
+            found[key] = max(line.queries, found.get(key, 0))
+    return found
 
 
 def lock_file(name: str = "querybudget.toml") -> Path:

@@ -33,6 +33,7 @@ __all__ = [
     "SPOOL_VARIABLE",
     "Collected",
     "collect",
+    "current_test",
     "read_spool",
     "start",
     "stop",
@@ -98,7 +99,7 @@ def collect(key: Key, log: QueryLog) -> None:
     spool = os.environ.get(SPOOL_VARIABLE)
     if spool is None:
         return
-    line, test = Line.of(log), _current_test()
+    line, test = Line.of(log), current_test()
     with _lock:
         before = _highest.get((key, test))
         highest = line if before is None else line.highest(before)
@@ -114,7 +115,7 @@ def collect(key: Key, log: QueryLog) -> None:
             file.write(json.dumps([*key, test, number, data]) + "\n")
 
 
-def _current_test() -> str | None:
+def current_test() -> str | None:
     """Return the name of the test that runs in this thread, as its runner has it; None if unknown.
 
     pytest tells it in the environment. In unittest, the test is who runs on the stack; a server's

@@ -16,7 +16,7 @@ from django_querybudget.exceptions import LockFileError
 
 from .lines import Key, Line, ShapeCount
 
-__all__ = ["LockFile", "parse", "read", "replace_file", "write"]
+__all__ = ["LockFile", "read", "replace_file", "write"]
 
 FORMAT = 2
 """2 knows ``rows``; a file of format 1 is read as it is, and written as 2."""
@@ -60,11 +60,6 @@ def read(path: Path) -> LockFile:
         raise LockFileError(f"{path}: it is not UTF-8 ({error}). {_WAY_OUT}") from error
     except OSError as error:
         raise LockFileError(f"{path}: it cannot be read ({error}). {_WAY_OUT}") from error
-    return parse(path, text)
-
-
-def parse(path: Path, text: str) -> LockFile:
-    """Return what ``text`` holds, a file's that is called ``path``. Raises as :func:`read` does."""
     return _Parser(path, text).parse()
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache import caches
 from django.core.management import CommandError
 from django.test.utils import override_settings
 
@@ -96,32 +96,12 @@ def test_the_budgets_that_production_suggests_can_be_written(
     assert json.loads(report("--ratchet", "--json")) == budgets["BUDGETS"]
 
 
-def test_two_revisions_of_the_tests_lines(folder: Path) -> None:
-    def git(*words: str) -> None:
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.org")
-        subprocess.run(["/usr/bin/env", "git", *who, *words], check=True, capture_output=True)
-
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "first")
-    (folder / "before.toml").write_text(LINES.format(7))
-    (folder / "querybudget.toml").write_text(LINES.format(83))
-    for name, change in (("HEAD:querybudget.toml", "+80.0"), ("before.toml", "+76.0")):
-        lines = report("--compare", name).splitlines()
-        assert lines[1].split()[:2] == ["GET", "jobs:list"]
-        assert lines[1].endswith(change)
-        assert "- → -" in lines[1]  # a file of lines knows no time
-        assert len(lines) == 3
-    target = folder / "report.html"
-    report("--compare", "HEAD:querybudget.toml", "--html", str(target))
-    assert "jobs:list" in target.read_text()
-    for name in ("nowhere.toml", "HEAD:nowhere.toml", "--output=x:querybudget.toml"):
-        with pytest.raises(CommandError, match=f"{name} cannot be read"):
-            report(f"--compare={name}")
-    assert not (folder / "x").exists()
+def test_a_file_of_the_tests_is_compared_elsewhere(record: ProcessRecord) -> None:
+    with pytest.raises(CommandError, match=r"compared by manage\.py querybudget compare\."):
+        report("--compare", "querybudget.toml")
 
 
-def test_a_saved_report_beside_now(record: ProcessRecord, folder: Path) -> None:
+def test_saved_reports(record: ProcessRecord, folder: Path) -> None:
     add(record, "jobs:list", 5, 83, 0.01)
     record.flush()
     (folder / "before.json").write_text(report("--json"))
@@ -130,7 +110,29 @@ def test_a_saved_report_beside_now(record: ProcessRecord, folder: Path) -> None:
     lines = report("--compare", "before.json").splitlines()
     assert "83.0 → 23.0" in lines[1]
     assert "10.0 → 25.0" in lines[1]
-    (folder / "before.json").write_text('{"series": [{"kind": "view"}]}')
+    (folder / "after.json").write_text(report("--json"))
+    record.stop()
+    caches["default"].clear()
+    assert report("--compare", "before.json", "after.json").splitlines() == lines
+    target = folder / "report.html"
+    report("--compare", "before.json", "after.json", "--html", str(target))
+    assert "before is before.json, after is after.json." in target.read_text()
+    assert "-60.0" in target.read_text()
+    with pytest.raises(CommandError, match="one name or two, not 3"):
+        report("--compare", "a", "b", "c")
+    with pytest.raises(CommandError, match=r"nowhere\.json cannot be read"):
+        report("--compare", "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "7", "[]", '{"series": [{"kind": "view"}]}', '{"series": 7}', "[" * 100_000,
+        '{"series": [{"kind": "view", "name": 7, "queries": 1, "milliseconds": 1, "requests": 1}]}',
+    ],
+)  # fmt: skip
+def test_what_is_no_saved_report(record: ProcessRecord, folder: Path, text: str) -> None:
+    (folder / "before.json").write_text(text)
     with pytest.raises(CommandError, match="is not what `manage"):
         report("--compare", "before.json")
 

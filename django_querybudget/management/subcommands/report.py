@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--compare",
         metavar="BEFORE",
-        help="what is now beside what was: in a release, in a file that --json printed, or in an "
-        "earlier querybudget.toml (v1.0:querybudget.toml is that revision's)",
+        nargs="+",
+        help="what a request needs now beside what it needed before: in a release, or in a file "
+        "that --json printed; a second name stands for now",
     )
     what.add_argument(
         "--database",
@@ -102,7 +104,7 @@ class Report:
 
     def everything(self) -> None:
         """All series, by total database time."""
-        picture = self._picture()
+        picture = self._picture
         rows = summarised(picture.whole)
         if self._options["html"] is not None:
             from django_querybudget.production.pages import render_file  # templates, for this
@@ -133,7 +135,7 @@ class Report:
         from django_querybudget.production.explained import explained, explained_as_json
         from django_querybudget.production.statements import postgresql_aliases, read_statements
 
-        whole = self._picture().whole
+        whole = self._picture.whole
         found = [explained(read_statements(alias), whole) for alias in postgresql_aliases()]
         if self._json:
             self._dump([explained_as_json(each) for each in found])
@@ -148,7 +150,7 @@ class Report:
         """What the tests do not see."""
         from django_querybudget.production.tested import tested, tested_as_json
 
-        found = tested(self._picture().whole, self._recorded())
+        found = tested(self._picture.whole, self._recorded())
         if self._json:
             self._dump(tested_as_json(found))
         else:
@@ -158,7 +160,7 @@ class Report:
         """The budgets that production suggests."""
         from django_querybudget.production.tested import suggested_budgets
 
-        found = suggested_budgets(self._picture().whole, self._recorded(missing_ok=True))
+        found = suggested_budgets(self._picture.whole, self._recorded(missing_ok=True))
         if self._json:
             self._dump({each.key: each.budget for each in found})
             return
@@ -167,41 +169,52 @@ class Report:
 
     def compare(self) -> None:
         """Before and after."""
-        name = self._options["compare"]
-        try:
-            before, after = self._sides(name)
-        except ValueError as error:
-            raise CommandError(f"--compare: {error}") from error
-        rows = compared(before, after)
+        names = self._options["compare"]
+        if len(names) > 2:
+            raise CommandError(f"--compare takes one name or two, not {len(names)}.")
+        before = self._figures(names[0])
+        rows = compared(before, self._figures(names[1]) if names[1:] else self._now(names[0]))
         if self._options["html"] is not None:
             from django_querybudget.production.pages import render_comparison  # as above
 
-            self._save(lambda: render_comparison(rows, name))
+            self._save(lambda: render_comparison(rows, names[0], names[1] if names[1:] else "now"))
         elif self._json:
             self._dump(comparison_as_json(rows))
         else:
             self._lines(terminal.comparison_lines(rows))
 
-    def _sides(self, name: str) -> tuple[Mapping[SeriesKey, Figures], Mapping[SeriesKey, Figures]]:
+    def _figures(self, name: str) -> Mapping[SeriesKey, Figures]:
+        """Return the figures of a file or of a release."""
         if name.endswith(".toml"):
-            return figures_of_file(name), figures_of_file(str(self._lock_file()))
+            raise CommandError(
+                f"--compare: {name} is no record of production. Two of the tests' files are "
+                "compared by manage.py querybudget compare."
+            )
         if name.endswith(".json"):
-            return figures_of_file(name), figures_of(self._picture().whole)
-        picture = self._picture()
-        if name not in picture.releases:
-            known = ", ".join(map(repr, sorted(filter(None, picture.releases)))) or "none"
+            try:
+                return figures_of_file(name)
+            except ValueError as error:
+                raise CommandError(f"--compare: {error}") from error
+        releases = self._picture.releases
+        if name not in releases:
+            known = ", ".join(map(repr, sorted(filter(None, releases)))) or "none"
             raise CommandError(
                 f"No request of the release {name!r} was recorded in the last {self._since}; "
                 f'there are: {known}. QUERYBUDGET["RELEASE"] names them.'
             )
-        after = Record()
-        others = set(picture.releases) - {name}
+        return figures_of(releases[name])
+
+    def _now(self, before: str) -> Mapping[SeriesKey, Figures]:
+        """Return the figures of the release of now; without one, of all but that of before."""
+        releases, after = self._picture.releases, Record()
+        others = set(releases) - {before}
         for release in others & {conf.RELEASE or ""} or others:
-            after.merge(picture.releases[release])
-        return figures_of(picture.releases[name]), figures_of(after)
+            after.merge(releases[release])
+        return figures_of(after)
 
     # What it reads
 
+    @cached_property
     def _picture(self) -> Picture:
         try:
             seconds = parse_duration(self._since)
