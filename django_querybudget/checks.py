@@ -38,11 +38,11 @@ from django_querybudget.budgets.checks import (
 )
 from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
+from django_querybudget.links.hints import registered
 from django_querybudget.reports.enforcement import in_tests
 
 from .conf import InvalidSetting, conf
 from .indexes import checks as _of_indexes  # noqa: F401 - registers them
-from .links.hints import registered
 from .middleware import QueryBudgetMiddleware
 
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
