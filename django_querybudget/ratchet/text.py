@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django_querybudget.links import message_link, see
 from django_querybudget.reports.report import number
 
 from .comparison import Change, Comparison
@@ -11,6 +12,7 @@ from .lines import Key, ShapeCount
 from .loops import LoopCount
 
 __all__ = [
+    "LINK",
     "change_lines",
     "few_rows",
     "github_annotations",
@@ -22,6 +24,7 @@ __all__ = [
 
 # How many names one line of text holds.
 MOST_NAMES = 8
+LINK = see(message_link("above-its-line"))
 MOST_LISTS = 100  # list views of few rows: each is one to write a test for
 
 
@@ -92,6 +95,7 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
             message = f"{before} → {shape.count} times {shape.sql}"
             if shape.place is not None:
                 properties |= {"file": shape.place.path, "line": str(shape.place.line)}
+        message = f"{message}\n{LINK}"
         written = ",".join(f"{name}={_escaped(text, ':,')}" for name, text in properties.items())
         yield f"::error {written}::{_escaped(message)}"
 
@@ -132,6 +136,8 @@ def _lines(
     ]
     if next_steps:
         yield " ".join(next_steps)
+    if above and mode != "record":
+        yield LINK
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:
