@@ -5,11 +5,11 @@ DEMO := .venv-demo
 DOCS := .venv-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-others test-all test-slow test-django lint docs pictures bench clean
+.PHONY: help demo test test-others test-all test-slow test-django lint docs pictures page-pictures bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target words; do \
-		printf '  make %-11s %s\n' "$$target" "$$words"; done
+		printf '  make %-13s %s\n' "$$target" "$$words"; done
 
 demo: $(DEMO)/.installed ## Fill the marketplace, call its endpoints, print what they cost
 	$(DEMO)/bin/python testproject/manage.py demo $(ARGS)
@@ -39,6 +39,9 @@ docs: $(DOCS)/.installed ## Build the documentation into docs/_build/html
 pictures: $(DEMO)/.installed ## Make the pictures of README and documentation from real output
 	$(DEMO)/bin/python docs/pictures.py
 
+page-pictures: .venv-pictures/.installed ## Make the pictures of production's page, with the system's Chromium
+	.venv-pictures/bin/python docs/page_pictures.py
+
 bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py, views.py, hitrate.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
 
@@ -58,6 +61,7 @@ clean: ## Remove what these targets made
 
 $(DEMO)/.installed: EXTRAS = demo,mysql,postgres,redis
 $(DOCS)/.installed: EXTRAS = docs
+.venv-pictures/.installed: EXTRAS = test
 
 .venv-tox/bin/tox:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11+ found: name one with PYTHON=..." >&2; exit 1; }

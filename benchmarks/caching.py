@@ -45,6 +45,7 @@ READS = (
     "hit 100 rows",
     "hit 100 rows, own __init__",
     "hit 20 rows, 2 prefetches",
+    "hit 100 rows, values_list()",
     "page of 10 querysets",
     "page of 10, together",
     "get()",
@@ -52,7 +53,8 @@ READS = (
     "count()",
     "exists()",
 )
-CASES = (*READS, "miss 1 row", "miss 100 rows", "save()", "atomic, 10 save()", "bulk_create(100)")
+CASES = (*READS, "miss 1 row", "miss 100 rows", "save()", "filter(pk).update()",
+         "atomic, 10 save()", "bulk_create(100)")  # fmt: skip
 PAYS = {"hit 1 row": "miss 1 row", "hit 100 rows": "miss 100 rows"}
 """What is compared to tell from which share of hits on caching pays."""
 BIG = {f"atomic, {rows:,} save()": rows for rows in (1_000, 20_000, 100_000)}
@@ -65,6 +67,7 @@ BLOCK = {
     "page of 10, together": 5,
     "miss 1 row": 20,
     "save()": 20,
+    "filter(pk).update()": 20,
 }
 
 
@@ -142,6 +145,7 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # o
     job = reading(lambda: Job.objects.filter(pk=1))
     applications = reading(lambda: Application.objects.order_by("pk")[:100])
     jobs = reading(lambda: Job.objects.order_by("pk")[:100])
+    values = reading(lambda: Job.objects.order_by("pk").values_list("pk", "title", "budget")[:100])
     users = reading(
         lambda: CustomUser.objects.order_by("pk").prefetch_related("applications", "saved_jobs")[
             :20
@@ -152,7 +156,7 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # o
         reading(lambda: Industry.objects.filter(pk=2)),
         reading(lambda: Industry.objects.filter(pk__in=[3, 4, 5])),
         reading(lambda: Industry.objects.order_by("-pk")[:5]),
-        reading(lambda: Job.objects.filter(pk__gt=990).order_by("pk")),
+        reading(lambda: Job.objects.filter(pk__gt=990, pk__lte=1000).order_by("pk")),
         reading(lambda: Subcategory.objects.filter(industry_id=1)),
         reading(lambda: Application.objects.filter(job_id=7)),
         reading(lambda: Application.objects.filter(applicant_id=1).order_by("-pk")[:10]),
@@ -164,6 +168,7 @@ def _reads(library: str) -> dict[str, Callable[[int], None]]:  # noqa: C901  # o
         "hit 100 rows": lambda: list(applications()),
         "hit 100 rows, own __init__": lambda: list(jobs()),
         "hit 20 rows, 2 prefetches": lambda: list(users()),
+        "hit 100 rows, values_list()": lambda: list(values()),
         "page of 10 querysets": lambda: [list(each()) for each in page],
         "page of 10, together": lambda: list(map(list, together(*[each() for each in page]))),
         "get()": lambda: job().get(),
@@ -215,6 +220,10 @@ def _writes() -> dict[str, Callable[[int], None]]:
         for _ in range(times):
             job.save()
 
+    def update(times: int) -> None:
+        for number in range(times):
+            Job.objects.filter(pk=1).update(budget=number)
+
     def saves(times: int) -> None:
         for _ in range(times):
             with transaction.atomic():
@@ -240,6 +249,7 @@ def _writes() -> dict[str, Callable[[int], None]]:
 
     return {
         "save()": save,
+        "filter(pk).update()": update,
         "atomic, 10 save()": saves,
         "bulk_create(100)": bulk_create,
         **{name: many_saves(rows) for name, rows in BIG.items()},

@@ -29,7 +29,7 @@ from django.template import Library
 from django_querybudget.routing.decorated import decorated
 from django_querybudget.routing.views import ninja_operations, urlpatterns
 
-__all__ = ["check_decorators", "place_of", "wrapped_along"]
+__all__ = ["answering", "check_decorators", "place_of", "wrapped_along"]
 
 _POLICIES = (
     "authentication_classes",
@@ -75,7 +75,7 @@ def _dead_policies() -> Iterator[CheckMessage]:
         seen.add(id(view))
         names = [f"@{each}" for each in _POLICIES if each in vars(view)]
         if names:
-            function = _answering(view.cls) or view
+            function = answering(view.cls) or view
             name = f"{function.__module__}.{function.__qualname__}"
             yield Warning(
                 f"{' and '.join(names)} of {name} ({route}) never "
@@ -87,7 +87,7 @@ def _dead_policies() -> Iterator[CheckMessage]:
             )
 
 
-def _answering(view_class: type) -> Callable[..., Any] | None:
+def answering(view_class: type) -> Callable[..., Any] | None:
     """Return the function that ``@api_view`` made a class of: its handlers hold it."""
     for handler in vars(view_class).values():
         for held in map(_held, getattr(handler, "__closure__", None) or ()):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "database_name",
     "every_database",
+    "identified",
     "install",
     "is_identified",
     "is_told_by_server",
@@ -120,6 +121,12 @@ def name_if_known(alias: str) -> str | None:
 def is_identified(alias: str) -> bool:
     """Whether :func:`database_name` is the name that every other process gives the database."""
     return _of(primary_of(alias)).final
+
+
+def identified(alias: str) -> str | None:
+    """Return :func:`database_name` where it :func:`is_identified`, else None."""
+    known = _of(primary_of(alias))
+    return known.name if known.final else None
 
 
 def is_told_by_server(alias: str) -> bool:

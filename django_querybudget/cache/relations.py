@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db.backends.signals import connection_created
@@ -28,7 +28,7 @@ from .transactions import Mode, mode_of, state_of
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["behind", "forget", "install", "refused_relation"]
+__all__ = ["as_known", "behind", "forget", "install", "refused_relation"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -75,6 +75,8 @@ class _Relations:
 
     views: Mapping[str, _View]
     secured: frozenset[str]
+    stamp: object = field(default_factory=object)
+    """What stands for them in a memo's key."""
 
     def __bool__(self) -> bool:
         return bool(self.views or self.secured)
@@ -146,6 +148,18 @@ def _query_in(definition: str) -> str:
     """Return a view's query: SQLite tells the whole CREATE VIEW."""
     head, _, query = definition.partition(" AS ")
     return query if head.lstrip().upper().startswith("CREATE") else definition
+
+
+def as_known(connection: BaseDatabaseWrapper, database: str) -> object | None:
+    """Return what stands for the views of a connection's ``database`` as they are known now.
+
+    As long as it is the same object, :func:`refused_relation` and :func:`behind` say the same of a
+    text. None where they may not: the views are not known, or a table has row-level security, of
+    which the session decides.
+    """
+    known = _known.get(database)
+    relations = _relations_of(connection) if known is None else known[0]
+    return None if relations is None or relations.secured else relations.stamp
 
 
 def refused_relation(sql: str, connection: BaseDatabaseWrapper) -> str | None:

@@ -14,6 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.db.models import QuerySet
 
 __all__ = ["NOT_ASKED", "Builder", "source_of", "unbuilt"]
@@ -31,8 +33,13 @@ class Builder(Protocol):
     def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: object) -> Any:
         """Return what ``method`` of that queryset returns, or :data:`NOT_ASKED`."""
 
-    def asked(self, method: str) -> tuple[Any, Any] | None:
-        """Return what ``method`` asks, and what computes it; None as :data:`NOT_ASKED`."""
+    def asked(
+        self, method: str, *, sessions: Mapping[str, str] | None = None
+    ) -> tuple[Any, Any] | None:
+        """Return what ``method`` asks, and what computes it; None as :data:`NOT_ASKED`.
+
+        ``sessions`` are those of this thread's connections, where the caller knows them.
+        """
 
     def sliced(self, start: int | None, stop: int | None) -> QuerySet[Any]:
         """Return an unbuilt queryset of a slice of it."""

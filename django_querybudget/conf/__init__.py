@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.http import HttpRequest
+from django.utils.functional import empty
 
 from .accepted import (
     boolean,
@@ -35,6 +37,9 @@ from .until import Accepted, accepted_patterns
 __all__ = ["InvalidSetting", "QueryBudgetSettings", "Section", "Setting", "conf"]
 
 
+_django: dict[str, Any] = object.__getattribute__(django_settings, "__dict__")
+
+
 class QueryBudgetSettings(Section):
     """The keys of ``QUERYBUDGET``."""
 
@@ -45,7 +50,9 @@ class QueryBudgetSettings(Section):
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written, and the overrides."""
-        values = self.written()
+        # As written(), without a call: this is read several times in every cached read.
+        wrapped = _django.get("_wrapped", empty)
+        values = getattr(django_settings if wrapped is empty else wrapped, self.name, None)
         # A dict first: asking the abstract class costs as much as all the rest.
         if not isinstance(values, dict) and not isinstance(values, Mapping):
             values = NO_VALUES

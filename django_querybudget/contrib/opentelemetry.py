@@ -11,8 +11,8 @@
 ``db.query.summary`` and ``error.type``. Never a query's text, and no value of a parameter.
 
 Ours begin with ``querybudget.`` and have ``querybudget.kind`` (``view``, ``task``, ``command``,
-``other``), ``querybudget.name`` and, for views, ``http.request.method``: the histograms
-``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
+``message``, ``other``), ``querybudget.name`` and, for views, ``http.request.method``: the
+histograms ``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
 ``querybudget.violations`` of requests, the counters ``querybudget.duplicates``,
 ``querybudget.rows``, ``querybudget.cache.hits``, ``….misses`` and ``….bypasses``, and
 ``querybudget.lost``: requests and queries that came too fast to be told.

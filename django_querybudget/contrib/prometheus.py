@@ -5,7 +5,7 @@
     }
 
 What the project serves at ``/metrics`` has these then, each with the labels ``kind`` (``view``,
-``task``, ``command``, ``other``), ``name`` and ``method``:
+``task``, ``command``, ``message``, ``other``), ``name`` and ``method``:
 
 ==================================  ========================================================
 ``querybudget_queries``             Histogram: queries of a request; its count is the requests.
@@ -13,7 +13,7 @@ What the project serves at ``/metrics`` has these then, each with the labels ``k
 ``querybudget_nplusone``            Histogram: N+1 findings of a request, where looked for.
 ``querybudget_violations``          Histogram: dimensions of its budget that a request exceeded.
 ``querybudget_duplicates_total``    Queries that repeat an earlier one of their request.
-``querybudget_rows_total``          Rows that came or were changed, where the driver tells.
+``querybudget_rows_total``          Rows fetched, where the driver tells.
 ``querybudget_cache_hits_total``    Cached reads that were answered; ``…_misses_total``,
                                     ``…_bypasses_total``: that went to the database.
 ==================================  ========================================================

@@ -57,6 +57,20 @@ class Measure(NamedTuple):
         """Return how many values are not 0, of a measure whose first bound is 0."""
         return sum(self.buckets(numbers)[1:])
 
+    def certainly_above(self, numbers: Sequence[float], limit: float) -> int:
+        """Return how many values are in buckets that lie above ``limit`` whole."""
+        buckets = self.buckets(numbers)
+        return sum(held for held, low in zip(buckets[1:], self.bounds, strict=True) if low >= limit)
+
+    def bound_of(self, numbers: Sequence[float], share: float) -> float | None:
+        """Return the first bound that ``share`` of the values do not exceed; None if none is."""
+        wanted, below = share * self.known(numbers), 0
+        for held, bound in zip(self.buckets(numbers), self.bounds, strict=False):
+            below += held
+            if below >= wanted:
+                return bound
+        return None
+
     def quantile(self, numbers: Sequence[float], share: float) -> float:
         """Return the value that ``share`` of the values do not exceed, within its bucket's width.
 
@@ -92,7 +106,7 @@ MEASURES = _laid_out(
         "seconds in the database",
         (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
     ),
-    ("rows", "rows, where the driver tells", (0, 10, 100, 1000, 10_000, 100_000)),
+    ("rows", "rows fetched, where the driver tells", (0, 10, 100, 1000, 10_000, 100_000)),
     ("duplicates", "duplicate queries", (0, 1, 5, 20, 100)),
     ("nplusone", "N+1 findings", (0, 1, 5)),
     ("violations", "exceeded dimensions of the budget", (0, 1, 2)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from django_querybudget.conf import conf
 
@@ -12,7 +13,7 @@ from .encoding import decoded, merge_into
 from .record import Record, SeriesKey
 from .store import HOUR, MINUTE, Span, store_on
 
-__all__ = ["Picture", "Point", "parse_duration", "read_picture"]
+__all__ = ["Picture", "Point", "Unreadable", "parse_duration", "picture_of", "read_picture"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MOST_SECONDS = HOUR.kept
@@ -38,12 +39,14 @@ class Picture:
     until: int
     releases: dict[str, Record] = field(default_factory=dict)
     """By release, in the order in which they came; "" is that of who names none."""
+    seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """When each release was recorded first and last: the intervals' starts."""
     trend: list[Point] = field(default_factory=list)
     """All series together, the oldest interval first."""
     trends: dict[SeriesKey, list[Point]] = field(default_factory=dict)
     """The same of each series, as long."""
 
-    @property
+    @cached_property
     def whole(self) -> Record:
         """All releases together."""
         record = Record()
@@ -83,6 +86,9 @@ def _add(picture: Picture, span: Span, numbers: range) -> None:
         picture.trend.append(whole)
         for records in found.get(number, ()):
             merge_into(picture.releases, records)
+            for release in records:
+                first = picture.seen.get(release, (started, started))[0]
+                picture.seen[release] = first, started
             for record in records.values():
                 for key, series in record.series.items():
                     if key not in picture.trends:
@@ -115,6 +121,24 @@ def _read(span: Span, numbers: range) -> dict[int, list[dict[str, Record]]]:
         if key in found and (read := decoded(found[key])):
             records.setdefault(numbers[at // slots], []).append(read)
     return records
+
+
+class Unreadable(Exception):
+    """Why there is no picture, and the way out."""
+
+
+def picture_of(seconds: int) -> Picture:
+    """Return the picture of the last so many seconds. Raises :class:`Unreadable`."""
+    if conf.PRODUCTION.written() is None:
+        raise Unreadable(
+            'Nothing is recorded: add "PRODUCTION": {} to QUERYBUDGET, and restart the site.'
+        )
+    try:
+        return read_picture(seconds)
+    except Exception as error:  # a cache may raise anything
+        raise Unreadable(
+            f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: {type(error).__name__}: {error}"
+        ) from error
 
 
 def parse_duration(text: str) -> int:

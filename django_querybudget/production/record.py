@@ -51,7 +51,7 @@ class SeriesKey(NamedTuple):
     """Of what a series is."""
 
     kind: str
-    """``"view"``, ``"task"``, ``"command"``; ``"other"`` for what found no place."""
+    """``"view"``, ``"task"``, ``"command"``, ``"message"``; ``"other"`` for what found no place."""
     name: str
     """A view's name or route, a task's or a command's name; never a path."""
     method: str = ""

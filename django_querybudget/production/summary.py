@@ -12,7 +12,7 @@ from typing import Any
 from .measures import MEASURES
 from .record import Record, Series, SeriesKey
 
-__all__ = ["Comparison", "Row", "ShapeRow", "as_json", "compared", "summarised"]
+__all__ = ["RemarkRow", "Row", "ShapeRow", "as_json", "summarised"]
 
 _QUERIES, _SECONDS = MEASURES[0], MEASURES[1]
 _VIOLATIONS = next(each for each in MEASURES if each.name == "violations")
@@ -61,7 +61,7 @@ class Row:
     share: float
     """Of the time of all series, 0 to 1."""
     rows: float | None
-    """A request's, on average; None where no driver told."""
+    """How many a request fetched, on average; None where no driver told."""
     duplicates: float
     """A request's, on average."""
     nplusone: int
@@ -132,29 +132,6 @@ def _remarks(series: Series, kind: str) -> tuple[RemarkRow, ...]:
     return tuple(
         RemarkRow(remark.text, remark.place, *said) for remark, said in series.remarked(kind)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One series in two releases; None where it is not in one."""
-
-    key: SeriesKey
-    before: Row | None
-    after: Row | None
-
-    @property
-    def change(self) -> float | None:
-        """How many queries a request has more now; None where it is not in both."""
-        if self.before is None or self.after is None:
-            return None
-        return self.after.queries - self.before.queries
-
-
-def compared(before: Record, after: Record) -> list[Comparison]:
-    """Return every series of either, those first whose number of queries changed most."""
-    old, new = ({row.key: row for row in summarised(each)} for each in (before, after))
-    found = [Comparison(key, old.get(key), new.get(key)) for key in {**new, **old}]
-    return sorted(found, key=lambda each: (-abs(each.change or 0.0), each.key))
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

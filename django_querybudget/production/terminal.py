@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from .comparing import Comparison, Figures
 from .explained import ExplainedDatabase
-from .summary import Comparison, Row
+from .summary import Row
+from .tested import TestedViews
 
-__all__ = ["comparison_lines", "database_lines", "table_lines"]
+__all__ = ["comparison_lines", "database_lines", "table_lines", "tested_lines"]
 
 BAR = 12
 """A bar's width, in characters."""
@@ -82,5 +84,29 @@ def comparison_lines(rows: Iterable[Comparison]) -> Iterator[str]:
         yield f"{title:{LONGEST_TITLE}}  {queries:>18} {spent:>18} {change:>9}".rstrip()
 
 
-def _number(row: Row | None, name: str) -> str:
-    return "-" if row is None else f"{getattr(row, name):.1f}"
+def _number(figures: Figures | None, name: str) -> str:
+    value = None if figures is None else getattr(figures, name)
+    return "-" if value is None else f"{value:.1f}"
+
+
+def tested_lines(found: TestedViews, *, most: int) -> Iterator[str]:
+    """Yield which views the tests do not see, and which do more than they saw."""
+    yield (
+        f"{found.number} views: {found.within} within what the tests saw, "
+        f"{len(found.exceeding)} above it, {len(found.untested)} that no test has."
+    )
+    if found.exceeding:
+        head = f"{'tests':>8} {'p95':>8} {'certainly above':>16} {'requests':>9}"
+        yield f"{'':{LONGEST_TITLE}}  {head}"
+    for each in found.exceeding[:most]:
+        title = _escaped(each.row.key.title, LONGEST_TITLE)
+        yield (
+            f"{title:{LONGEST_TITLE}}  {each.recorded:8} {each.row.queries_p95:8.0f} "
+            f"{each.certain:16.0%} {each.row.requests:9}"
+        )
+    if found.untested:
+        yield f"{'No test has':{LONGEST_TITLE}}  {'queries':>8} {'p95':>8} {'share of time':>16}"
+    for row in found.untested[:most]:
+        title = _escaped(row.key.title, LONGEST_TITLE)
+        figures = f"{row.queries:8.1f} {row.queries_p95:8.0f} {row.share:16.0%}"
+        yield f"{title:{LONGEST_TITLE}}  {figures}"

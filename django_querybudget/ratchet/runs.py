@@ -13,8 +13,10 @@ from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
 from django_querybudget.reports.report import number
 
-from . import collecting, lockfile
+from . import collecting, last_run, lockfile
 from .comparison import Comparison, compare, recorded, tightened
+from .details import read_details
+from .last_run import LastRun
 from .lockfile import LockFile
 from .sarif import sarif
 from .text import few_rows, render
@@ -86,6 +88,7 @@ class Run:
         collected = collecting.read_spool(self._spool, failed)
         threshold = conf.NPLUSONE_THRESHOLD
         few = collecting.views_of_few_rows(self._spool, threshold)
+        details, complete = read_details(self._spool)
         self.abandon()
         shown = os.path.relpath(self.path)
         if not (collected.lines or collected.left_out):
@@ -95,6 +98,8 @@ class Run:
                 # A few tests may well have no view among them.
                 failed=self.mode != "record" and run == self._file.run,
             )
+        last = LastRun.of(collected.lines, details, run=run, passed=passed, complete=complete)
+        unwritten = self._leave(last)
         comparison = compare(
             self._file, collected.lines, run, collected.left_out, with_rows=self.with_rows
         )
@@ -123,12 +128,21 @@ class Run:
             text += f"\n{few_rows(few, threshold)}"
         raised = self.mode == "record" and rewritten
         lines = len(collected.lines)
+        whole = f"{'The line is' if lines == 1 else f'All {lines} lines are'} as in {shown}."
         return Outcome(
-            text=text.strip()
-            or f"{'The line is' if lines == 1 else f'All {lines} lines are'} as in {shown}.",
+            text="\n".join(filter(None, [text.strip() or whole, unwritten])),
             failed=bool(comparison.above) and not raised,
             comparison=comparison,
         )
+
+    def _leave(self, last: LastRun) -> str:
+        """Leave what was seen to ``explain``; return what went wrong, or nothing."""
+        path = last_run.path_beside(self.path)
+        try:
+            last_run.write(path, last)
+        except OSError as error:
+            return f"{os.path.relpath(path)} cannot be written, for explain: {error}"
+        return ""
 
     def write_sarif(self, outcome: Outcome, path: str) -> str:
         """Write ``outcome`` as SARIF, if that was asked for; return what went wrong, or nothing.

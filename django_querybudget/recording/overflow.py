@@ -40,8 +40,6 @@ class Tally:
     """How many of them repeat an earlier one, kept or not."""
     similar: int = 0
     """How many of them repeat an earlier one's shape."""
-    rowcount: int | None = None
-    """How many rows they came to or changed, where the driver told; None where it never did."""
     fetched: Fetched = field(default_factory=Fetched)
     """The rows of those that read."""
 
@@ -74,8 +72,6 @@ class Overflow:
             tally.kinds[kind] += 1
             if kind is not StatementKind.TRANSACTION:
                 tally.duration += raw.duration
-                if raw.rowcount >= 0:
-                    tally.rowcount = (tally.rowcount or 0) + raw.rowcount
                 tally.duplicates += not self._is_new(raw)
                 tally.similar += not self._is_new_shape(raw)
             tally.fetched.add(raw)

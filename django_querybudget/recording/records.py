@@ -198,7 +198,7 @@ class QueryLog:
     def totals(self) -> Totals:
         """What is counted of it, those not kept among it; makes no records."""
         own = self._summary()
-        whole = Totals(own.count, own.duration, len(own.repeated), own.rowcount)
+        whole = Totals(own.count, own.duration, len(own.repeated), own.rows)
         for tally in tuple(self._tallies.values()):
             whole = whole.plus(tally)
         return whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
+
+from .raw import TELLING_VENDORS
 
 if TYPE_CHECKING:
     from .overflow import Tally
@@ -27,12 +29,13 @@ class Totals(NamedTuple):
     """How long the databases took, in seconds."""
     duplicates: int
     """How many queries repeat an earlier one."""
-    rowcount: int | None
-    """How many rows came or were changed, where the driver tells; None where none told."""
+    rows: int | None
+    """How many rows were fetched, as far as drivers tell; None if they tell of no query."""
 
     def plus(self, other: Tally) -> Totals:
         """Return both together."""
-        told = [each for each in (self.rowcount, other.rowcount) if each is not None]
+        others = other.fetched.rows if other.fetched.known else None
+        told = [each for each in (self.rows, others) if each is not None]
         return Totals(
             self.queries + other.count,
             self.seconds + other.duration,
@@ -50,8 +53,11 @@ class Summary:
     duration: float
     repeated: list[int]
     """Positions of the duplicates."""
-    rowcount: int | None
-    """How many rows came or were changed; None where no driver told."""
+    rows: int | None
+    """As those of :class:`Totals`."""
+
+
+_READS = frozenset((StatementKind.READ,))
 
 
 def summed(raws: list[RawRecord]) -> Summary:
@@ -60,17 +66,42 @@ def summed(raws: list[RawRecord]) -> Summary:
     if not counted:
         return Summary(len(raws), 0, 0.0, [], None)
     # By column: what walks a column stands in C, and costs a fifth of a loop here.
-    sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
-    if StatementKind.TRANSACTION in map(statement_kind, set(sqls)):
+    sqls, params, manys, _, vendors, _, durations, errors, _, _, _, rowcounts = zip(
+        *counted, strict=True
+    )
+    kinds = {sql: statement_kind(sql) for sql in set(sqls)}
+    if StatementKind.TRANSACTION in kinds.values():
         counted = [raw for raw in raws if statement_kind(raw.sql) is not StatementKind.TRANSACTION]
         if not counted:
             return Summary(len(raws), 0, 0.0, [], None)
-        sqls, params, _, _, _, _, durations, _, _, _, _, rowcounts = zip(*counted, strict=True)
-    rowcount = None
-    if max(rowcounts) >= 0:
-        rowcount = sum([each for each in rowcounts if each > 0])
+        sqls, params, manys, _, vendors, _, durations, errors, _, _, _, rowcounts = zip(
+            *counted, strict=True
+        )
+    rows = None
+    if not TELLING_VENDORS.isdisjoint(vendors):
+        told: Sequence[int] = rowcounts
+        if not (
+            _READS.issuperset(kinds.values())
+            and TELLING_VENDORS.issuperset(vendors)
+            and min(rowcounts) >= 0
+            and True not in manys
+            and errors.count(None) == len(errors)
+        ):
+            told = [
+                rowcount
+                for rowcount, sql, many, vendor, error in zip(
+                    rowcounts, sqls, manys, vendors, errors, strict=True
+                )
+                # As RawRecord.rows, which would cost ten times as much to ask for.
+                if rowcount >= 0
+                and kinds[sql] is StatementKind.READ
+                and not many
+                and vendor in TELLING_VENDORS
+                and error is None
+            ]
+        rows = sum(told) if told else None
     repeated = [] if _all_differ(sqls, params) else _repeated(raws)
-    return Summary(len(raws), len(counted), sum(durations), repeated, rowcount)
+    return Summary(len(raws), len(counted), sum(durations), repeated, rows)
 
 
 _TUPLES = frozenset((tuple,))

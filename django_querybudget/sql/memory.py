@@ -48,7 +48,8 @@ class Memo(dict[K, V], Generic[K, V]):
     """A function's answers by its argument: ``memo[text]``.
 
     The argument is a text, or a tuple in which texts may stand. Without a function, what is known
-    is told by :meth:`remember` and asked for by ``memo.get(text)``, a long text's in vain.
+    is told by :meth:`remember`, and ``memo[text]`` raises :class:`KeyError` for what is not, and
+    for a long text.
 
     Safe to use from several threads: one that cannot have the lock at once does not remember.
     """
@@ -62,21 +63,23 @@ class Memo(dict[K, V], Generic[K, V]):
         _pool.join(self)
 
     def __missing__(self, key: K) -> V:
-        if self._function is None:
-            raise KeyError(key)
         known: Any = _short(key)
         value: Any = _NOTHING if known is key else self.get(known, _NOTHING)
         if value is _NOTHING:
             value = self._old.get(known, _NOTHING)
             if value is _NOTHING:
+                if self._function is None:
+                    raise KeyError(key)
                 value = self._function(key)
             _pool.add(self, known, value)
         return value  # type: ignore[no-any-return]  # a sentinel has no type
 
-    def remember(self, key: K, value: V) -> None:
-        """Let ``memo.get(key)`` be ``value`` for a while; not if ``key`` is a long text."""
-        if _short(key) is key:
-            _pool.add(self, key, value)
+    def remember(self, key: K, value: V) -> bool:
+        """Let ``memo[key]`` be ``value`` for a while; not if a text in ``key`` is long.
+
+        Returns whether it is remembered.
+        """
+        return _short(key) is key and _pool.add(self, key, value)
 
     def forget(self) -> None:
         """Remember nothing of what was before."""
@@ -103,12 +106,12 @@ class _Pool:
     def join(self, memo: Memo[Any, Any]) -> None:
         self.memos.append(weakref.ref(memo))
 
-    def add(self, memo: Memo[Any, Any], key: object, value: object) -> None:
-        """Keep an entry, unless another thread is at it or it is too heavy."""
+    def add(self, memo: Memo[Any, Any], key: object, value: object) -> bool:
+        """Keep an entry, unless another thread is at it or it is too heavy. Returns whether."""
         heavy = _SLOT + _weight(key) + _weight(value)
         # Never waited for: a finalizer of the host's may send SQL in the middle of this.
         if heavy > _HEAVIEST or not self.lock.acquire(blocking=False):
-            return
+            return False
         try:
             self.young += heavy
             if self.young > BUDGET // 2:
@@ -120,6 +123,7 @@ class _Pool:
             dict.__setitem__(memo, key, value)
         finally:
             self.lock.release()
+        return True
 
 
 def _short(key: object) -> Any:

@@ -13,6 +13,7 @@ __all__ = [
     "names_in",
     "only_target",
     "sources_of",
+    "tables_of",
     "targets_of",
     "unsteady_parts",
     "uses_of",
@@ -138,6 +139,15 @@ def uses_of(tokens: list[Token]) -> Counter[str]:
         for at, (kind, text) in enumerate(tokens)
         if kind in _NAMES and not (at + 1 < len(tokens) and tokens[at + 1].text == ".")
     )
+
+
+def tables_of(tokens: list[Token]) -> tuple[str, ...]:
+    """Return the names, in lower case, of what a statement reads from and writes to, each once.
+
+    Those of its own ``WITH``, and of functions that are read from, are among them.
+    """
+    sources = [parts[-1] for parts in sources_of(tokens) if parts]
+    return tuple(dict.fromkeys([*sources, *targets_of(tokens)]))
 
 
 def sources_of(tokens: list[Token]) -> Iterator[tuple[str, ...]]:

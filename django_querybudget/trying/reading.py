@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from django_querybudget.nplusone import Finding, Fix
+from django_querybudget.nplusone.plain import plain, plain_fix
 from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.nplusone.rows import lists_of
 from django_querybudget.reports.report import QueryReport
-from django_querybudget.stacks import Origin
 
 from .trial import Loops, View
 
@@ -52,39 +52,8 @@ def _loops(name: str, found: Sequence[Finding], rows: int | None) -> Loops:
         saves=sum(each.saves for each in found) if fix is None else fix.saves,
         queries=sum(each.count for each in found),
         text=render_findings(found),
-        line=None if fix is None else _line(fix),
-        loops=[_loop(each) for each in found],
+        line=None if fix is None else plain_fix(fix),
+        loops=[plain(each) for each in found],
         views=[name],
         rows=rows,
     )
-
-
-def _line(fix: Fix) -> dict[str, Any]:
-    return {
-        "code": fix.code,
-        "place": None if fix.place is None else fix.place.place,
-        "where": fix.where or ("before or after the loop" if fix.in_loop else "at"),
-        "built": fix.built,
-        "imports": list(fix.imports),
-        "note": fix.note,
-        "replaces": list(fix.replaces),
-    }
-
-
-def _loop(finding: Finding) -> dict[str, Any]:
-    origin: Origin | None = finding.origin
-    return {
-        "cause": finding.cause.name.lower(),
-        "relation": finding.relation,
-        "operation": finding.operation,
-        "place": "" if origin is None else origin.place,
-        "template": None if origin is None else origin.template,
-        "function": "" if origin is None else origin.function,
-        "queries": finding.count,
-        "saves": finding.saves,
-        "use": finding.use,
-        "replaces": finding.replaces,
-        "hint": finding.hint,
-        "database": finding.alias,
-        "shape": finding.fingerprint,
-    }

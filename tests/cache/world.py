@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import django
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.db import connections, models
+from django.utils import timezone
 
 from accounts.models import CustomUser, Profile
 from jobs.models import Application, Industry, Job, SavedJob, Subcategory
@@ -133,27 +135,33 @@ def _insert(alias: str, rows: list[models.Model]) -> None:
         fields = [field for field in fields if not field.primary_key]
     connection = connections[alias]
     quote = connection.ops.quote_name
-    sql = (
-        f"INSERT INTO {quote(meta.db_table)} ({', '.join(quote(f.column) for f in fields)}) "
-        f"VALUES ({', '.join(['%s'] * len(fields))})"
-    )
-    values = [
-        [
-            field.get_db_prep_save(field.pre_save(row, add=True), connection=connection)
-            for field in fields
-        ]
-        for row in rows
-    ]
+    columns = ", ".join(quote(field.column) for field in fields)
+    one = f"({', '.join(['%s'] * len(fields))})"
     with connection.cursor() as cursor:
-        for row in values:
-            cursor.execute(sql, row)
+        cursor.execute(
+            f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {', '.join([one] * len(rows))}",
+            [
+                field.get_db_prep_save(_value(field, row), connection=connection)
+                for row in rows
+                for field in fields
+            ],
+        )
+
+
+def _value(field: models.Field[Any, Any], row: models.Model) -> Any:
+    """Return what is written: a time that Django would take from the clock is the world's own."""
+    if isinstance(field, models.DateTimeField) and (
+        field.auto_now or field.auto_now_add or field.default is timezone.now
+    ):
+        return DAY + timedelta(seconds=row.pk)
+    return field.pre_save(row, add=True)
 
 
 def _reset_sequences(alias: str) -> None:
     connection = connections[alias]
-    for sql in connection.ops.sequence_reset_sql(no_style(), _models()):
+    if statements := connection.ops.sequence_reset_sql(no_style(), _models()):
         with connection.cursor() as cursor:
-            cursor.execute(sql)
+            cursor.execute(" ".join(statements))
 
 
 def _models() -> list[type[models.Model]]:

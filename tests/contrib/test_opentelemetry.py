@@ -139,7 +139,8 @@ def test_each_view_has_its_own_metrics(exported: ProcessRecord, metrics: Metrics
     }
     assert metrics.points("querybudget.violations")[view].sum == 2
     assert metrics.points("querybudget.nplusone")[view].count == 2
-    assert task not in metrics.points("querybudget.nplusone")  # not looked for
+    assert metrics.points("querybudget.nplusone")[task].sum == 0
+    assert task not in metrics.points("querybudget.violations")  # it has no budget
     assert metrics.points("querybudget.duplicates")[view].value == 2
     seconds = metrics.points("querybudget.database.duration")[view]
     whole = sum(each.sum for each in metrics.points(opentelemetry.DURATION).values())

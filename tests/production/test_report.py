@@ -10,22 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import CommandError, call_command
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import override_settings
 from django.urls import include, path
 
 from accounts.models import CustomUser
+from django_querybudget.production.admin_link import add_to_admin
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import Cost, ShapeAt, series_key
 from tests.production.conftest import SECTION
 
 pytestmark = [pytest.mark.urls(__name__)]
 
+
+class OwnSite(admin.AdminSite):
+    """A host's, with a list of its own."""
+
+    def get_app_list(self, request: Any, app_label: str | None = None) -> list[Any]:
+        return []
+
+
+OWN = OwnSite("own")
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("own/", OWN.urls),
     path("querybudget/", include("django_querybudget.urls")),
 ]
 
@@ -152,11 +166,11 @@ def test_staff_see_the_page_under_a_strict_policy(filled: ProcessRecord, staff: 
     assert "style" not in {name for name, _ in parsed.attributes}
     assert ("href", "/querybudget/style.css") in parsed.attributes
     link = next(v for n, v in parsed.attributes if n == "href" and v and "jobs%3Alist" in v)
-    detail = staff.get(f"/querybudget/{link}").content.decode()
+    detail = staff.get(link).content.decode()
     assert "jobs/views.py:31" in detail
-    assert "Requests by number of queries" in detail
+    assert "Requests by their number of queries" in detail
     hostile = next(v for n, v in parsed.attributes if n == "href" and v and "script" in v)
-    assert "<script" not in staff.get(f"/querybudget/{hostile}").content.decode()
+    assert "<script" not in staff.get(hostile).content.decode()
     assert staff.get("/querybudget/style.css").headers["Content-Type"].startswith("text/css")
     # No query but those that the session and the user need.
     assert re.search(r"30</td>", text)
@@ -170,6 +184,45 @@ def test_unknown_series_and_times(filled: ProcessRecord, staff: Client) -> None:
     assert "No request of it" in page.content.decode()
     assert "<b>" not in page.content.decode()
     assert staff.post("/querybudget/").status_code == 405
+
+
+class Away(LocMemCache):
+    """A cache whose server is away."""
+
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("<away>")
+
+
+@pytest.mark.parametrize("url", ["", "series/", "tests/", "database/"])
+def test_a_page_without_a_record_says_why(record: ProcessRecord, staff: Client, url: str) -> None:
+    with override_settings(QUERYBUDGET={}):
+        response = staff.get(f"/querybudget/{url}")
+        assert response.status_code == 503
+        assert "add &quot;PRODUCTION&quot;" in response.content.decode()
+    away = {"BACKEND": f"{__name__}.Away"}
+    section = {"PRODUCTION": {"ALIAS": "away"}}
+    with override_settings(CACHES={**settings.CACHES, "away": away}, QUERYBUDGET=section):
+        response = staff.get(f"/querybudget/{url}")
+        assert response.status_code == 503
+        assert "cannot be read: ConnectionError: &lt;away&gt;" in response.content.decode()
+        assert "Content-Security-Policy" in response.headers
+        with pytest.raises(CommandError, match="'away' cannot be read: ConnectionError: <away>"):
+            report()
+
+
+def test_the_admins_index_links_to_the_page(staff: Client) -> None:
+    for _ in range(2):  # included twice, or reloaded
+        add_to_admin()
+    for index in ("/admin/", "/own/"):
+        text = staff.get(index).content.decode()
+        assert text.count('href="/querybudget/"') >= 1
+        assert text.count("What each view costs the database") == 1
+    request = RequestFactory().get("/admin/")
+    request.user = CustomUser.objects.get(username="boss")
+    assert [app["app_label"] for app in OWN.get_app_list(request)] == ["querybudget"]
+    assert OWN.get_app_list(request, "querybudget") == []  # no page of the admin's is of it
+    with override_settings(ROOT_URLCONF="marketplace.urls"):
+        assert OWN.get_app_list(request) == []
 
 
 @pytest.mark.django_db

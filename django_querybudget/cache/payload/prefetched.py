@@ -54,7 +54,7 @@ class _Prefetched:
     def answer(self, method: str, args: tuple[Any, ...] = (), **kwargs: object) -> Any:
         return NOT_ASKED
 
-    def asked(self, method: str) -> None:
+    def asked(self, method: str, *, sessions: object = None) -> None:
         return None
 
     def sliced(self, start: int | None, stop: int | None) -> Any:

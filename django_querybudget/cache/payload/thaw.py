@@ -35,8 +35,8 @@ class Group:
     fields: Sequence[str]
     names: Sequence[str]
     columns: Sequence[FrozenColumn]
-    rows: Sequence[Mapping[str, Any]]
-    """What all attributes of each instance are; those of ``mutable`` are yet to be set."""
+    rows: Sequence[dict[str, Any]]
+    """The attributes of each instance; those of ``mutable``, and its state, are yet to be set."""
     mutable: Sequence[tuple[str, FrozenColumn]]
     related: Mapping[str, Sequence[int | None]]
     lists: Mapping[str, Sequence[Sequence[int]]]
@@ -67,12 +67,11 @@ def _prepared(group: Mapping[str, Any]) -> Group:
     fields, names = group["fields"], group["names"]
     columns = [FrozenColumn(frozen) for frozen in group["columns"]]
     both = (*fields, *names)
-    rows = [
-        dict(zip(both, row, strict=True))
-        for row in zip(*(column.values() for column in columns), strict=True)
-    ]
-    if len(columns) != len(both) or len(rows) != group["size"]:
+    values = list(zip(*(column.values() for column in columns), strict=True))
+    if len(columns) != len(both) or len(values) != group["size"]:
         raise Changed(group["model"])
+    keys = ("_state", *both)
+    rows = [dict(zip(keys, (None, *row), strict=True)) for row in values]
     return Group(
         model=model,
         version=group["version"],
@@ -140,13 +139,13 @@ def _members(group: Group) -> list[Model]:
         return members
     new = model.__new__
     for attributes in group.rows:
-        member = new(model)
         state = ModelState()
         state.adding = False
         state.db = database
-        own = member.__dict__
+        member = new(model)
+        # A copy of a dict takes a quarter less than filling the one that the instance has.
+        own = member.__dict__ = attributes.copy()
         own["_state"] = state
-        own.update(attributes)
         members.append(member)
     for name, column in group.mutable:
         for member, value in zip(members, column.values(), strict=True):

@@ -51,6 +51,11 @@ class Arguments:
         return _with_cells(self.function, instead)(*bound.args, **bound.kwargs)
 
 
+_POSITIONAL = frozenset(
+    {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+)
+
+
 class Reader:
     """Reads the arguments of a function's calls."""
 
@@ -58,14 +63,25 @@ class Reader:
         self.function = function
         self.name = name
         self.signature = inspect.signature(function)
+        kinds = {each.kind for each in self.signature.parameters.values()}
+        self._places = tuple(self.signature.parameters) if kinds <= _POSITIONAL else None
 
     def read(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """Return the arguments. Raises :class:`TypeError` for what cannot be part of a key."""
-        bound = self.signature.bind(*args, **kwargs)
-        bound.apply_defaults()
+        if not kwargs and self._places is not None and len(args) == len(self._places):
+            # As bind() does, in a third of the time.
+            bound = inspect.BoundArguments(
+                self.signature, dict(zip(self._places, args, strict=True))
+            )
+        else:
+            bound = self.signature.bind(*args, **kwargs)
+            bound.apply_defaults()
         parts: list[str] = []
         instances: list[Model] = []
         for name, value in bound.arguments.items():
+            if type(value) in _ATOMS:
+                parts.append(f"{name}={spelled(value)}")
+                continue
             try:
                 bound.arguments[name], text = self._read_one(name, value, instances)
             except (Unkeyable, TypeError) as error:
@@ -95,8 +111,10 @@ class Reader:
         cells = self.function.__closure__ or ()
         for name, cell in zip(self.function.__code__.co_freevars, cells, strict=True):
             try:
-                value = unwrapped(cell.cell_contents)
-                _collect(value, instances)
+                value = cell.cell_contents
+                if not isinstance(value, type):
+                    value = unwrapped(value)
+                    _collect(value, instances)
                 parts.append(f"{name}={_spelled_around(value)}")
             except Unkeyable as error:
                 raise TypeError(
@@ -188,6 +206,8 @@ _MANAGERS_OWN = frozenset(
 
 
 def _spelled_around(value: object, depth: int = 0) -> str:
+    if isinstance(value, type):
+        return f"class {class_name(value)}"
     if inspect.ismodule(value):
         return f"module {value.__name__}"
     named: Any = getattr(value, "_querybudget_function", value)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
-from django_querybudget.cache import sessions, tags
+from django_querybudget.cache import tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import freeze_value, thaw_value
+from django_querybudget.cache.sessions import Unknown, everywhere
 from django_querybudget.cache.unbuilt import NOT_ASKED, unbuilt
 from django_querybudget.cache.writing.instances import row_dependencies
+from django_querybudget.sql.memory import Memo
 
 from .audit import Again
 from .codecs import Codec, rows_codec
@@ -93,9 +95,17 @@ class FunctionCall:
         return found[0] if found else None
 
     def asked(
-        self, method: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = _NOTHING
+        self,
+        method: str,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] = _NOTHING,
+        *,
+        sessions: Mapping[str, str] | None = None,
     ) -> tuple[Question, _Read] | None:
-        """Return what a method asks, and how it is answered; None if the queryset has to."""
+        """Return what a method asks, and how it is answered; None if the queryset has to.
+
+        ``sessions`` are those of this thread's connections, where the caller knows them.
+        """
         asked_at = perf_counter()
         template = self.template
         asked = method
@@ -109,14 +119,13 @@ class FunctionCall:
         if method not in ("rows", "index") and not _is_djangos(type(template.queryset), method):
             return None
         try:
-            known = sessions.everywhere()
-        except sessions.Unknown:
+            known = everywhere() if sessions is None else sessions
+        except Unknown:
             return None  # with the reason
         read = _Read(self, method, args, kwargs)
         database = tags.database_name(self.around.alias or template.alias or DEFAULT_DB_ALIAS)
-        around = (f"{alias} {text}" for alias, text in sorted(known.items()))
         try:
-            key = entry_key(*self.key, asked, database, *around)
+            key = _keys[self.key, asked, database, tuple(known.items())]
             return read.question(key, known, asked_at), read
         except CannotCache:
             return None  # the queryset meets it again, and notes the reason
@@ -233,7 +242,7 @@ class _Read:
             timeout=call.options.timeout,
             refresh=call.options.refresh,
             cache=call.options.cache,
-            user_tags=frozenset(map(tags.user_tag, call.options.tags)),
+            user_tags=call.options.user_tags,
         )
 
     def again(self) -> Again:
@@ -311,6 +320,15 @@ class _Read:
         if self._method in _SCALARS:
             return thaw_value(content)
         return template.codec.thaw(content)
+
+
+def _key(what: tuple[tuple[str, ...], str, str, tuple[tuple[str, str], ...]]) -> str:
+    parts, asked, database, known = what
+    return entry_key(*parts, asked, database, *(f"{alias} {text}" for alias, text in sorted(known)))
+
+
+_keys = Memo(_key)
+"""Keys of entries: by the call's parts, what is asked, the database and the sessions."""
 
 
 def _rows_alone(payload: Any) -> Any:

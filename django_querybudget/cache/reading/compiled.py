@@ -52,8 +52,9 @@ def compiled(query: Query, connection: BaseDatabaseWrapper) -> tuple[str, tuple[
     except UnknownPart:
         sql, params = _compile(query, connection)
         return sql, tuple(params)
-    known = _memory.get(structure)
-    if known is None:
+    try:
+        known = _memory[structure]
+    except KeyError:
         sql, params = _compile(query, connection)
         # A boolean, which is part of the structure, may stand in the SQL itself; so may a constant.
         all_told = len(walk.values) - walk.optional <= len(params) <= len(walk.values)

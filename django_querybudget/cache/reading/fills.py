@@ -30,7 +30,15 @@ from .routes import Rerouted, Routes
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Fill", "Reading", "current_fill", "filling", "refusal", "session_refusal"]
+__all__ = [
+    "Fill",
+    "Reading",
+    "current_fill",
+    "filling",
+    "refusal",
+    "session_refusal",
+    "transaction_refusal",
+]
 
 _current: ContextVar[Fill | None] = ContextVar("querybudget_cache_fill", default=None)
 
@@ -42,14 +50,24 @@ def current_fill() -> Fill | None:
 
 def refusal(connection: BaseDatabaseWrapper) -> str | None:
     """Return why nothing may be read through the cache on ``connection`` now, None if it may."""
+    if reason := transaction_refusal(connection):
+        return reason
+    if not is_identified(connection.alias):
+        return "the server cannot say which database it is"
+    return None
+
+
+def transaction_refusal(connection: BaseDatabaseWrapper) -> str | None:
+    """Return why the connection's transaction must not read through the cache, None if it may.
+
+    What a transaction wrote that has ended unheard is renewed now.
+    """
     state, mode = state_of(connection), mode_of(connection)
     state.settle(connection, mode)
     if mode is Mode.MANUAL:
         return "manual transaction"
     if state.has_written():
         return "the transaction has written"
-    if not is_identified(connection.alias):
-        return "the server cannot say which database it is"
     return None
 
 

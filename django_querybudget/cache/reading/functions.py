@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from functools import update_wrapper
 from types import FunctionType, MethodType
 from typing import Any
@@ -21,6 +20,7 @@ from django_querybudget.cache.registered import Warm, note_function
 from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.unbuilt import unbuilt
 from django_querybudget.cache.writing.invalidation import renew
+from django_querybudget.sql.memory import Memo
 
 from .arguments import Arguments, Reader
 from .calls import FunctionCall
@@ -62,8 +62,7 @@ class CachedFunction:
         if options.timeout == 0:
             return build()
         arguments = self._reader.read(args, kwargs)
-        own = _tag(self.name, arguments)
-        options = replace(options, tags=options.tags | {own})
+        options = _tagged[options, self.name, arguments.identity]
         template = self._template
         if template is None:
             found: Any = cached(queryset := build(), options)
@@ -86,7 +85,7 @@ class CachedFunction:
 
     def invalidate(self, *args: object, **kwargs: object) -> None:
         """Drop what is kept for these arguments."""
-        own = _tag(self.name, self._reader.read(args, kwargs))
+        own = _tag(self.name, self._reader.read(args, kwargs).identity)
         renew(None, {tags.user_tag(own)})
 
     def spelled(self, arguments: Arguments) -> str:
@@ -155,6 +154,19 @@ def decorated(
     return _Bound(made, function.__self__) if bound else made  # type: ignore[attr-defined]
 
 
-def _tag(name: str, arguments: Arguments) -> str:
+def _tag(name: str, identity: str) -> str:
     """Return the tag of a call's arguments, whatever the code, the language or the database."""
-    return f"function:{tags.digest(f'{name} {arguments.identity}')}"
+    return f"function:{tags.digest(f'{name} {identity}')}"
+
+
+def _with_tag(key: tuple[Options, str, str]) -> Options:
+    options, name, identity = key
+    names = options.tags | {_tag(name, identity)}
+    return Options(
+        timeout=options.timeout, key=options.key, cache=options.cache, tags=names,
+        refresh=options.refresh,
+    )  # fmt: skip
+
+
+_tagged = Memo(_with_tag)
+"""A function's options with the tag of a call's arguments: by options, name and identity."""

@@ -19,6 +19,7 @@ from typing import Any
 from django.db import connections, router
 
 from django_querybudget.cache import stats, tags
+from django_querybudget.cache.identity import identified
 from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.payload.values import Unfreezable
@@ -33,7 +34,7 @@ from django_querybudget.sql.shortening import shortened
 from . import audit
 from .codecs import Codec
 from .dependencies import Pins
-from .fills import Fill, current_fill, refusal, session_refusal
+from .fills import Fill, current_fill, refusal, session_refusal, transaction_refusal
 from .routes import Routes, same_routes
 
 __all__ = [
@@ -228,7 +229,7 @@ def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
     if not same(entry.tokens, values, (*certain, *required)):
         return MISS
     try:
-        return _thawed(question, entry)
+        return _thawed(question, entry, {})
     except Exception:  # it has been logged, if there is something to say
         return MISS
 
@@ -305,17 +306,21 @@ def _look_up(
 
 
 def answer_in(
-    question: Question, stored: object, values: Mapping[str, str]
+    question: Question,
+    stored: object,
+    values: Mapping[str, str],
+    trusted: dict[str, str] | None = None,
 ) -> tuple[Any, Entry | None]:
     """Return the answer in what stands under the question's key, or ``MISS``; and the entry.
 
-    ``values`` are the tokens that were read with it, or later.
+    ``values`` are the tokens that were read with it, or later. ``trusted`` is what
+    :func:`_trusted` has said since then, by alias.
     """
     if stored is None:
         return MISS, None
     try:
         entry = decoded(question.key, stored)
-        if (found := _valid(question, entry, values)) is MISS:
+        if (found := _valid(question, entry, values, {} if trusted is None else trusted)) is MISS:
             return MISS, entry
     except Changed:
         return MISS, None
@@ -328,8 +333,8 @@ def answer_in(
     return found, entry
 
 
-def _valid(  # one way to miss after another
-    question: Question, entry: Entry, values: Mapping[str, str]
+def _valid(
+    question: Question, entry: Entry, values: Mapping[str, str], trusted: dict[str, str]
 ) -> Any:
     needed = entry.tokens.keys()
     known = [tag for tag in needed if tag in values]
@@ -344,30 +349,40 @@ def _valid(  # one way to miss after another
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
         if read is None or not same(entry.tokens, read[1], missing):
             return MISS
-    return _thawed(question, entry)
+    return _thawed(question, entry, trusted)
 
 
-def _thawed(question: Question, entry: Entry) -> Any:
+def _thawed(question: Question, entry: Entry, trusted: dict[str, str]) -> Any:
     """Return the answer, if it is one to this question here and now; else ``MISS``."""
     needed = entry.tokens.keys()
     for alias in entry.aliases:
         if alias in question.aliases:
             continue
-        connection = connections[alias]
-        # A transaction that has ended unheard is renewed by refusal(): after the tokens were read.
-        is_unheard = state_of(connection).is_watched
-        if refusal(connection) or is_unheard:
-            return MISS
+        if (everything := trusted.get(alias)) is None:
+            everything = trusted[alias] = _trusted(alias)
+        if everything not in needed:
+            return MISS  # or the alias was another database's then
         # What the key holds was read from the connection a moment ago.
-        if alias not in question.sessions and session_refusal(connection, question.sessions):
+        if alias not in question.sessions and session_refusal(
+            connections[alias], question.sessions
+        ):
             return MISS
-        if tags.everything(tags.database_name(alias)) not in needed:
-            return MISS  # the alias was another database's then
     if not question.user_tags | question.required <= needed:
         return MISS
     if (entry.routes is not None or router.routers) and not same_routes(entry.routes):
         return MISS
     return question.codec.thaw(entry.prepared(question.codec.prepare))
+
+
+def _trusted(alias: str) -> str:
+    """Return the tag of everything in the alias' database; empty where nothing of it is trusted."""
+    connection = connections[alias]
+    # One that has ended unheard is renewed by transaction_refusal(): after the tokens were read.
+    is_unheard = state_of(connection).is_watched
+    if transaction_refusal(connection) or is_unheard:
+        return ""
+    name = identified(alias)
+    return "" if name is None else tags.everything(name)
 
 
 def _short(shape: str) -> str:

@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
 from django_querybudget.cache.payload.entries import decoded
+from django_querybudget.cache.sessions import Unknown, everywhere
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.unbuilt import source_of
@@ -84,13 +85,14 @@ def fetch_together(*querysets: *Querysets) -> tuple[*Querysets]:
     """
     asked: dict[str, _Asked] = {}
     others: list[Any] = []
+    known = _sessions()
     for place, queryset in enumerate(cast("tuple[Any, ...]", querysets)):
         if not isinstance(queryset, QuerySet):
             raise TypeError(
                 f"fetch_together() takes querysets, not {type(queryset).__name__} "
                 f"(argument {place + 1}): write fetch_together(a, b), not fetch_together([a, b])."
             )
-        found = _asked(queryset) if queryset._result_cache is None else None
+        found = _asked(queryset, known) if queryset._result_cache is None else None
         if found is None or found.question.key in asked:
             others.append(queryset)
         else:
@@ -115,10 +117,18 @@ async def afetch_together(*querysets: *Querysets) -> tuple[*Querysets]:
     return querysets
 
 
-def _asked(queryset: Any) -> _Asked | None:
+def _sessions() -> dict[str, str] | None:
+    """Return the sessions of this thread's connections, once for all; None if one is not known."""
+    try:
+        return everywhere()
+    except Unknown:
+        return None
+
+
+def _asked(queryset: Any, known: dict[str, str] | None) -> _Asked | None:
     """Return what a queryset asks the cache, None if it asks nothing, or has to do so itself."""
     if (source := source_of(queryset)) is not None:
-        found = source.asked("rows")
+        found = source.asked("rows", sessions=known)
         return (
             None if found is None else _Asked(queryset, found[0], found[1].compute, found[1].again)
         )
@@ -151,8 +161,9 @@ def _look_up(asked: Sequence[_Asked]) -> None:
             each.looked = Looked(MISS, {}, (), "cache failed")
         return
     entries, values = answer
+    trusted: dict[str, str] = {}
     for each, stored in zip(may, entries, strict=True):
-        found, entry = answer_in(each.question, stored, values)
+        found, entry = answer_in(each.question, stored, values, trusted)
         each.looked = Looked(found, values, wanted[id(each)], "", entry)
     cost = (perf_counter() - asked[0].question.asked_at) / len(asked)
     for each in may:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
 from django_querybudget.conf import conf
-from django_querybudget.production.reading import Picture, parse_duration, read_picture
-from django_querybudget.production.record import Record
-from django_querybudget.production.summary import as_json, compared, summarised
-from django_querybudget.production.terminal import comparison_lines, database_lines, table_lines
+from django_querybudget.exceptions import LockFileError
+from django_querybudget.production import terminal
+from django_querybudget.production.comparing import (
+    Figures,
+    compared,
+    comparison_as_json,
+    figures_of,
+    figures_of_file,
+)
+from django_querybudget.production.reading import (
+    Picture,
+    Unreadable,
+    parse_duration,
+    picture_of,
+)
+from django_querybudget.production.record import Record, SeriesKey
+from django_querybudget.production.summary import as_json, summarised
 
 HELP = "Show what each view, task and command costs the database, from the record of production."
 SHOWN = 30
@@ -25,13 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", default="1h", metavar="TIME", help="how far back: 30m, 6h, 2d (default: 1h)"
     )
-    parser.add_argument(
-        "--compare", metavar="RELEASE", help="what is now beside what was in that release"
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--compare",
+        metavar="BEFORE",
+        nargs="+",
+        help="what a request needs now beside what it needed before: in a release, or in a file "
+        "that --json printed; a second name stands for now",
     )
-    parser.add_argument(
+    what.add_argument(
         "--database",
         action="store_true",
         help="whose the time of each PostgreSQL is, by its pg_stat_statements",
+    )
+    what.add_argument(
+        "--tests",
+        action="store_true",
+        help="views that no test has, and views that do more than the tests saw",
+    )
+    what.add_argument(
+        "--ratchet",
+        action="store_true",
+        help="the budgets that 99 of 100 requests of each view keep, for QUERYBUDGET",
+    )
+    parser.add_argument(
+        "--file",
+        metavar="PATH",
+        default="querybudget.toml",
+        help="the file of the tests' lines (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--html", metavar="FILE", help="into a file of its own for a browser")
@@ -39,108 +75,191 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print or write the report. Raises ``CommandError``."""
-    picture = _picture(options["since"])
+    if options["html"] is not None and (
+        options["database"] or options["tests"] or options["ratchet"]
+    ):
+        raise CommandError("--html is for the whole report or for --compare.")
+    report = Report(command, options)
     if options["compare"] is not None:
-        _compare(command, options, picture)
-        return
-    if options["database"]:
-        _databases(command, options, picture)
-        return
-    rows = summarised(picture.whole)
-    if options["html"] is not None:
-        _write(command, options["html"], picture)
-    elif options["json"]:
-        told = {
-            "since": picture.since,
-            "until": picture.until,
-            "seconds": round(picture.seconds, 6),
-            "series": as_json(rows),
-            "trend": [
-                [point.started, point.requests, point.queries, round(point.seconds, 6)]
-                for point in picture.trend
-            ],
-        }
-        command.stdout.write(json.dumps(told, indent=2))
-    elif not rows:
-        command.stdout.write(_nothing(options["since"]))
+        report.compare()
+    elif options["database"]:
+        report.databases()
+    elif options["tests"]:
+        report.tests()
+    elif options["ratchet"]:
+        report.ratchet()
     else:
-        every = _every(options)
-        shown = rows if every else rows[:SHOWN]
-        for line in table_lines(shown, shapes=8 if every else 1):
-            command.stdout.write(line)
-        if hidden := len(rows) - len(shown):
-            command.stdout.write(f"… and {hidden} more: see -v 2.")
+        report.everything()
 
 
-def _picture(since: str) -> Picture:
-    try:
-        seconds = parse_duration(since)
-    except ValueError as error:
-        raise CommandError(f"--since: {error}") from error
-    if conf.PRODUCTION.written() is None:
-        raise CommandError(
-            'Nothing is recorded: add "PRODUCTION": {} to QUERYBUDGET, and restart the site.'
-        )
-    try:
-        return read_picture(seconds)
-    except Exception as error:  # a cache may raise anything
-        raise CommandError(
-            f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+class Report:
+    """One run of the command."""
 
+    def __init__(self, command: BaseCommand, options: dict[str, Any]) -> None:
+        self._write = command.stdout.write
+        self._options = options
+        self._since: str = options["since"]
+        self._json: bool = options["json"]
+        self._every: bool = options["verbosity"] > 1
 
-def _databases(command: BaseCommand, options: dict[str, Any], picture: Picture) -> None:
-    from django_querybudget.production.explained import explained, explained_as_json
-    from django_querybudget.production.statements import postgresql_aliases, read_statements
+    def everything(self) -> None:
+        """All series, by total database time."""
+        picture = self._picture
+        rows = summarised(picture.whole)
+        if self._options["html"] is not None:
+            from django_querybudget.production.pages import render_file  # templates, for this
 
-    whole = picture.whole
-    found = [explained(read_statements(alias), whole) for alias in postgresql_aliases()]
-    if options["html"] is not None:
-        raise CommandError("--database has no file of its own: use --json, or see the page.")
-    if options["json"]:
-        command.stdout.write(json.dumps([explained_as_json(each) for each in found], indent=2))
-        return
-    if not found:
-        command.stdout.write("No database in DATABASES is a PostgreSQL: others do not tell.")
-    for each in found:
-        for line in database_lines(each, most=len(each.shares) if _every(options) else SHOWN):
-            command.stdout.write(line)
-
-
-def _every(options: dict[str, Any]) -> bool:
-    return bool(options["verbosity"] > 1)
-
-
-def _compare(command: BaseCommand, options: dict[str, Any], picture: Picture) -> None:
-    if options["html"] is not None:
-        raise CommandError("--compare has no page: use --json or neither.")
-    before = picture.releases.get(options["compare"])
-    if before is None:
-        known = ", ".join(map(repr, sorted(filter(None, picture.releases)))) or "none"
-        raise CommandError(
-            f"No request of the release {options['compare']!r} was recorded in the last "
-            f'{options["since"]}; there are: {known}. QUERYBUDGET["RELEASE"] names them.'
-        )
-    after = Record()
-    others = set(picture.releases) - {options["compare"]}
-    for release in others & {conf.RELEASE or ""} or others:
-        after.merge(picture.releases[release])
-    rows = compared(before, after)
-    if options["json"]:
-        told = [
-            {
-                "kind": row.key.kind,
-                "name": row.key.name,
-                "method": row.key.method,
-                "before": as_json([row.before])[0] if row.before else None,
-                "after": as_json([row.after])[0] if row.after else None,
+            self._save(lambda: render_file(picture))
+        elif self._json:
+            told = {
+                "since": picture.since,
+                "until": picture.until,
+                "seconds": round(picture.seconds, 6),
+                "series": as_json(rows),
+                "trend": [
+                    [point.started, point.requests, point.queries, round(point.seconds, 6)]
+                    for point in picture.trend
+                ],
             }
-            for row in rows
-        ]
-        command.stdout.write(json.dumps(told, indent=2))
-        return
-    for line in comparison_lines(rows):
-        command.stdout.write(line)
+            self._dump(told)
+        elif not rows:
+            self._write(_nothing(self._since))
+        else:
+            shown = rows if self._every else rows[:SHOWN]
+            self._lines(terminal.table_lines(shown, shapes=8 if self._every else 1))
+            if hidden := len(rows) - len(shown):
+                self._write(f"… and {hidden} more: see -v 2.")
+
+    def databases(self) -> None:
+        """Whose the databases' time is, by their own statistics."""
+        from django_querybudget.production.explained import explained, explained_as_json
+        from django_querybudget.production.statements import postgresql_aliases, read_statements
+
+        whole = self._picture.whole
+        found = [explained(read_statements(alias), whole) for alias in postgresql_aliases()]
+        if self._json:
+            self._dump([explained_as_json(each) for each in found])
+            return
+        if not found:
+            self._write("No database in DATABASES is a PostgreSQL: others do not tell.")
+        for each in found:
+            most = len(each.shares) if self._every else SHOWN
+            self._lines(terminal.database_lines(each, most=most))
+
+    def tests(self) -> None:
+        """What the tests do not see."""
+        from django_querybudget.production.tested import tested, tested_as_json
+
+        found = tested(self._picture.whole, self._recorded())
+        if self._json:
+            self._dump(tested_as_json(found))
+        else:
+            self._lines(terminal.tested_lines(found, most=found.number if self._every else SHOWN))
+
+    def ratchet(self) -> None:
+        """The budgets that production suggests."""
+        from django_querybudget.production.tested import suggested_budgets
+
+        found = suggested_budgets(self._picture.whole, self._recorded(missing_ok=True))
+        if self._json:
+            self._dump({each.key: each.budget for each in found})
+            return
+        self._write(f"# 99 of 100 requests of the last {self._since} keep these.")
+        self._lines(['"BUDGETS": {', *(f"    {each}" for each in found), "},"])
+
+    def compare(self) -> None:
+        """Before and after."""
+        names = self._options["compare"]
+        if len(names) > 2:
+            raise CommandError(f"--compare takes one name or two, not {len(names)}.")
+        before = self._figures(names[0])
+        rows = compared(before, self._figures(names[1]) if names[1:] else self._now(names[0]))
+        if self._options["html"] is not None:
+            from django_querybudget.production.pages import render_comparison  # as above
+
+            self._save(lambda: render_comparison(rows, names[0], names[1] if names[1:] else "now"))
+        elif self._json:
+            self._dump(comparison_as_json(rows))
+        else:
+            self._lines(terminal.comparison_lines(rows))
+
+    def _figures(self, name: str) -> Mapping[SeriesKey, Figures]:
+        """Return the figures of a file or of a release."""
+        if name.endswith(".toml"):
+            raise CommandError(
+                f"--compare: {name} is no record of production. Two of the tests' files are "
+                "compared by manage.py querybudget compare."
+            )
+        if name.endswith(".json"):
+            try:
+                return figures_of_file(name)
+            except ValueError as error:
+                raise CommandError(f"--compare: {error}") from error
+        releases = self._picture.releases
+        if name not in releases:
+            known = ", ".join(map(repr, sorted(filter(None, releases)))) or "none"
+            raise CommandError(
+                f"No request of the release {name!r} was recorded in the last {self._since}; "
+                f'there are: {known}. QUERYBUDGET["RELEASE"] names them.'
+            )
+        return figures_of(releases[name])
+
+    def _now(self, before: str) -> Mapping[SeriesKey, Figures]:
+        """Return the figures of the release of now; without one, of all but that of before."""
+        releases, after = self._picture.releases, Record()
+        others = set(releases) - {before}
+        for release in others & {conf.RELEASE or ""} or others:
+            after.merge(releases[release])
+        return figures_of(after)
+
+    # What it reads
+
+    @cached_property
+    def _picture(self) -> Picture:
+        try:
+            seconds = parse_duration(self._since)
+        except ValueError as error:
+            raise CommandError(f"--since: {error}") from error
+        try:
+            return picture_of(seconds)
+        except Unreadable as error:
+            raise CommandError(str(error)) from error
+
+    def _lock_file(self) -> Path:
+        from django_querybudget.production.tested import lock_file
+
+        return lock_file(self._options["file"])
+
+    def _recorded(self, *, missing_ok: bool = False) -> Mapping[Any, Any]:
+        from django_querybudget.ratchet import lockfile
+
+        path = self._lock_file()
+        if not path.exists() and not missing_ok:
+            raise CommandError(
+                f"{path}: there is no such file. Record it: pytest --querybudget=record, or "
+                "manage.py querybudget record."
+            )
+        try:
+            return lockfile.read(path).lines
+        except LockFileError as error:
+            raise CommandError(str(error)) from error
+
+    # How it tells
+
+    def _dump(self, told: object) -> None:
+        self._write(json.dumps(told, indent=2))
+
+    def _lines(self, lines: Iterable[object]) -> None:
+        for line in lines:
+            self._write(str(line))
+
+    def _save(self, render: Callable[[], str]) -> None:
+        name = self._options["html"]
+        try:
+            Path(name).write_text(render(), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"--html: {name} cannot be written: {error}") from error
+        self._write(f"Wrote {name}.")
 
 
 def _nothing(since: str) -> str:
@@ -149,13 +268,3 @@ def _nothing(since: str) -> str:
         f"{conf.PRODUCTION.INTERVAL:g} seconds into the cache {conf.PRODUCTION.ALIAS!r}, if "
         "QueryBudgetMiddleware is in MIDDLEWARE; a LocMemCache is of one process alone."
     )
-
-
-def _write(command: BaseCommand, name: str, picture: Picture) -> None:
-    from django_querybudget.production.pages import render_file  # templates, for this alone
-
-    try:
-        Path(name).write_text(render_file(picture), encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"--html: {name} cannot be written: {error}") from error
-    command.stdout.write(f"Wrote {name}.")

@@ -1,0 +1,99 @@
+"""The N+1 queries that the last test run found in a view, each with the line to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django_querybudget.exceptions import QueryBudgetError
+from django_querybudget.links import message_link
+
+from .counts import Known
+from .views import View
+
+__all__ = ["UnknownFinding", "every_finding", "finding_of", "findings_of"]
+
+
+class UnknownFinding(QueryBudgetError):
+    """The last test run has no finding of this id: the text has those that it has."""
+
+
+MOST_IDS = 10
+
+
+def findings_of(files: Known, view: View, method: str) -> dict[str, Any]:
+    """Return the findings of one view."""
+    runs = files.runs_of(view, method)
+    unknown = "" if runs else files.not_reached(view)
+    unlooked = [own for own, run in runs.items() if not run.causes]
+    if unlooked:
+        unknown = (
+            f"No N+1 queries were looked for ({', '.join(unlooked)}): QUERYBUDGET["
+            '"NPLUSONE"] was "off".'
+        )
+    found = [
+        _told(f"{own} {view.name}", each) for own, run in runs.items() for each in run.findings
+    ]
+    return {"unknown": unknown, "findings": found}
+
+
+def every_finding(files: Known) -> Iterator[dict[str, Any]]:
+    """Yield the findings of all views, those of most queries first. One may be of several views."""
+    views = {} if files.last is None else files.last.views
+    told = [_told(name, each) for name, run in views.items() for each in run.findings]
+    yield from sorted(told, key=lambda each: (-each["queries"], each["id"], each["view"]))
+
+
+def finding_of(files: Known, name: str) -> dict[str, Any]:
+    """Return the finding of an id. Raises :class:`UnknownFinding`."""
+    if files.no_last:
+        raise UnknownFinding(f"{files.no_last} Findings are those of the last test run.")
+    by_id: dict[str, dict[str, Any]] = {}
+    for each in every_finding(files):
+        by_id.setdefault(each["id"], each)
+    if name not in by_id:
+        shown = ", ".join(list(by_id)[:MOST_IDS]) or "none"
+        more = f" and {len(by_id) - MOST_IDS} more" if len(by_id) > MOST_IDS else ""
+        raise UnknownFinding(f"The last test run has no finding {name!r}; it has {shown}{more}.")
+    return by_id[name]
+
+
+def _told(view: str, finding: Mapping[str, Any]) -> dict[str, Any]:
+    file, line = _parted(finding["place"])
+    return {
+        "id": finding["id"],
+        "view": view,
+        "cause": finding["cause"],
+        "relation": finding["relation"],
+        "operation": finding["operation"],
+        "table": finding["table"],
+        "database": finding["database"],
+        "queries": finding["queries"],
+        "saves": finding["saves"],
+        "file": file,
+        "line": line,
+        "function": finding["function"],
+        "template": finding["template"],
+        "shape": finding["shape"],
+        "suggested": _suggested(finding["fix"]),
+        "use": finding["use"],
+        "replaces": finding["replaces"],
+        "hint": finding["hint"],
+        "text": finding["text"],
+        "patch": None,
+        "proof": None,
+        "docs": message_link(finding["cause"].replace("_", "-")),
+    }
+
+
+def _suggested(fix: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if fix is None:
+        return None
+    file, line = _parted(fix["place"] or "")
+    kept = ("code", "where", "built", "imports", "note", "replaces")
+    return {"file": file, "line": line, **{name: fix[name] for name in kept}}
+
+
+def _parted(place: str) -> tuple[str | None, int | None]:
+    file, _, line = place.rpartition(":")
+    return (file, int(line)) if file and line.isdecimal() else (None, None)
