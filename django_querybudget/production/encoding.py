@@ -30,7 +30,7 @@ from .record import (
 
 __all__ = ["FORMAT", "decoded", "encoded", "merge_into", "taken_over"]
 
-FORMAT = 4
+FORMAT = 5
 """Raise it with every change of the measures or their bounds: others' records are not read."""
 
 _HEAD = b"querybudget-record %d\n" % FORMAT

@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
-from .measures import MEASURES, REQUESTS, SIZE
+from .measures import COUNTERS, MEASURES, REQUESTS, SIZE
 
 __all__ = [
     "LONGEST_NAME",
@@ -127,6 +127,9 @@ class Cost(NamedTuple):
         return Cost(self.queries + other.queries, self.seconds + other.seconds)
 
 
+_TOTALS = {each.name: each.total for each in (*MEASURES, *COUNTERS)}
+
+
 class Series:
     """What is known of one view and method, one task or one command."""
 
@@ -151,8 +154,8 @@ class Series:
         return self.numbers[MEASURES[1].total]
 
     def total(self, measure: str) -> float:
-        """Return the sum of a measure."""
-        return next(self.numbers[each.total] for each in MEASURES if each.name == measure)
+        """Return the sum of a measure, or a counter."""
+        return self.numbers[_TOTALS[measure]]
 
     def add_numbers(self, other: Series) -> None:
         """Add another's numbers, and take over its budget."""

@@ -6,13 +6,15 @@ the request, or on the work: nobody is asked for it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.by_view import measured_request
 from django_querybudget.work import Work, measured_work
 
+from .measures import COUNTERS
 from .process import ProcessRecord
 from .record import MOST_REMARKS, Remark, Said, SeriesKey, series_key
 
@@ -27,17 +29,30 @@ __all__ = ["Noted", "Reporting", "noted_read"]
 
 _ON_REQUEST = "_querybudget_noted"
 _NOTHING = (0, 0, 0)
+_COUNTERS = {each.name.removeprefix("cache_"): each.total for each in COUNTERS}
 
 
 class Noted:
     """What is told of a request or a work while it runs."""
 
-    __slots__ = ("bypasses", "hits", "misses", "reasons")
+    __slots__ = ("bypasses", "counted", "hits", "misses", "reasons", "tell")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.bypasses = 0
+        self.counted: dict[int, int] | None = None
+        """Of the counters, by their places, what was counted before the end."""
+        self.tell: Callable[[int], None] | None = None
+        """Who is told of what is counted after it."""
         self.reasons: dict[str, int] | None = None
         """Of the bypasses."""
+
+    def count(self, place: int) -> None:
+        """Add one to a counter."""
+        if self.tell is not None:
+            self.tell(place)
+            return
+        counted = self.counted = self.counted or {}
+        counted[place] = counted.get(place, 0) + 1
 
     def remarks(self) -> list[tuple[Remark, Said]]:
         """Return why cached reads went to the database."""
@@ -66,8 +81,14 @@ def _listening() -> Iterator[Noted]:
 
 
 def noted_read(what: str, reason: str) -> None:
-    """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
-    if what in ("hits", "misses", "bypasses"):
+    """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it.
+
+    And what the audit, later, finds of it for who ran it: ``"audited"``, ``"stale"``.
+    """
+    if (place := _COUNTERS.get(what)) is not None:
+        for noted in _listening():
+            noted.count(place)
+    elif what in ("hits", "misses", "bypasses"):
         for noted in _listening():
             setattr(noted, what, getattr(noted, what) + 1)
             if reason:
@@ -116,6 +137,10 @@ class Reporting:
             remarks += [_remark(each) for each in findings]
         limit = None if budget is None else budget.max_queries
         self._record.add(key, values, log.raw, limit, remarks)
+        if noted is not None:
+            noted.tell = partial(self._record.count, key)
+            for place, number in (noted.counted or {}).items():
+                self._record.count(key, place, number)
 
 
 def _remark(finding: Finding) -> tuple[Remark, Said]:

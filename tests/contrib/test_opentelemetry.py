@@ -25,6 +25,7 @@ from django_querybudget import production, query_budget
 from django_querybudget.contrib import opentelemetry
 from django_querybudget.contrib.opentelemetry import OpenTelemetryExporter
 from django_querybudget.production.exporting import Increment, QueryKind
+from django_querybudget.production.measures import COUNTERS
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, series_key
 from django_querybudget.reports import reporters
@@ -115,6 +116,20 @@ def test_each_query_is_in_the_conventions_histogram(
     (point, _) = points.values()
     assert tuple(point.explicit_bounds) == (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
     assert point.sum > 0
+
+
+def test_the_audit_is_told_where_there_is_one(
+    exported: ProcessRecord, metrics: Metrics
+) -> None:
+    right, unaudited = (series_key("view", each, "GET") for each in ("right", "unaudited"))
+    for key in (right, unaudited):
+        exported.add(key, (1, 0.001, None, 0, None, None, 3, 0, 0), [])
+    exported.count(right, COUNTERS[0].total, 2)
+    assert exported.exported()
+    for name, number in (("audited", 2), ("stale", 0)):
+        ((attributes, point),) = metrics.points(f"querybudget.cache.{name}").items()
+        assert dict(attributes)["querybudget.name"] == "right"
+        assert point.value == number
 
 
 def test_each_view_has_its_own_metrics(exported: ProcessRecord, metrics: Metrics) -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -140,6 +140,8 @@ class Hit:
     again: Again
     language: str | None
     zone: tzinfo
+    context: Context
+    """In which it is counted: who ran it is known there."""
 
     def read_again(self) -> Replay:
         """Ask the database for it."""
@@ -161,6 +163,10 @@ class Hit:
         if self.again.is_unordered:
             return json.dumps(sorted(map(repr, _leaves(frozen))))
         return json.dumps(frozen, sort_keys=True)
+
+    def count(self, what: str) -> None:
+        """Count it for its site, and for the request that was given it."""
+        self.context.run(self.site.count, what)
 
     def is_unwritten(self) -> bool:
         """Whether each tag has the token that was read with the hit."""
@@ -190,6 +196,7 @@ def later(  # what a hit is
         again=again,
         language=translation.get_language(),
         zone=timezone.get_current_timezone(),
+        context=copy_context(),
     )
     if not getattr(_waiting, "in_request", False):
         _compare(hit)
@@ -222,9 +229,9 @@ def _judged(hit: Hit) -> str:
             return "written meanwhile"
         if third.reason or third.found != second.found:
             return third.reason or "it differs each time"
-        hit.site.count("stale")
+        hit.count("stale")
         _log(hit)
-    hit.site.count("audited")
+    hit.count("audited")
     return ""
 
 
