@@ -1,0 +1,5 @@
+"""The git repository of these tests."""
+
+from tests.ratchet.repository import repository
+
+__all__ = ["repository"]
