@@ -101,6 +101,8 @@ class Replay:
 
     key: str
     comparable: Callable[[Any], str]
+    routes: Mapping[str, str] | None
+    """The databases that routers chose for what was read."""
     reason: str = "another question was asked"
     """Why there is nothing to compare with; empty where there is."""
     found: str = ""
@@ -109,6 +111,8 @@ class Replay:
         """Note what was found, where it could have been stored. Returns whether all is well."""
         if key != self.key:
             return True
+        if fill.chosen() != self.routes:
+            fill.spoil("the routers choose another database now")
         if fill.settled() is None:
             self.reason = fill.reason or ""
             return True
@@ -132,13 +136,14 @@ class Hit:
     codec: Codec
     content: bytes
     tokens: Mapping[str, str]
+    routes: Mapping[str, str] | None
     again: Again
     language: str | None
     zone: tzinfo
 
     def read_again(self) -> Replay:
         """Ask the database for it."""
-        replay = Replay(self.key, self.comparable)
+        replay = Replay(self.key, self.comparable, self.routes)
         token = _replay.set(replay)
         try:
             with translation.override(self.language), timezone.override(self.zone):
@@ -181,6 +186,7 @@ def later(  # what a hit is
         content=entry.body,
         # Those of relations that were not known before were read after the others.
         tokens={tag: values.get(tag, token) for tag, token in entry.tokens.items()},
+        routes=entry.routes,
         again=again,
         language=translation.get_language(),
         zone=timezone.get_current_timezone(),
