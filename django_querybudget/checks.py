@@ -59,8 +59,9 @@ _QUERYLESS = (
 registered("querybudget")(check_budgets)
 registered("querybudget")(check_rows_budgets)
 registered("querybudget")(check_expired_budgets)
-registered("querybudget")(check_decorators)
-registered("querybudget")(check_method_decorators)
+# A tag of their own, too: a hook before each commit asks for these alone.
+registered("querybudget", "querybudget_decorators")(check_decorators)
+registered("querybudget", "querybudget_decorators")(check_method_decorators)
 
 
 @registered("querybudget")

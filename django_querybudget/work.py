@@ -43,7 +43,7 @@ class Work:
     ``declared`` is the ``query_budget`` of the function that it runs: that one judges the
     function's queries by itself, and tells here what it found. ``causes`` is whether the cause of
     an N+1 is looked for; by default where requests do. ``across_threads`` counts what every thread
-    of the process queries.
+    of the process queries. ``shown``: who began it shows its report, which is not logged then.
     """
 
     def __init__(
@@ -54,8 +54,10 @@ class Work:
         declared: Declared | None = None,
         causes: bool | None = None,
         across_threads: bool = False,
+        shown: bool = False,
     ) -> None:
         self.kind, self.name = kind, name
+        self.shown = shown
         self.declared = declared
         self.judged: QueryReport | None = None
         """What its declared budget found of it."""

@@ -138,8 +138,8 @@ class WorkReporter(Protocol):
 
 
 def log_work(report: QueryReport, work: Work) -> None:
-    """As :func:`write_log`; what its declared budget was exceeded by has been told by that."""
-    if work.judged is None or not work.judged.violations:
+    """As :func:`write_log`, unless it is shown or its declared budget has told what exceeds it."""
+    if not work.shown and (work.judged is None or not work.judged.violations):
         _write_log(report, {"report": report})
 
 
