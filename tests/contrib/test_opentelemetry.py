@@ -118,9 +118,7 @@ def test_each_query_is_in_the_conventions_histogram(
     assert point.sum > 0
 
 
-def test_the_audit_is_told_where_there_is_one(
-    exported: ProcessRecord, metrics: Metrics
-) -> None:
+def test_the_audit_is_told_where_there_is_one(exported: ProcessRecord, metrics: Metrics) -> None:
     right, unaudited = (series_key("view", each, "GET") for each in ("right", "unaudited"))
     for key in (right, unaudited):
         exported.add(key, (1, 0.001, None, 0, None, None, 3, 0, 0), [])
