@@ -40,7 +40,7 @@ from prometheus_client.utils import floatToGoString
 
 from django_querybudget import production
 from django_querybudget.production.exporting import Increment, Labels
-from django_querybudget.production.measures import COUNTERS, MEASURES, Counter, Measure
+from django_querybudget.production.measures import COUNTERS, EVERYTHING, Counter, Measure
 from django_querybudget.production.record import Record, SeriesKey
 
 __all__ = ["LABELS", "PREFIX", "PrometheusExporter"]
@@ -86,9 +86,7 @@ class _Told(NamedTuple):
             yield "_bucket", _bound(bound), count
 
 
-_TOLD = tuple(
-    _Told(each, PREFIX + each.name, each.name in _HISTOGRAMS) for each in (*MEASURES, *COUNTERS)
-)
+_TOLD = tuple(_Told(each, PREFIX + each.name, each.name in _HISTOGRAMS) for each in EVERYTHING)
 _FAILURES = PREFIX + "record_failures"
 _FAILURES_HELP = "Flushes of the record of production that its cache did not take."
 

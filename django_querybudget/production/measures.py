@@ -13,7 +13,16 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["COUNTERS", "MEASURES", "REQUESTS", "SIZE", "Counter", "Measure", "observe"]
+__all__ = [
+    "COUNTERS",
+    "EVERYTHING",
+    "MEASURES",
+    "REQUESTS",
+    "SIZE",
+    "Counter",
+    "Measure",
+    "observe",
+]
 
 REQUESTS = 0
 """Where the number of requests stands."""
@@ -133,6 +142,8 @@ COUNTERS = (
     Counter("cache_audited", "cache hits that the audit has compared", MEASURES[-1].end),
     Counter("cache_stale", "of those, answers that were stale", MEASURES[-1].end + 1),
 )
+
+EVERYTHING: tuple[Measure | Counter, ...] = (*MEASURES, *COUNTERS)
 
 SIZE = COUNTERS[-1].total + 1
 """How many numbers a series has."""

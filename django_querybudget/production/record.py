@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
-from .measures import COUNTERS, MEASURES, REQUESTS, SIZE
+from .measures import EVERYTHING, MEASURES, REQUESTS, SIZE
 
 __all__ = [
     "LONGEST_NAME",
@@ -127,7 +127,7 @@ class Cost(NamedTuple):
         return Cost(self.queries + other.queries, self.seconds + other.seconds)
 
 
-_TOTALS = {each.name: each.total for each in (*MEASURES, *COUNTERS)}
+_TOTALS = {each.name: each.total for each in EVERYTHING}
 
 
 class Series:
