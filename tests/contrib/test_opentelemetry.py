@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
+from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -71,6 +74,19 @@ class Metrics:
             if metric.name == name
             for point in metric.data.data_points
         }
+
+
+@pytest.fixture
+def spans(exported: ProcessRecord) -> Iterator[InMemorySpanExporter]:
+    """The spans of Django's own instrumentation, which stands before all middleware."""
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    instrumentor = DjangoInstrumentor()
+    with override_settings(MIDDLEWARE=list(settings.MIDDLEWARE)):
+        instrumentor.instrument(tracer_provider=provider)
+        yield kept
+        instrumentor.uninstrument()
 
 
 @pytest.fixture
@@ -235,6 +251,38 @@ def test_the_databases_of_tenants_are_bounded(
 
 def _numbers() -> array[float]:
     return Increment().record.of(series_key("view", "a")).numbers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("handler", ["wsgi", "asgi"])
+def test_the_instrumentations_span_has_ours_beside_its_own(
+    handler: str, spans: InMemorySpanExporter
+) -> None:
+    for address in ("/three/", "/fails/"):
+        if handler == "wsgi":
+            Client().get(address)
+        else:
+            asyncio.run(AsyncClient().get(address))
+    found = {str(span.name): dict(span.attributes or {}) for span in spans.get_finished_spans()}
+    assert sorted(found) == ["GET fails/", "GET three/"]
+    three = found["GET three/"]
+    assert three[http_attributes.HTTP_ROUTE] == "three/"
+    assert (three["querybudget.queries"], three["querybudget.violations"]) == (3, 1)
+    assert found["GET fails/"]["querybudget.queries"] == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_mariadb_is_called_by_its_own_name(exported: ProcessRecord, metrics: Metrics) -> None:
+    connections["mariadb"].close()  # it tells what it is when it is opened
+    with production.measured("task", "asks"), connections["mariadb"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchall()
+    assert exported.exported()
+    systems = [
+        dict(attributes)[db_attributes.DB_SYSTEM_NAME]
+        for attributes in metrics.points(db_metrics.DB_CLIENT_OPERATION_DURATION)
+    ]
+    assert set(systems) == {"mariadb"}  # what opens the connection among them
 
 
 @pytest.mark.parametrize(
