@@ -44,3 +44,8 @@ class QueryBudgetConfig(AppConfig):
             from django_querybudget.trying.collecting import start
 
             start()
+        if "QUERYBUDGET_REHEARSAL" in os.environ:
+            # A test run of `manage.py querybudget fix`, on its copy of the project.
+            from .patches import journal
+
+            journal.start()

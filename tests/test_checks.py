@@ -32,7 +32,8 @@ def test_a_bad_setting_is_an_error_with_an_id_and_a_hint() -> None:
     assert message.id == "querybudget.E001"
     assert message.msg == 'QUERYBUDGET["SAMPLE_RATE"] is 2.'
     assert message.hint == (
-        "It accepts a number from 0 (no request is measured) to 1 (every request is)."
+        "It accepts a number from 0 (no request is measured) to 1 (every request is). "
+        "See docs/reference/checks.rst#querybudget-e001"
     )
 
 

@@ -52,6 +52,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         help="write failures of --querybudget to this file as SARIF",
     )
+    group.addoption(
+        "--querybudget-fix",
+        action="store_true",
+        help="write the suggested lines into a copy of the project, prove them by these tests, and "
+        "print a diff; nothing of the project is changed",
+    )
+    group.addoption(
+        "--querybudget-fix-apply",
+        action="store_true",
+        help="with --querybudget-fix: write what is proved where git says that files are clean",
+    )
+    group.addoption(
+        "--querybudget-fix-diff",
+        metavar="FILE",
+        help="with --querybudget-fix: write the diff to this file",
+    )
+    group.addoption(
+        "--querybudget-fix-seconds",
+        metavar="SECONDS",
+        type=float,
+        help="with --querybudget-fix: stop after so many seconds, with what is proved by then",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Prove patches in the place of the session, if that was asked for."""
+    if not config.option.querybudget_fix or _is_rehearsal():
+        return None
+    from .pytest_fix import run
+
+    return run(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +98,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from django_querybudget.conf import conf
 
         conf.overrides["VERBOSITY"] = min(config.option.verbose, 2)
+    if _is_rehearsal():
+        from .pytest_fix import RehearsalPlugin
+
+        config.pluginmanager.register(RehearsalPlugin(config), "querybudget-rehearsal")
     mode = config.option.querybudget
     if config.option.querybudget_with_rows and mode != "record":
         raise pytest.UsageError("--querybudget-with-rows goes with --querybudget=record.")
@@ -214,6 +250,11 @@ class RatchetPlugin:
         if terminalreporter.config.option.querybudget_github and outcome.failed:
             for annotation in github_annotations(outcome.comparison):
                 terminalreporter.write_line(annotation)
+
+
+def _is_rehearsal() -> bool:
+    """Whether ``fix`` has started this very session, on its copy of the project."""
+    return "QUERYBUDGET_REHEARSAL" in os.environ
 
 
 def _has_settings() -> bool:

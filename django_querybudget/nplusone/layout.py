@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["WIDTH", "laid_out"]
+__all__ = ["WIDTH", "call_lines", "laid_out"]
 
 WIDTH = 88
 """Columns that a line may have, as the usual formatters' default is."""
@@ -22,6 +22,15 @@ def laid_out(code: str, width: int = WIDTH) -> list[str]:
     for line in code.split("\n"):
         lines += _broken(line, width) if len(line) > width and line[:1] != " " else [line]
     return lines
+
+
+def call_lines(code: str, width: int = WIDTH) -> list[str]:
+    """Return the lines of a method's call, ``".annotate(…)"``, broken at its arguments."""
+    whole = f"_{code}"
+    node = ast.parse(whole, mode="eval").body
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return [code]
+    return list(_Layout(whole, width)._call(node, 0, f".{node.func.attr}"))
 
 
 def _broken(line: str, width: int) -> list[str]:

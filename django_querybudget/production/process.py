@@ -137,6 +137,13 @@ class ProcessRecord:
         elif self._pending.is_full:
             self._woken.set()
 
+    def count(self, key: SeriesKey, place: int, number: int = 1) -> None:
+        """Add to one of :data:`.measures.COUNTERS`, by its place: of a request that was added."""
+        with self._lock:
+            self._pending.count(key, place, number)
+        if self._thread is None:
+            self._start()
+
     # On the thread
 
     def flush(self) -> bool:

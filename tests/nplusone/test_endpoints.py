@@ -90,7 +90,6 @@ def test_with_all_suggestions_written_an_endpoint_meets_its_budget(
     applied = Applied([*findings, *_unread(visitor, name)])
     applied.patch_models(monkeypatch)
     with override_settings(ROOT_URLCONF=_urls(applied)):
-        applied.check()
         after, same_answer = _ask(visitor, name)
         assert find_nplusone(after) == ()
         assert _unread(visitor, name) == ()

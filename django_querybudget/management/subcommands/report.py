@@ -126,6 +126,7 @@ class Report:
             self._lines(terminal.table_lines(shown, shapes=8 if self._every else 1))
             if hidden := len(rows) - len(shown):
                 self._write(f"… and {hidden} more: see -v 2.")
+            self._lines(terminal.audit_lines(rows))
 
     def databases(self) -> None:
         """Whose the databases' time is, by their own statistics."""

@@ -1,0 +1,102 @@
+"""Whether an answer is the same: :func:`difference`. What differs by itself is learned first.
+
+Two runs of the unpatched code give two answers. Where both are equal, a third must be equal to the
+byte. Where they differ (an id, a time, a token), that word may differ in the third as well; all
+else may not. Numbers whose order both runs share must keep it: ids that begin elsewhere are still
+in the order of their rows.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+__all__ = ["Uncomparable", "difference"]
+
+_TIME = rb"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+_TIMES = (
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]" + _TIME + rb"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+    rb"|[A-Z][a-z]{2}, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{4} " + _TIME + rb"|" + _TIME
+)
+"""Moments are one word each: all of one changes where a minute ends, and not one number of it."""
+_WORDS = re.compile(_TIMES + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_SHOWN = 60
+_MOST_WORDS = 2_000_000
+
+
+class Uncomparable(Exception):
+    """Two runs of the unpatched code differ by more than words in their places."""
+
+
+def difference(first: bytes, second: bytes, third: bytes) -> str:
+    """Return how ``third`` differs beyond what ``first`` and ``second`` do; nothing if it does not.
+
+    Raises :class:`Uncomparable` where the first two have no words in common places.
+    """
+    if first == second:
+        return "" if third == first else _shown(first, third)
+    if third in (first, second):
+        return ""
+    for pattern in (_WORDS, _LONG):
+        words = [pattern.findall(each) for each in (first, second)]
+        if len(words[0]) == len(words[1]) and len(words[0]) <= _MOST_WORDS:
+            found = _by_word(words[0], words[1], pattern.findall(third))
+            if found is None:
+                continue
+            return found and f"{found}: {_shown(first, third)}"
+    raise Uncomparable
+
+
+def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> str | None:
+    """Return what differs; None if the first two differ in more than some words."""
+    places = [place for place, pair in enumerate(zip(first, second, strict=True)) if _differ(pair)]
+    # Punctuation that moves: the words are not in their places.
+    moved = any(not first[each].isalnum() and len(first[each]) == 1 for each in places)
+    if moved or len(places) * 2 > len(first):
+        return None
+    if len(third) != len(first):
+        return "it has more or fewer words"
+    masked = set(places)
+    for place, (was, now) in enumerate(zip(first, third, strict=True)):
+        if place not in masked and was != now:
+            return "a word differs that was the same in both runs without the patch"
+    return _of_numbers(places, first, second, third)
+
+
+def _of_numbers(
+    places: list[int], first: list[bytes], second: list[bytes], third: list[bytes]
+) -> str:
+    """Return what differs among the numbers that no two runs have alike."""
+    numbers = [each for each in places if first[each].isdigit() and second[each].isdigit()]
+    ours = [(int(first[each]), int(second[each])) for each in numbers]
+    if _keeps_order(ours):
+        if not all(third[each].isdigit() for each in numbers):
+            return "a number became a word"
+        if not _keeps_order([(int(first[each]), int(third[each])) for each in numbers]):
+            return "its numbers are in another order"
+    return ""
+
+
+def _differ(pair: tuple[bytes, bytes]) -> bool:
+    return pair[0] != pair[1]
+
+
+def _keeps_order(pairs: list[tuple[int, int]]) -> bool:
+    """Whether equal numbers became equal ones, and larger ones larger ones."""
+    ordered = sorted(set(pairs))
+    return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(ordered))
+
+
+def _shown(first: bytes, third: bytes) -> str:
+    """Return the first place where two answers differ, as text."""
+    place = next(
+        (each for each, pair in enumerate(zip(first, third, strict=False)) if pair[0] != pair[1]),
+        min(len(first), len(third)),
+    )
+    start = max(place - _SHOWN // 3, 0)
+    was, now = (
+        each[start : start + _SHOWN].decode("utf-8", "replace").replace("\n", "⏎")
+        for each in (first, third)
+    )
+    return f"…{was}… became …{now}…"

@@ -1,0 +1,173 @@
+"""The scratch copy of a project, in which patches are tried: :class:`ScratchCopy`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .unwritable import CannotProve
+
+__all__ = ["ScratchCopy", "project_root"]
+
+_MOST_FILES = 100_000
+_MOST_BYTES = 2_000_000_000
+_SMALL = 1_000_000
+"""Bytes of a file that git ignores and that is copied all the same: ``.env``, local settings."""
+_LEFT_OUT = {".git", ".hg", ".tox", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache"}
+
+
+def project_root(folder: Path) -> Path:
+    """Return the root of the git repository that ``folder`` is in; without git, itself."""
+    found = _git(folder, "rev-parse", "--show-toplevel")
+    return Path(found.decode().strip()).resolve() if found else folder.resolve()
+
+
+class ScratchCopy:
+    """A copy of the files below ``root``, in a folder of its own; removed by :meth:`remove`.
+
+    Copied is what git knows, and what it neither knows nor ignores; without git everything but
+    environments and caches. Raises :class:`~.unwritable.CannotProve` for a tree that is too large.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = Path(tempfile.mkdtemp(prefix="querybudget-fix-")).resolve()
+        self.tree = self.folder / root.name
+        self.contents: dict[str, bytes] = {}
+        """What the patched files hold in the project, by path."""
+        try:
+            self._copy()
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Delete it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def of(self, path: str) -> bytes:
+        """Return what a file held when it was copied."""
+        if path not in self.contents:
+            self.contents[path] = (self.tree / path).read_bytes()
+        return self.contents[path]
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Let the copy hold ``files``, and of all others what the project has."""
+        for path in self.contents.keys() | files.keys():
+            data = files.get(path, self.of(path))
+            target = self.tree / path
+            if target.read_bytes() != data:
+                target.write_bytes(data)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a child that is to import the project from the copy.
+
+        Nothing is compiled to ``.pyc`` files beside the project's own sources.
+        """
+        paths = [self._moved(each) for each in _import_paths(self.root)]
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths += [self._moved(each) for each in given if each]
+        inherited = {**os.environ}
+        # The test that runs here is none of the child's, which tells its own by this name.
+        inherited.pop("PYTEST_CURRENT_TEST", None)
+        return {
+            **inherited,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(self.folder / "pycache"),
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        }
+
+    def moved(self, word: str) -> str:
+        """Return an argument of a command with the copy's path in place of the project's."""
+        return self._moved(word) if Path(word).is_absolute() else word
+
+    def _moved(self, path: str) -> str:
+        real = os.path.realpath(path)
+        if real == str(self.root) or real.startswith(f"{self.root}{os.sep}"):
+            return str(self.tree / os.path.relpath(real, self.root))
+        return path
+
+    def _copy(self) -> None:
+        total = 0
+        for count, path in enumerate(_files(self.root)):
+            source, target = self.root / path, self.tree / path
+            if source.is_symlink() or not source.is_file():
+                if source.is_symlink():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.symlink_to(source.readlink())
+                continue
+            total += source.stat().st_size
+            if count >= _MOST_FILES or total > _MOST_BYTES:
+                raise CannotProve(
+                    f"{self.root} is too large to be copied: more than {_MOST_FILES:,} files or "
+                    f"{_MOST_BYTES:,} bytes. Let .gitignore name what is no source."
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def _files(root: Path) -> Iterator[str]:
+    known = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules")
+    if known is None:
+        for folder, folders, names in os.walk(root):
+            folders[:] = [
+                each
+                for each in folders
+                if each not in _LEFT_OUT and not Path(folder, each, "pyvenv.cfg").exists()
+            ]
+            for name in names:
+                yield os.path.relpath(Path(folder, name), root)
+        return
+    known += _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
+    yield from filter(None, known.decode(errors="surrogateescape").split("\0"))
+    ignored = _git(
+        root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"
+    )
+    for path in filter(None, (ignored or b"").decode(errors="surrogateescape").split("\0")):
+        if not path.endswith("/") and (root / path).stat().st_size <= _SMALL:
+            yield path
+
+
+def _import_paths(root: Path) -> Iterator[str]:
+    """Yield the folders below ``root`` that this process imports from, or has imported from.
+
+    An editable install may lead to modules by a finder of its own: an entry of the path precedes
+    it.
+    """
+    for each in sys.path:
+        if each and _is_below(each, root):
+            yield each
+    for name, module in tuple(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if "." in name or not isinstance(file, str) or not _is_below(file, root):
+            continue
+        folder = Path(file).parent
+        yield str(folder.parent if Path(file).name.startswith("__init__.") else folder)
+
+
+def _is_below(path: str, root: Path) -> bool:
+    real = os.path.realpath(path)
+    below = real == str(root) or real.startswith(f"{root}{os.sep}")
+    return (
+        below
+        and not {"site-packages", "dist-packages"} & set(Path(real).parts)
+        and not (real.startswith(f"{os.path.realpath(sys.prefix)}{os.sep}"))
+    )
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None

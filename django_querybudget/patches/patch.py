@@ -1,0 +1,74 @@
+"""A suggested line as edits of files: :class:`Patch`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .edits import Edit
+
+__all__ = ["Found", "NotWritten", "Patch"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding as a report of patches names it."""
+
+    cause: str
+    relation: str
+    origin: str
+    """The line that runs the queries, and its function."""
+
+    @property
+    def text(self) -> str:
+        """``"Job.client: a relation is loaded row by row, at jobs/views.py:31 in all_jobs"``."""
+        what = f"{self.relation}: {self.cause}" if self.relation else self.cause
+        return f"{what}, at {self.origin}"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What one suggested line changes, with what is read elsewhere in its stead: one whole."""
+
+    edits: tuple[Edit, ...]
+    found: tuple[Found, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """A name that is the same in every run, as long as the files are."""
+        data = json.dumps([edit.as_data() for edit in self.edits])
+        return hashlib.sha256(data.encode()).hexdigest()[:12]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, each once."""
+        return tuple(dict.fromkeys(edit.path for edit in self.edits))
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as plain data, for another process."""
+        return {
+            "key": self.key,
+            "edits": [edit.as_data() for edit in self.edits],
+            "found": [[each.cause, each.relation, each.origin] for each in self.found],
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Patch:
+        """Undo :meth:`as_data`."""
+        return cls(
+            tuple(map(Edit.from_data, data["edits"])), tuple(Found(*each) for each in data["found"])
+        )
+
+
+@dataclass(frozen=True)
+class NotWritten:
+    """A finding that no patch was made of, and why."""
+
+    found: Found
+    reason: str
+    code: str = ""
+    """What was suggested, for a person to write."""

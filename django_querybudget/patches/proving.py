@@ -1,0 +1,297 @@
+"""Proving patches together, then in ever smaller groups where they fail: :class:`Proof`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from .copying import ScratchCopy
+from .edits import Contradiction, Edit
+from .formatting import Formatter, line_length
+from .patch import NotWritten, Patch
+from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
+from .rendering import patched
+from .text import SourceText
+from .unwritable import CannotProve
+from .verdicts import Baseline, Verdict, judge
+
+__all__ = ["Judged", "Proof"]
+
+
+@dataclass
+class Judged:
+    """A patch, and what came of it."""
+
+    patch: Patch
+    saves: int
+    """How many queries it was to save over all tests."""
+    outcome: str = "not tried"
+    """``"proved"``, ``"withdrawn"``, or ``"not tried"`` if the time was over."""
+    reasons: list[str] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+    @property
+    def proof(self) -> str:
+        """The line that tells what it was proved by."""
+        return "" if self.verdict is None else self.verdict.proof
+
+
+class Proof:
+    """The whole of ``querybudget fix``, but for what it prints and what it writes.
+
+    ``tell`` is called with a line for each step. ``seconds`` is the time limit. Use it as a context
+    manager: the copy is removed at its end, however that comes.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        suite: Suite,
+        *,
+        seconds: float | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.copy = ScratchCopy(root)
+        self.suite = suite
+        self.tell = tell
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.judged: dict[str, Judged] = {}
+        self.left: list[NotWritten] = []
+        self.is_over_time = False
+        self.runs = 0
+        self._base: Baseline | None = None
+        self._accepted: list[str] = []
+        self._tests: set[str] = set()
+        self._width = line_length(self.copy.tree)
+        self._formatter = Formatter(self.copy.tree)
+        self._texts: dict[tuple[str, tuple[Edit, ...]], bytes] = {}
+        self._last: list[str] = []
+        """What was written into the copy for the last rehearsal that stood."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.copy.remove()
+
+    @property
+    def proved(self) -> list[Judged]:
+        """The patches that stand."""
+        return [self.judged[key] for key in self._accepted]
+
+    def files(self, patches: Iterable[Judged] | None = None) -> dict[str, bytes]:
+        """Return what the files hold with all that is proved, or with some of that."""
+        chosen = self.proved if patches is None else patches
+        return self._written([each.patch.key for each in chosen])
+
+    def before(self, path: str) -> bytes:
+        """Return what a file held when it was copied."""
+        return self.copy.of(path)
+
+    def run(self) -> None:
+        """Find, write, rehearse, judge. Raises :class:`~.unwritable.CannotProve` for red tests."""
+        try:
+            self._run()
+        except Overtime:
+            self.is_over_time = True
+
+    def _run(self) -> None:
+        self.find()
+        self.prove()
+
+    def find(self) -> None:
+        """Run the tests as they are, and learn what patches their findings make."""
+        self.tell("Running the tests as they are, to find what loops …")
+        first = self._rehearse()
+        if first.failed or first.status:
+            raise CannotProve(_red(first))
+        if not first.outcomes:
+            raise CannotProve(f"No test ran.\n{first.output}")
+        self.left = list(first.left.values())
+        for key, patch in first.patches.items():
+            scopes = [each for found in first.scopes.values() for each in found]
+            self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
+        self._base = Baseline(first, first)
+
+    def prove(self) -> None:
+        """Learn what differs by itself, then judge the patches that were found."""
+        base = self.baseline
+        if not self.judged:
+            return
+        self._tests = base.first.showing(self.judged.keys())
+        self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
+        base.second = self._rehearse(self._tests)
+        if base.second.failed or base.second.status:
+            raise CannotProve(
+                f"Run by themselves, tests fail that pass among all. {_red(base.second)}"
+            )
+        if missing := self._tests - base.second.outcomes.keys():
+            raise CannotProve(
+                f"Chosen by name, {_tests(missing)} did not run, {min(missing)} for one: the "
+                f"project's test runner leaves them out.\n{base.second.output}"
+            )
+        # Those that save most first: of two that contradict one another they stand.
+        self._prove(sorted(self.judged, key=lambda key: -self.judged[key].saves))
+        self._prove_over_all()
+
+    def _rehearse(self, only: Iterable[str] | None = None) -> Rehearsal:
+        self.runs += 1
+        chosen = None if only is None else set(only)
+        return rehearse(self.copy, self.suite, only=chosen, deadline=self.deadline)
+
+    def _prove(self, keys: list[str]) -> None:
+        """Add those of ``keys`` that stand to what is accepted."""
+        keys = self._fitting(keys)
+        if not keys:
+            return
+        verdict, run = self._try([*self._accepted, *keys], keys)
+        if verdict.stands and run is not None:
+            self._accepted += keys
+            self._last = list(self._accepted)
+            self._note(run, self._accepted)
+        elif len(keys) == 1:
+            self._withdraw(keys[0], [each.text for each in verdict.problems])
+        else:
+            self.tell(f"{len(keys)} patches do not stand together: trying fewer at a time …")
+            for part in self._parts(keys, verdict):
+                self._prove(part)
+
+    def _parts(self, keys: list[str], verdict: Verdict) -> list[list[str]]:
+        """Return the patches that failed together, parted so that few runs tell which did.
+
+        First those that no failing test shows; then the others, each by itself if each has a
+        failing test of its own, else in halves.
+        """
+        tests = {each.test for each in verdict.problems if each.test is not None}
+        scopes = self.baseline.first.scopes
+        shown = [
+            {key for scope in scopes.get(test, ()) for key in scope.saves} & {*keys}
+            for test in tests
+        ]
+        blamed = [key for key in keys if any(key in each for each in shown)]
+        if blamed and len(blamed) < len(keys):
+            return [[key for key in keys if key not in blamed], blamed]
+        if all({key} in shown for key in keys):
+            return [[key] for key in keys]
+        half = len(keys) // 2
+        return [keys[:half], keys[half:]]
+
+    def _fitting(self, keys: list[str]) -> list[str]:
+        """Return the keys that can be written together, beside what is accepted."""
+        fitting: list[str] = []
+        for key in keys:
+            if self.judged[key].outcome == "withdrawn":
+                continue
+            try:
+                self._written([*self._accepted, *fitting, key])
+            except (Contradiction, SyntaxError, UnicodeEncodeError) as error:
+                self._withdraw(key, [f"it cannot be written: {error}"])
+            else:
+                fitting.append(key)
+        return fitting
+
+    def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal | None]:
+        self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
+        self.copy.write(self._written(keys))
+        run = self._rehearse(self._tests)
+        return judge(self.baseline, run, keys, about=new), run
+
+    def _note(self, run: Rehearsal, keys: list[str]) -> None:
+        for key in keys:
+            self.judged[key].verdict = judge(self.baseline, run, keys, about=[key])
+            self.judged[key].outcome = "proved"
+
+    def _prove_over_all(self) -> None:
+        """Run every test with what is accepted: also those in which no finding showed."""
+        base, keys = self.baseline, self._accepted
+        if not keys or (self._last == keys and self._tests >= base.first.outcomes.keys()):
+            return
+        self.copy.write(self._written(keys))
+        self.tell(f"Running all tests with {_patches(len(keys))} …")
+        run = self._rehearse()
+        verdict = judge(base, run, keys, about=keys)
+        if not verdict.stands:
+            # Of tests that show no finding it was not learned what differs by itself.
+            self.copy.write({})
+            self.tell("Running all tests without the patches once more, to compare …")
+            base.second = self._rehearse()
+            verdict = judge(base, run, keys, about=keys)
+        if verdict.stands:
+            self._note(run, keys)
+            return
+        self._tests, self._accepted = set(base.first.outcomes), []
+        for key in keys:  # The time limit may come before they are tried again.
+            self.judged[key].outcome, self.judged[key].verdict = "not tried", None
+        if len(keys) == 1:
+            self._withdraw(keys[0], [each.text for each in verdict.problems])
+            return
+        for part in self._parts(keys, verdict):
+            self._prove(part)
+
+    @property
+    def baseline(self) -> Baseline:
+        """The runs without patches. Raises :class:`~.unwritable.CannotProve` before the first."""
+        if self._base is None:
+            raise CannotProve("nothing was run yet")
+        return self._base
+
+    def _withdraw(self, key: str, reasons: list[str]) -> None:
+        judged = self.judged[key]
+        judged.outcome, judged.reasons, judged.verdict = "withdrawn", reasons, None
+        self.tell(f"Withdrawn: {reasons[0]}")
+
+    def lines_of(self, key: str, path: str) -> set[int]:
+        """Return the lines of a file, as it was, that a patch changes; but for its imports."""
+        text = SourceText(self.copy.of(path)).text
+        edits = [
+            each for each in self.judged[key].patch.edits if each.path == path and not each.imports
+        ]
+        return {
+            line
+            for each in edits
+            for line in range(
+                text.count("\n", 0, each.start) + 1, text.count("\n", 0, each.end) + 2
+            )
+        }
+
+    def _text(self, path: str, edits: tuple[Edit, ...]) -> bytes:
+        """Return a file with edits, formatted as the rest of it is."""
+        if (path, edits) not in self._texts:
+            before = self.copy.of(path)
+            source = SourceText(before)
+            flat = source.encoded(patched(source, edits, 0))
+            formatted = self._formatter.formatted(path, before, flat)
+            self._texts[path, edits] = (
+                source.encoded(patched(source, edits, self._width))
+                if formatted is None
+                else formatted
+            )
+        return self._texts[path, edits]
+
+    def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
+        edits = [edit for key in keys for edit in self.judged[key].patch.edits]
+        files: dict[str, bytes] = {}
+        for path in dict.fromkeys(edit.path for edit in edits):
+            own = tuple(edit for edit in edits if edit.path == path)
+            files[path] = self._text(path, own)
+        return files
+
+
+def _red(run: Rehearsal) -> str:
+    lines = [f"  {test}: {headline(text)}" for test, text in run.failed.items()]
+    told = "\n".join(lines[:10]) or run.output
+    return (
+        "The tests fail before anything is patched: nothing can be proved by them. Files that git "
+        f"ignores are in the copy only if they are small.\n{told}"
+    )
+
+
+def _tests(names: set[str]) -> str:
+    return "1 test" if len(names) == 1 else f"{len(names)} tests"
+
+
+def _patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count} patches"

@@ -1,0 +1,160 @@
+"""A file's new text: :func:`patched`. Lines that get too long are broken where that is simple."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+from django_querybudget.nplusone.layout import call_lines, laid_out
+
+from .chains import chain_after
+from .edits import Edit, combined
+from .imports import import_edits
+from .text import SourceText
+
+__all__ = ["patched"]
+
+_Piece = tuple[int, int, str]
+
+
+def patched(source: SourceText, edits: Iterable[Edit], width: int) -> str:
+    """Return the text of a file with ``edits``, no line of them wider than ``width`` if possible.
+
+    Raises :class:`~.edits.Contradiction`, and ``SyntaxError`` where no Python would come of it.
+    """
+    found = combined(edits)
+    wanted = [each for edit in found for each in edit.imports]
+    pieces = [*_pieces(source, found, 0), *import_edits(source, wanted, width)]
+    flat = _written(source, pieces)
+    tree = ast.dump(ast.parse(flat))
+    pieces = [*_pieces(source, found, width), *import_edits(source, wanted, width)]
+    broken = _written(source, pieces)
+    try:
+        same = ast.dump(ast.parse(broken)) == tree
+    except SyntaxError:
+        same = False
+    return broken if same else flat
+
+
+def _written(source: SourceText, pieces: Iterable[_Piece]) -> str:
+    """Return the text with pieces in it, written from its end on; equal places keep their order."""
+    text, parts, last = source.text, [], 0
+    for start, end, new in sorted(pieces, key=lambda piece: piece[:2]):
+        parts += [text[last:start], new.replace("\n", source.newline)]
+        last = end
+    return "".join([*parts, text[last:]])
+
+
+def _pieces(source: SourceText, edits: list[Edit], width: int) -> Iterator[_Piece]:
+    """Yield what is written where; ``width`` 0 breaks no line."""
+    for edit in edits:
+        if edit.calls:
+            yield from _chain(source, edit, width)
+        elif not edit.imports:
+            yield edit.start, edit.end, _expression(source, edit, width)
+
+
+def _expression(source: SourceText, edit: Edit, width: int) -> str:
+    """Return what an expression is replaced by; in parentheses of its own it can be broken."""
+    text = source.text
+    before = text[text.rfind("\n", 0, edit.start) + 1 : edit.start]
+    after = text[edit.end :].split("\n", 1)[0].rstrip("\r")
+    fits = len(before) + len(edit.new) + len(after) <= width or not width
+    if fits or "\n" in edit.new or edit.new[:1] not in ("(", "["):
+        return edit.new
+    pad = before[: len(before) - len(before.lstrip(" \t"))]
+    inner = pad + source.unit
+    try:
+        node = ast.parse(edit.new, mode="eval").body
+    except SyntaxError:
+        return edit.new
+    if isinstance(node, ast.IfExp) and edit.new[0] == "(":
+        parts = [_segment(edit.new, each) for each in (node.body, node.test, node.orelse)]
+        return f"(\n{inner}{parts[0]}\n{inner}if {parts[1]}\n{inner}else {parts[2]}\n{pad})"
+    lines = laid_out(edit.new, max(width - len(pad) - len(after), 20))
+    return f"\n{pad}".join(lines)
+
+
+def _segment(code: str, node: ast.expr) -> str:
+    return ast.get_source_segment(code, node) or ast.unparse(node)
+
+
+def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
+    """Yield the methods that a chain gets, and the line breaks that it needs for them."""
+    at, flat = edit.start, "".join(edit.calls)
+    anchor = _ending_at(source, at)
+    line = source.line(anchor.end_lineno or anchor.lineno) if anchor is not None else ""
+    if not width or anchor is None or len(line) + len(flat) <= width:
+        yield at, at, flat
+        return
+    following = chain_after(source, anchor)
+    outer: ast.expr = following[-1] if following else anchor
+    while isinstance(up := source.parents.get(outer), ast.Subscript) and up.value is outer:
+        outer = up
+    statement = _statement_of(source, anchor)
+    indent = source.indent_at(anchor.lineno)
+    begins = source.line_start(anchor.lineno) + len(indent) == source.start_of(anchor)
+    if begins and source.start_of(statement) != source.start_of(anchor):
+        yield from _on_lines(source, edit, anchor, following, indent, width)
+    elif (
+        isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return)
+        and statement.value is outer
+        and statement.lineno == statement.end_lineno
+    ):
+        inner = indent + source.unit
+        start, end = source.start_of(outer), source.end_of(outer)
+        yield start, start, f"(\n{inner}"
+        yield from _on_lines(source, edit, anchor, following, inner, width)
+        yield end, end, f"\n{indent})"
+    else:
+        # In the parentheses of a call a line can always be broken.
+        room = width - len(line) + len(line.lstrip())
+        wide = [call_lines(call, room) for call in edit.calls]
+        yield at, at, "".join(f"\n{indent}".join(lines) for lines in wide)
+
+
+def _on_lines(
+    source: SourceText,
+    edit: Edit,
+    anchor: ast.expr,
+    following: list[ast.Call],
+    indent: str,
+    width: int,
+) -> Iterator[_Piece]:
+    """Yield a chain's new methods, one a line, and what else of it stands on that line likewise."""
+    blocks = [
+        f"\n{indent}".join(
+            [call]
+            if len(indent) + len(call) + (0 if number else _width_of(source, anchor)) <= width
+            else call_lines(call, width - len(indent))
+        )
+        for number, call in enumerate(edit.calls)
+    ]
+    first = f"\n{indent}" if isinstance(anchor, ast.Call) else ""
+    yield edit.start, edit.start, first + f"\n{indent}".join(blocks)
+    for call in following:
+        method = call.func
+        if isinstance(method, ast.Attribute):
+            before = source.end_of(method.value)
+            if source.text[before : before + 1] == ".":
+                yield before, before, f"\n{indent}"
+
+
+def _width_of(source: SourceText, node: ast.expr) -> int:
+    return len(source.segment(node))
+
+
+def _ending_at(source: SourceText, position: int) -> ast.expr | None:
+    """Return the innermost expression that ends there."""
+    found = [
+        node
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute | ast.Call | ast.Name) and source.end_of(node) == position
+    ]
+    return max(found, key=source.start_of, default=None)
+
+
+def _statement_of(source: SourceText, node: ast.AST) -> ast.stmt:
+    while not isinstance(node, ast.stmt):
+        node = source.parents[node]
+    return node
