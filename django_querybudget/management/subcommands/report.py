@@ -252,10 +252,10 @@ class Report:
             self._write(str(line))
 
     def _save(self, render: Callable[[], str]) -> None:
-        name = self._options["html"]
+        name, text = self._options["html"], render()
         try:
-            Path(name).write_text(render(), encoding="utf-8")
-        except OSError as error:
+            Path(name).write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:  # a zero byte is a ValueError
             raise CommandError(f"--html: {name} cannot be written: {error}") from error
         self._write(f"Wrote {name}.")
 
