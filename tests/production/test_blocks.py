@@ -108,13 +108,13 @@ def test_a_picture_is_the_same_from_what_was_kept(clock: Clock, span: Span, seco
 
 def test_what_a_reader_saw_too_early_is_read_again(clock: Clock) -> None:
     """Of the minute that runs, and of those before whose flush may still be under way."""
-    one = ProcessRecord("default")
-    for passed in range(SETTLED // 60 + 1):
-        clock.now = BEGIN
-        one.add(KEYS[0], (1, 0.5, None, 0, None, None, 0, 0, 0), [])
-        assert one.flush()
-        picture = read_picture(3600, now=int(BEGIN + passed * 60))
-        assert sum(picture.trend.requests) == passed + 1
+    two = ProcessRecord("default"), ProcessRecord("default")
+    clock.now = BEGIN
+    for turn, now in enumerate((BEGIN, BEGIN + 59, BEGIN + 60, BEGIN + 60 + SETTLED - 1), 1):
+        for each in two:
+            each.add(KEYS[0], (1, 0.5, None, 0, None, None, 0, 0, 0), [])
+            assert each.flush()
+        assert sum(read_picture(3600, now=now).trend.requests) == 2 * turn
 
 
 @pytest.fixture
@@ -152,6 +152,7 @@ def test_shapes_and_remarks_are_kept_for_those_who_want_them(clock: Clock) -> No
             key.name: (each.costliest(), each.remarked("bypass")) for key, each in series.items()
         }
 
+    told(False)  # who does not want them keeps them for the next
     whole = told(True)
     ((shape, cost),), ((remark, said),) = whole["a"]
     assert (shape.sql, remark.text, said.advice) == ("SELECT a", "because of a", "advice")
