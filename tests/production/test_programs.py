@@ -69,6 +69,7 @@ def test_what_serves_asks_or_checks_is_not(
     production.stop()
     assert counted() == {}
     assert {"runserver", "shell", "test", "querybudget"} <= programs.NOT_MEASURED
+    assert {"db_worker", "rqworker", "runworker"} <= programs.NOT_MEASURED  # their tasks are
 
 
 def test_a_command_called_by_code_belongs_to_its_caller(record: ProcessRecord) -> None:
