@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import logging
 import re
+import weakref
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -99,6 +102,19 @@ def test_a_block_is_held_to_its_budget_without_a_record(settings: Any) -> None:
         work("command", 1, 2, 3)
     with pytest.raises(LookupError):  # over no other
         work("task", 1, 2, 3, error=LookupError)
+
+
+def test_what_outlives_a_block_adds_nothing_and_holds_nothing() -> None:
+    with production.measured("task", "nightly") as log:
+        Industry.objects.count()
+        outliving = contextvars.copy_context()  # as a task has it that is begun here
+    outliving.run(Industry.objects.count)
+    assert log.count == 1
+    held = weakref.ref(log)
+    del log
+    gc.collect()
+    assert held() is None
+    del outliving
 
 
 def test_nothing_is_measured_where_the_library_is_off(settings: Any) -> None:
