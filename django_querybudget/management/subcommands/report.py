@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,7 @@ class Report:
                 "until": picture.until,
                 "seconds": round(picture.seconds, 6),
                 "series": as_json(rows),
-                "trend": [
-                    [point.started, point.requests, point.queries, round(point.seconds, 6)]
-                    for point in picture.trend
-                ],
+                "trend": list(_points(picture)),
             }
             self._dump(told)
         elif not rows:
@@ -261,6 +258,14 @@ class Report:
         except OSError as error:
             raise CommandError(f"--html: {name} cannot be written: {error}") from error
         self._write(f"Wrote {name}.")
+
+
+def _points(picture: Picture) -> Iterator[list[float]]:
+    """Yield each interval's start, requests, queries and seconds."""
+    course = picture.trend
+    columns = zip(course.requests, course.queries, course.seconds, strict=True)
+    for start, (requests, queries, seconds) in zip(picture.starts(), columns, strict=True):
+        yield [start, round(requests), round(queries), round(seconds, 6)]
 
 
 def _nothing(since: str) -> str:
