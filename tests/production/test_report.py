@@ -21,6 +21,7 @@ from django.urls import include, path
 
 from accounts.models import CustomUser
 from django_querybudget.production.admin_link import add_to_admin
+from django_querybudget.production.measures import COUNTERS
 from django_querybudget.production.pages import SHOWN
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, Cost, ShapeAt, series_key
@@ -186,6 +187,16 @@ def test_unknown_series_and_times(filled: ProcessRecord, staff: Client) -> None:
     assert "No request of it" in page.content.decode()
     assert "<b>" not in page.content.decode()
     assert staff.post("/querybudget/").status_code == 405
+
+
+def test_what_the_audit_found_stale_stands_beside_its_view(
+    filled: ProcessRecord, staff: Client
+) -> None:
+    assert 'tag bad">stale' not in staff.get("/querybudget/").content.decode()
+    for each, number in zip(COUNTERS, (7, 2), strict=True):
+        filled.count(series_key("view", "reviews", "GET"), each.total, number)
+    filled.flush()
+    assert 'tag bad">stale 2<' in staff.get("/querybudget/").content.decode()
 
 
 def test_thousands_of_routes(record: ProcessRecord, staff: Client) -> None:
