@@ -135,18 +135,35 @@ class _Gathering:
         self._over = int(now - SETTLED) // span.seconds
         """The first interval that is not over."""
         self._values: dict[_Block, list[object]] = {}
-        self._kept: list[tuple[str, bytes, int]] = []
 
     def of(self, numbers: range) -> Gathered:
         found = Gathered(len(numbers))
         blocks = list(self._cover(numbers, self._lengths))
-        self._read(blocks)
+        missing = self._read_kept(blocks)
+        self._read_processes([each for each in missing if each.length == 1])
         for block in blocks:
-            self._fill(block, ((found, block.first - numbers.start),), self._wanted)
-        if self._kept:
-            with contextlib.suppress(Exception):  # a cache may raise anything, and it can wait
-                self._store.keep(self._kept)
+            if block in missing and block.length > 1:
+                # One by one: of two weeks it would be a hundred megabytes.
+                self._read(self._parts(block))
+            target = found, block.first - numbers.start
+            if self._is_worth_keeping(block):
+                own = Gathered(block.length)
+                self._fill(block, (target, (own, 0)), True)
+                self._keep(block, own)
+            else:
+                self._fill(block, (target,), self._wanted)
         return found
+
+    def _is_worth_keeping(self, block: _Block) -> bool:
+        """Whether the next reader has less to read then."""
+        number = len(self._values.get(block, ()))
+        return block.is_over and (number > 1 or (not number and block.length > 1))
+
+    def _keep(self, block: _Block, own: Gathered) -> None:
+        if packed := own.packed():
+            kept = (self._span.block_key(*block[:2]), packed, self._span.kept)
+            with contextlib.suppress(Exception):  # a cache may raise anything, and it can wait
+                self._store.keep([kept])
 
     def _cover(self, numbers: range, lengths: Sequence[int]) -> Iterator[_Block]:
         """Yield blocks that have those intervals, as few as there are of those lengths."""
@@ -165,23 +182,29 @@ class _Gathering:
         shorter = self._lengths[self._lengths.index(block.length) + 1 :]
         return self._cover(range(block.first, block.first + block.length), shorter)
 
-    def _read(self, blocks: Iterable[_Block]) -> None:
-        """Read what somebody has kept of these; of what nobody has, its parts'."""
+    def _read_kept(self, blocks: Iterable[_Block]) -> list[_Block]:
+        """Read what somebody has kept of these; return those of which nobody has."""
         asked = list(blocks)
-        singles: list[_Block] = []
+        keys = {each: self._span.block_key(*each[:2]) for each in asked if each.is_over}
+        values = self._store.read(keys.values()) if keys else {}
+        for each, key in keys.items():
+            if is_record(values.get(key)):
+                self._values[each] = [values[key]]
+        return [each for each in asked if each not in self._values]
+
+    def _read(self, blocks: Iterable[_Block]) -> None:
+        """Read what somebody has kept of these, or of their parts, or what each process wrote."""
+        asked, singles = list(blocks), []
         while asked:
-            keys = {each: self._span.block_key(*each[:2]) for each in asked if each.is_over}
-            values = self._store.read(keys.values()) if keys else {}
-            merged = {each: [values[key]] for each, key in keys.items() if key in values}
-            self._values |= {each: told for each, told in merged.items() if is_record(told[0])}
-            missing = [each for each in asked if each not in self._values]
+            missing = self._read_kept(asked)
             singles += [each for each in missing if each.length == 1]
             asked = [part for each in missing if each.length > 1 for part in self._parts(each)]
-        if singles:
-            self._read_processes(singles)
+        self._read_processes(singles)
 
     def _read_processes(self, singles: list[_Block]) -> None:
         """Read what each process wrote."""
+        if not singles:
+            return
         keys = self._store.keys_of(self._span, [each.first for each in singles])
         values = self._store.read(keys)
         slots = len(keys) // len(singles)
@@ -190,12 +213,8 @@ class _Gathering:
                 self._values.setdefault(singles[at // slots], []).append(values[key])
 
     def _fill(self, block: _Block, targets: _Targets, wanted: Wanted) -> None:
-        """Add what a block has; keep it, if it was not kept and that saves the next one work."""
-        values = self._values.get(block, [])
-        is_new = block.is_over and (len(values) > 1 or (not values and block.length > 1))
-        own = Gathered(block.length)
-        if is_new:
-            targets, wanted = (*targets, (own, 0)), True
+        """Add what was read of a block, or of its parts."""
+        values = self._values.pop(block, [])
         for value in values:
             for row in rows_of(value, wanted):
                 for into, at in targets:
@@ -204,6 +223,3 @@ class _Gathering:
             for part in self._parts(block):
                 offset = part.first - block.first
                 self._fill(part, tuple((into, at + offset) for into, at in targets), wanted)
-        if is_new and (packed := own.packed()):
-            key = self._span.block_key(*block[:2])
-            self._kept.append((key, packed, self._span.kept))

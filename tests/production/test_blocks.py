@@ -190,6 +190,27 @@ def test_a_cache_that_takes_nothing_more_shows_its_picture(
         assert requests_of(read_picture(3600, now=clock.now)) == expected_of(expected, numbers)
 
 
+def test_a_reader_that_is_stopped_leaves_what_it_has_merged(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a picture of two weeks that takes longer than a server allows is never there."""
+    lived(clock, MINUTE, 70)
+    numbers = range(int(clock.now) // 60 - 59, int(clock.now) // 60 + 1)
+    own, calls = RecordStore.read, iter(range(1_000))
+
+    def stopping(self: RecordStore, wanted: Iterable[str]) -> Any:
+        if next(calls) == 12:
+            raise ConnectionError("stopped")
+        return own(self, wanted)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "read", stopping)
+        with pytest.raises(ConnectionError, match="stopped"):
+            read_picture(3600, now=clock.now)
+    keys = [MINUTE.block_key(number, length) for number in numbers for length in (20, 5)]
+    assert 0 < len(caches["default"].get_many(keys)) < 5
+
+
 def test_redis_keeps_blocks_too(redis_record: ProcessRecord) -> None:
     store = store_on("redis")
     store.keep([(MINUTE.block_key(1, 20), b"a", 60), (MINUTE.block_key(2, 1), b"b", 60)])
