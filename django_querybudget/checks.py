@@ -27,7 +27,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
@@ -38,7 +38,9 @@ from django_querybudget.budgets.checks import (
 )
 from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
+from django_querybudget.links.hints import registered
 from django_querybudget.reports.enforcement import in_tests
+from django_querybudget.routing.names import ViewKey
 
 from .conf import InvalidSetting, conf
 from .indexes import checks as _of_indexes  # noqa: F401 - registers them
@@ -55,14 +57,15 @@ _QUERYLESS = (
 )
 
 
-register(check_budgets, "querybudget")
-register(check_rows_budgets, "querybudget")
-register(check_expired_budgets, "querybudget")
-register(check_decorators, "querybudget")
-register(check_method_decorators, "querybudget")
+registered("querybudget")(check_budgets)
+registered("querybudget")(check_rows_budgets)
+registered("querybudget")(check_expired_budgets)
+# A tag of their own, too: a hook before each commit asks for these alone.
+registered("querybudget", "querybudget_decorators")(check_decorators)
+registered("querybudget", "querybudget_decorators")(check_method_decorators)
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_settings(**_: object) -> list[CheckMessage]:
     """Report every key and value of ``QUERYBUDGET`` that no setting accepts."""
     return [
@@ -71,7 +74,7 @@ def check_settings(**_: object) -> list[CheckMessage]:
     ]
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_nplusone_allow(**_: object) -> list[CheckMessage]:
     """Report patterns of ``NPLUSONE_ALLOW`` that match no relation, field or model of any app."""
     try:
@@ -84,7 +87,7 @@ def check_nplusone_allow(**_: object) -> list[CheckMessage]:
     return check_allowlist()
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_cache(**_: object) -> list[CheckMessage]:
     """Report settings of the cache that name what does not exist or cannot be right."""
     if conf.CACHE.written() is None:
@@ -97,7 +100,7 @@ def check_cache(**_: object) -> list[CheckMessage]:
     return found
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_cached_views(**_: object) -> list[CheckMessage]:
     """Report views that are to be cached by setting and are not, and why."""
     if conf.CACHE.written() is None:
@@ -107,7 +110,7 @@ def check_cached_views(**_: object) -> list[CheckMessage]:
     return checks.messages()
 
 
-@register("querybudget", deploy=True)
+@registered("querybudget", deploy=True)
 def check_deployed_cache(**_: object) -> list[CheckMessage]:
     """Report, with ``check --deploy``, a cache that is no good for several processes."""
     if conf.CACHE.written() is None:
@@ -122,7 +125,7 @@ def check_deployed_cache(**_: object) -> list[CheckMessage]:
     return [*found, *server_messages()]
 
 
-@register(Tags.database)
+@registered(Tags.database)
 def check_one_database(databases: Collection[str] | None = None, **_: object) -> list[CheckMessage]:
     """Report aliases that may be one database, where no server can tell (``--database``)."""
     if conf.CACHE.written() is None:
@@ -132,7 +135,7 @@ def check_one_database(databases: Collection[str] | None = None, **_: object) ->
     return checks.one_database(databases or ())
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_production(**_: object) -> list[CheckMessage]:
     """Report a record of production that goes nowhere."""
     if conf.PRODUCTION.written() is None:
@@ -142,7 +145,7 @@ def check_production(**_: object) -> list[CheckMessage]:
     return production_messages(tests_or_debug=settings.DEBUG or in_tests())
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_middleware_order(**_: object) -> list[CheckMessage]:
     """Report middleware above ours, whose queries are not in any count."""
     middleware = list(settings.MIDDLEWARE)
@@ -161,14 +164,15 @@ def check_middleware_order(**_: object) -> list[CheckMessage]:
     ]
 
 
-@register("querybudget")
+@registered("querybudget")
 def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     """Report settings that the middleware alone heeds, where it is not installed."""
     written = conf.written()
     if not isinstance(written, Mapping) or not conf.ENABLED:
         return []
     # NPLUSONE: "off" is heeded by captures, too.
-    asked = {"BUDGETS": conf.BUDGETS, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
+    of_views = [key for key in conf.BUDGETS if not ViewKey.of(key).is_of_work]
+    asked = {"BUDGETS": of_views, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
     dead = [name for name, value in asked.items() if value]
     dead += ["NPLUSONE"] if conf.NPLUSONE not in (None, "off") else []
     dead += ["PRODUCTION"] if conf.PRODUCTION.written() is not None else []

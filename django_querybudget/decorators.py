@@ -29,6 +29,7 @@ from django_querybudget.budgets.by_view import MARK, declared_on_view, measured_
 from django_querybudget.recording.aliases import checked_aliases
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.recording.streams import is_streamed, measured_stream
+from django_querybudget.recording.task_functions import decorated_task
 from django_querybudget.recording.wrapping import wrap_callable
 from django_querybudget.reports.enforcement import enforce, in_tests
 from django_querybudget.reports.report import QueryReport
@@ -36,6 +37,7 @@ from django_querybudget.routing.decorated import decorated
 
 from .capture import Recording, last_entered
 from .stacks import shown_path
+from .work import measured_work
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
@@ -52,8 +54,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
     (:class:`~django_querybudget.exceptions.QueryBudgetExceeded`), ``"warn"``, ``"log"``, or None
     for the setting ``ON_EXCEED``. What exceeds it is told with ``message`` before the report. It
     decorates function views, class-based views and their methods,
-    viewset actions, ninja operations (*below* the router's decorator), tasks (*below* the task's)
-    and plain functions, sync, async and generators::
+    viewset actions, ninja operations (*below* the router's decorator), tasks of Celery's and
+    Django's (above or below the task's) and plain functions, sync, async and generators::
 
         @query_budget(3, duplicates=0)
         def job_list(request): ...
@@ -123,15 +125,13 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         self._check(recording, name, in_flight=exc is not None)
 
     def __call__(self, target: F) -> F:
+        # First: to ask one of Celery's proxies for its class is to look into it.
+        if (task := decorated_task(target, self._decorate)) is not None:
+            return cast("F", task)
         if isinstance(target, type):
             return cast("F", self._decorate_class(target))
         if isinstance(target, staticmethod | classmethod):
             return cast("F", type(target)(self._decorate(target.__func__)))
-        if hasattr(target, "apply_async") or hasattr(target, "enqueue"):
-            raise TypeError(
-                f"{target!r} is a task, whose worker runs the function that it holds: put "
-                "@query_budget below the task's decorator."
-            )
         if not callable(target):
             raise TypeError(f"query_budget decorates callables and views, not {target!r}.")
         return cast("F", self._decorate(target))
@@ -215,6 +215,8 @@ class query_budget:  # noqa: N801 - a decorator, and a context manager that read
         __tracebackhide__ = True
         recording.close()
         report = QueryReport(name=name, log=recording.log, budget=self.budget)
+        if (work := measured_work.get()) is not None:
+            work.note_judged(self, report)
         enforce(report, self.on_exceed, in_flight=in_flight)
 
     def _recording(self) -> Recording:

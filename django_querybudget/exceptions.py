@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .links import message_link, see
+
 if TYPE_CHECKING:
     from django_querybudget.budgets.growth import QueryGrowth
     from django_querybudget.reports.report import QueryReport
@@ -80,6 +82,9 @@ class LockFileError(QueryBudgetError):
 
     The file is left as it is.
     """
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {see(message_link('lock-file'))}"
 
 
 class QueryBudgetWarning(UserWarning):

@@ -64,6 +64,14 @@ class TestBudgets:
         assert message.hint is not None
         assert hint in message.hint
 
+    def test_of_work_only_a_commands_name_is_known_before_it_runs(self) -> None:
+        known = {"task shop.tasks.send": 3, "message chat.*": 1, "command clear*": 2}
+        with override_settings(QUERYBUDGET={"BUDGETS": {**known, "command clearsession": 2}}):
+            (message,) = check_budgets()
+        assert message.id == "querybudget.W010"
+        assert "'command clearsession'] matches no command" in message.msg
+        assert message.hint == "Did you mean 'clearsessions'?"
+
     @pytest.mark.urls("tests.budget_urls")
     @pytest.mark.parametrize("method", ["get", "PATCH", "PROPFIND"])
     def test_a_method_that_a_view_may_answer_is_fine(self, method: str) -> None:

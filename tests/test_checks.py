@@ -32,7 +32,8 @@ def test_a_bad_setting_is_an_error_with_an_id_and_a_hint() -> None:
     assert message.id == "querybudget.E001"
     assert message.msg == 'QUERYBUDGET["SAMPLE_RATE"] is 2.'
     assert message.hint == (
-        "It accepts a number from 0 (no request is measured) to 1 (every request is)."
+        "It accepts a number from 0 (no request is measured) to 1 (every request is). "
+        "See docs/reference/checks.rst#querybudget-e001"
     )
 
 
@@ -103,6 +104,7 @@ def test_all_settings_that_have_no_effect_are_named_together() -> None:
         {},
         {"BUDGETS": {}, "HEADERS": False, "NPLUSONE": "off", "SAMPLE_RATE": 1},
         {"BUDGETS": {"*": 3}, "ENABLED": False},
+        {"BUDGETS": {"task shop.send": 3, "command clearsessions": 2}},
         {"ON_EXCEED": "log", "VERBOSITY": 1, "NPLUSONE_THRESHOLD": 5},
     ],
 )

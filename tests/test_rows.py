@@ -330,4 +330,8 @@ def test_the_check_names_databases_that_do_not_tell() -> None:
     assert "postgres" not in settings
     assert "limited" in decorator
     assert f"({__file__}:" in decorator
-    assert set(found.values()) == {"PostgreSQL's and MySQL's do: name their aliases in using."}
+    hint = (
+        "PostgreSQL's and MySQL's do: name their aliases in using. "
+        "See docs/reference/checks.rst#querybudget-w013"
+    )
+    assert set(found.values()) == {hint}

@@ -1,5 +1,7 @@
 """The budget of a view: its decorator's, else what ``QUERYBUDGET["BUDGETS"]`` says.
 
+That of a task, a command or a message, too: :func:`work_budget`.
+
 The keys of ``BUDGETS`` are those of :mod:`~django_querybudget.routing.names`.
 """
 
@@ -27,6 +29,7 @@ __all__ = [
     "measured_request",
     "parse_budgets",
     "view_budget",
+    "work_budget",
 ]
 
 logger = logging.getLogger("django_querybudget")
@@ -84,6 +87,16 @@ def view_budget(request: HttpRequest) -> Declared | None:
     except Exception:
         # A defect of ours must not become the host's.
         logger.exception("django_querybudget could not find the budget of %r.", request.path)
+        return None
+
+
+def work_budget(kind: str, name: str) -> Configured | None:
+    """Return what ``BUDGETS`` says of a task, a command or a message; None for nothing."""
+    try:
+        return _configured().of_work(kind, name)
+    except Exception:
+        # As above.
+        logger.exception("django_querybudget could not find the budget of %s %r.", kind, name)
         return None
 
 

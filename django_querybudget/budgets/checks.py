@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.management import get_commands
 from django.db import connections
 
 from django_querybudget.conf import InvalidSetting, conf
@@ -41,12 +42,15 @@ def check_budgets(**_: object) -> list[CheckMessage]:
             message = f"{error.name} {error.problem}."
             messages.append(Error(message, hint=error.hint, id="querybudget.E011"))
         key = ViewKey.of(text)
-        if key.method and key.method not in _METHODS:
+        if key.is_of_work:
+            messages += _of_commands(text, key)
+        elif key.method and key.method not in _METHODS:
             messages.append(
                 Warning(
                     f'QUERYBUDGET["BUDGETS"][{text!r}] never applies: {key.method!r} is no method.',
                     hint=f"{_nearest_method(key.method)}A key is a view's name, or a method, a "
-                    'blank and a name: "POST jobs:list".',
+                    'blank and a name: "POST jobs:list"; or "task", "command" or "message", a '
+                    "blank and its name.",
                     id="querybudget.W010",
                 )
             )
@@ -59,6 +63,20 @@ def check_budgets(**_: object) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+def _of_commands(text: str, key: ViewKey) -> Iterator[CheckMessage]:
+    """Of work, only the commands have names that can be known before they run."""
+    if key.method != "COMMAND" or any(key.matches("COMMAND", (each,)) for each in get_commands()):
+        return
+    from difflib import get_close_matches  # for a message alone
+
+    near = get_close_matches(key.name, sorted(get_commands()), n=1)
+    yield Warning(
+        f'QUERYBUDGET["BUDGETS"][{text!r}] matches no command of manage.py.',
+        hint=f"Did you mean {near[0]!r}?" if near else "manage.py help lists them.",
+        id="querybudget.W010",
+    )
 
 
 def check_rows_budgets(**_: object) -> list[CheckMessage]:

@@ -13,6 +13,7 @@ from django.db.models.query import RawQuerySet
 from django_querybudget.cache.reading.querysets import cached
 from django_querybudget.cache.reading.questions import Options, options_of
 from django_querybudget.conf import conf
+from django_querybudget.links import message_link, see
 
 from .registered import Warm, checked_warm
 
@@ -115,11 +116,15 @@ def cached_queryset(
     return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
 
+_REFUSED = see(message_link("not-cacheable"))
+
+
 def checked_queryset(queryset: object) -> QuerySet[Any]:
     if isinstance(queryset, RawQuerySet):
         raise TypeError(
             "queryset: a RawQuerySet cannot be cached, what it reads is not known before it runs; "
-            "use the ORM, or cache the list that it makes with invalidate() in mind."
+            "use the ORM, or cache the list that it makes with invalidate() in mind. "
+            f"{_REFUSED}"
         )
     if not isinstance(queryset, QuerySet):
         hint = ""
@@ -127,11 +132,13 @@ def checked_queryset(queryset: object) -> QuerySet[Any]:
             hint = ": call .all()"
         elif isinstance(queryset, int | float):
             hint = f": write timeout={queryset!r}"
-        raise TypeError(f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}.")
+        raise TypeError(
+            f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}. {_REFUSED}"
+        )
     if queryset._result_cache is not None:
         raise ValueError(
             "queryset has been evaluated already, there is nothing to cache: wrap it before it is "
-            "iterated, or call .all() on it."
+            f"iterated, or call .all() on it. {_REFUSED}"
         )
     return queryset
 

@@ -11,10 +11,11 @@
 ``db.query.summary`` and ``error.type``. Never a query's text, and no value of a parameter.
 
 Ours begin with ``querybudget.`` and have ``querybudget.kind`` (``view``, ``task``, ``command``,
-``other``), ``querybudget.name`` and, for views, ``http.request.method``: the histograms
-``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
+``message``, ``other``), ``querybudget.name`` and, for views, ``http.request.method``: the
+histograms ``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
 ``querybudget.violations`` of requests, the counters ``querybudget.duplicates``,
-``querybudget.rows``, ``querybudget.cache.hits``, ``….misses`` and ``….bypasses``, and
+``querybudget.rows``, ``querybudget.cache.hits``, ``….misses``, ``….bypasses``, ``….audited`` and
+``….stale`` (hits that the cache's audit compared, and what was stale of them), and
 ``querybudget.lost``: requests and queries that came too fast to be told.
 
 The span that is current when a view's response is done gets ``querybudget.queries``,
@@ -35,7 +36,7 @@ from opentelemetry import metrics, trace
 
 from django_querybudget import __version__
 from django_querybudget.production.exporting import Increment, Labels, QueryKind
-from django_querybudget.production.measures import MEASURES
+from django_querybudget.production.measures import COUNTERS, MEASURES
 from django_querybudget.production.record import MOST_SERIES, SeriesKey
 from django_querybudget.reports import reporters
 from django_querybudget.sql.operations import OPERATIONS, operation_of
@@ -106,6 +107,15 @@ class OpenTelemetryExporter:
             else:
                 counter = meter.create_counter(name, unit, f"In all: {measure.title}.")
                 self._counters.append((measure.total, counter))
+        self._audit = [
+            (
+                each.total,
+                meter.create_counter(
+                    PREFIX + each.name.replace("_", "."), "1", f"In all: {each.title}."
+                ),
+            )
+            for each in COUNTERS
+        ]
         self._lost = meter.create_counter(
             f"{PREFIX}lost", "1", "Requests and queries that came too fast to be told."
         )
@@ -144,6 +154,9 @@ class OpenTelemetryExporter:
             for place, counter in self._counters:
                 if number := series.numbers[place]:
                     counter.add(int(number), _attributes(self._labels.of(key)))
+            if series.numbers[COUNTERS[0].total]:  # that none was stale is worth telling
+                for place, counter in self._audit:
+                    counter.add(int(series.numbers[place]), _attributes(self._labels.of(key)))
         for what in ("requests", "queries"):
             if lost := getattr(increment, f"lost_{what}"):
                 self._lost.add(lost, {f"{PREFIX}kind": what})

@@ -5,7 +5,7 @@
     }
 
 What the project serves at ``/metrics`` has these then, each with the labels ``kind`` (``view``,
-``task``, ``command``, ``other``), ``name`` and ``method``:
+``task``, ``command``, ``message``, ``other``), ``name`` and ``method``:
 
 ==================================  ========================================================
 ``querybudget_queries``             Histogram: queries of a request; its count is the requests.
@@ -16,6 +16,8 @@ What the project serves at ``/metrics`` has these then, each with the labels ``k
 ``querybudget_rows_total``          Rows fetched, where the driver tells.
 ``querybudget_cache_hits_total``    Cached reads that were answered; ``…_misses_total``,
                                     ``…_bypasses_total``: that went to the database.
+``querybudget_cache_audited_total`` Hits that the audit has compared, if there is one;
+                                    ``…_stale_total``: answers that were stale.
 ==================================  ========================================================
 
 ``querybudget_record_failures_total`` counts flushes of the record that its cache did not take.
@@ -38,7 +40,7 @@ from prometheus_client.utils import floatToGoString
 
 from django_querybudget import production
 from django_querybudget.production.exporting import Increment, Labels
-from django_querybudget.production.measures import MEASURES, Measure
+from django_querybudget.production.measures import COUNTERS, EVERYTHING, Counter, Measure
 from django_querybudget.production.record import Record, SeriesKey
 
 __all__ = ["LABELS", "PREFIX", "PrometheusExporter"]
@@ -51,18 +53,21 @@ _ALWAYS = ("queries", "database_seconds", "duplicates")
 
 
 class _Told(NamedTuple):
-    """A measure, and how it is told."""
+    """A measure or a counter, and how it is told."""
 
-    measure: Measure
+    measure: Measure | Counter
     name: str
     is_histogram: bool
 
     def is_told(self, numbers: Sequence[float]) -> bool:
-        if self.measure.name in _ALWAYS:
+        measure = self.measure
+        if measure.name in _ALWAYS:
             return True
-        if self.is_histogram or self.measure.name == "rows":
-            return self.measure.known(numbers) > 0
-        return numbers[self.measure.total] > 0
+        if isinstance(measure, Counter):
+            return numbers[COUNTERS[0].total] > 0  # that none was stale is worth telling
+        if self.is_histogram or measure.name == "rows":
+            return measure.known(numbers) > 0
+        return numbers[measure.total] > 0
 
     @property
     def help(self) -> str:
@@ -72,7 +77,7 @@ class _Told(NamedTuple):
     def samples(self, numbers: Sequence[float]) -> Iterator[tuple[str, str | None, float]]:
         """Yield what is added up of it: suffix, upper bound, number."""
         measure = self.measure
-        if not self.is_histogram:
+        if isinstance(measure, Counter) or not self.is_histogram:
             yield "_total", None, numbers[measure.total]
             return
         yield "_sum", None, numbers[measure.total]
@@ -81,7 +86,7 @@ class _Told(NamedTuple):
             yield "_bucket", _bound(bound), count
 
 
-_TOLD = tuple(_Told(each, PREFIX + each.name, each.name in _HISTOGRAMS) for each in MEASURES)
+_TOLD = tuple(_Told(each, PREFIX + each.name, each.name in _HISTOGRAMS) for each in EVERYTHING)
 _FAILURES = PREFIX + "record_failures"
 _FAILURES_HELP = "Flushes of the record of production that its cache did not take."
 

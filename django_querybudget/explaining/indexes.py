@@ -12,7 +12,7 @@ from django_querybudget.conf import conf
 from django_querybudget.indexes.audit.audit import audit_database
 from django_querybudget.indexes.audit.findings import IndexFinding
 from django_querybudget.indexes.audit.models import audit_models, audited_models
-from django_querybudget.links import message_link
+from django_querybudget.indexes.audit.rendering import link_of
 
 from .counts import Known
 from .views import View
@@ -89,5 +89,5 @@ def _told(finding: IndexFinding) -> dict[str, Any]:
         "index": finding.index,
         "message": finding.message,
         "hint": finding.hint,
-        "docs": message_link(f"index-{finding.kind}"),
+        "docs": link_of(finding),
     }

@@ -20,13 +20,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning
 from django.db import models
 
 from django_querybudget.conf import conf
 from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding
 from django_querybudget.indexes.audit.models import audit_models, audited_models
 from django_querybudget.indexes.models.resolve import resolution_of
+from django_querybudget.links.hints import registered
 
 # The kinds that gain most first: a scan of a whole table, then what costs at every write.
 _IDS = {
@@ -45,7 +46,7 @@ _TITLES = {
 }
 
 
-@register(Tags.models)
+@registered(Tags.models)
 def check_documented_indexes(
     app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:
@@ -73,7 +74,7 @@ def check_documented_indexes(
     return messages
 
 
-@register(Tags.models)
+@registered(Tags.models)
 def check_declared_indexes(
     app_configs: Sequence[AppConfig] | None = None, **_: object
 ) -> list[CheckMessage]:

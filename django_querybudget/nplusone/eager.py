@@ -24,13 +24,14 @@ from django.db.models.fields import related_descriptors
 
 from django_querybudget.evidence.instances import attributes_of, related_of
 from django_querybudget.evidence.relations import quoted
+from django_querybudget.links import see
 from django_querybudget.nplusone.fixes.expressions import queryset_of
 from django_querybudget.nplusone.fixes.places import Built, find_built
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
 from .findings import Cause, Finding, Fix
 from .monitoring import tell_of
-from .rendering import render_findings
+from .rendering import link_of, render_findings
 
 __all__ = ["EagerLoads", "watch_eager_loads"]
 
@@ -86,8 +87,10 @@ class EagerLoads:
         """What each row holds and which load put it there, by ``id()``."""
 
     def __str__(self) -> str:
-        lines = render_findings(self.unread)
-        return "\n".join(lines) if lines else "Each relation that was loaded eagerly was read."
+        unread = self.unread
+        if not unread:
+            return "Each relation that was loaded eagerly was read."
+        return "\n".join([*render_findings(unread), see(link_of(unread))])
 
     @property
     def unread(self) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from django_querybudget.links import see
 from django_querybudget.stacks import Origin
 
 __all__ = ["Cause", "Finding", "Fix"]
@@ -86,6 +87,6 @@ class Finding:
     hold: it has expired, or is not written as it must be."""
 
     def __str__(self) -> str:
-        from .rendering import render_findings  # which reads what is declared here
+        from .rendering import link_of, render_findings  # which read what is declared here
 
-        return "\n".join(render_findings([self]))
+        return "\n".join([*render_findings([self]), see(link_of([self]))])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from django_querybudget.links import message_link
+
 from .findings import Cause, Finding, Fix
 from .layout import WIDTH, laid_out
 
-__all__ = ["MOST_FINDINGS", "described", "render_findings"]
+__all__ = ["MOST_FINDINGS", "described", "link_of", "render_findings"]
 
 MOST_FINDINGS = 50
 """How many loops a report tells of in full: a person reads no more."""
@@ -54,6 +56,14 @@ def render_findings(findings: Iterable[Finding], *, most: int = MOST_FINDINGS) -
     if outside:
         lines.append(_outside_line(outside))
     return lines
+
+
+def link_of(findings: Iterable[Finding]) -> str:
+    """Return where the documentation says more: of their cause, if they have one in common."""
+    causes = {each.cause for each in findings}
+    if len(causes) != 1:
+        return message_link("nplusone")
+    return message_link(causes.pop().name.lower().replace("_", "-"))
 
 
 def _outside_line(findings: list[Finding]) -> str:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.module_loading import import_string
 
 from django_querybudget.conf import conf
 from django_querybudget.reports import reporters
+from django_querybudget.work import measured
 
 from . import programs
 from .process import ProcessRecord, keep, let_go
-from .scopes import Reporting, noted_read, scope
+from .scopes import Reporting, noted_read
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import QueryLog
-
     from .exporting import Exporter
 
 __all__ = ["current_record", "made_exporter", "measured", "start", "stop"]
@@ -34,6 +32,7 @@ logger = logging.getLogger("django_querybudget")
 class _Running:
     def __init__(self, record: ProcessRecord) -> None:
         self.record, self.reporting = record, Reporting(record)
+        self.work_reporter: reporters.WorkReporter = self.reporting.of_work  # known by identity
 
 
 _running: _Running | None = None
@@ -46,8 +45,9 @@ def start() -> ProcessRecord:
         _running = _Running(ProcessRecord(conf.PRODUCTION.ALIAS))
         keep(_running.record)
         reporters.add_reporter(_running.reporting)
+        reporters.add_work_reporter(_running.work_reporter)
         _listen_to_the_cache(noted_read)
-        programs.begin(_running.record)
+        programs.begin()
         for path in conf.PRODUCTION.EXPORTERS:
             try:
                 _running.record.add_exporter(made_exporter(path))
@@ -63,6 +63,7 @@ def stop() -> None:
         programs.end()
         _listen_to_the_cache(None)
         reporters.remove_reporter(_running.reporting)
+        reporters.remove_work_reporter(_running.work_reporter)
         _running.record.stop()
         _running.record.remove_exporters()
         let_go(_running.record)
@@ -72,22 +73,6 @@ def stop() -> None:
 def current_record() -> ProcessRecord | None:
     """Return the record of this process; None where it is not measured."""
     return _running.record if _running is not None else None
-
-
-def measured(kind: str, name: str) -> AbstractContextManager[QueryLog]:
-    """Measure a block as a ``"task"`` or a ``"command"`` of that name, for the record.
-
-    For what has no signals of its own (an RQ job, a consumer)::
-
-        with measured("task", "send_invoices"):
-            send_invoices()
-
-    ``name`` says which code it is, never which row: at most 500 names have a series of their own.
-    Without ``QUERYBUDGET["PRODUCTION"]`` it does nothing. Raises ``ValueError`` for another kind.
-    """
-    if kind not in ("task", "command"):
-        raise ValueError(f'kind is {kind!r}; it accepts "task" or "command".')
-    return scope(current_record(), kind, name)
 
 
 def made_exporter(path: str) -> Exporter:

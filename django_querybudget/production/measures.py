@@ -1,7 +1,8 @@
 """What is measured of each request: :data:`MEASURES`, histograms of fixed buckets.
 
 The numbers of one series stand in one flat array: at index 0 how many requests there were, then
-for each measure the sum of its values and its buckets. Bucket *n* counts the values up to the bound
+for each measure the sum of its values and its buckets, then :data:`COUNTERS`, which are counted
+after a request, when its own values are told already. Bucket *n* counts the values up to the bound
 *n* and above the one before; the last counts those above all bounds. A value that is not known (the
 rows of a driver that does not tell) is in no bucket.
 """
@@ -12,7 +13,16 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["MEASURES", "REQUESTS", "SIZE", "Measure", "observe"]
+__all__ = [
+    "COUNTERS",
+    "EVERYTHING",
+    "MEASURES",
+    "REQUESTS",
+    "SIZE",
+    "Counter",
+    "Measure",
+    "observe",
+]
 
 REQUESTS = 0
 """Where the number of requests stands."""
@@ -116,7 +126,26 @@ MEASURES = _laid_out(
 )
 """In the order in which :func:`observe` takes their values."""
 
-SIZE = MEASURES[-1].end
+
+class Counter(NamedTuple):
+    """A number of a series that is of no request."""
+
+    name: str
+    """Its name in the record, and in the exporters'."""
+    title: str
+    """What a person reads."""
+    total: int
+    """Where it stands."""
+
+
+COUNTERS = (
+    Counter("cache_audited", "cache hits that the audit has compared", MEASURES[-1].end),
+    Counter("cache_stale", "of those, answers that were stale", MEASURES[-1].end + 1),
+)
+
+EVERYTHING: tuple[Measure | Counter, ...] = (*MEASURES, *COUNTERS)
+
+SIZE = COUNTERS[-1].total + 1
 """How many numbers a series has."""
 
 _PLACES = tuple((each.total, each.first, each.bounds) for each in MEASURES)

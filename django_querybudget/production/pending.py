@@ -116,6 +116,11 @@ class Pending:
         if self._characters > WAITING:
             self._add_up()
 
+    def count(self, key: SeriesKey, place: int, number: int) -> None:
+        """Add to one of :data:`.measures.COUNTERS`, by its place."""
+        series, _ = self._series.get(key) or self._series_of(key)
+        series.numbers[place] += number
+
     def _add_up(self) -> None:
         waiting, self._waiting, self._characters = self._waiting, [], 0
         for key, values, budget, remarks, (sqls, origins, durations, told) in waiting:

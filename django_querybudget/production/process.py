@@ -21,7 +21,8 @@ from django.db import connections
 
 from django_querybudget.conf import conf
 
-from .encoding import encoded, taken_over
+from .decoding import taken_over
+from .encoding import encoded
 from .exporting import Exporter, Exporting
 from .pending import Pending
 from .record import Record, Remark, Said, SeriesKey
@@ -135,6 +136,13 @@ class ProcessRecord:
             self._start()
         elif self._pending.is_full:
             self._woken.set()
+
+    def count(self, key: SeriesKey, place: int, number: int = 1) -> None:
+        """Add to one of :data:`.measures.COUNTERS`, by its place: of a request that was added."""
+        with self._lock:
+            self._pending.count(key, place, number)
+        if self._thread is None:
+            self._start()
 
     # On the thread
 

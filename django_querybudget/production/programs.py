@@ -9,29 +9,33 @@ from importlib.util import find_spec
 from types import CodeType
 from typing import Any
 
-from .process import ProcessRecord
-from .scopes import Scope
+from django_querybudget.budgets.by_view import MARK
+from django_querybudget.conf import conf
+from django_querybudget.work import Work, enforce_work
 
 __all__ = ["begin", "end"]
 
 logger = logging.getLogger("django_querybudget")
 
 NOT_MEASURED = frozenset(
-    "check dbshell makemigrations querybudget runserver shell test testserver".split()
+    "check dbshell makemigrations querybudget runserver runserver_plus shell shell_plus test "
+    "testserver "
+    # Django's tasks, django-rq, Channels, Django Q, huey, dramatiq, Procrastinate.
+    "db_worker rqworker rqworker-pool rqscheduler runworker qcluster run_huey rundramatiq "
+    "procrastinate".split()
 )
-"""Commands that serve, ask a person, or are tests."""
+"""Commands that serve, ask a person, are tests, or work on tasks for as long as they live: what
+those query is their tasks'."""
 
 _MOST_RUNNING = 1000
 
-_record: ProcessRecord | None = None
-_tasks: dict[str, Scope] = {}
-_command: Scope | None = None
+_tasks: dict[str, Work] = {}
+_command: Work | None = None
 
 
-def begin(record: ProcessRecord) -> None:
+def begin() -> None:
     """Measure Django's tasks, and the command that this process was started with."""
-    global _record, _command
-    _record = record
+    global _command
     if find_spec("django.tasks") is not None:  # Django 6.0
         from django.tasks import signals
 
@@ -39,14 +43,13 @@ def begin(record: ProcessRecord) -> None:
         signals.task_finished.connect(_task_finished, dispatch_uid="querybudget")
     name = _running_command()
     if name and name not in NOT_MEASURED and _command is None:
-        _command = Scope(record, "command", name)
+        _command = Work("command", name, causes=False)
         _command.begin()
         atexit.register(_command_ended)  # before the record's own: the last comes first
 
 
 def end() -> None:
     """Undo :func:`begin`."""
-    global _record
     _command_ended()
     if find_spec("django.tasks") is not None:
         from django.tasks import signals
@@ -54,13 +57,13 @@ def end() -> None:
         signals.task_started.disconnect(dispatch_uid="querybudget")
         signals.task_finished.disconnect(dispatch_uid="querybudget")
     _tasks.clear()
-    _record = None
 
 
 def _task_started(task_result: Any, **_: Any) -> None:
     try:
-        if _record is not None and len(_tasks) < _MOST_RUNNING:
-            running = Scope(_record, "task", task_result.task.module_path)
+        if conf.ENABLED and len(_tasks) < _MOST_RUNNING:
+            task = task_result.task
+            running = Work("task", task.module_path, declared=getattr(task.func, MARK, None))
             _tasks[task_result.id] = running
             running.begin()
     except Exception:  # Django lets a receiver's exception end the task
@@ -71,7 +74,8 @@ def _task_finished(task_result: Any, **_: Any) -> None:
     try:
         running = _tasks.pop(task_result.id, None)
         if running is not None:
-            running.end()
+            # Its result is known: nothing that is raised now would reach anybody.
+            enforce_work(running.end(), in_flight=bool(task_result.errors), may_raise=False)
     except Exception:  # as above
         logger.exception("django_querybudget could not measure a task.")
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
-from .measures import MEASURES, REQUESTS, SIZE
+from .measures import EVERYTHING, MEASURES, REQUESTS, SIZE
 
 __all__ = [
     "LONGEST_NAME",
@@ -51,7 +51,7 @@ class SeriesKey(NamedTuple):
     """Of what a series is."""
 
     kind: str
-    """``"view"``, ``"task"``, ``"command"``; ``"other"`` for what found no place."""
+    """``"view"``, ``"task"``, ``"command"``, ``"message"``; ``"other"`` for what found no place."""
     name: str
     """A view's name or route, a task's or a command's name; never a path."""
     method: str = ""
@@ -127,6 +127,9 @@ class Cost(NamedTuple):
         return Cost(self.queries + other.queries, self.seconds + other.seconds)
 
 
+_TOTALS = {each.name: each.total for each in EVERYTHING}
+
+
 class Series:
     """What is known of one view and method, one task or one command."""
 
@@ -151,8 +154,8 @@ class Series:
         return self.numbers[MEASURES[1].total]
 
     def total(self, measure: str) -> float:
-        """Return the sum of a measure."""
-        return next(self.numbers[each.total] for each in MEASURES if each.name == measure)
+        """Return the sum of a measure, or a counter."""
+        return self.numbers[_TOTALS[measure]]
 
     def add_numbers(self, other: Series) -> None:
         """Add another's numbers, and take over its budget."""

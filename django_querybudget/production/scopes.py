@@ -1,24 +1,22 @@
-"""What is measured: each view's request, tasks, commands, and any block by :func:`measured`.
+"""What is measured: each view's request, and each :class:`~django_querybudget.work.Work`.
 
 A request costs what the reporter here adds at its end. What the cache tells meanwhile is noted on
-the request, or on the scope: nobody is asked for it again.
+the request, or on the work: nobody is asked for it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator
+from functools import partial
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.by_view import measured_request
-from django_querybudget.capture import Recording
-from django_querybudget.conf import conf
-from django_querybudget.recording.records import QueryLog
+from django_querybudget.work import Work, measured_work
 
+from .measures import COUNTERS
 from .process import ProcessRecord
-from .record import MOST_REMARKS, Remark, Said, series_key
+from .record import MOST_REMARKS, Remark, Said, SeriesKey, series_key
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,21 +25,34 @@ if TYPE_CHECKING:
     from django_querybudget.nplusone.findings import Finding
     from django_querybudget.reports.report import QueryReport
 
-__all__ = ["Noted", "Reporting", "Scope", "noted_read"]
+__all__ = ["Noted", "Reporting", "noted_read"]
 
 _ON_REQUEST = "_querybudget_noted"
 _NOTHING = (0, 0, 0)
+_COUNTERS = {each.name.removeprefix("cache_"): each.total for each in COUNTERS}
 
 
 class Noted:
-    """What is told of a request or a scope while it runs."""
+    """What is told of a request or a work while it runs."""
 
-    __slots__ = ("bypasses", "hits", "misses", "reasons")
+    __slots__ = ("bypasses", "counted", "hits", "misses", "reasons", "tell")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.bypasses = 0
+        self.counted: dict[int, int] | None = None
+        """Of the counters, by their places, what was counted before the end."""
+        self.tell: Callable[[int], None] | None = None
+        """Who is told of what is counted after it."""
         self.reasons: dict[str, int] | None = None
         """Of the bypasses."""
+
+    def count(self, place: int) -> None:
+        """Add one to a counter."""
+        if self.tell is not None:
+            self.tell(place)
+            return
+        counted = self.counted = self.counted or {}
+        counted[place] = counted.get(place, 0) + 1
 
     def remarks(self) -> list[tuple[Remark, Said]]:
         """Return why cached reads went to the database."""
@@ -55,13 +66,13 @@ class Noted:
         return self.hits, self.misses, self.bypasses
 
 
-_scope: ContextVar[Noted | None] = ContextVar("querybudget_scope", default=None)
-
-
 def _listening() -> Iterator[Noted]:
-    scope, request = _scope.get(), measured_request.get()
-    if scope is not None:
-        yield scope
+    work, request = measured_work.get(), measured_request.get()
+    while work is not None:
+        if work.noted is None:
+            work.noted = Noted()
+        yield work.noted
+        work = work.outer
     if request is not None:
         noted = request.__dict__.get(_ON_REQUEST)
         if noted is None:
@@ -70,8 +81,14 @@ def _listening() -> Iterator[Noted]:
 
 
 def noted_read(what: str, reason: str) -> None:
-    """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it."""
-    if what in ("hits", "misses", "bypasses"):
+    """Count a cached read (``"hits"``, ``"misses"`` or ``"bypasses"``) for who runs it.
+
+    And what the audit, later, finds of it for who ran it: ``"audited"``, ``"stale"``.
+    """
+    if (place := _COUNTERS.get(what)) is not None:
+        for noted in _listening():
+            noted.count(place)
+    elif what in ("hits", "misses", "bypasses"):
         for noted in _listening():
             setattr(noted, what, getattr(noted, what) + 1)
             if reason:
@@ -81,7 +98,7 @@ def noted_read(what: str, reason: str) -> None:
 
 
 class Reporting:
-    """The reporter that adds each view's request to the record."""
+    """The reporter that adds each view's request, and each work, to the record."""
 
     def __init__(self, record: ProcessRecord) -> None:
         self._record = record
@@ -91,8 +108,18 @@ class Reporting:
     ) -> None:
         """Add one request."""
         key = series_key("view", report.view_name or "no view", report.method or "other")
-        noted = request.__dict__.get(_ON_REQUEST)
-        budget = report.budget
+        self._add(key, report, request.__dict__.get(_ON_REQUEST), report)
+
+    def of_work(self, report: QueryReport, work: Work) -> None:
+        """Add one task, command or message."""
+        key = series_key(work.kind, work.name)
+        self._add(key, report, work.noted, work.judged or report)
+
+    def _add(
+        self, key: SeriesKey, report: QueryReport, noted: Noted | None, judged: QueryReport
+    ) -> None:
+        """Add it; ``judged`` is the report that has the budget."""
+        budget = judged.budget
         log = report.log
         count, duration, duplicates, rows = log.totals
         findings = report.findings if log.evidence is not None else None
@@ -102,7 +129,7 @@ class Reporting:
             rows,
             duplicates,
             None if findings is None else len(findings),
-            None if budget is None else len(report.violations),
+            None if budget is None else len(judged.violations),
             *(_NOTHING if noted is None else noted.values()),
         )
         remarks = noted.remarks() if noted is not None else []
@@ -110,6 +137,10 @@ class Reporting:
             remarks += [_remark(each) for each in findings]
         limit = None if budget is None else budget.max_queries
         self._record.add(key, values, log.raw, limit, remarks)
+        if noted is not None:
+            noted.tell = partial(self._record.count, key)
+            for place, number in (noted.counted or {}).items():
+                self._record.count(key, place, number)
 
 
 def _remark(finding: Finding) -> tuple[Remark, Said]:
@@ -118,48 +149,3 @@ def _remark(finding: Finding) -> tuple[Remark, Said]:
     place = "" if finding.origin is None else finding.origin.nearest_place
     advice = dedent("\n".join(render_findings([finding])[2:]))
     return Remark("nplusone", described(finding), place), Said(1, advice)
-
-
-class Scope:
-    """A task or a command while it runs; begun and ended in one context."""
-
-    def __init__(self, record: ProcessRecord, kind: str, name: str) -> None:
-        self._record, self._key = record, series_key(kind, name)
-        self._recording = Recording(origins=conf.ORIGINS, causes=False)
-        self._noted = Noted()
-        self._outer: Noted | None = None
-
-    @property
-    def log(self) -> QueryLog:
-        """Its queries so far."""
-        return self._recording.log
-
-    def begin(self) -> None:
-        """Begin to record."""
-        self._outer = _scope.get()
-        _scope.set(self._noted)
-        self._recording.__enter__()
-
-    def end(self) -> None:
-        """Add it to the record."""
-        self._recording.__exit__()
-        self._recording.close()
-        _scope.set(self._outer)
-        log = self._recording.log
-        count, duration, duplicates, rows = log.totals
-        values = (count, duration, rows, duplicates, None, None, *self._noted.values())
-        self._record.add(self._key, values, log.raw, None, self._noted.remarks())
-
-
-@contextmanager
-def scope(record: ProcessRecord | None, kind: str, name: str) -> Iterator[QueryLog]:
-    """Measure a block; a log that stays empty where there is no record."""
-    if record is None:
-        yield QueryLog()
-        return
-    running = Scope(record, kind, name)
-    running.begin()
-    try:
-        yield running.log
-    finally:
-        running.end()

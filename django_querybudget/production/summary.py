@@ -73,6 +73,10 @@ class Row:
     hits: int
     misses: int
     bypasses: int
+    audited: int
+    """Hits that the audit has compared with the database."""
+    stale: int
+    """Of those, answers that were stale."""
     shapes: tuple[ShapeRow, ...]
     loops: tuple[RemarkRow, ...]
     """Its N+1 queries, as far as they were looked for."""
@@ -113,6 +117,8 @@ def _row(key: SeriesKey, series: Series, whole: float) -> Row:
         hits=int(series.total("cache_hits")),
         misses=int(series.total("cache_misses")),
         bypasses=int(series.total("cache_bypasses")),
+        audited=int(series.total("cache_audited")),
+        stale=int(series.total("cache_stale")),
         shapes=tuple(
             ShapeRow(
                 shape.sql,

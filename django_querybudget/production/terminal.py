@@ -9,10 +9,11 @@ from .explained import ExplainedDatabase
 from .summary import Row
 from .tested import TestedViews
 
-__all__ = ["comparison_lines", "database_lines", "table_lines", "tested_lines"]
+__all__ = ["audit_lines", "comparison_lines", "database_lines", "table_lines", "tested_lines"]
 
 BAR = 12
 """A bar's width, in characters."""
+_AUDIT = ("stale", "audited")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 LONGEST_TITLE = 44
 
@@ -48,6 +49,17 @@ def table_lines(rows: Iterable[Row], *, shapes: int = 1) -> Iterator[str]:
         for shape in row.shapes[:shapes]:
             place = f"  {_escaped(shape.place)}" if shape.place else ""
             yield f"    {shape.share:4.0%}  {_escaped(shape.sql, 100)}{place}"
+
+
+def audit_lines(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield what the audit of the cache's hits found, and of which views what was stale."""
+    audited = [row for row in rows if row.audited]
+    if audited:
+        stale, number = (sum(getattr(each, name) for each in audited) for name in _AUDIT)
+        yield f"Cached answers: stale {stale:,} of {number:,} audited."
+    for row in audited:
+        if row.stale:
+            yield f"  stale {row.stale:,} of {row.audited:,}: {_escaped(row.key.title)}"
 
 
 def database_lines(found: ExplainedDatabase, *, most: int) -> Iterator[str]:

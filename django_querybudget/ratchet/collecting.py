@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import _getframe
 from threading import Lock
 from types import FrameType
+from typing import TYPE_CHECKING
 from unittest import TestCase
 
 from django.conf import settings
@@ -28,6 +29,9 @@ from django_querybudget.signals import queries_measured
 
 from . import details
 from .lines import Key, Line, merged, view_key
+
+if TYPE_CHECKING:
+    from django_querybudget.nplusone import Finding
 
 __all__ = [
     "SPOOL_VARIABLE",
@@ -94,12 +98,17 @@ def start_from_environment() -> None:
         start(Path(spool))
 
 
-def collect(key: Key, log: QueryLog) -> None:
-    """Take note of what ``key`` executed, if that is more than before."""
+def collect(key: Key, log: QueryLog, findings: Iterable[Finding] | None = None) -> None:
+    """Take note of what ``key`` executed, if that is more than before.
+
+    ``findings`` are its N+1 queries; they are looked for where it is None.
+    """
     spool = os.environ.get(SPOOL_VARIABLE)
     if spool is None:
         return
-    line, test = Line.of(log), current_test()
+    if findings is None:
+        findings = QueryReport(name=key[1], log=log).findings
+    line, test = Line.of(log, findings), current_test()
     with _lock:
         before = _highest.get((key, test))
         highest = line if before is None else line.highest(before)
@@ -183,7 +192,7 @@ def views_of_few_rows(spool: Path, threshold: int) -> list[Key]:
 def _on_measured(report: QueryReport, **_: object) -> None:
     if report.view_name is not None and report.method is not None:
         key = view_key(report.method, report.view_name, report.status_code or 0)
-        collect(key, report.log)
+        collect(key, report.log, report.findings)
         if spool := os.environ.get(SPOOL_VARIABLE):
             details.note_details(Path(spool), report)
         # Here, not above: a run without causes has no need of it.

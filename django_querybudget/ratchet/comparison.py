@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from .lines import Key, Line, ShapeCount
-from .lockfile import KINDS, LockFile
+from .lockfile import LockFile, sorted_keys
+from .loops import LoopCount, summed
 
 __all__ = ["Change", "Comparison", "compare", "recorded", "tightened"]
 
@@ -43,6 +44,27 @@ class Change:
             if shape.count > now.get(shape.sql, 0)
         ]
 
+    @property
+    def loops_came(self) -> list[tuple[LoopCount, int | None]]:
+        """The loops of more queries now, each with how many they were; the worst first.
+
+        None for that number where the file does not know: all loops of the run then.
+        """
+        return [] if self.new.loops is None else _more(self.old.loops, self.new.loops)
+
+    @property
+    def loops_went(self) -> list[tuple[LoopCount, int]]:
+        """The loops of fewer queries now, as the file has them, each with how many now."""
+        if self.old.loops is None or self.new.loops is None:
+            return []
+        return [(loop, now or 0) for loop, now in _more(self.new.loops, self.old.loops)]
+
+    @property
+    def is_reshaped(self) -> bool:
+        """Whether other shapes or loops make up its numbers."""
+        loops_came = self.loops_came if self.old.loops is not None else ()
+        return bool(self.came_in or self.went or loops_came or self.loops_went)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -54,6 +76,8 @@ class Comparison:
     """What costs more than its line says: the failures."""
     better: list[Change] = field(default_factory=list)
     """What costs less, in nothing more."""
+    reshaped: list[Change] = field(default_factory=list)
+    """What costs the same by other queries."""
     unrecorded: list[Key] = field(default_factory=list)
     """What the file has no line for."""
     stale: list[Key] = field(default_factory=list)
@@ -82,7 +106,7 @@ def compare(
     if not with_rows:
         measured = {key: line.without_rows() for key, line in measured.items()}
     comparison = Comparison(measured=measured, left_out=left_out or {})
-    for key in _in_order(measured):
+    for key in sorted_keys(measured):
         old, new = lockfile.lines.get(key), measured[key]
         if with_rows and new.rows is None:
             comparison.rows_unknown.append(key)
@@ -90,10 +114,13 @@ def compare(
             comparison.unrecorded.append(key)
         elif new.exceeds(old):
             comparison.above.append(Change(key=key, old=old, new=new))
-        elif old.exceeds(new) and key not in comparison.left_out:
-            comparison.better.append(Change(key=key, old=old, new=new))
+        elif old.exceeds(new):
+            if key not in comparison.left_out:
+                comparison.better.append(Change(key=key, old=old, new=new))
+        elif (change := Change(key=key, old=old, new=new)).is_reshaped:
+            comparison.reshaped.append(change)
     if run == lockfile.run:
-        comparison.stale.extend(_in_order(lockfile.lines.keys() - measured.keys()))
+        comparison.stale.extend(sorted_keys(lockfile.lines.keys() - measured.keys()))
     return comparison
 
 
@@ -125,9 +152,20 @@ def tightened(lockfile: LockFile, comparison: Comparison) -> LockFile:
     return LockFile(run=lockfile.run, lines=lines)
 
 
+def _more(
+    few: tuple[LoopCount, ...] | None, many: tuple[LoopCount, ...]
+) -> list[tuple[LoopCount, int | None]]:
+    """Return the loops of ``many`` that have more queries than in ``few``; the worst first."""
+    if few is None:
+        return [(loop, None) for loop in sorted(many, key=lambda each: -each.queries)]
+    before = {standing: loop.queries for standing, loop in summed(few).items()}
+    more: list[tuple[LoopCount, int | None]] = [
+        (loop, before.get(standing, 0))
+        for standing, loop in summed(many).items()
+        if loop.queries > before.get(standing, 0)
+    ]
+    return sorted(more, key=lambda pair: (pair[1] or 0) - pair[0].queries)
+
+
 def _counts(line: Line) -> dict[str, int]:
     return {shape.sql: shape.count for shape in line.shapes}
-
-
-def _in_order(keys: Iterable[Key]) -> list[Key]:
-    return sorted(keys, key=lambda key: (KINDS.index(key[0]), key[1]))

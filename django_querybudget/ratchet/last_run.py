@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django_querybudget.exceptions import QueryBudgetError
+from django_querybudget.links import message_link, see
 from django_querybudget.nplusone.plain import finding_id
 
 from .details import Details
@@ -39,6 +40,9 @@ class LastRunError(QueryBudgetError):
 
     The file is left as it is.
     """
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {see(message_link('last-run'))}"
 
 
 @dataclass(kw_only=True)

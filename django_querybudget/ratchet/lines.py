@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.sql.shortening import shortened
+
+from .loops import LoopCount, loops_of
+
+if TYPE_CHECKING:
+    from django_querybudget.nplusone import Finding
 
 __all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
 
@@ -43,7 +48,7 @@ class ShapeCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The most that was seen; each number by itself, the shapes of the log with most queries."""
+    """The most that was seen: each number by itself, shapes and loops of the worst log."""
 
     queries: int
     """The highest number of queries."""
@@ -55,13 +60,15 @@ class Line:
     """The highest number of rows fetched; None where that is not known of all, or not recorded."""
     shapes: tuple[ShapeCount, ...] = ()
     """The shapes, sorted by their SQL."""
+    loops: tuple[LoopCount, ...] | None = None
+    """The N+1 queries, sorted; None where nobody looked for them. They are told, not judged."""
 
     NUMBERS = ("queries", "duplicates", "similar")
     """The numbers that each line has; :attr:`rows` it may have."""
 
     @classmethod
-    def of(cls, log: QueryLog) -> Line:
-        """Return the line of one log."""
+    def of(cls, log: QueryLog, findings: Iterable[Finding] = ()) -> Line:
+        """Return the line of one log; ``findings`` are its N+1 queries."""
         shapes: dict[str, ShapeCount] = {}
         for shape in QueryReport(name="", log=log).shapes:
             sql = shortened(shape.fingerprint)
@@ -83,6 +90,7 @@ class Line:
             similar=log.similar_count,
             rows=None if log.rows_unknown else log.rows,
             shapes=tuple(sorted(shapes.values(), key=lambda shape: shape.sql)),
+            loops=None if log.evidence is None else loops_of(findings),
         )
 
     def exceeds(self, other: Line) -> bool:
@@ -99,6 +107,12 @@ class Line:
         """Return it without rows."""
         return self if self.rows is None else replace(self, rows=None)
 
+    def without_line_numbers(self) -> Line:
+        """Return it as it stays when lines of the project's files come or go above its loops."""
+        if not self.loops:
+            return self
+        return replace(self, loops=tuple(loop.without_line_numbers() for loop in self.loops))
+
     def highest(self, other: Line) -> Line:
         """Return the most of both; the same whichever of them is asked."""
         ranked = sorted((self, other), key=lambda line: (-line.queries, _written(line)))
@@ -107,6 +121,7 @@ class Line:
             **{name: max(getattr(self, name), getattr(other, name)) for name in self.NUMBERS},
             rows=None if unknown else max(self.rows or 0, other.rows or 0),
             shapes=ranked[0].shapes,
+            loops=ranked[0].loops,
         )
 
     def as_data(self) -> dict[str, Any]:
@@ -118,7 +133,8 @@ class Line:
             for shape in self.shapes
         ]
         numbers = {name: getattr(self, name) for name in (*self.NUMBERS, "rows")}
-        return {**numbers, "shapes": shapes}
+        loops = None if self.loops is None else [asdict(each) for each in self.loops]
+        return {**numbers, "shapes": shapes, "loops": loops}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Line:
@@ -127,7 +143,12 @@ class Line:
             ShapeCount(sql, count, Place(*place) if place else None)
             for sql, count, place in data["shapes"]
         )
-        return cls(**{name: data[name] for name in (*cls.NUMBERS, "rows")}, shapes=shapes)
+        loops = data["loops"]
+        return cls(
+            **{name: data[name] for name in (*cls.NUMBERS, "rows")},
+            shapes=shapes,
+            loops=None if loops is None else tuple(LoopCount(**each) for each in loops),
+        )
 
 
 def view_key(method: str, view_name: str, status_code: int) -> Key:
@@ -143,5 +164,5 @@ def merged(lines: Iterable[tuple[Key, Line]]) -> dict[Key, Line]:
     return highest
 
 
-def _written(line: Line) -> list[tuple[str, int]]:
-    return [(shape.sql, shape.count) for shape in line.shapes]
+def _written(line: Line) -> tuple[list[tuple[str, int]], tuple[LoopCount, ...]]:
+    return [(shape.sql, shape.count) for shape in line.shapes], line.loops or ()

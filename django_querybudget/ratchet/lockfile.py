@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -15,11 +15,23 @@ from typing import NoReturn
 from django_querybudget.exceptions import LockFileError
 
 from .lines import Key, Line, ShapeCount
+from .loops import LoopCount
 
-__all__ = ["LockFile", "read", "replace_file", "write"]
+__all__ = [
+    "LockFile",
+    "parsed",
+    "read",
+    "rendered",
+    "rendered_head",
+    "rendered_line",
+    "rendered_run",
+    "replace_file",
+    "sorted_keys",
+    "write",
+]
 
 FORMAT = 2
-"""2 knows ``rows``; a file of format 1 is read as it is, and written as 2."""
+"""2 knows ``rows`` and ``loops``; a file of format 1 is read as it is, and written as 2."""
 KINDS = ("views", "tests")
 
 _HEADER = """\
@@ -27,7 +39,7 @@ _HEADER = """\
 # Review it as you review code: a number that rises is a query that somebody pays for.
 # Written by a machine: `pytest --querybudget=record`, or `manage.py querybudget record`.
 """
-_MERGE_MARKER = re.compile(r"^(?:<{7}|={7}|>{7})(?= |$)", re.MULTILINE)
+_MERGE_MARKER = re.compile(r"^(?:<{7}|\|{7}|={7}|>{7})(?= |$)", re.MULTILINE)
 _SHAPE = re.compile(r"(\d+) x (.+)", re.DOTALL)
 
 
@@ -60,12 +72,17 @@ def read(path: Path) -> LockFile:
         raise LockFileError(f"{path}: it is not UTF-8 ({error}). {_WAY_OUT}") from error
     except OSError as error:
         raise LockFileError(f"{path}: it cannot be read ({error}). {_WAY_OUT}") from error
-    return _Parser(path, text).parse()
+    return parsed(str(path), text)
+
+
+def parsed(name: str, text: str) -> LockFile:
+    """Return the content of the file ``name`` whose text is ``text``. Raises ``LockFileError``."""
+    return _Parser(name, text).parse()
 
 
 def write(path: Path, lockfile: LockFile) -> None:
     """Replace the file; whoever is killed meanwhile leaves the old one. Raises ``OSError``."""
-    replace_file(path, "".join(_rendered(lockfile)))
+    replace_file(path, rendered(lockfile))
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -89,19 +106,50 @@ _WAY_OUT = (
 )
 
 
-def _rendered(lockfile: LockFile) -> Iterator[str]:
-    yield f"{_HEADER}format = {FORMAT}\nrun = {_string(lockfile.run)}\n"
-    for key in sorted(lockfile.lines, key=lambda key: (KINDS.index(key[0]), key[1])):
-        line = lockfile.lines[key]
-        yield f"\n[{key[0]}.{_string(key[1])}]\n"
-        for name in Line.NUMBERS:
-            yield f"{name} = {getattr(line, name)}\n"
-        if line.rows is not None:
-            yield f"rows = {line.rows}\n"
-        if line.shapes:
-            shapes = sorted({(shape.sql, shape.count) for shape in line.shapes})
-            written = (f"    {_string(f'{count} x {sql}')},\n" for sql, count in shapes)
-            yield f"shapes = [\n{''.join(written)}]\n"
+def rendered(lockfile: LockFile) -> str:
+    """Return the text of the file, the same for the same content."""
+    lines = (rendered_line(key, lockfile.lines[key]) for key in sorted_keys(lockfile.lines))
+    return "".join((rendered_head(rendered_run(lockfile.run)), *lines))
+
+
+def rendered_head(run: str) -> str:
+    """Return the text before the first line; ``run`` is that of :func:`rendered_run`."""
+    return f"{_HEADER}format = {FORMAT}\n{run}"
+
+
+def rendered_run(run: str) -> str:
+    """Return the text of how the tests were chosen."""
+    return f"run = {_string(run)}\n"
+
+
+def rendered_line(key: Key, line: Line) -> str:
+    """Return the text of one line, with the blank before it."""
+    return "".join(_rendered_line(key, line))
+
+
+def sorted_keys(keys: Iterable[Key]) -> list[Key]:
+    """Return the keys in the order of the file."""
+    return sorted(keys, key=lambda key: (KINDS.index(key[0]), key[1]))
+
+
+def _rendered_line(key: Key, line: Line) -> Iterator[str]:
+    yield f"\n[{key[0]}.{_string(key[1])}]\n"
+    for name in Line.NUMBERS:
+        yield f"{name} = {getattr(line, name)}\n"
+    if line.rows is not None:
+        yield f"rows = {line.rows}\n"
+    if line.shapes:
+        shapes = sorted({(shape.sql, shape.count) for shape in line.shapes})
+        written = (f"    {_string(f'{count} x {sql}')},\n" for sql, count in shapes)
+        yield f"shapes = [\n{''.join(written)}]\n"
+    if line.loops is not None:
+        tables = (f"    {_inline_table(loop.as_data())},\n" for loop in line.loops)
+        yield f"loops = [\n{''.join(tables)}]\n" if line.loops else "loops = []\n"
+
+
+def _inline_table(data: Mapping[str, str | int]) -> str:
+    values = (f"{name} = {_string(v) if isinstance(v, str) else v}" for name, v in data.items())
+    return f"{{ {', '.join(values)} }}"
 
 
 def _string(text: str) -> str:
@@ -110,7 +158,7 @@ def _string(text: str) -> str:
 
 
 class _Parser:
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
 
@@ -159,7 +207,7 @@ class _Parser:
     def line(self, kind: str, name: str, table: object) -> Line:
         if not isinstance(table, dict):
             self.fail(name, f"{name!r} is {table!r}; it is a table")
-        known = (*Line.NUMBERS, "rows", "shapes")
+        known = (*Line.NUMBERS, "rows", "shapes", "loops")
         for key in table:
             if key not in known:
                 self.fail(name, f"{key!r} is unknown; the keys are {', '.join(known)}", key)
@@ -170,10 +218,14 @@ class _Parser:
         shapes = table.get("shapes", [])
         if not isinstance(shapes, list):
             self.fail(name, f"shapes of {name!r} is {shapes!r}; it is a list", "shapes")
+        loops = table.get("loops")
+        if not isinstance(loops, list | None):
+            self.fail(name, f"loops of {name!r} is {loops!r}; it is a list", "loops")
         return Line(
             **{key: table[key] for key in Line.NUMBERS},
             rows=table.get("rows"),
             shapes=tuple(self.shape(name, shape) for shape in shapes),
+            loops=None if loops is None else tuple(self.loop(name, loop) for loop in loops),
         )
 
     def shape(self, name: str, shape: object) -> ShapeCount:
@@ -181,6 +233,24 @@ class _Parser:
         if found is None:
             self.fail(name, f'the shape {shape!r} is not of the form "3 x SELECT …"', "shapes")
         return ShapeCount(found[2], int(found[1]))
+
+    def loop(self, name: str, loop: object) -> LoopCount:
+        known = ("queries", *LoopCount.TEXTS)
+        if not isinstance(loop, dict):
+            self.fail(name, f'the loop {loop!r} is not of the form {{ queries = 3, what = "…" }}')
+        for key, value in loop.items():
+            right = _is_number(value) if key == "queries" else isinstance(value, str)
+            if key not in known or not right:
+                problem = f"is {value!r}" if key in known else "is unknown"
+                self.fail(
+                    name,
+                    f"{key} of a loop of {name!r} {problem}; it has the number queries and the "
+                    f"texts {', '.join(LoopCount.TEXTS)}",
+                    "loops",
+                )
+        if missing := [key for key in ("queries", "what") if key not in loop]:
+            self.fail(name, f"{missing[0]} of a loop of {name!r} is missing", "loops")
+        return LoopCount(**loop)
 
     def fail(self, name: str, problem: str, key: str = "") -> NoReturn:
         raise LockFileError(f"{self.path}{self.at(name, key)}: {problem}. {_WAY_OUT}")

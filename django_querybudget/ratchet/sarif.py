@@ -9,7 +9,7 @@ from typing import Any
 from django_querybudget import __version__
 
 from .comparison import Change, Comparison
-from .text import headline
+from .text import LINK, change_lines
 
 __all__ = ["sarif"]
 
@@ -39,13 +39,12 @@ def sarif(comparison: Comparison, path: str) -> str:
 
 
 def _result(change: Change, path: str) -> dict[str, Any]:
-    shapes = [f"{before} → {shape.count} x {shape.sql}" for shape, before in change.came_in]
     places = [shape.place for shape, _ in change.came_in if shape.place is not None]
     locations = [_location(place.path, place.line) for place in places]
     return {
         "ruleId": _RULE,
         "level": "error",
-        "message": {"text": "\n".join([headline(change), *shapes])},
+        "message": {"text": "\n".join([*change_lines(change), LINK])},
         "locations": locations[:1] or [_location(path, 1)],
         "relatedLocations": locations[1:],
         "partialFingerprints": {"view/v1": ".".join(change.key)},

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django_querybudget.links import message_link, see
 from django_querybudget.reports.report import number
 
 from .comparison import Change, Comparison
 from .lines import Key, ShapeCount
+from .loops import LoopCount
 
-__all__ = ["few_rows", "github_annotations", "headline", "render"]
+__all__ = [
+    "LINK",
+    "change_lines",
+    "few_rows",
+    "github_annotations",
+    "headline",
+    "loop_lines",
+    "numbers",
+    "render",
+]
 
 # How many names one line of text holds.
 MOST_NAMES = 8
+LINK = see(message_link("above-its-line"))
 MOST_LISTS = 100  # list views of few rows: each is one to write a test for
 
 
@@ -28,6 +40,11 @@ def render(comparison: Comparison, path: str, *, mode: str, rewritten: bool, com
 
 def headline(change: Change) -> str:
     """Return ``"GET jobs:list 2xx: 3 → 23 queries, 0 → 20 that repeat a shape"``."""
+    return f"{change.key[1]}: {numbers(change)}"
+
+
+def numbers(change: Change) -> str:
+    """Return the numbers that differ: ``"3 → 23 queries, 20 → 400 rows"``."""
     words = {
         "queries": ("query", "queries"),
         "duplicates": ("duplicate query", "duplicate queries"),
@@ -35,12 +52,37 @@ def headline(change: Change) -> str:
         "rows": ("row", "rows"),
     }
     pairs = {name: (getattr(change.old, name), getattr(change.new, name)) for name in words}
-    numbers = [
+    told = ", ".join(
         f"{old} → {number(new, *words[name])}"
         for name, (old, new) in pairs.items()
         if old != new and old is not None and new is not None
-    ]
-    return f"{change.key[1]}: {', '.join(numbers)}"
+    )
+    return told or "as many queries as before"
+
+
+def change_lines(change: Change) -> Iterator[str]:
+    """Yield what differs of one line: the numbers, the shapes, the loops with the line to write."""
+    yield headline(change)
+    for shape, before in change.came_in:
+        yield from _shape(shape, f"{before} → {shape.count} x")
+    for shape, now in change.went:
+        yield from _shape(shape, f"{shape.count} → {now} x")
+    for loop, were in change.loops_came:
+        yield f"  N+1: {'' if were is None else f'{were} → '}{loop.queries} queries {loop.what}"
+        yield from (f"        {line}" for line in loop_lines(loop))
+    for loop, now in change.loops_went:
+        yield f"  N+1: {loop.queries} → {now} queries {loop.what}"
+        yield f"        at {loop.at}"
+
+
+def loop_lines(loop: LoopCount) -> Iterator[str]:
+    """Yield where a loop is, and what to write."""
+    if loop.at:
+        yield f"at {loop.at}"
+    if loop.read:
+        yield f"read there: {loop.read}"
+    if loop.write:
+        yield f"write{f' at {loop.write_at}' if loop.write_at else ''}: {loop.write}"
 
 
 def github_annotations(comparison: Comparison) -> Iterator[str]:
@@ -53,6 +95,7 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
             message = f"{before} → {shape.count} times {shape.sql}"
             if shape.place is not None:
                 properties |= {"file": shape.place.path, "line": str(shape.place.line)}
+        message = f"{message}\n{LINK}"
         written = ",".join(f"{name}={_escaped(text, ':,')}" for name, text in properties.items())
         yield f"::error {written}::{_escaped(message)}"
 
@@ -67,11 +110,7 @@ def _lines(
         yield f"{_names(len(above), 'is', 'are')} above the line in {path}:"
     for change in above:
         yield ""
-        yield headline(change)
-        for shape, before in change.came_in:
-            yield from _shape(shape, f"{before} → {shape.count} x")
-        for shape, now in change.went:
-            yield from _shape(shape, f"{shape.count} → {now} x")
+        yield from change_lines(change)
     if above and mode != "record":
         yield ""
         yield f"Next: repair them; or, if every query is needed, {record} and commit {path}."
@@ -97,6 +136,8 @@ def _lines(
     ]
     if next_steps:
         yield " ".join(next_steps)
+    if above and mode != "record":
+        yield LINK
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:

@@ -15,6 +15,7 @@ from django_querybudget.exceptions import (
     QueryBudgetExceeded,
     QueryBudgetWarning,
 )
+from django_querybudget.links import message_link, see
 
 from .repeats import is_news
 from .report import QueryReport
@@ -77,7 +78,8 @@ def enforce(
 
 _JUDGED_WHERE = (
     "Next: the driver does not tell how many rows it fetches (SQLite's, a server-side cursor's). "
-    "Run this on PostgreSQL or MySQL, without iterator() in it; or leave rows out of the budget."
+    "Run this on PostgreSQL or MySQL, without iterator() in it; or leave rows out of the budget. "
+    f"{see(message_link('rows-unknown'))}"
 )
 
 

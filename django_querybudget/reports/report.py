@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django_querybudget.budgets.budget import Budget, Violation, unjudged_rows
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
+from django_querybudget.links import message_link, see
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
@@ -87,7 +88,7 @@ class QueryReport:
     @property
     def nplusone_text(self) -> str:
         """The N+1 queries as text: name, causes, lines to write."""
-        lines = _finding_lines(self.findings)
+        lines = [*_finding_lines(self.findings), see(_findings_link(self.findings))]
         return _printable("\n".join([f"{self.name}: N+1 queries", "", *lines]))
 
     @property
@@ -157,6 +158,9 @@ class QueryReport:
             lines += ["", "N+1 queries:", *_finding_lines(findings)]
         if self.violations:
             lines += ["", f"Next: {next_step(self, shapes)}"]
+            lines.append(see(message_link("budget-exceeded")))
+        elif findings:
+            lines.append(see(_findings_link(findings)))
         return _printable("\n".join(lines))
 
     @property
@@ -179,6 +183,12 @@ def _finding_lines(findings: Sequence[Finding]) -> list[str]:
     return list(render_findings(findings))
 
 
+def _findings_link(findings: Sequence[Finding]) -> str:
+    from django_querybudget.nplusone.rendering import link_of  # as above
+
+    return link_of(findings)
+
+
 def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: float) -> str:
     """Return what grows, by how much, from which lines, and the next step."""
     total = ", ".join(
@@ -197,6 +207,7 @@ def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: 
         if shape.fingerprint is not None:
             lines += _origin_lines(Shape(shape.fingerprint, largest[shape.fingerprint]), 0)
     lines += ["", "Next: ask for the rows of all objects at once, before the loop."]
+    lines.append(see(message_link("growth")))
     return _printable("\n".join(lines))
 
 

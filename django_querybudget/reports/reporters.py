@@ -1,13 +1,13 @@
 """Who is told of a report: the response's headers, the log, the signal.
 
 A reporter is told of every measured view, once, when its count is final; none may raise into the
-host's request.
+host's request. What is no request has reporters of its own: :func:`tell_of_work`.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -20,6 +20,9 @@ from django_querybudget.signals import nplusone_found, queries_measured
 
 from .repeats import is_news
 from .report import QueryReport
+
+if TYPE_CHECKING:
+    from django_querybudget.work import Work
 
 logger = logging.getLogger("django_querybudget")
 
@@ -66,13 +69,17 @@ def write_log(report: QueryReport, request: HttpRequest, response: HttpResponseB
     """Log the report on ``django_querybudget``: a warning if it exceeds its budget or has N+1
     queries, else debug. What was logged whole in this process before is one line.
     """
+    _write_log(report, {"report": report, "request": request})
+
+
+def _write_log(report: QueryReport, extra: dict[str, Any]) -> None:
     loud = bool(report.violations or report.findings)
     news = is_news(report) if loud or report.unjudged else True
     # That rows cannot be judged is said once, not of every request.
     level = logging.WARNING if loud or (report.unjudged and news) else logging.DEBUG
     if logger.isEnabledFor(level):
         text = report if news else report.brief
-        logger.log(level, "%s", text, extra={"report": report, "request": request})
+        logger.log(level, "%s", text, extra=extra)
 
 
 def send_signal(report: QueryReport, request: HttpRequest, response: HttpResponseBase) -> None:
@@ -80,6 +87,10 @@ def send_signal(report: QueryReport, request: HttpRequest, response: HttpRespons
     queries_measured.send_robust(
         sender=QueryReport, report=report, request=request, response=response
     )
+    _send_findings(report)
+
+
+def _send_findings(report: QueryReport) -> None:
     if report.findings:
         nplusone_found.send_robust(sender=QueryReport, report=report, findings=report.findings)
 
@@ -118,3 +129,44 @@ async def tell_async(report: QueryReport, request: HttpRequest, response: HttpRe
         await sync_to_async(tell)(report, request, response)
     else:
         tell(report, request, response)
+
+
+class WorkReporter(Protocol):
+    """A callable that passes on the report of a task, a command or a message."""
+
+    def __call__(self, report: QueryReport, work: Work) -> None: ...
+
+
+def log_work(report: QueryReport, work: Work) -> None:
+    """As :func:`write_log`, unless it is shown or its declared budget has told what exceeds it."""
+    if not work.shown and (work.judged is None or not work.judged.violations):
+        _write_log(report, {"report": report})
+
+
+def signal_work(report: QueryReport, work: Work) -> None:
+    """Send :data:`~django_querybudget.signals.nplusone_found`; a receiver's error is logged."""
+    _send_findings(report)
+
+
+WORK_REPORTERS: tuple[WorkReporter, ...] = (log_work, signal_work)
+
+
+def add_work_reporter(reporter: WorkReporter) -> None:
+    """Tell ``reporter`` of every measured task, command and message, too, after all others."""
+    global WORK_REPORTERS
+    WORK_REPORTERS = (*WORK_REPORTERS, reporter)
+
+
+def remove_work_reporter(reporter: WorkReporter) -> None:
+    """Undo :func:`add_work_reporter`."""
+    global WORK_REPORTERS
+    WORK_REPORTERS = tuple(other for other in WORK_REPORTERS if other is not reporter)
+
+
+def tell_of_work(report: QueryReport, work: Work) -> None:
+    """Tell every reporter of what is no request; what one raises is logged."""
+    for reporter in WORK_REPORTERS:
+        try:
+            reporter(report, work)
+        except Exception:  # as of a view
+            logger.exception("django_querybudget could not report %s.", report.name)

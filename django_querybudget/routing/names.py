@@ -4,6 +4,9 @@ A key is a view's name (``"jobs:list"``), a route (``"/jobs/<int:pk>/"``), the s
 an asterisk (``"jobs:*"``, ``"/api/*"``), or ``"*"`` for every view; a method may stand before it
 (``"POST jobs:list"``). The most specific key wins: a whole name before a longer start, that before
 a shorter one, and of two equal ones the one with a method.
+
+Of budgets a key may name what is no view: a kind of :data:`WORK_KINDS`, a blank and a name, as
+reports do (``"task shop.tasks.send"``, ``"command clearsessions"``, ``"message chat.*"``).
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ from django.http import HttpRequest
 
 from .views import urlpatterns, view_name_of
 
-__all__ = ["ByView", "ViewKey", "names_of_views", "unmatched"]
+__all__ = ["WORK_KINDS", "ByView", "ViewKey", "names_of_views", "unmatched"]
 
 T = TypeVar("T")
+
+WORK_KINDS = ("task", "command", "message")
+"""What is measured besides views."""
 
 MOST_FOUND = 4096
 """How many views a :class:`ByView` remembers."""
@@ -45,6 +51,11 @@ class ViewKey:
         method, name = (first, rest.strip()) if rest and first.isalpha() else ("", text)
         start = name.removesuffix("*")
         return cls(whole=start == name, length=len(start), method=method.upper(), name=start)
+
+    @property
+    def is_of_work(self) -> bool:
+        """Whether it names a task, a command or a message, and no view."""
+        return self.method.lower() in WORK_KINDS
 
     def matches(self, method: str, names: tuple[str, ...]) -> bool:
         """Whether it is a key to a view that has these names."""
@@ -74,6 +85,25 @@ class ByView(Generic[T]):
                 self._found.clear()
             self._found[view] = self._matching(*view)
         return self._found[view]
+
+    def of_work(self, kind: str, name: str) -> T | None:
+        """Return what is said of a task, a command or a message; None for nothing."""
+        if not self._entries:
+            return None
+        work = (name, "", kind)  # a request's method is never written small
+        if work not in self._found:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            wanted = kind.upper()
+            self._found[work] = next(
+                (
+                    value
+                    for key, value in self._entries
+                    if key.method == wanted and key.matches(wanted, (name,))
+                ),
+                None,
+            )
+        return self._found[work]
 
     def _matching(self, view_name: str | None, route: str, method: str | None) -> T | None:
         names = tuple(filter(None, (view_name, f"/{route}")))

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from .launching import UnknownCommand, program, run
 from .page import counted, page
 from .trial import Trial, read_trial, write_few
 
-__all__ = ["main"]
+__all__ = ["add_to"]
 
 OLDEST = (5, 2)
 STDOUT = "-"
@@ -29,10 +28,9 @@ examples:
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run what ``arguments`` ask for, and return the exit status: the command's, 2 for bad ones."""
-    parser = argparse.ArgumentParser(prog="python -m django_querybudget")
-    trying = parser.add_subparsers(dest="subcommand", required=True, metavar="try").add_parser(
+def add_to(commands: Any) -> None:
+    """Add ``try`` to what ``python -m django_querybudget`` takes."""
+    parser: argparse.ArgumentParser = commands.add_parser(
         "try",
         help="run a command of your project, and see what its views ask of the database",
         description="Runs a command of your project with django-querybudget in it, for this run "
@@ -40,24 +38,28 @@ def main(arguments: Sequence[str]) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_arguments(trying)
-    options = parser.parse_args(list(arguments))
+    _add_arguments(parser)
+    parser.set_defaults(run=lambda options: _run(parser, options))
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run what ``options`` ask for; return the exit status: the command's, 2 for bad arguments."""
     words = options.command[options.command[:1] == ["--"] :]
     if not words:
-        trying.error("say what to run: manage.py test, pytest, manage.py runserver.")
+        parser.error("say what to run: manage.py test, pytest, manage.py runserver.")
     if options.rows is not None and any(each.startswith("runserver") for each in words):
-        trying.error("--rows runs tests a second time, and a server runs none: leave it out.")
+        parser.error("--rows runs tests a second time, and a server runs none: leave it out.")
     for name in (options.json, options.html):
         if name not in (None, STDOUT) and (problem := check_writable(name)):
-            trying.error(f"nothing was run, for {problem}.")
+            parser.error(f"nothing was run, for {problem}.")
     if options.html == STDOUT == options.json:
-        trying.error("only one of --json and --html can be printed.")
+        parser.error("only one of --json and --html can be printed.")
     if problem := _lacks_django():
-        trying.error(problem)
+        parser.error(problem)
     try:
         command = program(words)
     except UnknownCommand as error:
-        trying.error(str(error))
+        parser.error(str(error))
     return _try(command, options, words)
 
 

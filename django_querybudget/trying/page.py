@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from django_querybudget.links import message_link, see
+
 from .trial import Grown, Loops, Trial
 
 __all__ = ["counted", "growth_text", "page", "summary"]
@@ -104,6 +106,7 @@ def _loops(trial: Trial) -> Iterator[str]:
     if trial.packages:
         packages = ", ".join(sorted(trial.packages))
         yield f"  Loops that only installed packages run, which no line of yours ends: {packages}."
+    yield f"  {see(message_link('nplusone'))}"
 
 
 def _headline(loops: Loops) -> str:

@@ -122,8 +122,8 @@ def test_an_evaluated_queryset_may_be_wrapped_by_its_all() -> None:
 STORED: dict[str, Any] = {
     "nothing": b"",
     "a pickle": pickle.dumps({"a": 1}),
-    "half of an entry": b"qb3\n[[",
-    "a text": "qb3",
+    "half of an entry": b"qb4\n[[",
+    "a text": "qb4",
     "a number": 7,
     "an object": {"a": 1},
 }

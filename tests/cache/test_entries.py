@@ -25,13 +25,19 @@ def test_its_cost_and_times_come_back() -> None:
     assert (entry.cost, entry.since, entry.until) == (0.25, 1000.5, 1060.5)
 
 
+@pytest.mark.parametrize("routes", [None, {}, {"jobs.job": "x"}])
+def test_what_the_routers_chose_comes_back(routes: dict[str, str] | None) -> None:
+    assert unpack(pack({"d:t:a": "1-x"}, (), [], routes=routes)).routes == routes
+
+
 @pytest.mark.parametrize(
     "stored",
     [
-        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb3\n", b"qb3\n{}\n{}",
-        b'qb3\n[{"a":1},[]]\n{}', b"qb3\n[{},[]]\n{}",
-        b'qb3\n[{"a":"1"},[],[0,0]]\n{}', b'qb3\n[{"a":"1"},[],["0",0,null]]\n{}',
-        b'qb3\n[{"a":"1"},[]]', b"\xff" * 100,
+        b"", b"x", PACKED[:3], PACKED[:10], pickle.dumps({"a": 1}), b"qb4\n", b"qb4\n{}\n{}",
+        b'qb4\n[{"a":1},[],[0,0,null],null]\n{}', b"qb4\n[{},[],[0,0,null],null]\n{}",
+        b'qb4\n[{"a":"1"},[],[0,0],null]\n{}', b'qb4\n[{"a":"1"},[],["0",0,null],null]\n{}',
+        b'qb4\n[{"a":"1"},[],[0,0,null],7]\n{}', b'qb4\n[{"a":"1"},[],[0,0,null]]\n{}',
+        b'qb4\n[{"a":"1"},[],[0,0,null],null]', b"\xff" * 100,
     ],
 )  # fmt: skip
 def test_a_foreign_value_is_no_entry(stored: bytes) -> None:

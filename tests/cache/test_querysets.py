@@ -300,7 +300,7 @@ def test_invalidate_for_writes_that_django_does_not_see() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [b"", b"\x80\x04K\x01.", b"qb3\n[[", b'qb3\n[{"a":"b"},[]]\n[]', "text", 7]
+    "stored", [b"", b"\x80\x04K\x01.", b"qb4\n[[", b'qb4\n[{"a":"b"},[]]\n[]', "text", 7]
 )
 def test_a_foreign_value_under_our_key_is_a_miss(
     stored: Any, caplog: pytest.LogCaptureFixture

@@ -257,10 +257,10 @@ def test_a_database_cache_in_sqlite_is_left_alone(settings: Any) -> None:
 
 def test_the_entry_under_a_pickling_redis_is_no_pickle(redis_url: str) -> None:
     tested = store_for("redis")
-    tested.write("qb:e:1", b"qb3\n", 60)
+    tested.write("qb:e:1", b"qb4\n", 60)
     cache: Any = caches["redis"]
     raw = cache.client.get_client().get(cache.client.make_key("qb:e:1"))
-    assert raw == b"qb3\n"
+    assert raw == b"qb4\n"
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(raw)  # noqa: S301  # that it is none is what is tested
 

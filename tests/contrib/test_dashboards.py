@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import django_querybudget.contrib
 from django_querybudget.contrib.prometheus import PrometheusExporter
 from django_querybudget.production.exporting import Increment
-from django_querybudget.production.measures import observe
+from django_querybudget.production.measures import COUNTERS, observe
 from django_querybudget.production.record import series_key
 from tests.servers import Promtool, ServerError
 
@@ -42,6 +42,8 @@ def exposition() -> str:
     for kind, method in (("view", "GET"), ("task", ""), ("other", "")):
         series = increment.record.of(series_key(kind, f"a {kind}", method))
         observe(series.numbers, (3, 0.1, 20, 1, 1, 1, 1, 1, 1))
+        for counter in COUNTERS:
+            series.numbers[counter.total] += 1
     exporter(increment)
     return generate_latest(registry).decode()
 
@@ -159,6 +161,8 @@ def test_the_alerts_fire_when_they_should_and_not_before(tmp_path: Path) -> None
         series("querybudget_cache_misses_total", "well", 10),
         series("querybudget_cache_hits_total", "ill", 10),
         series("querybudget_cache_misses_total", "ill", 90),
+        series("querybudget_cache_stale_total", "well", 0),
+        series("querybudget_cache_stale_total", "ill", 1),
         # Well for an hour, and then no more.
         {"series": "querybudget_record_failures_total", "values": "0x60 1+1x60"},
         {"series": "querybudget_queries_count" + OTHER, "values": "0x60 1+1x60"},

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
+from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,6 +28,7 @@ from django_querybudget import production, query_budget
 from django_querybudget.contrib import opentelemetry
 from django_querybudget.contrib.opentelemetry import OpenTelemetryExporter
 from django_querybudget.production.exporting import Increment, QueryKind
+from django_querybudget.production.measures import COUNTERS
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, series_key
 from django_querybudget.reports import reporters
@@ -73,6 +77,19 @@ class Metrics:
 
 
 @pytest.fixture
+def spans(exported: ProcessRecord) -> Iterator[InMemorySpanExporter]:
+    """The spans of Django's own instrumentation, which stands before all middleware."""
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    instrumentor = DjangoInstrumentor()
+    with override_settings(MIDDLEWARE=list(settings.MIDDLEWARE)):
+        instrumentor.instrument(tracer_provider=provider)
+        yield kept
+        instrumentor.uninstrument()
+
+
+@pytest.fixture
 def metrics() -> Iterator[Metrics]:
     found = Metrics()
     yield found
@@ -117,6 +134,18 @@ def test_each_query_is_in_the_conventions_histogram(
     assert point.sum > 0
 
 
+def test_the_audit_is_told_where_there_is_one(exported: ProcessRecord, metrics: Metrics) -> None:
+    right, unaudited = (series_key("view", each, "GET") for each in ("right", "unaudited"))
+    for key in (right, unaudited):
+        exported.add(key, (1, 0.001, None, 0, None, None, 3, 0, 0), [])
+    exported.count(right, COUNTERS[0].total, 2)
+    assert exported.exported()
+    for name, number in (("audited", 2), ("stale", 0)):
+        ((attributes, point),) = metrics.points(f"querybudget.cache.{name}").items()
+        assert dict(attributes)["querybudget.name"] == "right"
+        assert point.value == number
+
+
 def test_each_view_has_its_own_metrics(exported: ProcessRecord, metrics: Metrics) -> None:
     for _ in range(2):
         Client().get("/three/")
@@ -139,7 +168,8 @@ def test_each_view_has_its_own_metrics(exported: ProcessRecord, metrics: Metrics
     }
     assert metrics.points("querybudget.violations")[view].sum == 2
     assert metrics.points("querybudget.nplusone")[view].count == 2
-    assert task not in metrics.points("querybudget.nplusone")  # not looked for
+    assert metrics.points("querybudget.nplusone")[task].sum == 0
+    assert task not in metrics.points("querybudget.violations")  # it has no budget
     assert metrics.points("querybudget.duplicates")[view].value == 2
     seconds = metrics.points("querybudget.database.duration")[view]
     whole = sum(each.sum for each in metrics.points(opentelemetry.DURATION).values())
@@ -221,6 +251,38 @@ def test_the_databases_of_tenants_are_bounded(
 
 def _numbers() -> array[float]:
     return Increment().record.of(series_key("view", "a")).numbers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("handler", ["wsgi", "asgi"])
+def test_the_instrumentations_span_has_ours_beside_its_own(
+    handler: str, spans: InMemorySpanExporter
+) -> None:
+    for address in ("/three/", "/fails/"):
+        if handler == "wsgi":
+            Client().get(address)
+        else:
+            asyncio.run(AsyncClient().get(address))
+    found = {str(span.name): dict(span.attributes or {}) for span in spans.get_finished_spans()}
+    assert sorted(found) == ["GET fails/", "GET three/"]
+    three = found["GET three/"]
+    assert three[http_attributes.HTTP_ROUTE] == "three/"
+    assert (three["querybudget.queries"], three["querybudget.violations"]) == (3, 1)
+    assert found["GET fails/"]["querybudget.queries"] == 1
+
+
+@pytest.mark.django_db(transaction=True, databases=["mariadb"])
+def test_mariadb_is_called_by_its_own_name(exported: ProcessRecord, metrics: Metrics) -> None:
+    connections["mariadb"].close()  # it tells what it is when it is opened
+    with production.measured("task", "asks"), connections["mariadb"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchall()
+    assert exported.exported()
+    systems = [
+        dict(attributes)[db_attributes.DB_SYSTEM_NAME]
+        for attributes in metrics.points(db_metrics.DB_CLIENT_OPERATION_DURATION)
+    ]
+    assert set(systems) == {"mariadb"}  # what opens the connection among them
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from django_querybudget import production
 from django_querybudget.contrib.prometheus import LABELS, PrometheusExporter
+from django_querybudget.production.measures import COUNTERS
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, series_key
 
@@ -80,6 +81,30 @@ def test_a_scrape_reads_the_records_own_numbers(
     assert read["querybudget_record_failures_total",] == 0
     production.stop()
     assert samples(registry) == {}
+
+
+def test_the_audit_is_told_where_there_is_one(
+    exported: ProcessRecord, registry: CollectorRegistry
+) -> None:
+    names = [series_key("view", each, "GET") for each in ("right", "stale", "unaudited")]
+    for key in names:
+        exported.add(key, (1, 0.001, None, 0, None, None, 3, 0, 0), [])
+    assert exported.exported()
+    audited, stale = (each.total for each in COUNTERS)
+    for key in names[:2]:
+        exported.count(key, audited, 2)
+    exported.count(names[1], stale)
+    assert exported.exported()
+    read = samples(registry)
+    told = {
+        name: [
+            read.get((f"querybudget_cache_{what}_total", "view", name, "GET"))
+            for what in ("audited", "stale")
+        ]
+        for name in ("right", "stale", "unaudited")
+    }
+    assert told == {"right": [2, 0], "stale": [2, 1], "unaudited": [None, None]}
+    assert read["querybudget_queries_count", "view", "right", "GET"] == 1
 
 
 def test_what_clients_and_routes_hold_is_escaped_and_bounded(

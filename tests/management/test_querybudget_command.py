@@ -22,7 +22,7 @@ def common_options() -> list[str]:
 
 
 # What a subcommand wants besides its name.
-WANTED = {"cache": ["stats"], "explain": ["jobs:list"]}
+WANTED = {"cache": ["stats"], "compare": ["main"], "explain": ["jobs:list"]}
 NAMES = [[name, *WANTED.get(name, [])] for name in sorted(subcommands())]
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import logging
+import re
+import weakref
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -15,7 +19,7 @@ from django.core.management import ManagementUtility, base, call_command
 from django.db import connection
 from django.test.utils import override_settings
 
-from django_querybudget import production
+from django_querybudget import NPlusOneError, QueryBudgetExceeded, production, query_budget
 from django_querybudget.production import programs
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
@@ -68,6 +72,7 @@ def test_what_serves_asks_or_checks_is_not(
     production.stop()
     assert counted() == {}
     assert {"runserver", "shell", "test", "querybudget"} <= programs.NOT_MEASURED
+    assert {"db_worker", "rqworker", "runworker"} <= programs.NOT_MEASURED  # their tasks are
 
 
 def test_a_command_called_by_code_belongs_to_its_caller(record: ProcessRecord) -> None:
@@ -77,8 +82,50 @@ def test_a_command_called_by_code_belongs_to_its_caller(record: ProcessRecord) -
     assert list(counted()) == ["task nightly"]
 
 
+def work(kind: str, *numbers: int, error: type[Exception] | None = None) -> int:
+    """Ask for each number from one line, in a block that is measured; return how often."""
+    with production.measured(kind, "nightly") as log:
+        for number in numbers:
+            Industry.objects.filter(pk=number).count()
+        if error is not None:
+            raise error
+    return log.count
+
+
+def test_a_block_is_held_to_its_budget_without_a_record(settings: Any) -> None:
+    settings.QUERYBUDGET = {"BUDGETS": {"task nightly": 1, "*": 0}, "NPLUSONE": "raise"}
+    assert work("message", 1, 2) == 2
+    told = re.escape("task nightly: 2 queries executed, budget is 1")
+    with pytest.raises(QueryBudgetExceeded, match=told):
+        work("task", 1, 2)
+    with pytest.raises(NPlusOneError, match=re.escape("command nightly: N+1")):
+        work("command", 1, 2, 3)
+    with pytest.raises(LookupError):  # over no other
+        work("task", 1, 2, 3, error=LookupError)
+
+
+def test_what_outlives_a_block_adds_nothing_and_holds_nothing() -> None:
+    with production.measured("task", "nightly") as log:
+        Industry.objects.count()
+        outliving = contextvars.copy_context()  # as a task has it that is begun here
+    outliving.run(Industry.objects.count)
+    assert log.count == 1
+    held = weakref.ref(log)
+    del log
+    gc.collect()
+    assert held() is None
+    del outliving
+
+
+def test_nothing_is_measured_where_the_library_is_off(settings: Any) -> None:
+    settings.QUERYBUDGET = {"BUDGETS": {"task nightly": 0}, "ENABLED": False}
+    with production.measured("task", "nightly") as log:
+        Industry.objects.count()
+    assert log.count == 0
+
+
 if django.VERSION >= (6, 0):
-    from django.tasks import task
+    from django.tasks import TaskResultStatus, task
 
     @task
     def counts(times: int) -> int:
@@ -93,7 +140,46 @@ if django.VERSION >= (6, 0):
     async def awaits() -> int:
         return await Industry.objects.acount()
 
+    @query_budget(1)
+    @task
+    def above(times: int) -> int:
+        return sum(Industry.objects.count() for _ in range(times))
+
+    @task
+    @query_budget(1)
+    def below(times: int) -> int:
+        return sum(Industry.objects.count() for _ in range(times))
+
+    @query_budget(1)
+    @task
+    async def above_async(times: int) -> int:
+        return sum([await Industry.objects.acount() for _ in range(times)])
+
     NAME = f"task {__name__}.counts"
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("decorated", [above, below, above_async])
+    def test_a_budget_stands_above_or_below_djangos_decorator(
+        decorated: Any, record: ProcessRecord
+    ) -> None:
+        assert decorated.enqueue(1).status == TaskResultStatus.SUCCESSFUL
+        failed = decorated.enqueue(2)
+        assert failed.status == TaskResultStatus.FAILED
+        assert "2 queries executed, budget is 1" in failed.errors[0].traceback
+        assert decorated.get_backend().enqueue(decorated, [0], {}).return_value == 0
+        record.flush()
+        ((key, series),) = read_picture(3600).whole.series.items()
+        assert key.title == f"task {decorated.module_path}"
+        assert (series.requests, series.total("queries"), series.total("violations")) == (3, 3, 1)
+        assert series.budget == 1
+
+    def test_a_budget_by_the_settings_is_told_and_fails_no_task(
+        record: ProcessRecord, settings: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.QUERYBUDGET = {**settings.QUERYBUDGET, "BUDGETS": {NAME: 1}, "NPLUSONE": "off"}
+        with caplog.at_level(logging.WARNING, "django_querybudget"):
+            assert counts.enqueue(2).status == TaskResultStatus.SUCCESSFUL
+        assert f"{NAME}: 2 queries executed, budget is 1" in caplog.text
 
     def test_djangos_tasks_are_measured(record: ProcessRecord) -> None:
         counts.enqueue(2)
@@ -112,10 +198,10 @@ if django.VERSION >= (6, 0):
     def test_a_defect_of_ours_ends_no_task(
         record: ProcessRecord, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def broken(*arguments: Any) -> Any:
+        def broken(*arguments: Any, **options: Any) -> Any:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(programs, "Scope", broken)
+        monkeypatch.setattr(programs, "Work", broken)
         with caplog.at_level(logging.ERROR, "django_querybudget"):
             assert counts.enqueue(1).return_value == 0
         assert "could not measure a task" in caplog.text

@@ -21,7 +21,7 @@ from django_querybudget.cache import cached_queryset
 from django_querybudget.middleware import QueryBudgetMiddleware
 from django_querybudget.production import record as record_module
 from django_querybudget.production.encoding import encoded
-from django_querybudget.production.measures import MEASURES, SIZE
+from django_querybudget.production.measures import COUNTERS, MEASURES, SIZE
 from django_querybudget.production.pending import Pending
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
@@ -342,15 +342,17 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     loaded = loaded_in_production({"PRODUCTION": {}}, _FLUSH)
     assert list(dict.fromkeys(name.split(".")[1] for name in loaded)) == [
         "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
-        "middleware", "production", "recording", "reports", "routing", "signals", "sql", "stacks",
+        "links", "middleware", "production", "recording", "reports", "routing", "signals", "sql",
+        "stacks", "work",
     ]  # fmt: skip
     own = [name.split(".")[2:] for name in loaded if ".production." in name]
     assert own == [
-        ["encoding"], ["exporting"], ["measures"], ["pending"], ["process"], ["programs"],
-        ["record"], ["scopes"], ["store"],
+        ["decoding"], ["encoding"], ["exporting"], ["measures"], ["pending"], ["process"],
+        ["programs"], ["record"], ["scopes"], ["store"],
     ]  # fmt: skip
 
 
 def test_the_numbers_of_a_series_are_flat() -> None:
-    assert MEASURES[-1].end == SIZE == len(Series().numbers)
+    assert MEASURES[-1].end + len(COUNTERS) == SIZE == len(Series().numbers)
+    assert [each.total for each in COUNTERS] == [MEASURES[-1].end, MEASURES[-1].end + 1]
     assert settings.QUERYBUDGET.get("PRODUCTION") is None  # the suite's own has none

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from django_querybudget.exceptions import LockFileError
 from django_querybudget.ratchet.lines import Line, ShapeCount
-from django_querybudget.ratchet.lockfile import LockFile, read, write
+from django_querybudget.ratchet.lockfile import LockFile, read, rendered, write
 
 pytestmark = pytest.mark.once
 
@@ -47,9 +47,7 @@ def test_it_is_sorted_and_the_same_every_time(path: Path) -> None:
 
 @given(name=st.text(st.characters(codec="utf-8")), run=st.text(st.characters(codec="utf-8")))
 def test_any_name_is_written_as_toml(name: str, run: str) -> None:
-    from django_querybudget.ratchet.lockfile import _rendered
-
-    data = tomllib.loads("".join(_rendered(LockFile(run=run, lines={("views", name): LINE}))))
+    data = tomllib.loads(rendered(LockFile(run=run, lines={("views", name): LINE})))
     assert data["run"] == run
     assert list(data["views"]) == [name]
 
@@ -111,16 +109,22 @@ TABLE = GOOD[GOOD.index("[views") : -1]
             "<<<<<<< HEAD\nqueries = 1\n=======\nqueries = 2\n>>>>>>> theirs",
             "line 5: it has markers of a merge .*git checkout --ours",
         ),
+        ("format = 1", "||||||| base\nformat = 1", "line 1: it has markers of a merge"),
         ("format = 1", "format = 3", "line 1: format 3 was recorded by a newer django-querybudget"),
         ('"pytest"', "3", "line 2: run is 3"),
         ("similar = 0", "similar = 0\nrows = -1", "line 8: rows of 'GET a 2xx' is -1"),
         ("queries = 1", "queries = -1", "line 5: queries of 'GET a 2xx' is -1"),
         ("queries = 1", "queries = true", "line 5: queries of 'GET a 2xx' is True"),
         ("duplicates = 0\n", "", "line 4: duplicates of 'GET a 2xx' is missing"),
-        ("similar = 0", "similar = 0\nsimilr = 0", "line 8: 'similr' is unknown; the keys are"),
+        (
+            "similar = 0",
+            "similar = 0\nsimilr = 0",
+            "line 8: 'similr' is unknown; the keys are .*, loops",
+        ),
         ("[views.", "[viewz.", "line 4: 'viewz' is unknown; the tables are views and tests"),
         ('["1 x SELECT a"]', '["SELECT a"]', "line 8: the shape 'SELECT a' is not of the form"),
         ('["1 x SELECT a"]', '"1 x SELECT a"', "line 8: shapes of 'GET a 2xx' is"),
+        ('["1 x SELECT a"]', "[]\nloops = 3", "line 9: loops of 'GET a 2xx' is 3"),
         ('["1 x SELECT a"]', "[3]", "line 8: the shape 3 is not of the form"),
         (TABLE, "views = 3", "line 4: 'views' is unknown; the tables are views and tests"),
         (TABLE, '[views]\n"GET a 2xx" = 3', "line 5: 'GET a 2xx' is 3; it is a table"),

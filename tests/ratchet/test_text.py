@@ -29,7 +29,8 @@ def test_a_failure_names_view_counts_shapes_line_and_the_next_step() -> None:
         "        jobs/views.py:31 in _job_row\n"
         "  1 → 0 x  SELECT … FROM picture WHERE id IN (...)\n"
         "\n"
-        "Next: repair them; or, if every query is needed, run record and commit querybudget.toml."
+        "Next: repair them; or, if every query is needed, run record and commit querybudget.toml.\n"
+        "See docs/reference/messages.rst#above-its-line"
     )
 
 
@@ -73,9 +74,10 @@ def test_an_annotation_stands_at_the_line_and_is_escaped() -> None:
     assert annotation == (
         "::error title=GET jobs%3Alist 2xx%3A 3 → 22 queries%2C 0 → 19 queries that repeat a shape,"
         "file=jobs/views.py,line=31::0 → 20 times SELECT … FROM picture"
+        "%0ASee docs/reference/messages.rst#above-its-line"
     )
     nowhere = Line(queries=4, shapes=(ShapeCount("SELECT 100%\r\n", 4),))
     comparison = compare(LockFile(lines={LIST: OLD}), {LIST: nowhere}, "")
     (annotation,) = github_annotations(comparison)
-    assert annotation.endswith("::0 → 4 times SELECT 100%25%0D%0A")
+    assert "::0 → 4 times SELECT 100%25%0D%0A%0ASee docs/" in annotation
     assert "file=" not in annotation

@@ -12,7 +12,7 @@ import pytest
 from _pytest.assertion.rewrite import AssertionRewriter
 
 import django_querybudget
-from django_querybudget.trying.command import main
+from django_querybudget.__main__ import main
 from django_querybudget.trying.launching import UnknownCommand, program, run
 
 

@@ -27,7 +27,7 @@ __all__ = ["Corrupt", "Entry", "decoded", "log_corrupt", "pack", "unpack"]
 
 logger = logging.getLogger("django_querybudget")
 
-_MAGIC = b"qb3\n"  # 1 was without the pulse, 2 without the cost
+_MAGIC = b"qb4\n"  # 1 was without the pulse, 2 without the cost, 3 without the routes
 _LOG_EVERY = 60.0
 _NOT_YET: Any = object()
 _NUMBERS = (int, float)
@@ -47,6 +47,7 @@ class Entry:
         "body",
         "cost",
         "held_at",
+        "routes",
         "since",
         "size",
         "tokens",
@@ -60,11 +61,14 @@ class Entry:
         body: bytes,
         times: tuple[float, float, float | None] = (0.0, 0.0, None),
         size: int = 0,
+        routes: Mapping[str, str] | None = None,
     ) -> None:
         self.tokens = tokens
         self.aliases = aliases
         self.body = body
         self.cost, self.since, self.until = times
+        self.routes = routes
+        """The databases that routers chose for what was read, by model; None: there were none."""
         self.size = size or len(body)
         self.held_at = self.since
         """When it was last seen to be true, in seconds since 1970."""
@@ -89,14 +93,15 @@ def pack(
     cost: float = 0.0,
     since: float = 0.0,
     until: float | None = None,
+    routes: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the bytes of an entry.
 
     ``cost`` is what the answer took to make, in seconds; it is true ``since``, and kept ``until``,
-    in seconds since 1970.
+    in seconds since 1970. ``routes`` are the databases that routers chose, by the model's label.
     """
     times = round(cost, 6), round(since, 3), None if until is None else round(until, 3)
-    header = json.dumps([tokens, sorted(aliases), times], separators=(",", ":"))
+    header = json.dumps([tokens, sorted(aliases), times, routes], separators=(",", ":"))
     body = json.dumps(content, separators=(",", ":"))
     return b"%b%b\n%b" % (_MAGIC, header.encode("ascii"), body.encode("ascii"))
 
@@ -107,7 +112,7 @@ def unpack(stored: bytes) -> Entry:
         raise Corrupt("not of this library")
     header, separator, body = stored[len(_MAGIC) :].partition(b"\n")
     try:
-        tokens, aliases, (cost, since, until) = json.loads(header)
+        tokens, aliases, (cost, since, until), routes = json.loads(header)
     except (ValueError, TypeError) as error:
         raise Corrupt("the header cannot be read") from error
     if (
@@ -116,10 +121,11 @@ def unpack(stored: bytes) -> Entry:
         or not tokens
         or not all(isinstance(token, str) for token in tokens.values())
         or not isinstance(aliases, list)
+        or not (routes is None or isinstance(routes, dict))
         or not all(type(each) in _NUMBERS for each in (cost, since, until or 0))
     ):
         raise Corrupt("the header is of another form")
-    return Entry(tokens, aliases, body, (cost, since, until), len(stored))
+    return Entry(tokens, aliases, body, (cost, since, until), len(stored), routes)
 
 
 class _Decoded:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -101,6 +101,8 @@ class Replay:
 
     key: str
     comparable: Callable[[Any], str]
+    routes: Mapping[str, str] | None
+    """The databases that routers chose for what was read."""
     reason: str = "another question was asked"
     """Why there is nothing to compare with; empty where there is."""
     found: str = ""
@@ -109,6 +111,8 @@ class Replay:
         """Note what was found, where it could have been stored. Returns whether all is well."""
         if key != self.key:
             return True
+        if fill.chosen() != self.routes:
+            fill.spoil("the routers choose another database now")
         if fill.settled() is None:
             self.reason = fill.reason or ""
             return True
@@ -132,13 +136,16 @@ class Hit:
     codec: Codec
     content: bytes
     tokens: Mapping[str, str]
+    routes: Mapping[str, str] | None
     again: Again
     language: str | None
     zone: tzinfo
+    context: Context
+    """In which it is counted: who ran it is known there."""
 
     def read_again(self) -> Replay:
         """Ask the database for it."""
-        replay = Replay(self.key, self.comparable)
+        replay = Replay(self.key, self.comparable, self.routes)
         token = _replay.set(replay)
         try:
             with translation.override(self.language), timezone.override(self.zone):
@@ -156,6 +163,10 @@ class Hit:
         if self.again.is_unordered:
             return json.dumps(sorted(map(repr, _leaves(frozen))))
         return json.dumps(frozen, sort_keys=True)
+
+    def count(self, what: str) -> None:
+        """Count it for its site, and for the request that was given it."""
+        self.context.run(self.site.count, what)
 
     def is_unwritten(self) -> bool:
         """Whether each tag has the token that was read with the hit."""
@@ -181,9 +192,11 @@ def later(  # what a hit is
         content=entry.body,
         # Those of relations that were not known before were read after the others.
         tokens={tag: values.get(tag, token) for tag, token in entry.tokens.items()},
+        routes=entry.routes,
         again=again,
         language=translation.get_language(),
         zone=timezone.get_current_timezone(),
+        context=copy_context(),
     )
     if not getattr(_waiting, "in_request", False):
         _compare(hit)
@@ -216,9 +229,9 @@ def _judged(hit: Hit) -> str:
             return "written meanwhile"
         if third.reason or third.found != second.found:
             return third.reason or "it differs each time"
-        hit.site.count("stale")
+        hit.count("stale")
         _log(hit)
-    hit.site.count("audited")
+    hit.count("audited")
     return ""
 
 

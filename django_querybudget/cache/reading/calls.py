@@ -27,7 +27,7 @@ from .instances import fresh, holds_instances
 from .leases import read_through
 from .querysets import cached, cached_class, capturing, is_typical
 from .questions import CannotCache, Options, rows_question
-from .surroundings import Surroundings, routes, same_routes, surroundings
+from .surroundings import Surroundings, surroundings
 from .template import look_of
 from .through import Question, noted
 
@@ -219,7 +219,6 @@ class _Read:
         self.model: Any = call.template.queryset.model
         self._queryset: Any = None  # whose rows were read
         self._shape = ""
-        self._routes: dict[str, str] = {}
 
     def question(self, key: str, known: Mapping[str, str], asked_at: float) -> Question:
         call = self._call
@@ -271,7 +270,6 @@ class _Read:
         with fill.next_reads(pins):
             answer = self._read(captured)
         self._queryset = fetched[-1] if fetched else None
-        self._routes = routes(fill.needed)
         return answer
 
     def _read(self, built: QuerySet[Any]) -> Any:
@@ -298,7 +296,6 @@ class _Read:
         return {
             "look": self._call.template.look if is_scalar else look_of(self._queryset),
             "shape": self._shape,
-            "routes": self._routes,
             "answer": freeze_value(answer)
             if is_scalar
             else rows_codec(self._queryset).freeze(answer),
@@ -311,13 +308,13 @@ class _Read:
         content = payload["answer"]
         if self._method not in _SCALARS:
             content = template.codec.prepare(content)
-        return template.look, payload["shape"], payload["routes"], content
+        return template.look, payload["shape"], content
 
     def _thaw(self, prepared: Any) -> Any:
-        look, shape, chosen, content = prepared
+        look, shape, content = prepared
         template = self._call.template
         # It may have been prepared for another function of this name.
-        if look != template.look or (chosen and not same_routes(chosen)):
+        if look != template.look:
             raise Changed(self._call.function.name)
         self._call._check_shape(shape)
         if self._method in _SCALARS:

@@ -25,6 +25,7 @@ from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
 from django_querybudget.conf import conf
 
 from .dependencies import Pins, ReadTags, pins_of_text, refused, tags_read, withheld
+from .routes import Rerouted, Routes
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -138,6 +139,8 @@ class Fill:
         self.pins_by_text = False
         """Whether statements that were not announced are read for what pins them."""
         self.aliases: set[str] = set()
+        self.routes: Routes | None = None
+        """What routers choose for what is read; None where the project has none."""
         self._next: Pins | None = pins
         self._known = known or {}
         self._sources: list[_ReadFrom] = []
@@ -174,6 +177,8 @@ class Fill:
         found = tags_read(sql, connection, pins)
         self.needed |= found.always
         self.take_tokens(found.all)
+        if self.routes is not None:
+            self.routes.note(found.all, connection.alias)
         if by_text:
             return Reading(self, found) if found.if_found else None
         self.instead[0].update(found.if_found)
@@ -204,8 +209,13 @@ class Fill:
         self.tokens |= values
         self.cost -= time.perf_counter() - began
 
-    def absorb(self, tokens: Mapping[str, str], aliases: Collection[str]) -> None:
-        """A read inside of this one was answered from the cache, or filled it."""
+    def absorb(
+        self, tokens: Mapping[str, str], aliases: Collection[str], routed: Collection[str] = ()
+    ) -> None:
+        """A read inside of this one was answered from the cache, or filled it.
+
+        ``routed`` are the labels of the models that it read where the routers said.
+        """
         self._began = self._began or time.time()
         self.needed.update(tokens)
         self.aliases.update(aliases)
@@ -214,6 +224,8 @@ class Fill:
                 self.spoil(reason)
         for tag, token in tokens.items():
             self.tokens.setdefault(tag, token)
+        if self.routes is not None and routed:
+            self.routes.absorb(routed)
 
     def true_since(self) -> float:
         """Return a time at which the answer was true, in seconds since 1970; 0: it is not known."""
@@ -226,6 +238,19 @@ class Fill:
         if self.found is None:
             return self.needed | if_found | if_empty
         return self.needed | (if_found if self.found else if_empty)
+
+    def chosen(self) -> dict[str, str] | None:
+        """Return the database that routers chose for each model that was read where they said.
+
+        None where the project has none, and where it is not known: then nothing is stored.
+        """
+        if self.routes is None:
+            return None
+        try:
+            return self.routes.before()
+        except Rerouted as reason:
+            self.spoil(str(reason))
+            return None
 
     def settled(self) -> dict[str, str] | None:
         """Return the tokens to store with what was read, None if it must not be stored."""
@@ -267,6 +292,7 @@ def filling(fill: Fill) -> Iterator[Fill]:
             outer.absorb(
                 {tag: fill.tokens.get(tag, "") for tag in fill.dependencies()},
                 fill.aliases,
+                fill.routes.labels if fill.routes is not None else (),
             )
             if fill.reason:
                 outer.spoil(fill.reason)

@@ -16,7 +16,7 @@ from random import random
 from time import perf_counter
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.identity import identified
@@ -35,6 +35,7 @@ from . import audit
 from .codecs import Codec
 from .dependencies import Pins
 from .fills import Fill, current_fill, refusal, session_refusal, transaction_refusal
+from .routes import Routes, same_routes
 
 __all__ = [
     "MISS",
@@ -328,7 +329,7 @@ def answer_in(
         stats.count_bypass("corrupt entry")
         return MISS, None
     if (outer := current_fill()) is not None:
-        outer.absorb(entry.tokens, entry.aliases)
+        outer.absorb(entry.tokens, entry.aliases, entry.routes or ())
     return found, entry
 
 
@@ -367,6 +368,8 @@ def _thawed(question: Question, entry: Entry, trusted: dict[str, str]) -> Any:
         ):
             return MISS
     if not question.user_tags | question.required <= needed:
+        return MISS
+    if (entry.routes is not None or router.routers) and not same_routes(entry.routes):
         return MISS
     return question.codec.thaw(entry.prepared(question.codec.prepare))
 
@@ -418,6 +421,8 @@ def begun(question: Question, looked: Looked) -> Fill:
     if PULSE in looked.values and (absent := absent_of(looked)):
         fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
     fill.needed |= question.user_tags | question.required
+    if router.routers:
+        fill.routes = Routes(looked.wanted)
     return fill
 
 
@@ -434,28 +439,33 @@ def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | N
     if (replay := audit.replaying()) is not None:
         return replay.take(question.key, question.codec, fill, answer)
     site = _site(question, _short(question.shape))
-    tokens = fill.settled()
+    routes, tokens = fill.chosen(), fill.settled()
     if tokens is None:
+        if fill.routes is not None:
+            _remember_all(question, fill.dependencies())  # whose database to ask for the next time
         return _not_kept(site, fill.reason or "")
     cost, timeout = fill.cost, question.timeout
     try:
         packed = pack(
             tokens, fill.aliases, question.codec.freeze(answer), cost=cost, since=fill.true_since(),
-            until=None if timeout is None else time.time() + timeout,
+            until=None if timeout is None else time.time() + timeout, routes=routes,
         )  # fmt: skip
     except Unfreezable as error:
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    depends = (*tokens, *fill.instead[0], *fill.instead[1])
-    remember(question.shape, depends)
-    if question.kind:
-        remember(question.kind, depends)
+    _remember_all(question, (*tokens, *fill.instead[0], *fill.instead[1]))
     if not store_for(question.cache).write(question.key, packed, timeout, lease):
         site.refused("the cache did not take it")
         return False
     site.filled(cost, perf_counter() - question.asked_at - cost)
     return True
+
+
+def _remember_all(question: Question, depends: Collection[str]) -> None:
+    remember(question.shape, depends)
+    if question.kind:
+        remember(question.kind, depends)
 
 
 def _not_kept(site: Site, reason: str) -> bool:

@@ -16,6 +16,7 @@ from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
+from django_querybudget.cache.reading.routes import aliases_for
 from django_querybudget.cache.reading.through import Question, noted
 from django_querybudget.conf import conf
 
@@ -23,7 +24,7 @@ from .absent import is_absent
 from .answers import Answer, answer_of, status_and_body
 from .called import PLAIN, Call
 from .inputs import Inputs
-from .learned import MOST_VIEWS, reads_from, varied_by
+from .learned import MOST_VIEWS, reads_from, routed_of, varied_by
 from .varying import Untellable, Varying
 
 __all__ = ["Asked", "Options", "asked_of"]
@@ -54,6 +55,8 @@ class Asked:
     """When, on the process' own clock, in seconds."""
     headers: frozenset[str] = frozenset()
     """The headers in the key of the question that was asked last, in small letters."""
+    routed: frozenset[str] = frozenset()
+    """The models whose databases, by the routers, are in it."""
 
     def question(self, known: Mapping[str, str] | None = None) -> Question:
         """Return it with what the view is known to vary on and to read from.
@@ -66,8 +69,9 @@ class Asked:
         self.headers = varied = varied_by(name)
         if varied:
             parts += [f"{each}={spelled(request.headers.get(each))}" for each in sorted(varied)]
+        self.routed = routed = routed_of(name)
         held = {} if known is None else dict(known)
-        for alias in sorted(reads_from(name, DEFAULT_DB_ALIAS)):
+        for alias in sorted(aliases_for(routed).union(reads_from(name, DEFAULT_DB_ALIAS))):
             if alias not in held:
                 held[alias] = sessions.text_of(connections[alias])
             parts.append(f"{alias} {held[alias]}")

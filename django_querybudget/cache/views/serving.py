@@ -25,6 +25,7 @@ from django_querybudget.cache import sessions, stats
 from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
 from django_querybudget.cache.reading.leases import Turn
+from django_querybudget.cache.reading.routes import aliases_for
 from django_querybudget.cache.reading.threads import watched
 from django_querybudget.cache.reading.through import (
     MISS,
@@ -211,9 +212,13 @@ class Served(Turn):
     def _learn(self, varied: frozenset[str], fill: Fill) -> None:
         """Ask the question again with what the key did not hold yet; the next request's will."""
         held = self.question.sessions
-        if varied <= self.asked.headers and fill.aliases <= held.keys():
+        routed = frozenset() if fill.routes is None else fill.routes.labels
+        others = fill.aliases - held.keys()
+        if varied <= self.asked.headers and not others and routed <= self.asked.routed:
             return
-        learn(self.name, varied=varied, aliases=fill.aliases)
+        if others and routed:
+            others = others - aliases_for(routed)
+        learn(self.name, varied=varied, aliases=others, routed=routed)
         for alias in fill.aliases - held.keys():
             if reason := session_refusal(connections[alias], {}):
                 fill.spoil(reason)

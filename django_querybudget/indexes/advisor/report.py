@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
+from django_querybudget.links import message_link, see
+
 from .advice import Advice, AdvisorReport
 from .needs import Purpose
 from .verify import Verdict
@@ -31,6 +33,8 @@ def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> st
         lines += ["", "Not worth an index on this data:"]
         lines += _by_model([advice for advice in report.advice if id(advice) in wasted], told)
     lines += [f"Problem: {problem}" for problem in report.problems]
+    if missing:
+        lines += ["", see(message_link("index-advice"))]
     return "\n".join(lines)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 
+from django_querybudget.links import message_link, see
+
 from .audit import DatabaseAudit, total_size
 from .findings import IndexFinding
 
@@ -32,11 +34,17 @@ def _render(audit: DatabaseAudit, *, every_index: bool) -> str:
     if ordered:
         lines += ["", *_table(_FINDING, _finding_rows(ordered)), ""]
         for finding in ordered:
-            lines += [f"{finding.index}: {finding.message}", f"    {finding.hint}"]
+            hint = f"{finding.hint} {see(link_of(finding))}"
+            lines += [f"{finding.index}: {finding.message}", f"    {hint}"]
     if audit.notes:
         lines += ["", *(f"Note: {note}" for note in audit.notes)]
     lines += [f"Problem: {problem}" for problem in audit.problems]
     return "\n".join(lines)
+
+
+def link_of(finding: IndexFinding) -> str:
+    """Return where the documentation says more of its kind."""
+    return message_link(f"index-{finding.kind}")
 
 
 def _headline(audit: DatabaseAudit) -> str:
@@ -96,6 +104,7 @@ def _as_dict(audit: DatabaseAudit) -> dict[str, Any]:
                 "size": finding.size,
                 "message": finding.message,
                 "hint": finding.hint,
+                "docs": link_of(finding),
             }
             for finding in audit.findings
         ],

@@ -82,6 +82,19 @@ def sessions(path: str) -> Case:
     return asks
 
 
+def databases(path: str) -> Case:
+    """Two tenants with a database each, which a router picks by what a middleware keeps."""
+
+    def asks(new: New) -> Asks:
+        theirs = Industry.objects.using("other")
+        theirs.all().delete()
+        theirs.create(name="theirs")
+        both = ({}, "['first']"), ({"X-Database": "other"}, "['theirs']")
+        return [(partial(new().get, path, **each), text) for each, text in both]
+
+    return asks
+
+
 def basic(name: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{name}'s password".encode()).decode()
 
@@ -90,7 +103,14 @@ TEAM = ({}, "none"), ({"X-Team": "red"}, "red"), ({"X-Team": "blue"}, "blue")
 MARK = ({}, "none"), ({"X-Mark": "red"}, "red"), ({"X-Mark": "blue"}, "blue")
 COLOUR = ({}, "none"), ({"colour": "red"}, "red"), ({"colour": "blue"}, "blue")
 
+ON_TWO_DATABASES: dict[str, Case] = {
+    "a database that a router picks": databases("/routed/"),
+    "a database that a router picks, async": databases("/routed_in_async/"),
+    "a database that a router picks, of a part": databases("/routed_in_part/"),
+}
+
 CASES |= {
+    **ON_TWO_DATABASES,
     "two users": ann_and_bob("/name/"),
     "two users, vary_on empty": ann_and_bob("/name_for_all/"),
     "a method": ann_and_bob("/by_method/"),

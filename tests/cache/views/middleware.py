@@ -84,3 +84,25 @@ def overrides(get_response: Any) -> Any:
             return get_response(request)
 
     return call
+
+
+class ByThread:
+    """A router that answers by what a middleware keeps for the thread."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return getattr(kept, "database", None)
+
+    db_for_write = db_for_read
+
+
+def picks_database(get_response: Any) -> Any:
+    """Let a header say the database, as packages for a database for each tenant do."""
+
+    def call(request: Any) -> Any:
+        kept.database = request.META.get("HTTP_X_DATABASE")
+        try:
+            return get_response(request)
+        finally:
+            kept.database = None
+
+    return call

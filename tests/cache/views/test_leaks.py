@@ -38,7 +38,10 @@ APPLICATIONS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-ABOVE = ("sets_tenant", "sets_zone", "acts_as", "marks", "keeps_user", "overrides")
+ABOVE = (
+    "sets_tenant", "sets_zone", "acts_as", "marks", "keeps_user", "overrides", "picks_database",
+)  # fmt: skip
+ON_TWO = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 TEMPLATES = Path(rest_framework.__file__).parent / "templates"
 
@@ -64,6 +67,7 @@ def templates() -> dict[str, Any]:
 def stage() -> Iterator[None]:
     with override_settings(
         MIDDLEWARE=middleware(),
+        DATABASE_ROUTERS=[f"{HERE}.middleware.ByThread"],
         TEMPLATES=[templates()],
         LANGUAGES=[("en", "English"), ("de", "Deutsch")],
         ALLOWED_HOSTS=["*"],
@@ -108,7 +112,13 @@ def run(case: str, application: str, way: visitors.Way) -> None:
             assert reason in told, (application, case)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(each, marks=[ON_TWO] if each in leaks.ON_TWO_DATABASES else [])
+        for each in CASES
+    ],
+)
 def test_nobody_is_sent_what_was_made_for_another(case: str) -> None:
     ways = visitors.by_wsgi(WSGIHandler()), visitors.by_asgi(ASGIHandler())
     for application in APPLICATIONS:
@@ -116,6 +126,7 @@ def test_nobody_is_sent_what_was_made_for_another(case: str) -> None:
             run(case, application, way)
 
 
+@ON_TWO
 @pytest.mark.parametrize("server", [visitors.wsgi_server, visitors.asgi_server])
 def test_nor_over_a_socket(server: Callable[[], Any]) -> None:
     with server() as way:

@@ -502,7 +502,7 @@ def test_a_method_that_is_given_no_request_says_so() -> None:
         Wrong.as_view()(RequestFactory().get("/"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00", b"qb3\n", b"qb3\n{}\n{}", b"nonsense" * 99])
+@pytest.mark.parametrize("content", [b"", b"\x00", b"qb4\n", b"qb4\n{}\n{}", b"nonsense" * 99])
 def test_a_foreign_value_is_a_miss(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     get("/industries/")
     for key in list(caches["default"]._cache):  # type: ignore[attr-defined]

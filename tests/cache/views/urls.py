@@ -28,7 +28,7 @@ from rest_framework.decorators import api_view
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from django_querybudget.cache import CachedViewMixin
+from django_querybudget.cache import CachedViewMixin, cached_queryset
 from jobs.models import Industry
 
 from .kept import cached_view
@@ -69,6 +69,23 @@ def name_for_all(request: HttpRequest) -> HttpResponse:
 @cached_view(60, vary_on=())
 def industries(request: HttpRequest) -> HttpResponse:
     return said(request, [each.name for each in Industry.objects.order_by("pk")])
+
+
+@cached_view(60, vary_on=())
+def routed(request: HttpRequest) -> HttpResponse:
+    return said(request, [each.name for each in Industry.objects.order_by("pk")])
+
+
+@cached_view(60, vary_on=())
+async def routed_in_async(request: HttpRequest) -> HttpResponse:
+    return said(request, [each.name async for each in Industry.objects.order_by("pk")])
+
+
+@cached_view(60, vary_on=())
+def routed_in_part(request: HttpRequest) -> HttpResponse:
+    """What is read by the router's choice comes from a part that is cached by itself."""
+    rows = cached_queryset(Industry.objects.order_by("pk"), 60)
+    return said(request, [each.name for each in rows])
 
 
 @cached_view(60, vary_on=())
@@ -638,7 +655,8 @@ _views = [
     content_type, port, protocol, site, framed, carries, nonce,
     session_key, merged_meta, printed_headers, private_tenant, csrf_cookie, language_code,
     forwarded, sent_method, kept_user, lines, with_a_part, after_a_part,
-    missing, language_of_its_own, in_async, name_in_async, name_for_all_in_async,
+    missing, routed, routed_in_async, routed_in_part, language_of_its_own,
+    in_async, name_in_async, name_for_all_in_async,
 ]  # fmt: skip
 
 urlpatterns = [
