@@ -40,6 +40,7 @@ from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
 from django_querybudget.links.hints import registered
 from django_querybudget.reports.enforcement import in_tests
+from django_querybudget.routing.names import ViewKey
 
 from .conf import InvalidSetting, conf
 from .indexes import checks as _of_indexes  # noqa: F401 - registers them
@@ -170,7 +171,8 @@ def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     if not isinstance(written, Mapping) or not conf.ENABLED:
         return []
     # NPLUSONE: "off" is heeded by captures, too.
-    asked = {"BUDGETS": conf.BUDGETS, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
+    of_views = [key for key in conf.BUDGETS if not ViewKey.of(key).is_of_work]
+    asked = {"BUDGETS": of_views, "HEADERS": conf.HEADERS, "IGNORE_PATHS": conf.IGNORE_PATHS}
     dead = [name for name, value in asked.items() if value]
     dead += ["NPLUSONE"] if conf.NPLUSONE not in (None, "off") else []
     dead += ["PRODUCTION"] if conf.PRODUCTION.written() is not None else []

@@ -67,34 +67,34 @@ class Work:
         """What the record of production notes of it while it runs."""
         causes = nplusone_policy() != "off" if causes is None else causes
         recording = ProcessRecording if across_threads else Recording
-        self._recording = recording(origins=conf.ORIGINS, causes=causes)
+        self._recording: Recording | None = recording(origins=conf.ORIGINS, causes=causes)
 
-    @property
-    def log(self) -> QueryLog:
-        """Its queries so far."""
-        return self._recording.log
-
-    def begin(self) -> None:
-        """Begin to record."""
+    def begin(self) -> QueryLog:
+        """Begin to record; return the log of its queries."""
+        assert self._recording is not None  # noqa: S101 - begun once
         self.outer = measured_work.get()
         measured_work.set(self)
-        self._recording.__enter__()
+        return self._recording.__enter__()
 
     def end(self, budget: Budget | None = None) -> QueryReport:
         """Tell the reporters; return the report. ``budget`` comes before that of ``BUDGETS``."""
-        self._recording.__exit__()
-        self._recording.close()
+        assert self._recording is not None  # noqa: S101 - ended once
+        # Tasks that outlive it hold it, in copies of its context: not the log as well.
+        recording, self._recording = self._recording, None
+        recording.__exit__()
+        recording.close()
         measured_work.set(self.outer)
         if budget is None and self.judged is None:
             configured = work_budget(self.kind, self.name)
             budget = None if configured is None else configured.budget
-        report = QueryReport(name=f"{self.kind} {self.name}", log=self.log, budget=budget)
+        report = QueryReport(name=f"{self.kind} {self.name}", log=recording.log, budget=budget)
         tell_of_work(report, self)
+        self.judged = None
         return report
 
     def note_judged(self, by: Declared, report: QueryReport) -> None:
         """Take what a declared budget found; another's than this work's own is left alone."""
-        if by is self.declared:
+        if by is self.declared and self._recording is not None:
             self.judged = report
 
 
@@ -139,9 +139,9 @@ def _measured(kind: str, name: str) -> Iterator[QueryLog]:
         yield QueryLog()
         return
     work = Work(kind, name)
-    work.begin()
+    log = work.begin()
     try:
-        yield work.log
+        yield log
     except BaseException:
         enforce_work(work.end(), in_flight=True)
         raise

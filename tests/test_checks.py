@@ -104,6 +104,7 @@ def test_all_settings_that_have_no_effect_are_named_together() -> None:
         {},
         {"BUDGETS": {}, "HEADERS": False, "NPLUSONE": "off", "SAMPLE_RATE": 1},
         {"BUDGETS": {"*": 3}, "ENABLED": False},
+        {"BUDGETS": {"task shop.send": 3, "command clearsessions": 2}},
         {"ON_EXCEED": "log", "VERBOSITY": 1, "NPLUSONE_THRESHOLD": 5},
     ],
 )

@@ -12,7 +12,7 @@ from django.db import connections
 from django_querybudget.conf import InvalidSetting, conf
 from django_querybudget.recording.raw import TELLING_VENDORS
 from django_querybudget.routing.decorated import decorated
-from django_querybudget.routing.names import WORK_KINDS, ViewKey, names_of_views, unmatched
+from django_querybudget.routing.names import ViewKey, names_of_views, unmatched
 
 from .budget import Budget
 from .by_view import MARK, parse_budgets
@@ -42,7 +42,7 @@ def check_budgets(**_: object) -> list[CheckMessage]:
             message = f"{error.name} {error.problem}."
             messages.append(Error(message, hint=error.hint, id="querybudget.E011"))
         key = ViewKey.of(text)
-        if key.method.lower() in WORK_KINDS:
+        if key.is_of_work:
             messages += _of_commands(text, key)
         elif key.method and key.method not in _METHODS:
             messages.append(

@@ -11,11 +11,10 @@ read unseen. Seen wrongly: who reads another way (pickling a queryset for later)
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -31,6 +30,7 @@ from django_querybudget.nplusone.fixes.places import Built, find_built
 from django_querybudget.stacks import Origin, locate, origins_along, trail
 
 from .findings import Cause, Finding, Fix
+from .monitoring import tell_of
 from .rendering import link_of, render_findings
 
 __all__ = ["EagerLoads", "watch_eager_loads"]
@@ -48,7 +48,7 @@ _PREFETCHED = django_query.prefetch_one_level.__code__
 _DJANGOS_OWN = {related_descriptors.__file__, django_query.__file__}
 
 
-class _Load(NamedTuple):
+class EagerLoad(NamedTuple):
     """One relation that a queryset loaded eagerly."""
 
     relation: Relation
@@ -56,7 +56,7 @@ class _Load(NamedTuple):
     places: tuple[Origin, ...]
     """The line that evaluated the queryset, and the calls that led there."""
     root: type[Model] | None = None
-    """The queryset's model, for what it joined."""
+    """The queryset's model."""
     path: tuple[str, ...] = ()
     """The lookup, hop by hop."""
 
@@ -81,9 +81,9 @@ class EagerLoads:
     """What was loaded eagerly and what was read, while it was watched. ``str()`` tells of both."""
 
     def __init__(self) -> None:
-        self._loaded: dict[_Load, None] = {}
-        self._read: set[_Load] = set()
-        self._held: dict[int, tuple[ref[Model], dict[str, _Load]]] = {}
+        self._loaded: dict[EagerLoad, None] = {}
+        self._read: set[EagerLoad] = set()
+        self._held: dict[int, tuple[ref[Model], dict[str, EagerLoad]]] = {}
         """What each row holds and which load put it there, by ``id()``."""
 
     def __str__(self) -> str:
@@ -101,13 +101,13 @@ class EagerLoads:
         to write instead, with what was read.
         """
         read = {_written(each) for each in self._read}
-        found: dict[Hashable, _Load] = {}
+        found: dict[Hashable, EagerLoad] = {}
         for load in self._loaded:
             if _written(load) not in read:
                 found[_written(load)] = load
         return tuple(self._finding(load) for load in found.values())
 
-    def _finding(self, load: _Load) -> Finding:
+    def _finding(self, load: EagerLoad) -> Finding:
         queries = 1 if load.operation == "prefetch_related" else 0
         return Finding(
             cause=Cause.UNUSED_EAGER_LOAD,
@@ -122,7 +122,7 @@ class EagerLoads:
             fingerprint="",
         )
 
-    def _fix(self, load: _Load) -> Fix | None:
+    def _fix(self, load: EagerLoad) -> Fix | None:
         if load.operation != "select_related" or load.root is None or load.origin is None:
             return None
         joined = [each for each in self._loaded if each.operation == load.operation]
@@ -142,7 +142,7 @@ class EagerLoads:
             saves=0,
         )
 
-    def _note(self, load: _Load, attribute: str, instances: Iterable[Model]) -> None:
+    def _note(self, load: EagerLoad, attribute: str, instances: Iterable[Model]) -> None:
         self._loaded[load] = None
         for instance in instances:
             key = id(instance)
@@ -174,7 +174,9 @@ class EagerLoads:
             if not is_attr and instances:
                 relation = type(instances[0]).__name__, to_attr
                 path = tuple(lookup.get_current_prefetch_to(level).split("__"))
-                load = _Load(relation, "prefetch_related", _places(frame), None, path)
+                load = EagerLoad(
+                    relation, "prefetch_related", _places(frame), _prefetched_for(frame), path
+                )
                 self._note(load, to_attr, instances)
         elif names["instance"] is not None:
             caller = frame.f_back
@@ -198,13 +200,20 @@ class EagerLoads:
         root = getattr(queryset, "model", None)
         attribute = field.name if name is None else name()
         relation = type(instance).__name__, attribute
-        load = _Load(relation, "select_related", _places(frame), root, tuple(path))
+        load = EagerLoad(relation, "select_related", _places(frame), root, tuple(path))
         self._note(load, attribute, [instance])
 
 
-def _written(load: _Load) -> Hashable:
+def _written(load: EagerLoad) -> Hashable:
     """Return what stands for a relation of a queryset, as it is written."""
     return load.relation, load.operation, load.path, load.queryset
+
+
+def _prefetched_for(frame: FrameType) -> type[Model] | None:
+    """Return the model of the rows that ``prefetch_related_objects()`` was given."""
+    caller = frame.f_back
+    rows = () if caller is None else caller.f_locals.get("model_instances", ())
+    return type(rows[0]) if rows else None
 
 
 def _places(frame: FrameType) -> tuple[Origin, ...]:
@@ -226,70 +235,42 @@ def _name_of(descriptor: Any) -> str:
     return str(descriptor.field.name)
 
 
+_CODES = frozenset({*_READS, _JOINED, _PREFETCHED})
 _watching: ContextVar[EagerLoads | None] = ContextVar("querybudget_eager", default=None)
+_of_process: EagerLoads | None = None
 
 
 @contextmanager
-def watch_eager_loads() -> Iterator[EagerLoads]:
+def watch_eager_loads(into: EagerLoads | None = None) -> Iterator[EagerLoads]:
     """Watch the block, in this context; yields an :class:`EagerLoads`, to be asked at its end.
 
+    ``into`` is one that goes on, in place of a new one.
     Raises ``RuntimeError`` where another tool keeps the interpreter from telling: a profiler before
     Python 3.12, six tools of ``sys.monitoring`` at once from then on.
     """
-    loads = EagerLoads()
+    loads = EagerLoads() if into is None else into
     token = _watching.set(loads)
-    stop = _start()
+    # Who watches the process tells of both.
+    stop = tell_of(_CODES, _tell) if _of_process is None else None
     try:
         yield loads
     finally:
-        stop()
+        if stop is not None:
+            stop()
         _watching.reset(token)
 
 
+def watch_process(loads: EagerLoads) -> None:
+    """Let ``loads`` watch this process from now on, in every thread, to its end.
+
+    Raises ``RuntimeError`` as :func:`watch_eager_loads` does.
+    """
+    global _of_process
+    tell_of(_CODES, _tell, threads=True)
+    _of_process = loads
+
+
 def _tell(frame: FrameType) -> None:
-    loads = _watching.get()
-    if loads is not None:
-        loads.note(frame)
-
-
-if sys.version_info >= (3, 12):
-    _codes: tuple[CodeType, ...] = (*_READS, _JOINED, _PREFETCHED)
-
-    def _start() -> Callable[[], None]:
-        monitoring = sys.monitoring
-        tool = next((each for each in (4, 3) if monitoring.get_tool(each) is None), None)
-        if tool is None:
-            raise RuntimeError("watch_eager_loads() found no free tool of sys.monitoring.")
-        event = monitoring.events.PY_START
-        monitoring.use_tool_id(tool, "django_querybudget")
-
-        def started(code: CodeType, offset: int) -> None:
-            del code, offset
-            _tell(sys._getframe(1))
-
-        monitoring.register_callback(tool, event, started)
-        for code in _codes:
-            monitoring.set_local_events(tool, code, event)
-
-        def stop() -> None:
-            for code in _codes:
-                monitoring.set_local_events(tool, code, monitoring.events.NO_EVENTS)
-            monitoring.register_callback(tool, event, None)
-            monitoring.free_tool_id(tool)
-
-        return stop
-
-else:
-
-    def _start() -> Callable[[], None]:
-        if sys.getprofile() is not None:
-            raise RuntimeError("watch_eager_loads() cannot watch: a profiler runs already.")
-        watched = {*_READS, _JOINED, _PREFETCHED}
-
-        def called(frame: FrameType, event: str, argument: Any) -> None:
-            del argument
-            if event == "call" and frame.f_code in watched:
-                _tell(frame)
-
-        sys.setprofile(called)
-        return lambda: sys.setprofile(None)
+    for loads in (_watching.get(), _of_process):
+        if loads is not None:
+            loads.note(frame)

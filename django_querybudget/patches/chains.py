@@ -12,7 +12,7 @@ from .edits import Edit, method_call
 from .text import SourceText
 from .unwritable import Unwritable
 
-__all__ = ["chain_after", "queryset_edits", "unjoining_edits"]
+__all__ = ["chain_after", "queryset_edits"]
 
 _ADDED = ("select_related", "prefetch_related", "annotate", "only", "defer")
 _ENDS = {"count", "exists", "aggregate", "create", "get_or_create", "bulk_create"}
@@ -68,27 +68,6 @@ def queryset_edits(
         end = source.end_of(found)
         edits.append(Edit(path, end, end, calls=tuple(calls)))
     return edits
-
-
-def unjoining_edits(
-    source: SourceText, path: str, code: str, line: int, *, filename: str
-) -> list[Edit]:
-    """Return the edit that joins no more than the ``select_related()`` of ``code``.
-
-    Raises :class:`Unwritable`.
-    """
-    start, calls = _split(code)
-    found = _find(source, start, (line, line), filename)
-    there = (
-        None if found is None else next(_named(chain_after(source, found), "select_related"), None)
-    )
-    if there is None or len(calls) != 1 or not there[0].args:
-        raise Unwritable(f"no select_related() stands at {path}:{line}")
-    new, old = method_call(calls[0])[0], there[0]
-    if not new.args:
-        return [Edit(path, source.end_of(there[1].value), source.end_of(old))]
-    names = ", ".join(f'"{ast.literal_eval(each)}"' for each in new.args)
-    return [Edit(path, source.start_of(old.args[0]), source.end_of(old.args[-1]), names)]
 
 
 def _split(code: str) -> tuple[ast.expr, list[str]]:

@@ -18,7 +18,12 @@ _MOST_FILES = 100_000
 _MOST_BYTES = 2_000_000_000
 _SMALL = 1_000_000
 """Bytes of a file that git ignores and that is copied all the same: ``.env``, local settings."""
-_LEFT_OUT = {".git", ".hg", ".tox", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache"}
+_MOST_IGNORED = 2_000
+"""Files of a folder that git ignores; of a larger one nothing is copied."""
+_LEFT_OUT = {
+    ".git", ".hg", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache",
+    ".pytest_cache", ".ruff_cache", ".querybudget",
+}  # fmt: skip
 
 
 def project_root(folder: Path) -> Path:
@@ -75,6 +80,9 @@ class ScratchCopy:
         inherited = {**os.environ}
         # The test that runs here is none of the child's, which tells its own by this name.
         inherited.pop("PYTEST_CURRENT_TEST", None)
+        if inherited.get("PYTHONHASHSEED", "random") == "random":
+            # One order of sets in all runs: REST framework's Allow header has it.
+            inherited["PYTHONHASHSEED"] = "0"
         return {
             **inherited,
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -114,14 +122,7 @@ class ScratchCopy:
 def _files(root: Path) -> Iterator[str]:
     known = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules")
     if known is None:
-        for folder, folders, names in os.walk(root):
-            folders[:] = [
-                each
-                for each in folders
-                if each not in _LEFT_OUT and not Path(folder, each, "pyvenv.cfg").exists()
-            ]
-            for name in names:
-                yield os.path.relpath(Path(folder, name), root)
+        yield from _walked(root, root)
         return
     known += _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
     yield from filter(None, known.decode(errors="surrogateescape").split("\0"))
@@ -129,8 +130,38 @@ def _files(root: Path) -> Iterator[str]:
         root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"
     )
     for path in filter(None, (ignored or b"").decode(errors="surrogateescape").split("\0")):
-        if not path.endswith("/") and (root / path).stat().st_size <= _SMALL:
+        if path.endswith("/"):
+            yield from _ignored_below(root, path)
+        elif (root / path).is_file() and (root / path).stat().st_size <= _SMALL:
             yield path
+
+
+def _ignored_below(root: Path, folder: str) -> list[str]:
+    """Return the files of a folder that git ignores: what tests need and others make again.
+
+    Collected static files, say. None of environments and caches, nor of a folder that is large.
+    """
+    found: list[str] = []
+    for path in _walked(root, root / folder):
+        if len(found) == _MOST_IGNORED:
+            return []
+        if (root / path).is_file() and (root / path).stat().st_size <= _SMALL:
+            found.append(path)
+    return found
+
+
+def _walked(root: Path, start: Path) -> Iterator[str]:
+    """Yield the files below a folder, but for those of environments and caches."""
+    if start.name in _LEFT_OUT or (start / "pyvenv.cfg").exists():
+        return
+    for folder, folders, names in os.walk(start):
+        folders[:] = [
+            each
+            for each in folders
+            if each not in _LEFT_OUT and not Path(folder, each, "pyvenv.cfg").exists()
+        ]
+        for name in names:
+            yield os.path.relpath(Path(folder, name), root)
 
 
 def _import_paths(root: Path) -> Iterator[str]:

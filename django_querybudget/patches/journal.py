@@ -20,10 +20,12 @@ from django.conf import settings
 from django.test import client as django_client
 
 from django_querybudget.conf import conf
+from django_querybudget.nplusone.eager import watch_process
 from django_querybudget.ratchet.collecting import MIDDLEWARE, current_test
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
+from .watching import Watch
 from .writing import patches_of
 
 __all__ = [
@@ -48,6 +50,7 @@ _UNCOMPARED = ("date", "server-timing", "content-length")
 _kept_bytes = 0
 _written: set[tuple[int, str]] = set()
 _started: set[str] = set()
+_eager: Watch | None = None
 _running: str | None = None
 """The test that a runner of one process is at; see :func:`note_test`."""
 
@@ -66,7 +69,17 @@ def start() -> None:
     handler.__call__ = _noting(handler.__call__)
     async_handler: Any = django_client.AsyncClientHandler
     async_handler.__call__ = _noting_async(async_handler.__call__)
+    _watch()
     atexit.register(_note_end)
+
+
+def _watch() -> None:
+    global _eager
+    _eager = Watch(Path(os.environ[COPY_VARIABLE]), _write)
+    try:
+        watch_process(_eager)
+    except RuntimeError as error:
+        _write({"kind": "note", "text": f"Unread eager loads were not looked for: {error}"})
 
 
 def only() -> frozenset[str] | None:
@@ -116,14 +129,21 @@ def _on_measured(report: QueryReport, **_: object) -> None:
             "test": _test(),
             "view": report.name,
             "count": report.log.count,
+            "loads": {} if _eager is None else _eager.end(),
             "saves": {key: saves for key, (_, saves) in written.patches.items()},
             "left": left,
         }
     )
 
 
+def _begin() -> None:
+    if _eager is not None:
+        _eager.begin()
+
+
 def _noting(call: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(self: Any, environ: Any) -> Any:  # noqa: N807 - it takes that method's place
+        _begin()
         response = call(self, environ)
         test, request = _test(), f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         if response.streaming and not response.is_async:
@@ -137,6 +157,7 @@ def _noting(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _noting_async(call: Callable[..., Any]) -> Callable[..., Any]:
     async def __call__(self: Any, scope: Any) -> Any:  # noqa: N807 - it takes that method's place
+        _begin()
         response = await call(self, scope)
         test, request = _test(), f"{scope['method']} {scope['path']}"
         if response.streaming and response.is_async:

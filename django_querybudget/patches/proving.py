@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Self
 
 from .copying import ScratchCopy
-from .edits import Contradiction, Edit
-from .formatting import Formatter, line_length
+from .drafts import Draft
+from .edits import Contradiction
 from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
-from .rendering import patched
-from .text import SourceText
+from .unread import removals
 from .unwritable import CannotProve
 from .verdicts import Baseline, Verdict, judge
 
@@ -60,14 +59,14 @@ class Proof:
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.judged: dict[str, Judged] = {}
         self.left: list[NotWritten] = []
+        self.notes: list[str] = []
+        """What could not be looked at."""
         self.is_over_time = False
         self.runs = 0
         self._base: Baseline | None = None
         self._accepted: list[str] = []
         self._tests: set[str] = set()
-        self._width = line_length(self.copy.tree)
-        self._formatter = Formatter(self.copy.tree)
-        self._texts: dict[tuple[str, tuple[Edit, ...]], bytes] = {}
+        self.draft = Draft(self.copy)
         self._last: list[str] = []
         """What was written into the copy for the last rehearsal that stood."""
 
@@ -111,10 +110,35 @@ class Proof:
         if not first.outcomes:
             raise CannotProve(f"No test ran.\n{first.output}")
         self.left = list(first.left.values())
+        self.notes = sorted(first.notes)
+        self._find_unread(first)
         for key, patch in first.patches.items():
             scopes = [each for found in first.scopes.values() for each in found]
             self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
         self._base = Baseline(first, first)
+
+    def _find_unread(self, first: Rehearsal) -> None:
+        """Add a patch for each eager load that no test of the whole run read."""
+        found, left = removals(first.loads, first.read, self.copy.of)
+        self.left += left
+        for removal in found:
+            key, shows = removal.patch.key, False
+            for scope in (each for scopes in first.scopes.values() for each in scopes):
+                times = {each.id: scope.loads.get(each.id, 0) for each in removal.loads}
+                if any(times.values()):
+                    # A prefetch is a query, a join is none.
+                    scope.saves[key] = sum(
+                        times[each.id]
+                        for each in removal.loads
+                        if each.operation == "prefetch_related"
+                    )
+                    shows = True
+            if shows:
+                first.patches[key] = removal.patch
+                first.vain[key] = frozenset(each.what for each in removal.loads)
+            else:
+                reason = "no request of a test loads it: nothing of it would be measured"
+                self.left += [NotWritten(each, reason) for each in removal.patch.found]
 
     def prove(self) -> None:
         """Learn what differs by itself, then judge the patches that were found."""
@@ -243,41 +267,8 @@ class Proof:
         judged.outcome, judged.reasons, judged.verdict = "withdrawn", reasons, None
         self.tell(f"Withdrawn: {reasons[0]}")
 
-    def lines_of(self, key: str, path: str) -> set[int]:
-        """Return the lines of a file, as it was, that a patch changes; but for its imports."""
-        text = SourceText(self.copy.of(path)).text
-        edits = [
-            each for each in self.judged[key].patch.edits if each.path == path and not each.imports
-        ]
-        return {
-            line
-            for each in edits
-            for line in range(
-                text.count("\n", 0, each.start) + 1, text.count("\n", 0, each.end) + 2
-            )
-        }
-
-    def _text(self, path: str, edits: tuple[Edit, ...]) -> bytes:
-        """Return a file with edits, formatted as the rest of it is."""
-        if (path, edits) not in self._texts:
-            before = self.copy.of(path)
-            source = SourceText(before)
-            flat = source.encoded(patched(source, edits, 0))
-            formatted = self._formatter.formatted(path, before, flat)
-            self._texts[path, edits] = (
-                source.encoded(patched(source, edits, self._width))
-                if formatted is None
-                else formatted
-            )
-        return self._texts[path, edits]
-
     def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
-        edits = [edit for key in keys for edit in self.judged[key].patch.edits]
-        files: dict[str, bytes] = {}
-        for path in dict.fromkeys(edit.path for edit in edits):
-            own = tuple(edit for edit in edits if edit.path == path)
-            files[path] = self._text(path, own)
-        return files
+        return self.draft.files(self.judged[key].patch for key in keys)
 
 
 def _red(run: Rehearsal) -> str:

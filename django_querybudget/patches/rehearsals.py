@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .copying import ScratchCopy
 from .patch import Found, NotWritten, Patch
+from .unread import Load
 from .unwritable import CannotProve
 
 __all__ = ["Answer", "Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
@@ -44,6 +45,12 @@ class Scope(NamedTuple):
     queries: int
     saves: dict[str, int]
     """What each patch is to save of it, by the patch's key."""
+    loads: Mapping[str, int] = {}
+    """How often each eager load ran, by its id."""
+
+    def times(self, what: str) -> int:
+        """Return how often a relation was loaded eagerly, from whatever line."""
+        return sum(count for name, count in self.loads.items() if name.rpartition(" ")[0] == what)
 
 
 class Answer(NamedTuple):
@@ -65,6 +72,14 @@ class Rehearsal:
     """How each test ended, and with which message."""
     patches: dict[str, Patch] = field(default_factory=dict)
     left: dict[tuple[Found, str], NotWritten] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
+    """What was loaded eagerly, by its id."""
+    read: set[str] = field(default_factory=set)
+    """What of it was read."""
+    vain: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Which of them each patch takes out, by what stays the same of them; not written down."""
+    notes: set[str] = field(default_factory=set)
+    """What could not be looked at."""
     foreign: list[str] = field(default_factory=list)
     """Files of the project itself that were imported in place of the copy's."""
     status: int = 0
@@ -206,7 +221,8 @@ def _read(folder: Path, bodies: Path) -> Rehearsal:
 def _add(run: Rehearsal, record: dict[str, Any]) -> None:
     match record["kind"]:
         case "scope":
-            scope = Scope(record["view"], record["count"], record["saves"])
+            loads = record["loads"]
+            scope = Scope(record["view"], record["count"], record["saves"], loads)
             run.scopes.setdefault(record["test"], []).append(scope)
             for found, reason, code in record["left"]:
                 left = NotWritten(Found(*found), reason, code)
@@ -220,5 +236,11 @@ def _add(run: Rehearsal, record: dict[str, Any]) -> None:
                 run.outcomes[record["test"]] = record["outcome"], record["text"]
         case "patch":
             run.patches[record["key"]] = Patch.from_data(record)
+        case "load":
+            run.loads[record["id"]] = Load.from_data(record)
+        case "read":
+            run.read.add(record["id"])
+        case "note":
+            run.notes.add(record["text"])
         case "end":
             run.foreign += record["foreign"]

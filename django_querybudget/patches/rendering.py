@@ -71,8 +71,17 @@ def _expression(source: SourceText, edit: Edit, width: int) -> str:
     if isinstance(node, ast.IfExp) and edit.new[0] == "(":
         parts = [_segment(edit.new, each) for each in (node.body, node.test, node.orelse)]
         return f"(\n{inner}{parts[0]}\n{inner}if {parts[1]}\n{inner}else {parts[2]}\n{pad})"
-    lines = laid_out(edit.new, max(width - len(pad) - len(after), 20))
+    lines = _own_units(source, laid_out(edit.new, max(width - len(pad) - len(after), 20)))
     return f"\n{pad}".join(lines)
+
+
+def _own_units(source: SourceText, lines: list[str]) -> list[str]:
+    """Return lines that are indented by four blanks as the file's own are: by tabs, say."""
+    found = []
+    for line in lines:
+        rest = line.lstrip(" ")
+        found.append(source.unit * ((len(line) - len(rest)) // 4) + rest)
+    return found
 
 
 def _segment(code: str, node: ast.expr) -> str:
@@ -109,7 +118,7 @@ def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
     else:
         # In the parentheses of a call a line can always be broken.
         room = width - len(line) + len(line.lstrip())
-        wide = [call_lines(call, room) for call in edit.calls]
+        wide = [_own_units(source, call_lines(call, room)) for call in edit.calls]
         yield at, at, "".join(f"\n{indent}".join(lines) for lines in wide)
 
 
@@ -126,7 +135,7 @@ def _on_lines(
         f"\n{indent}".join(
             [call]
             if len(indent) + len(call) + (0 if number else _width_of(source, anchor)) <= width
-            else call_lines(call, width - len(indent))
+            else _own_units(source, call_lines(call, width - len(indent)))
         )
         for number, call in enumerate(edit.calls)
     ]

@@ -20,7 +20,7 @@ def diff_of(proof: Proof) -> bytes:
 
     def proofs(path: str, lines: range) -> str:
         found = [each for each in proof.proved if path in each.patch.paths]
-        there = [each for each in found if set(lines) & proof.lines_of(each.patch.key, path)]
+        there = [each for each in found if set(lines) & proof.draft.lines_of(each.patch, path)]
         # A hunk of none is one of imports.
         there = there or [each for each in found if any(e.imports for e in each.patch.edits)]
         return "; ".join(dict.fromkeys(each.proof for each in there or found))
@@ -55,10 +55,11 @@ def _lines(proof: Proof) -> Iterator[str]:
         yield f"  because {left.reason}"
         if left.code:
             yield from (f"    {line}" for line in left.code.split("\n"))
+    yield from proof.notes
     if proof.is_over_time:
         yield "The time limit came first: what is proved so far stands, by the tests named with it."
     if not proof.judged and not proof.left:
-        yield "No test shows a loop of queries: there is nothing to write."
+        yield "No test shows a loop of queries, or a relation that is loaded and not read."
 
 
 def as_data(proof: Proof) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def as_data(proof: Proof) -> dict[str, Any]:
             for left in proof.left
         ],
         "diff": diff_of(proof).decode("utf-8", "surrogateescape"),
+        "notes": proof.notes,
         "runs": proof.runs,
         "over_time": proof.is_over_time,
     }

@@ -177,6 +177,10 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
         for old, new in pairs:
             promised = {key: saves for key, saves in old.saves.items() if key in keys}
             seen |= promised.keys()
+            for key in promised:
+                for what in base.first.vain.get(key, ()):
+                    if new.times(what) >= old.times(what) > 0:
+                        yield Problem(f"{old.view} still loads {what} in {test}", test)
             more[old.view] += new.queries - old.queries
             if promised and old.queries - new.queries < sum(promised.values()):
                 yield Problem(

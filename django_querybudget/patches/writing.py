@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from django_querybudget.nplusone import Cause, Finding, Fix
+from django_querybudget.nplusone import Finding, Fix
 from django_querybudget.stacks import Origin
 
-from .chains import queryset_edits, unjoining_edits
+from .chains import queryset_edits
 from .classes import class_edit
 from .edits import Edit
 from .loops import loop_edits, statement_around
@@ -24,7 +24,7 @@ from .text import SourceText
 from .unwritable import Unwritable
 from .values import Given, given_in, with_values
 
-__all__ = ["Written", "patches_of"]
+__all__ = ["Written", "patches_of", "source_below"]
 
 
 @dataclass
@@ -85,19 +85,12 @@ class _Writer:
             edits += self._fix(fix, group, given)
         return edits
 
-    def _source(self, filename: str) -> tuple[SourceText, str]:
-        path = _path_below(self.root, filename)
-        try:
-            return _read(filename, Path(filename).stat().st_mtime_ns), path
-        except (OSError, SyntaxError) as error:
-            raise Unwritable(f"{path} has no source that can be read: {error}") from error
-
     def _use(self, finding: Finding) -> tuple[list[Edit], list[Given]]:
         """Return the edits at the line itself, and the values that stand in what they replace."""
         origin, use = finding.origin, finding.use or ""
         if finding.replaces is None or origin is None:
             raise Unwritable("what it is to read is in a template, or in no expression of Python")
-        source, path = self._source(origin.filename)
+        source, path = source_below(self.root, origin.filename)
         found = _at(source, finding.replaces, origin.line)
         if not found:
             raise Unwritable(f"{finding.replaces} does not stand at {path}:{origin.line}")
@@ -117,7 +110,7 @@ class _Writer:
             raise Unwritable("where its queryset is built is not known")
         if place.template and not place.filename.endswith(".py"):
             raise Unwritable(f"{place.place} is a template: its view's queryset is not known")
-        source, path = self._source(place.filename)
+        source, path = source_below(self.root, place.filename)
         code = fix.code
         # Of a loop's own values nothing is known before it.
         code = with_values(code, given, source, place.line, at_line=False)
@@ -126,9 +119,6 @@ class _Writer:
             return [class_edit(source, path, code, place.line), *imports]
         if fix.in_loop:
             return [*loop_edits(source, path, fix, group[0], code), *imports]
-        cause = group[0].cause
-        if cause is Cause.UNUSED_EAGER_LOAD:
-            return unjoining_edits(source, path, code, place.line, filename=place.filename)
         if "\n" in code:
             raise Unwritable("it is several statements")
         edits = queryset_edits(
@@ -156,6 +146,15 @@ class _Writer:
             return place.line, place.line
         statement = statement_around(source, place.line)
         return place.line, place.line if statement is None else statement.end_lineno or place.line
+
+
+def source_below(root: Path, filename: str) -> tuple[SourceText, str]:
+    """Return a file's text, and its path below ``root``. Raises :class:`Unwritable`."""
+    path = _path_below(root, filename)
+    try:
+        return _read(filename, Path(filename).stat().st_mtime_ns), path
+    except (OSError, SyntaxError) as error:
+        raise Unwritable(f"{path} has no source that can be read: {error}") from error
 
 
 def _spelled(new: str, source: SourceText, node: ast.expr, replaces: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import floor, log10
 
+from .blocks import Course
 from .measures import Measure
-from .reading import Point
 
 __all__ = ["Bar", "Mark", "Trend", "histogram", "sparkline", "trend"]
 
@@ -51,18 +51,17 @@ class Trend:
     height: int = HEIGHT
 
 
-def trend(points: Sequence[Point], marks: Mapping[str, int] | None = None) -> Trend:
+def trend(course: Course, starts: range, marks: Mapping[str, int]) -> Trend:
     """Return the trend of the database time, as load: milliseconds in each second.
 
-    ``marks`` are labels and their moments, in seconds since 1970; those outside are left out.
+    ``starts`` are when the intervals began, in seconds since 1970; so are the moments of ``marks``,
+    by their labels. Those outside are left out.
     """
-    span = points[1].started - points[0].started if len(points) > 1 else 60
-    loads = [point.seconds * 1000 / span for point in points]
+    loads = [seconds * 1000 / starts.step for seconds in course.seconds]
     most = max(loads, default=0.0)
     top = _rounded_up(most)
     places = " ".join(_places(loads, top, WIDTH, HEIGHT))
-    begin = points[0].started if points else 0
-    whole = max(1, len(points) - 1) * span
+    whole = max(1, len(starts) - 1) * starts.step
     return Trend(
         line=places,
         area=f"0,{HEIGHT} {places} {WIDTH},{HEIGHT}",
@@ -70,13 +69,13 @@ def trend(points: Sequence[Point], marks: Mapping[str, int] | None = None) -> Tr
         mean=sum(loads) / len(loads) if loads else 0.0,
         top=f"{top:g}",
         half=f"{top / 2:g}",
-        begin=_clock(begin) if points else "",
-        end=_clock(points[-1].started + span) if points else "",
-        requests=sum(point.requests for point in points),
+        begin=_clock(starts.start),
+        end=_clock(starts.stop),
+        requests=round(sum(course.requests)),
         marks=tuple(
-            _mark((moment - begin) / whole, label)
-            for label, moment in (marks or {}).items()
-            if begin < moment < begin + whole
+            _mark((moment - starts.start) / whole, label)
+            for label, moment in marks.items()
+            if 0 < moment - starts.start < whole
         ),
     )
 
@@ -85,12 +84,11 @@ def _mark(share: float, label: str) -> Mark:
     return Mark(f"{share * WIDTH:.1f}", f"{share * 100:.2f}%", share > 0.5, label)
 
 
-def sparkline(points: Sequence[Point]) -> str:
+def sparkline(course: Course) -> str:
     """Return the places of a small line, of a box of 100 by 20."""
-    step = -(-len(points) // SPARK_POINTS) or 1
-    sums = [
-        sum(point.seconds for point in points[at : at + step]) for at in range(0, len(points), step)
-    ]
+    seconds = course.seconds
+    step = -(-len(seconds) // SPARK_POINTS) or 1
+    sums = [sum(seconds[at : at + step]) for at in range(0, len(seconds), step)]
     return " ".join(_places(sums, max(sums, default=0.0), 100, 18))
 
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .measures import MEASURES
 from .reading import Picture
 from .record import Record, SeriesKey, series_key
-from .summary import summarised
 
 __all__ = [
     "Comparison",
@@ -94,7 +94,13 @@ def compared(before: AllFigures, after: AllFigures) -> list[Comparison]:
 def figures_of(record: Record) -> AllFigures:
     """Return the figures of a record's series."""
     return {
-        row.key: Figures(row.queries, row.milliseconds, row.requests) for row in summarised(record)
+        key: Figures(
+            MEASURES[0].mean(series.numbers),
+            MEASURES[1].mean(series.numbers) * 1000,
+            series.requests,
+        )
+        for key, series in record.series.items()
+        if series.requests
     }
 
 

@@ -105,18 +105,19 @@ def _overview(picture: Picture, since: str) -> dict[str, Any]:
         sum(getattr(row, name) for row in rows) for name in ("over_budget", "nplusone")
     )
     deploy = deploy_of(picture, conf.RELEASE or "")
+    queries = sum(picture.trend.queries)
     each = requests or 1
     return {
         "rows": rows,
         "until": _stamp(picture.until),
         "deploy": _deploy(picture, deploy, since),
-        "trend": trend(picture.trend, _marks(picture, deploy)),
+        "trend": trend(picture.trend, picture.starts(), _marks(picture, deploy)),
         "seconds": picture.seconds,
         "each_seconds": picture.seconds / each,
         "requests": requests,
         "rate": requests / max(1, picture.until - picture.since),
-        "queries": sum(point.queries for point in picture.trend) / each,
-        "all_queries": sum(point.queries for point in picture.trend),
+        "queries": queries / each,
+        "all_queries": queries,
         "over_budget": over_budget,
         "over_share": over_budget / each,
         "nplusone": nplusone,
@@ -207,7 +208,7 @@ def render_series(
         deployed = Comparison(key, *sides) if deploy else None
         reads = row.hits + row.misses + row.bypasses
         names |= {
-            "trend": trend(picture.trends[key], _marks(picture, deploy)),
+            "trend": trend(picture.trends[key], picture.starts(), _marks(picture, deploy)),
             "query": urlencode(key._asdict()),
             "queries": histogram(MEASURES[0], numbers, limit=row.budget),
             "times": histogram(MEASURES[1], numbers, factor=1000),

@@ -21,7 +21,8 @@ from django.db import connections
 
 from django_querybudget.conf import conf
 
-from .encoding import encoded, taken_over
+from .decoding import taken_over
+from .encoding import encoded
 from .exporting import Exporter, Exporting
 from .pending import Pending
 from .record import Record, Remark, Said, SeriesKey

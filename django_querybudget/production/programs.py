@@ -18,9 +18,14 @@ __all__ = ["begin", "end"]
 logger = logging.getLogger("django_querybudget")
 
 NOT_MEASURED = frozenset(
-    "check dbshell makemigrations querybudget runserver shell test testserver".split()
+    "check dbshell makemigrations querybudget runserver runserver_plus shell shell_plus test "
+    "testserver "
+    # Django's tasks, django-rq, Channels, Django Q, huey, dramatiq, Procrastinate.
+    "db_worker rqworker rqworker-pool rqscheduler runworker qcluster run_huey rundramatiq "
+    "procrastinate".split()
 )
-"""Commands that serve, ask a person, or are tests."""
+"""Commands that serve, ask a person, are tests, or work on tasks for as long as they live: what
+those query is their tasks'."""
 
 _MOST_RUNNING = 1000
 

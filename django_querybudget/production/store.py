@@ -39,6 +39,10 @@ class Span(NamedTuple):
         """Return the key of the interval ``number`` of ``slot``'s holder."""
         return f"{_PREFIX}{self.letter}{number}:{slot}"
 
+    def block_key(self, number: int, length: int) -> str:
+        """Return the key of so many intervals of all processes, from ``number`` on."""
+        return f"{_PREFIX}{self.letter}{number}+{length}"
+
 
 MINUTE = Span("m", 60, 2 * 60 * 60)
 HOUR = Span("h", 60 * 60, 14 * 24 * 60 * 60)
@@ -88,6 +92,11 @@ class RecordStore:
         self._set(own, who, LEASE)
         return True
 
+    def keep(self, values: list[tuple[str, bytes, int]]) -> None:
+        """Set keys to values for so many seconds."""
+        for key, value, seconds in values:
+            self._set(key, value, seconds)
+
     def keys_of(self, span: Span, numbers: Iterable[int]) -> list[str]:
         """Return the keys of all processes for these intervals."""
         slots = range(self._slots() or MOST_SLOTS)
@@ -126,6 +135,12 @@ class RedisRecordStore(RecordStore):
 
     def _set(self, key: str, value: bytes, seconds: int) -> None:
         self._redis.set(self._made(key), value, ex=seconds)
+
+    def keep(self, values: list[tuple[str, bytes, int]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, value, seconds in values:
+            pipeline.set(self._made(key), value, ex=seconds)
+        pipeline.execute()
 
     def write(self, values: list[tuple[str, bytes, int]], slot: int, who: bytes) -> bool:
         own = self._made(_slot_key(slot))

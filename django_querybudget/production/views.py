@@ -21,6 +21,7 @@ from django_querybudget.exceptions import LockFileError
 from django_querybudget.sql.fingerprints import identifiers
 
 from . import pages
+from .decoding import Wanted
 from .reading import Picture, Unreadable, parse_duration, picture_of
 from .record import SeriesKey
 
@@ -78,13 +79,15 @@ class _BadSince(ValueError):
     """What was asked for is no time."""
 
 
-def _asked(request: HttpRequest, default: str = DEFAULT) -> tuple[Picture, pages.Frame]:
+def _asked(
+    request: HttpRequest, wanted: Wanted, default: str = DEFAULT
+) -> tuple[Picture, pages.Frame]:
     since = request.GET.get("since", default)
     try:
         seconds = parse_duration(since)
     except ValueError as error:
         raise _BadSince from error
-    return picture_of(seconds), _frame(since)
+    return picture_of(seconds, wanted), _frame(since)
 
 
 def _frame(since: str) -> pages.Frame:
@@ -94,15 +97,15 @@ def _frame(since: str) -> pages.Frame:
 @_for_staff
 def overview(request: HttpRequest) -> HttpResponse:
     """All series, by total database time."""
-    picture, frame = _asked(request)
+    picture, frame = _asked(request, False)
     return HttpResponse(pages.render_overview(picture, frame, every="all" in request.GET))
 
 
 @_for_staff
 def series(request: HttpRequest) -> HttpResponse:
     """One series."""
-    picture, frame = _asked(request)
     key = SeriesKey(*(request.GET.get(name, "") for name in SeriesKey._fields))
+    picture, frame = _asked(request, key)
     found = picture.whole.series.get(key)
     tables = identifiers(" ".join(shape.sql for shape in found.shapes)) if found else frozenset()
     findings = [each for each in _index_findings() if each.table in tables]
@@ -115,7 +118,7 @@ def database(request: HttpRequest) -> HttpResponse:
     from .explained import explained  # what follows is for this page alone
     from .statements import postgresql_aliases, read_statements
 
-    picture, frame = _asked(request, DEFAULT_OF_DATABASES)
+    picture, frame = _asked(request, True, DEFAULT_OF_DATABASES)
     found = [explained(read_statements(each), picture.whole) for each in postgresql_aliases()]
     return HttpResponse(pages.render_databases(found, _index_findings(), frame))
 
@@ -133,7 +136,7 @@ def tests(request: HttpRequest) -> HttpResponse:
 
     from .tested import lock_file, tested
 
-    picture, frame = _asked(request)
+    picture, frame = _asked(request, False)
     path = lock_file()
     problem, found = "", None
     try:

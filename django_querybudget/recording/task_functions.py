@@ -35,11 +35,15 @@ def decorated_task(target: Any, decorate: Decorate) -> Any:
     if inspect.isfunction(target):
         return None  # RQ's decorator leaves it one, whose worker asks the module for its name
     if hasattr(target, "apply_async") or hasattr(target, "enqueue"):
-        raise TypeError(
-            f"{target!r} is a task, whose worker runs the function that it holds: put "
-            "@query_budget below the task's decorator."
-        )
+        raise _unknown(target)
     return None
+
+
+def _unknown(task: Any) -> TypeError:
+    return TypeError(
+        f"{task!r} is a task, whose worker runs the function that it holds: put "
+        "@query_budget below the task's decorator."
+    )
 
 
 def _replace_run(task: Any, decorate: Decorate) -> None:
@@ -53,7 +57,10 @@ def _when_made(proxy: Any, then: Callable[[Any], None]) -> None:
         return
     # Of @shared_task, for a task of each app; it is known by the name that each gives it.
     state: Any = sys.modules["celery._state"]
-    found = inspect.getclosurevars(object.__getattribute__(proxy, "_Proxy__local")).nonlocals
+    made_by: Any = object.__getattribute__(proxy, "_Proxy__local")
+    found = inspect.getclosurevars(made_by).nonlocals if inspect.isfunction(made_by) else {}
+    if "fun" not in found:
+        raise _unknown(made_by)
     function, name = found["fun"], found.get("name")
 
     def made(sender: Any, **_: Any) -> None:

@@ -52,6 +52,11 @@ class ViewKey:
         start = name.removesuffix("*")
         return cls(whole=start == name, length=len(start), method=method.upper(), name=start)
 
+    @property
+    def is_of_work(self) -> bool:
+        """Whether it names a task, a command or a message, and no view."""
+        return self.method.lower() in WORK_KINDS
+
     def matches(self, method: str, names: tuple[str, ...]) -> bool:
         """Whether it is a key to a view that has these names."""
         if self.method not in ("", "GET" if method == "HEAD" and self.method == "GET" else method):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.http import HttpRequest
 from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
@@ -15,23 +16,53 @@ from django.urls import ResolverMatch, URLPattern, URLResolver, get_resolver
 __all__ = ["handlers", "ninja_operations", "urlpatterns", "view_name_of"]
 
 
-def view_name_of(request: HttpRequest) -> str | None:
+def view_name_of(request: HttpRequest, match: ResolverMatch | None = None) -> str | None:
     """Return ``view_name`` as the URLconf has it; the route of a view without a name.
 
     A view function's own name would not do: every operation of a django-ninja API resolves to the
-    same function. None if no URL matched.
+    same function, and those of one path to the first one's name: such an operation has the name
+    under which it can be reversed. ``match`` is for a request that has none of its own. None if no
+    URL matched.
     """
-    match = request.resolver_match
+    match = match or request.resolver_match
     if match is None:
         return None
+    if getattr(match.func, "__module__", "").startswith("ninja."):
+        named = _operation_name(match, request)
+        if named is not None:
+            return named
     return match.view_name if match.url_name else f"/{match.route}"
+
+
+_operation_names: WeakKeyDictionary[Any, dict[tuple[str, str], str]] = WeakKeyDictionary()
+"""For the first operation of each path of a ninja API, the names of all by route and method."""
+
+
+def _operation_name(match: ResolverMatch, request: HttpRequest) -> str | None:
+    """Return the name of the operation that answers; None where it is alone at its path."""
+    operations = ninja_operations(match.func)
+    if len(operations) < 2:
+        return None
+    names = _operation_names.get(operations[0])
+    if names is None:
+        names = _operation_names[operations[0]] = {}
+        by_route: dict[str, list[str | None]] = {}
+        # The URLconf has a pattern for each operation, in their order.
+        for name, route, view in urlpatterns(get_resolver(getattr(request, "urlconf", None))):
+            if ninja_operations(view)[:1] == operations[:1]:
+                by_route.setdefault(route, []).append(name)
+        for route, found in by_route.items():
+            for operation, name in zip(operations, found, strict=False):
+                if name:
+                    names.update(((route, method), name) for method in operation.methods)
+    return names.get((f"/{match.route}", request.method or ""))
 
 
 def handlers(match: ResolverMatch, method: str) -> Iterator[Callable[..., Any]]:
     """Yield the callables that answer ``method``, the innermost first: what a decorator may be on.
 
-    The handler method of a class-based view (the action of a viewset), its ``dispatch``, the
-    operation of a ninja API, then what the URLconf names.
+    The handler method of a class-based view (the action of a viewset, the function below
+    ``@api_view``), its ``dispatch``, the operation of a ninja API, then what the URLconf names.
     """
     view: Any = match.func
     cls = getattr(view, "view_class", None) or getattr(view, "cls", None)
@@ -42,12 +73,23 @@ def handlers(match: ResolverMatch, method: str) -> Iterator[Callable[..., Any]]:
             name = "get"
         for attribute in (actions.get(name, name), "dispatch"):
             if callable(handler := getattr(cls, attribute, None)):
+                if getattr(handler, "__module__", "") == "rest_framework.decorators":
+                    yield from _held_by_api_view(handler)
                 yield handler
     for operation in ninja_operations(view):
         if method in operation.methods:
             yield operation.view_func
             break
     yield view
+
+
+def _held_by_api_view(handler: Any) -> Iterator[Callable[..., Any]]:
+    """Yield the function below REST framework's ``@api_view``, which its handlers call."""
+    names = getattr(getattr(handler, "__code__", None), "co_freevars", ())
+    if "func" in names and callable(
+        function := handler.__closure__[names.index("func")].cell_contents
+    ):
+        yield function
 
 
 def ninja_operations(view: Any) -> list[Any]:

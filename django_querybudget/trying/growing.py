@@ -19,6 +19,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
+from django_querybudget.routing.views import view_name_of
+
 from .copying import CannotCopy, copy_rows
 from .launching import FOLDER_VARIABLE, ROWS_VARIABLE
 from .notes import write
@@ -109,7 +111,6 @@ class GrowingMiddleware:
 
 def _view_name(request: HttpRequest) -> str:
     try:
-        match = resolve(request.path_info)
+        return view_name_of(request, resolve(request.path_info)) or ""
     except Resolver404:
         return ""
-    return match.view_name if match.url_name else f"/{match.route}"

@@ -178,6 +178,12 @@ def _next(trial: Trial) -> Iterator[str]:
             '  Keep it: "django_querybudget" in INSTALLED_APPS, and first in MIDDLEWARE '
             '"django_querybudget.middleware.QueryBudgetMiddleware".'
         )
+    if trial.loops:
+        kept = "Then let" if trial.added else "Let"
+        yield (
+            f"  Fix it: {kept} your tests prove the lines: manage.py querybudget fix -- test, or "
+            "pytest --querybudget-fix."
+        )
     yield (
         "  Hold it: pytest --querybudget=record, or manage.py querybudget record -- test, writes "
         "today's counts; =check fails when they rise."

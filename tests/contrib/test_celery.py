@@ -13,7 +13,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from celery import Celery, Task, states
+from celery import Celery, Task, current_app, states
 from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 from django.apps import apps
@@ -210,6 +210,11 @@ def test_a_shared_task_of_an_app_that_is_made_later_has_its_budget() -> None:
     assert task is not tasks.app.tasks["shop.shared"]
     with pytest.raises(QueryBudgetExceeded):
         task.apply(args=[3], throw=True)
+
+
+def test_another_proxy_of_celerys_is_refused() -> None:
+    with pytest.raises(TypeError, match="below the task's decorator"):
+        query_budget(1)(current_app)
 
 
 def test_nothing_is_measured_where_the_library_is_off(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,12 @@ import jobs.models
 import payment.models
 import rating.models
 from django_querybudget.nplusone import Finding
+from django_querybudget.nplusone.eager import watch_eager_loads
+from django_querybudget.patches.patch import Patch
 from django_querybudget.patches.rendering import patched
 from django_querybudget.patches.text import SourceText
+from django_querybudget.patches.unread import Load, removals
+from django_querybudget.patches.watching import Watch
 from django_querybudget.patches.writing import patches_of
 
 from . import models as library
@@ -36,10 +41,11 @@ ROOT = Path(__file__).parents[2]
 class Applied:
     """The project's modules with all that was suggested written into their text."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    def __init__(self, findings: Iterable[Finding], more: Iterable[Patch] = ()) -> None:
         written = patches_of(findings, ROOT)
         assert [each for each in written.left if each.code] == []
-        self._edits = [edit for patch, _ in written.patches.values() for edit in patch.edits]
+        patches = [*(patch for patch, _ in written.patches.values()), *more]
+        self._edits = [edit for patch in patches for edit in patch.edits]
 
     def module(self, module: ModuleType) -> ModuleType:
         """Return a copy of a module, edited."""
@@ -68,6 +74,18 @@ class Applied:
         source = SourceText(path.read_bytes())
         own = [each for each in self._edits if each.path == path.relative_to(ROOT).as_posix()]
         return patched(source, own, 100)
+
+
+def removals_of(ask: Callable[[], object]) -> list[Patch]:
+    """Return the patches that take out what is loaded eagerly and not read while ``ask`` runs."""
+    records: list[dict[str, Any]] = []
+    with watch_eager_loads(Watch(ROOT, records.append)):
+        ask()
+    loads = {each["id"]: Load.from_data(each) for each in records if each["kind"] == "load"}
+    read = {each["id"] for each in records if each["kind"] == "read"}
+    found, left = removals(loads, read, lambda path: (ROOT / path).read_bytes())
+    assert left == []
+    return [each.patch for each in found]
 
 
 def _functions(text: str) -> dict[tuple[str, str], ast.FunctionDef]:

@@ -25,7 +25,7 @@ from marketplace.measuring import NAMES
 from marketplace.sample_data import fill
 from marketplace.urls import endpoints
 
-from .applying import Applied
+from .applying import Applied, removals_of
 
 VIEWS = {
     "jobs": jobs.views_naive,
@@ -87,7 +87,7 @@ def test_with_all_suggestions_written_an_endpoint_meets_its_budget(
 ) -> None:
     before, answer = _ask(visitor, name)
     findings = find_nplusone(before)
-    applied = Applied([*findings, *_unread(visitor, name)])
+    applied = Applied(findings, removals_of(lambda: _ask(visitor, name)))
     applied.patch_models(monkeypatch)
     with override_settings(ROOT_URLCONF=_urls(applied)):
         after, same_answer = _ask(visitor, name)

@@ -85,6 +85,23 @@ def elsewhere(request):
 def read(request):
     names = [book.author.name for book in Book.objects.all()]
     return JsonResponse({"id": str(uuid.uuid4()), "names": names})
+
+
+def vain(request):
+    books = Book.objects.select_related("author").prefetch_related("tags", "reviews")
+    return JsonResponse({"rows": [[book.title, len(book.reviews.all())] for book in books]})
+
+
+def joined():
+    return Book.objects.select_related("author").order_by("pk")
+
+
+def titles(request):
+    return JsonResponse({"rows": [book.title for book in joined()]})
+
+
+def authors(request):
+    return JsonResponse({"rows": [book.author.name for book in joined()]})
 """
 OUTSIDE = """\
 def names(model):
@@ -100,6 +117,9 @@ urlpatterns = [
     path("generated", views.generated, name="generated"),
     path("elsewhere", views.elsewhere, name="elsewhere"),
     path("read", views.read, name="read"),
+    path("vain", views.vain, name="vain"),
+    path("titles", views.titles, name="titles"),
+    path("authors", views.authors, name="authors"),
 ]
 """
 TESTS = """\
@@ -117,7 +137,7 @@ class Tests(TestCase):
             book.tags.create()
 
     def test_all(self):
-        for name in ("odd", "generated", "elsewhere", "read"):
+        for name in ("odd", "generated", "elsewhere", "read", "vain", "titles", "authors"):
             self.assertEqual(self.client.get(f"/{name}").status_code, 200)
 """
 

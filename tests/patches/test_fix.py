@@ -70,8 +70,11 @@ def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
     # Three things that a line of a file with tabs, Windows' line ends and an encoding does.
     assert "GET odd 13 → 1 query" in told.text
     assert "1 that no two runs answer alike" not in told.text  # An id of a run is no difference.
-    assert "GET read 5 → 1 query, 4 responses identical, 1 test passes" in told.text
-    assert told.text.count("Proved: ") == 2
+    assert "GET read 5 → 1 query, 7 responses identical, 1 test passes" in told.text
+    # What no test reads is taken out; what one caller of two reads stays.
+    assert "Book.author: a relation is loaded that nobody reads, at shop/views.py:27" in told.text
+    assert "GET vain 3 → 2 queries" in told.text
+    assert told.text.count("Proved: ") == 4
     # The others are named with the reason.
     assert (
         "does not stand at shop/views.py:13: it is built elsewhere, or by generated code"
@@ -91,6 +94,10 @@ def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
     assert "für alle".encode("latin-1") in odd
     assert b'.select_related("author")' in odd
     assert b"book.reviews_count, book.tags_count" in odd
+    assert b'\t\ttags_count=Count("tags", distinct=True),\r\n' in odd
+    views = (project / "shop/views.py").read_text()
+    assert '    books = Book.objects.prefetch_related("reviews")\n' in views
+    assert views.count('select_related("author")') == 2
     assert {*_git(project, "diff", "--name-only").split()} == {"shop/odd.py", "shop/views.py"}
 
 

@@ -121,7 +121,8 @@ def _shapes(record: ProcessRecord, more: tuple[str, ...]) -> None:
             if key.name in more:
                 text = f"SELECT {key.name} FROM t"
             shape = ShapeAt(text, place.format("", app), f"{number}")
-            cost = Cost(max(1, series.requests), series.seconds * (0.6, 0.25, 0.1)[number])
+            queries = int(series.total("queries") * (0.05, 0.9, 0.05)[number])
+            cost = Cost(max(1, queries), series.seconds * (0.1, 0.8, 0.1)[number])
             pending.add_shape(series, shape, cost)
         if key.name == "jobs:list" and series.total("nplusone"):
             loop = Remark("nplusone", "load Job.client row by row", "jobs/serializers.py:52")

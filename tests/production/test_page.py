@@ -79,7 +79,7 @@ def page(chromium: Browser, db: None) -> Iterator[Browser]:
 
     chromium.answer = answer
     chromium.look()
-    with an_hour_of_a_site(time.time(), minutes=10, more=(HOSTILE,)):
+    with an_hour_of_a_site(time.time(), minutes=10, more=(HOSTILE, "x" * 10_000)):
         yield chromium
 
 

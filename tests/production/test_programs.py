@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import logging
 import re
+import weakref
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -69,6 +72,7 @@ def test_what_serves_asks_or_checks_is_not(
     production.stop()
     assert counted() == {}
     assert {"runserver", "shell", "test", "querybudget"} <= programs.NOT_MEASURED
+    assert {"db_worker", "rqworker", "runworker"} <= programs.NOT_MEASURED  # their tasks are
 
 
 def test_a_command_called_by_code_belongs_to_its_caller(record: ProcessRecord) -> None:
@@ -98,6 +102,19 @@ def test_a_block_is_held_to_its_budget_without_a_record(settings: Any) -> None:
         work("command", 1, 2, 3)
     with pytest.raises(LookupError):  # over no other
         work("task", 1, 2, 3, error=LookupError)
+
+
+def test_what_outlives_a_block_adds_nothing_and_holds_nothing() -> None:
+    with production.measured("task", "nightly") as log:
+        Industry.objects.count()
+        outliving = contextvars.copy_context()  # as a task has it that is begun here
+    outliving.run(Industry.objects.count)
+    assert log.count == 1
+    held = weakref.ref(log)
+    del log
+    gc.collect()
+    assert held() is None
+    del outliving
 
 
 def test_nothing_is_measured_where_the_library_is_off(settings: Any) -> None:

@@ -10,7 +10,8 @@ from django.test.utils import override_settings
 from django.urls import path
 
 from django_querybudget.cache import cached_queryset
-from django_querybudget.production.encoding import decoded, encoded
+from django_querybudget.production.decoding import decoded
+from django_querybudget.production.encoding import encoded
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
 from django_querybudget.production.record import (

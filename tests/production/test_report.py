@@ -21,8 +21,10 @@ from django.urls import include, path
 
 from accounts.models import CustomUser
 from django_querybudget.production.admin_link import add_to_admin
+from django_querybudget.production.measures import COUNTERS
+from django_querybudget.production.pages import SHOWN
 from django_querybudget.production.process import ProcessRecord
-from django_querybudget.production.record import Cost, ShapeAt, series_key
+from django_querybudget.production.record import MOST_SERIES, Cost, ShapeAt, series_key
 from tests.production.conftest import SECTION
 
 pytestmark = [pytest.mark.urls(__name__)]
@@ -116,8 +118,9 @@ def test_bad_input_names_the_way_out(record: ProcessRecord, tmp_path: Path) -> N
     assert "No request was recorded" in report()
     with pytest.raises(CommandError, match="--since: 'yesterday' is no time"):
         report("--since", "yesterday")
-    with pytest.raises(CommandError, match="cannot be written"):
-        report("--html", str(tmp_path / "no" / "report.html"))
+    for target in (tmp_path / "no" / "report.html", tmp_path, "a\0b"):
+        with pytest.raises(CommandError, match=r"--html: .* cannot be written: "):
+            report("--html", str(target))
     with override_settings(QUERYBUDGET={}), pytest.raises(CommandError, match='add "PRODUCTION"'):
         report()
 
@@ -186,6 +189,30 @@ def test_unknown_series_and_times(filled: ProcessRecord, staff: Client) -> None:
     assert staff.post("/querybudget/").status_code == 405
 
 
+def test_what_the_audit_found_stale_stands_beside_its_view(
+    filled: ProcessRecord, staff: Client
+) -> None:
+    assert 'tag bad">stale' not in staff.get("/querybudget/").content.decode()
+    for each, number in zip(COUNTERS, (7, 2), strict=True):
+        filled.count(series_key("view", "reviews", "GET"), each.total, number)
+    filled.flush()
+    assert 'tag bad">stale 2<' in staff.get("/querybudget/").content.decode()
+
+
+def test_thousands_of_routes(record: ProcessRecord, staff: Client) -> None:
+    for number in range(3 * MOST_SERIES):
+        add(record, f"view {number}", 1, 1, 0.001 * number)
+    record.flush()
+    text = staff.get("/querybudget/").content.decode()
+    assert text.count('<th scope="row">') == SHOWN
+    assert f"Show {MOST_SERIES - SHOWN} more" in text
+    text = staff.get("/querybudget/?all=1").content.decode()
+    assert text.count('<th scope="row">') == MOST_SERIES
+    told = json.loads(report("--json"))["series"]
+    assert told[0]["kind"] == "other"  # what found no place counts, too
+    assert sum(each["requests"] for each in told) == 3 * MOST_SERIES
+
+
 class Away(LocMemCache):
     """A cache whose server is away."""
 
@@ -226,7 +253,9 @@ def test_the_admins_index_links_to_the_page(staff: Client) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("url", ["", "series/", "style.css"])
+@pytest.mark.parametrize(
+    "url", ["", "series/", "database/", "cache/", "tests/", "style.css", "?all=1"]
+)
 def test_strangers_and_users_are_sent_to_the_admins_login(record: ProcessRecord, url: str) -> None:
     client = Client()
     for user in (None, CustomUser.objects.create(username="u", email="u@x.org")):

@@ -21,7 +21,8 @@ from redis.connection import AbstractConnection as Connection
 
 from django_querybudget import production
 from django_querybudget.production import encoding, process, store
-from django_querybudget.production.encoding import FORMAT, decoded, encoded, taken_over
+from django_querybudget.production.decoding import decoded, taken_over
+from django_querybudget.production.encoding import FORMAT, encoded
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import parse_duration, read_picture
 from django_querybudget.production.record import Record, series_key
@@ -55,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def requests(seconds: int = 3600, now: float | None = None) -> int:
     picture = read_picture(seconds, now=now)
     told = sum(each.requests for each in picture.whole.series.values())
-    assert sum(point.requests for point in picture.trend) == told
+    assert sum(picture.trend.requests) == told
     return told
 
 
@@ -152,7 +153,7 @@ def test_minutes_end_and_hours_last(record: ProcessRecord, clock: Clock) -> None
         record.flush()
         clock.now += 60
     picture = read_picture(600, now=clock.now)
-    assert [point.requests for point in picture.trend] == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
+    assert list(picture.trend.requests) == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0]
     assert requests(60, now=clock.now - 60) == 1
     assert requests(86_400, now=clock.now) == 5
 
@@ -235,27 +236,41 @@ def test_what_is_no_record_of_this_version_is_ignored(record: ProcessRecord, val
 
 def packed(*lines: str) -> bytes:
     text = "".join(f"{line}\n" for line in lines)
-    return encoding._HEAD + zlib.compress(text.encode())
+    return encoding.HEAD + zlib.compress(text.encode())
 
 
-ROW = '["", "view", "a", "GET", null, [0, 1], [], []]'
+ROW = '["", "view", "a", "GET", null, [0, 1], []]'
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        '["", "view", "a", "GET", null, [0, -1], [], []]',
-        '["", "view", "a", "GET", null, [0, NaN], [], []]',
-        '["", "view", "a", "GET", null, [0, 1e999], [], []]',
-        '["", "view", "a", "GET", null, [0, 1%s], [], []]' % ("0" * 400),
-        '["", "view", "a", "GET", null, [100000, 1], [], []]',
-        '["", "view", "a", "GET", null, [0], [], []]',
-        '["", "view", 7, "GET", null, [0, 1], [], []]',
-        '[7, "view", "a", "GET", null, [0, 1], [], []]',
-        '["", "view", "a", "GET", true, [0, 1], [], []]',
-        '["", "view", "a", "GET", null, [0.5, 1], [], []]',
-        '["", "view", "a", "GET", null, [0, 1], [["a", "b", "c", 1]], []]',
-        '["", "view", "a", "GET", null, [0, 1], [], [["a", "b", "c", 1, 2]]]',
+        '["", "view", "a", "GET", null, [0, -1], []]',
+        '["", "view", "a", "GET", null, [0, NaN], []]',
+        '["", "view", "a", "GET", null, [0, 1e999], []]',
+        '["", "view", "a", "GET", null, [0, 1%s], []]' % ("0" * 400),
+        '["", "view", "a", "GET", null, [100000, 1], []]',
+        '["", "view", "a", "GET", null, [-1, 1], []]',
+        '["", "view", "a", "GET", null, [0], []]',
+        '["", "view", "a", "GET", null, [0, true], []]',
+        '["", "view", "a", "GET", null, [0, "1"], []]',
+        '["", "view", 7, "GET", null, [0, 1], []]',
+        '["", "view", ["a"], "GET", null, [0, 1], []]',
+        '["", "view", "%s", "GET", null, [0, 1], []]' % ("x" * 2_000),
+        '[7, "view", "a", "GET", null, [0, 1], []]',
+        '["", "view", "a", "GET", true, [0, 1], []]',
+        '["", "view", "a", "GET", null, [0.5, 1], []]',
+        '["", "view", "a", "GET", null, [0, 1], [0, 1, 1]]',
+        '["", "view", "a", "GET", null, [0, 1], [-1, 1, 1, 1]]',
+        '["", "view", "a", "GET", null, [0, 1], [0.5, 1, 1, 1]]',
+        '["", "view", "a", "GET", null, [0, 1], [999, 1, 1, 1]]',
+        '["", "view", "a", "GET", null, [0, 1], [0, 1, 1, NaN]]',
+        ROW + '\t[[["a", "b", "c", 1]], []]',
+        ROW + '\t[[["a", "b", "c", 1, -2]], []]',
+        ROW + '\t[[["a", 7, "c", 1, 2]], []]',
+        ROW + '\t[[], [["a", "b", "c", 1, 2]]]',
+        ROW + '\t[[], [["a", "b", "c", NaN, ""]]]',
+        ROW + "\t[[], []] ",
         '{"a": 1}',
         "[" * 100_000,
         '["%s"]' % ("x" * 200_000),
@@ -275,9 +290,9 @@ def test_a_record_that_holds_what_none_can_is_ignored(row: str) -> None:
 def test_a_record_that_would_be_endless_is_ignored() -> None:
     many = packed(*[ROW] * 100)
     assert len(decoded(many + many)[""].series) == 1
-    endless = encoding._HEAD + zlib.compress(b" " * (9 * 1024 * 1024))
+    endless = encoding.HEAD + zlib.compress(b" " * (9 * 1024 * 1024))
     assert decoded(endless) == {}
-    assert decoded(encoding._HEAD + zlib.compress(ROW.encode())) == {}  # half a line
+    assert decoded(encoding.HEAD + zlib.compress(ROW.encode())) == {}  # half a line
 
 
 class Broken(LocMemCache):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,7 @@ class Report:
                 "until": picture.until,
                 "seconds": round(picture.seconds, 6),
                 "series": as_json(rows),
-                "trend": [
-                    [point.started, point.requests, point.queries, round(point.seconds, 6)]
-                    for point in picture.trend
-                ],
+                "trend": list(_points(picture)),
             }
             self._dump(told)
         elif not rows:
@@ -255,12 +252,20 @@ class Report:
             self._write(str(line))
 
     def _save(self, render: Callable[[], str]) -> None:
-        name = self._options["html"]
+        name, text = self._options["html"], render()
         try:
-            Path(name).write_text(render(), encoding="utf-8")
-        except OSError as error:
+            Path(name).write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:  # a zero byte is a ValueError
             raise CommandError(f"--html: {name} cannot be written: {error}") from error
         self._write(f"Wrote {name}.")
+
+
+def _points(picture: Picture) -> Iterator[list[float]]:
+    """Yield each interval's start, requests, queries and seconds."""
+    course = picture.trend
+    columns = zip(course.requests, course.queries, course.seconds, strict=True)
+    for start, (requests, queries, seconds) in zip(picture.starts(), columns, strict=True):
+        yield [start, round(requests), round(queries), round(seconds, 6)]
 
 
 def _nothing(since: str) -> str:

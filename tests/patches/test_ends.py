@@ -1,0 +1,133 @@
+"""``fix`` from the command line and from pytest; ended early, it leaves the project as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from django_querybudget.patches.working_tree import refusals
+
+from .small import write_small
+
+pytestmark = pytest.mark.once
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    write_small(folder)
+    return folder
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return what a person's shell has: no variable of this test run, a folder for copies."""
+    copies = folder.parent / "copies"
+    copies.mkdir(exist_ok=True)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "QUERYBUDGET_", "PYTHONDONTWRITEBYTECODE"))
+    }
+    return {
+        **kept,
+        "DJANGO_SETTINGS_MODULE": "small_settings",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder.parent)]),
+        "TMPDIR": str(copies),
+    }
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
+    before = _files(project)
+    command = [sys.executable, "manage.py", "querybudget", "fix", "--", "test"]
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        env=_environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    while not list(Path(project.parent, "copies").glob("*/run-0/output")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped. Nothing of the project was changed." in err
+    assert _files(project) == before
+    assert list(Path(project.parent, "copies").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_with_what_is_proved(project: Path) -> None:
+    before = _files(project)
+    command = [sys.executable, "manage.py", "querybudget", "fix", "--time-limit", "0.5", "--json"]
+    done = subprocess.run(
+        [*command, "--", "test"],
+        cwd=project,
+        env=_environment(project),
+        check=True,
+        capture_output=True,
+    )
+    told = json.loads(done.stdout)
+    assert told["over_time"] is True
+    assert told["diff"] == ""
+    assert [each["outcome"] for each in told["patches"] if each["outcome"] == "proved"] == []
+    assert _files(project) == before
+
+
+@pytest.mark.slow
+def test_pytest_proves_and_writes(project: Path) -> None:
+    options = ["--querybudget-fix", "--querybudget-fix-apply", "shop/tests.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=project,
+        env=_environment(project),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "GET odd 13 → 1 query, 7 responses identical, 1 test passes" in done.stdout
+    assert done.stdout.count("Proved: ") == 4
+    assert sorted(done.stderr.split()) == ["Wrote"] * 2 + ["shop/odd.py.", "shop/views.py."]
+    assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
+
+
+def test_only_files_that_git_calls_clean_are_written(project: Path) -> None:
+    shop = project / "shop"
+    before = {f"shop/{name}.py": (shop / f"{name}.py").read_bytes() for name in ("odd", "views")}
+    (shop / "new.py").write_text("")
+    before["shop/new.py"] = b""
+    assert refusals(project, {"shop/odd.py": before["shop/odd.py"]}) == {}
+    (shop / "views.py").write_text("# of a person\n")
+    found = refusals(project, before)
+    assert found == {
+        "shop/views.py": "it has changes that are not committed",
+        "shop/new.py": "git does not know it: there is nothing to go back to",
+    }
+    assert refusals(project, {"shop/odd.py": b"of another moment"}) == {
+        "shop/odd.py": "it was changed while the patches were proved"
+    }
+    shutil.rmtree(project / ".git")
+    assert set(refusals(project, before)) == set(before)
