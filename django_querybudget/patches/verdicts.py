@@ -190,7 +190,9 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
                 )
     for view, count in more.items():
         if count > 0:
-            yield Problem(f"{view} executes {count} more queries over all tests")
+            yield Problem(
+                f"{view} executes {number(count, 'more query', 'more queries')} over all tests"
+            )
     if set(keys) - seen:
         yield Problem("no request in which it is to save queries could be measured again")
 

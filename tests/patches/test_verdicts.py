@@ -1,0 +1,87 @@
+"""What withdraws a patch: each way in which a run with it may differ from one without."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from pathlib import Path
+
+import pytest
+
+from django_querybudget.patches.rehearsals import Answer, Rehearsal, Scope
+from django_querybudget.patches.verdicts import Baseline, judge
+
+LOAD = "select_related shop.Book author shop/views.py:7"
+
+
+class Runs:
+    """Makes rehearsals of one test with one request."""
+
+    def __init__(self, bodies: Path) -> None:
+        self.bodies = bodies
+
+    def run(
+        self,
+        queries: int,
+        body: bytes = b"same",
+        *,
+        outcome: str = "passed",
+        view: str = "GET books",
+        saves: dict[str, int] | None = None,
+        loads: dict[str, int] | None = None,
+    ) -> Rehearsal:
+        data = b"200\n\n" + body
+        digest = hashlib.sha256(data).hexdigest()
+        (self.bodies / digest).write_bytes(zlib.compress(data))
+        run = Rehearsal(self.bodies)
+        run.outcomes["test"] = outcome, "AssertionError: why"
+        run.scopes["test"] = [Scope(view, queries, saves or {}, loads or {})]
+        run.answers["test"] = [Answer("GET /books", digest)]
+        return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+def _problems(base: Baseline, run: Rehearsal) -> list[str]:
+    return [each.text for each in judge(base, run, ["key"], about=["key"]).problems]
+
+
+def test_a_patch_stands_by_fewer_queries_and_the_same_answers(runs: Runs) -> None:
+    first = runs.run(9, saves={"key": 6})
+    base = Baseline(first, runs.run(9))
+    verdict = judge(base, runs.run(3), ["key"], about=["key"])
+    assert verdict.stands
+    assert verdict.proof == "GET books 9 → 3 queries, 1 response identical, 1 test passes"
+    assert _problems(base, runs.run(3, outcome="failed")) == ["test fails: AssertionError: why"]
+    assert _problems(base, runs.run(3, outcome="skipped")) == [
+        "test is skipped, which passed before"
+    ]
+    assert _problems(base, runs.run(4)) == [
+        "GET books executes 4 queries in test, not 9: 6 were to be saved"
+    ]
+    assert _problems(base, runs.run(10))[-1] == ("GET books executes 1 more query over all tests")
+    assert _problems(base, runs.run(3, b"other"))[0].startswith(
+        "test: the answer to GET /books differs: "
+    )
+    assert _problems(base, runs.run(3, view="GET shelves")) == [
+        "test asks for other views",
+        "no request in which it is to save queries could be measured again",
+    ]
+    empty = Rehearsal(runs.bodies)
+    assert _problems(base, empty)[0].startswith("no test ran")
+
+
+def test_a_load_that_is_still_there_is_not_taken_out(runs: Runs) -> None:
+    first = runs.run(3, saves={"key": 0}, loads={LOAD: 4})
+    first.vain["key"] = frozenset([LOAD.rpartition(" ")[0]])
+    base = Baseline(first, runs.run(3))
+    moved = {LOAD.replace(":7", ":8"): 4}
+    assert _problems(base, runs.run(3, loads=moved)) == [
+        "GET books still loads select_related shop.Book author in test"
+    ]
+    assert _problems(base, runs.run(3)) == []
+    # What read it after all loads it row by row.
+    assert _problems(base, runs.run(7)) != []
