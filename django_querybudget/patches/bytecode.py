@@ -29,7 +29,7 @@ def remove_own(root: Path) -> None:
     sys.dont_write_bytecode = True
     base = os.path.realpath(root) + os.sep
     for module in tuple(sys.modules.values()):
-        cached = getattr(module, "__cached__", None) or getattr(module.__spec__, "cached", None)
+        cached = getattr(getattr(module, "__spec__", None), "cached", None)
         if not isinstance(cached, str) or not os.path.realpath(cached).startswith(base):
             continue
         try:

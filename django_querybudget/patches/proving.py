@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from .copying import ScratchCopy
 from .drafts import Draft
@@ -36,6 +36,29 @@ class Judged:
     def proof(self) -> str:
         """The line that tells what it was proved by."""
         return "" if self.verdict is None else self.verdict.proof
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the patch, its findings and its proof as plain data."""
+        verdict = self.verdict
+        return {
+            "id": self.patch.key,
+            "files": list(self.patch.paths),
+            "findings": [
+                {"cause": each.cause, "relation": each.relation, "origin": each.origin}
+                for each in self.patch.found
+            ],
+            "saves": self.saves,
+            "outcome": self.outcome,
+            "reasons": self.reasons,
+            "proof": self.proof,
+            "views": [
+                {"view": each.view, "before": each.before, "after": each.after}
+                for each in (verdict.views if verdict else ())
+            ],
+            "responses": verdict.answers - verdict.uncompared if verdict else 0,
+            "responses_not_compared": verdict.uncompared if verdict else 0,
+            "tests": verdict.tests if verdict else 0,
+        }
 
 
 class Proof:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .diffs import unified
-from .proving import Judged, Proof
+from .proving import Proof
 
 __all__ = ["FORMAT", "as_data", "as_text", "diff_of"]
 
@@ -66,7 +66,7 @@ def as_data(proof: Proof) -> dict[str, Any]:
     """Return the same as plain data."""
     return {
         "format": FORMAT,
-        "patches": [_patch(key, each) for key, each in proof.judged.items()],
+        "patches": [each.to_json() for each in proof.judged.values()],
         "not_written": [
             {
                 "cause": left.found.cause,
@@ -81,27 +81,4 @@ def as_data(proof: Proof) -> dict[str, Any]:
         "notes": proof.notes,
         "runs": proof.runs,
         "over_time": proof.is_over_time,
-    }
-
-
-def _patch(key: str, judged: Judged) -> dict[str, Any]:
-    verdict = judged.verdict
-    return {
-        "id": key,
-        "files": list(judged.patch.paths),
-        "findings": [
-            {"cause": each.cause, "relation": each.relation, "origin": each.origin}
-            for each in judged.patch.found
-        ],
-        "saves": judged.saves,
-        "outcome": judged.outcome,
-        "reasons": judged.reasons,
-        "proof": judged.proof,
-        "views": [
-            {"view": each.view, "before": each.before, "after": each.after}
-            for each in (verdict.views if verdict else ())
-        ],
-        "responses": verdict.answers - verdict.uncompared if verdict else 0,
-        "responses_not_compared": verdict.uncompared if verdict else 0,
-        "tests": verdict.tests if verdict else 0,
     }

@@ -650,9 +650,9 @@ def write_project(folder: Path, styles: dict[str, str] = STYLES) -> None:
     (shop / "odd_tabs.py").write_bytes(b"\xef\xbb\xbf" + tabs.encode())
 
 
-def commit(folder: Path) -> None:
+def commit(folder: Path, ignored: str = "*.sqlite3\n__pycache__/\n") -> None:
     """Make the folder a git repository with all of it committed."""
-    (folder / ".gitignore").write_text("*.sqlite3\n__pycache__/\n", encoding="utf-8")
+    (folder / ".gitignore").write_text(ignored, encoding="utf-8")
     who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "All"]):
         subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S607

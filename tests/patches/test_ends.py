@@ -66,9 +66,9 @@ def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    process.stdout.readline()
-    while not list(Path(project.parent, "copies").glob("*/run-0/output")):
+    # In the midst of the first run of the tests.
+    while not list(Path(project.parent, "copies").glob("*/run-0/*.jsonl")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
