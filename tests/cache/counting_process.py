@@ -17,3 +17,18 @@ def count_and_tell(setup: dict[str, Any], pipe: Any) -> None:
     stats.count("marks", 3)
     pipe.send(published.publish())
     pipe.poll(60)
+
+
+def read_and_tell(setup: dict[str, Any], pipe: Any) -> None:
+    """Read through the cache, tell it, and send what this process itself has counted."""
+    actor_process.configure(setup, with_stops=False)
+    from django_querybudget.cache import cache_stats, cached_queryset
+    from jobs.models import Industry
+
+    for _ in range(5):
+        list(cached_queryset(Industry.objects.order_by("pk"), 60))
+        list(cached_queryset(Industry.objects.order_by("?"), 60))
+    told = published.publish()
+    own = {site.name: [site.hits, site.misses, dict(site.bypasses)] for site in cache_stats().sites}
+    pipe.send((told, own))
+    pipe.poll(60)

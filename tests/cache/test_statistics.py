@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.management import call_command
 from django.core.signals import request_finished
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
@@ -180,7 +182,7 @@ def shared(settings: Any, redis_url: str) -> Iterator[str]:
 def process(shared: str) -> Iterator[Callable[[str], Any]]:
     pipes = []
 
-    def start(name: str) -> None:
+    def start(name: str, does: Any = counting_process.count_and_tell) -> Any:
         setup = {
             "name": name,
             "alias": "default",
@@ -189,14 +191,12 @@ def process(shared: str) -> Iterator[Callable[[str], Any]]:
             "querybudget": {"CACHE": {"ALIAS": "redis"}},
         }
         ours, theirs = CONTEXT.Pipe()
-        one = CONTEXT.Process(
-            target=counting_process.count_and_tell, args=(setup, theirs), daemon=True
-        )
+        one = CONTEXT.Process(target=does, args=(setup, theirs), daemon=True)
         one.start()
         theirs.close()
         pipes.append((ours, one))
         assert ours.poll(60)
-        assert ours.recv() is True
+        return ours.recv()
 
     yield start
     for ours, one in pipes:
@@ -206,8 +206,8 @@ def process(shared: str) -> Iterator[Callable[[str], Any]]:
 
 
 def test_processes_add_up(process: Callable[[str], Any]) -> None:
-    process("a")
-    process("b")
+    assert process("a") is True
+    assert process("b") is True
     sites.site_of("view v").add({"hits": 5, "saved_seconds": 0.25})
     found = by_name(all_processes=True)  # with what this one has not told yet
     assert (found["view v"].hits, found["view v"].saved_seconds) == (25, 1.25)
@@ -218,6 +218,23 @@ def test_processes_add_up(process: Callable[[str], Any]) -> None:
     assert by_name(all_processes=True) == found
     assert cache_stats(all_processes=True).marks == 6
     assert cache_stats().hits == 5
+
+
+def test_the_command_tells_what_another_process_has_really_read(
+    process: Callable[..., Any],
+) -> None:
+    told, own = process("a", counting_process.read_and_tell)
+    assert told is True
+    out = StringIO()
+    call_command("querybudget", "cache", "stats", "--json", stdout=out)
+    found = json.loads(out.getvalue())
+    sites_ = {
+        each["name"]: [each["hits"], each["misses"], each["bypasses"]] for each in found["sites"]
+    }
+    assert sites_ == own
+    assert found["hits"] + found["misses"] == 5
+    assert sum(sum(bypasses.values()) for *_, bypasses in own.values()) == 5
+    assert cache_stats().hits == cache_stats().misses == 0  # none of it is this process'
 
 
 def test_a_process_that_lost_its_slot_takes_another_and_tells_nothing_twice(shared: str) -> None:
