@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -11,6 +12,8 @@ from django_querybudget.stacks import Origin
 from .findings import Finding, Fix
 
 __all__ = ["finding_id", "plain", "plain_fix"]
+
+_COMPREHENSION = re.compile(r"\.<locals>\.<(?:list|set|dict)comp>")
 
 
 def plain(finding: Finding) -> dict[str, Any]:
@@ -54,6 +57,8 @@ def finding_id(finding: Mapping[str, Any], table: str) -> str:
     """
     path = finding["place"].rpartition(":")[0]
     template = (finding["template"] or "").rpartition(":")[0]
-    parts = [path, finding["function"], template]
+    # Before Python 3.12 a comprehension is a function of its own.
+    function = _COMPREHENSION.sub("", finding["function"])
+    parts = [path, function, template]
     parts += [finding["cause"], finding["relation"], finding["operation"], table]
     return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=4).hexdigest()
