@@ -156,9 +156,7 @@ class Trouble:
         os.kill(worker, signal.SIGKILL)
         self.kills[worker] = time.monotonic()
 
-    def outage(
-        self, kind: Callable[[OwnRedis], AbstractContextManager[None]], redis: OwnRedis
-    ) -> None:
+    def outage(self, away: Callable[[OwnRedis], Away], redis: OwnRedis) -> None:
         """Let Redis be away for a while, in which a worker dies."""
         began = time.monotonic()
         with away(redis):
