@@ -20,10 +20,11 @@ from tests.production.load.urls import WORKER
 ROOT = Path(__file__).parents[3]
 WORKERS = 4
 COMMANDS = {
-    # Neither is to end a worker because a busy machine makes it slow.
+    # Neither is to end a worker because a busy machine makes it slow. So long uvicorn may wait for
+    # one that was killed while it was asked whether it lives.
     "gunicorn": "gunicorn marketplace.wsgi:application --bind unix:{socket} --timeout 120",
     "uvicorn": "uvicorn marketplace.asgi:application --uds {socket} --lifespan off "
-    "--timeout-worker-healthcheck 120",
+    "--no-access-log --timeout-worker-healthcheck 15",
 }
 
 

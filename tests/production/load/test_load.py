@@ -145,7 +145,7 @@ class Trouble:
     def kill(self) -> None:
         """Kill one of two workers or more that answered since the last one was."""
         last = max(self.kills.values(), default=0.0)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         answering: set[int] = set()
         while len(answering) < 2:
             assert time.monotonic() < deadline, self._site.told()
