@@ -38,6 +38,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     section = {
         "PRODUCTION": {"INTERVAL": 60},
         "NPLUSONE": "off",
+        "ON_EXCEED": "log",
         "BUDGETS": {"task tests.contrib.celery_tasks.counts": 2, "task sends": 1, "view": 9},
     }
     with override_settings(QUERYBUDGET=section):
