@@ -32,7 +32,7 @@ from .instances import attributes_of
 from .loads import Load, LoadKind, LoopKey, PlaceKey, place_key
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
 __all__ = ["CHUNK_SIZE", "Evidence", "Source"]
 

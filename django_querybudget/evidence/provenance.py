@@ -36,7 +36,7 @@ from .loads import Provenance, Step, place_key
 from .relations import conditions, relation_of, step_of, target_of
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
     from .noting import Evidence, Source
 

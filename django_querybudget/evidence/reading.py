@@ -38,7 +38,7 @@ from .template_names import name_in_template
 from .writes import writing_load
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
     from .noting import Evidence
 
