@@ -30,8 +30,8 @@ from django.db.models import Model
 
 from django_querybudget.conf import conf
 
-from .columns import scope_column
 from .identity import is_told_by_server
+from .tables import scope_column
 from .withheld import column_of
 
 __all__ = ["not_shared", "one_database", "settings_messages"]

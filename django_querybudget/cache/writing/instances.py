@@ -9,8 +9,7 @@ from typing import Any
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.columns import converted
-from django_querybudget.cache.tables import Table, tables, whole_table
+from django_querybudget.cache.tables import Table, converted, tables, whole_table
 
 __all__ = ["row_dependencies", "row_tags", "with_parents"]
 

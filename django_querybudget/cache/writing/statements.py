@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.columns import Column
-from django_querybudget.cache.tables import Table, whole_table
+from django_querybudget.cache.tables import Column, Table, whole_table
 
 from .forms import Form
 
