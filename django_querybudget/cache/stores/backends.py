@@ -30,7 +30,8 @@ from django_querybudget.conf import conf
 
 from .access import CacheRefused
 from .pulse import LIFE, PULSE, beat_of
-from .store import TRANSIENT_TIMEOUT, Store, tag_key
+from .store import Store
+from .tag_keys import TRANSIENT_TIMEOUT, tag_key
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 

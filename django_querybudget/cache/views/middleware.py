@@ -23,9 +23,10 @@ from django_querybudget.cache.reading.audit import due
 from django_querybudget.routing.views import view_name_of
 
 from .by_setting import declared
+from .bypasses import bypassed
 from .called import Call
 from .placement import misplaced
-from .serving import Served, bypassed, served, waited
+from .serving import Served, served, waited
 from .telling import CacheStatus, told, told_async
 
 __all__ = ["CachedViewMiddleware", "is_ours"]
