@@ -30,7 +30,7 @@ from .record import Remark, Said, SeriesKey
 from .store import HOUR, MINUTE, RecordStore, store_on
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
 __all__ = ["ProcessRecord"]
 

@@ -39,7 +39,7 @@ from django_querybudget.production.record import (
     series_key,
 )
 from django_querybudget.production.store import RecordStore
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 from django_querybudget.reports import reporters
 from django_querybudget.sql import memory
 from jobs.models import Industry
