@@ -90,7 +90,7 @@ class Unwritten:
         values = []
         for each, key in keys.items():
             before = found.get(key) if each.inherited is None else each.inherited
-            kept: bytes = before if is_record(before) else b""
+            kept = before if is_record(before) else b""
             values.append((key, each.own + kept, each.span.kept))
         store.keep(values)
         self.forget()
