@@ -53,6 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write failures of --querybudget to this file as SARIF",
     )
     group.addoption(
+        "--querybudget-measured",
+        metavar="PATH",
+        help="with --querybudget: write what this run measures to this file, in the form of "
+        "querybudget.toml",
+    )
+    group.addoption(
         "--querybudget-fix",
         action="store_true",
         help="write the suggested lines into a copy of the project, prove them by these tests, and "
@@ -105,6 +111,8 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = config.option.querybudget
     if config.option.querybudget_with_rows and mode != "record":
         raise pytest.UsageError("--querybudget-with-rows goes with --querybudget=record.")
+    if config.option.querybudget_measured and not mode:
+        raise pytest.UsageError("--querybudget-measured goes with --querybudget.")
     if not mode or config.option.collectonly:
         return
     if not _has_settings():
@@ -196,19 +204,21 @@ class RatchetPlugin:
 
         path = config.rootpath / config.option.querybudget_file
         written = config.option.querybudget_sarif
+        measured = config.option.querybudget_measured
         try:
             self.run: Run = Run(
                 mode=mode,
                 path=path,
                 command="pytest --querybudget={mode}",
                 sarif=Path(written) if written else None,
+                measured=Path(measured) if measured else None,
                 with_rows=config.option.querybudget_with_rows,
             )
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None
         self.failed: set[str] = set()
-        self.sarif_problem = ""
+        self.problem = ""
         self.run.start()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -223,10 +233,8 @@ class RatchetPlugin:
         self.outcome = self.run.finish(
             _chosen(session.config), passed=exitstatus == 0, failed=failed
         )
-        self.sarif_problem = self.run.write_sarif(
-            self.outcome, session.config.option.querybudget_file
-        )
-        if (self.outcome.failed or self.sarif_problem) and exitstatus == 0:
+        self.problem = self.run.write_others(self.outcome, session.config.option.querybudget_file)
+        if (self.outcome.failed or self.problem) and exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
@@ -241,8 +249,8 @@ class RatchetPlugin:
             return
         terminalreporter.section("query budgets")
         terminalreporter.write_line(outcome.text, red=outcome.failed)
-        if self.sarif_problem:
-            terminalreporter.write_line(self.sarif_problem, red=True)
+        if self.problem:
+            terminalreporter.write_line(self.problem, red=True)
         if outcome.comparison is None:
             return
         from django_querybudget.ratchet.text import github_annotations
