@@ -132,7 +132,7 @@ def test_ctrl_c_while_files_are_written_puts_back_what_was(
     monkeypatch.setattr(working_tree, "_write", interrupted)
     old = {path: before[path] for path in paths}
     with pytest.raises(KeyboardInterrupt):
-        working_tree.apply(project, old, {path: b"new" for path in paths})
+        working_tree.apply(project, old, dict.fromkeys(paths, b"new"))
     assert written == ["odd.py", "urls.py", "odd.py", "urls.py"]
     assert _files(project) == before
 
