@@ -243,6 +243,7 @@ def test_without_it_the_packages_metadata_do(text: str, link: str, tmp_path: Pat
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

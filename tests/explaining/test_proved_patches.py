@@ -158,7 +158,7 @@ def test_the_file_has_a_bound(ran: Ran, tmp_path: Path, monkeypatch: pytest.Monk
     assert path.stat().st_size < 2200
     kept = last_fix.read(path)
     assert kept is not None
-    assert len(kept.attempts) == 3
+    assert len(kept.attempts) == 4
     path.write_text(json.dumps({"format": 1, "x": "x" * 4000}))
     with pytest.raises(last_fix.LastRunError, match="is larger than"):
         last_fix.read(path)

@@ -18,12 +18,20 @@ from django_querybudget.patches.report import as_data, as_text, diff_of
 from django_querybudget.patches.unwritable import Unwritable
 from django_querybudget.patches.writing import source_below
 
-from .small import OUTSIDE
 from .test_fix import Told, _git, project
 
 __all__ = ["project"]
 
 pytestmark = pytest.mark.once
+
+
+VENDORED = """\
+from shop.models import Book
+
+
+def names(model):
+    return [book.author.name for book in Book.objects.all()]
+"""
 
 
 def test_a_package_is_not_written_wherever_it_is_installed(tmp_path: Path) -> None:
@@ -45,7 +53,7 @@ def test_a_package_is_not_written_wherever_it_is_installed(tmp_path: Path) -> No
 def test_a_submodule_and_a_changed_file_are_left_and_named(project: Path) -> None:
     library = project.parent / "library"
     library.mkdir()
-    (library / "__init__.py").write_text(OUTSIDE)
+    (library / "__init__.py").write_text(VENDORED)
     who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "All"]):
         _git(library, *command)
@@ -79,7 +87,7 @@ def test_a_submodule_and_a_changed_file_are_left_and_named(project: Path) -> Non
     )
     assert "vendored/__init__.py" not in told.text.partition("--- a/")[2]
     assert views.read_bytes() == before
-    assert (project / "vendored/__init__.py").read_text() == OUTSIDE
+    assert (project / "vendored/__init__.py").read_text() == VENDORED
     assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
     assert _git(project, "diff", "--name-only").split() == ["shop/odd.py", "shop/views.py"]
 
