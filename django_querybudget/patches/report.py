@@ -8,8 +8,9 @@ from typing import Any
 from django_querybudget.ratchet.last_fix import Attempt, digest_of
 
 from .diffs import unified
+from .judged import Judged
 from .patch import Found
-from .proving import Judged, Proof
+from .proving import Proof
 
 __all__ = ["FORMAT", "as_data", "as_text", "attempts_of", "diff_of"]
 

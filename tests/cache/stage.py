@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.stores.store import tag_key
+from django_querybudget.cache.stores.tag_keys import tag_key
 from tests.cache import locks, programs
 from tests.cache.actors import Actor, Network, go, no_one, started
 from tests.cache.orders import Diverged, Explorer, Step

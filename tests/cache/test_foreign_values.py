@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from django_querybudget.cache import cache_stats, cached_queryset
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE, beat_of
-from django_querybudget.cache.stores.store import tag_key
+from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.tokens import TagValue, is_known, readable, token_time
 from jobs.models import Industry
 

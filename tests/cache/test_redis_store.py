@@ -19,7 +19,7 @@ from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.access import CacheRefused
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import TRANSIENT_TIMEOUT, tag_key
+from django_querybudget.cache.stores.tag_keys import TRANSIENT_TIMEOUT, tag_key
 from django_querybudget.cache.stores.wire import Wire
 
 pytestmark = pytest.mark.once

@@ -24,11 +24,12 @@ from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset, tokens
-from django_querybudget.cache.stores import chosen, store, wire
+from django_querybudget.cache.stores import chosen, resilience, wire
 from django_querybudget.cache.stores.chosen import _stores, store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import Store, tag_key
+from django_querybudget.cache.stores.store import Store
+from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.tokens import TagValue
 from django_querybudget.cache.transactions.pending import Pending
 from jobs.models import Industry
@@ -74,7 +75,7 @@ class CacheRouter:
 @pytest.fixture(params=BACKENDS)
 def alias(
     request: pytest.FixtureRequest, settings: Any, tmp_path: Path, transactional_db: None
-) -> str:
+) -> Iterator[str]:
     del transactional_db
     name: str = request.param
     url = request.getfixturevalue("redis_url") if "redis" in name else ""
@@ -115,7 +116,8 @@ def alias(
     if (before := _stores.pop("tested", None)) is not None:
         before[1].retire()
     caches["tested"].clear()
-    return "tested"
+    yield "tested"
+    caches["tested"].close()  # memcached's client would leave a socket open
 
 
 def value(tested: Store, tag: str = TABLE) -> str | None:
@@ -439,7 +441,7 @@ def own_redis(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         },
     }
     settings.QUERYBUDGET = {"CACHE": {"ALIAS": "own"}}
-    monkeypatch.setattr(store, "PAUSE", 0.2)
+    monkeypatch.setattr(resilience, "PAUSE", 0.2)
     monkeypatch.setattr(chosen, "_stores", {})
     server.start()
     cache_stats(reset=True)

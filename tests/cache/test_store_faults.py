@@ -19,13 +19,14 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, tags
-from django_querybudget.cache.stores import chosen, debts, store, trust
-from django_querybudget.cache.stores.access import CacheRefused, Lease
+from django_querybudget.cache.stores import chosen, debts, resilience, store, trust
+from django_querybudget.cache.stores.access import CacheRefused, Lease, is_busy
 from django_querybudget.cache.stores.backends import BackendStore, ProcessStore
 from django_querybudget.cache.stores.debts import MANY
 from django_querybudget.cache.stores.pulse import ALWAYS, LIFE, MARGIN, PULSE
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import KEEPER_RETRY, PAUSE, is_busy, tag_key
+from django_querybudget.cache.stores.resilience import KEEPER_RETRY, PAUSE
+from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.stores.trust import RETRY
 from tests.cache.own_redis import OwnRedis
 
@@ -57,7 +58,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (store, trust, debts):
+    for module in (store, resilience, trust, debts):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

@@ -17,7 +17,8 @@ from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.pulse import EVERY, PULSE, Beat
 from django_querybudget.cache.stores.redis import RedisStore
-from django_querybudget.cache.stores.store import IDLE, KEEPER_RETRY, tag_key
+from django_querybudget.cache.stores.resilience import IDLE, KEEPER_RETRY
+from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.stores.trust import RETRY
 
 pytestmark = pytest.mark.once

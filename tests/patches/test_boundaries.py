@@ -11,8 +11,9 @@ import pytest
 
 from django_querybudget.patches.edits import Contradiction, Edit, combined
 from django_querybudget.patches.fixing import Wanted
+from django_querybudget.patches.judged import Judged
 from django_querybudget.patches.patch import Patch
-from django_querybudget.patches.proving import Judged, Proof
+from django_querybudget.patches.proving import Proof
 from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_data, as_text, diff_of
 from django_querybudget.patches.unwritable import Unwritable

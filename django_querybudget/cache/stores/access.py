@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,13 @@ from django.core.cache import caches
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheAccess", "CacheRefused", "Lease"]
+__all__ = ["CacheAccess", "CacheRefused", "Lease", "busy", "is_busy"]
+
+busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
+"""Set while a cache is asked."""
+
+is_busy = busy.get
+"""Whether the statement that runs now is a cache's own (Django's database cache)."""
 
 
 class CacheRefused(Exception):

@@ -36,7 +36,8 @@ from .access import Lease
 from .pulse import PULSE
 from .resp import bulk_strings, packed
 from .scripts import BEAT, CHANGE, ENSURE, LEASE
-from .store import TRANSIENT_TIMEOUT, Store, prefixed, tag_key
+from .store import Store
+from .tag_keys import TRANSIENT_TIMEOUT, prefixed, tag_key
 from .wire import Wire
 
 __all__ = ["RedisStore"]

@@ -1,90 +1,29 @@
-"""The caches that hold tokens and entries: what is asked of them, and what when they fail.
-
-A :class:`Store` speaks to one of Django's caches. Its errors never reach the host: a read that
-fails is a read from the database. A write is never left out because the cache fails: its mark is
-tried until it stands, or until it is known that nobody trusts the cache (see :mod:`.pulse`),
-and what could not be put is owed, and put as soon as the cache takes it.
-"""
+"""What is asked of a cache that holds tokens and entries: :class:`Store`."""
 
 from __future__ import annotations
 
-import logging
-import re
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
-from django.core.cache import InvalidCacheBackendError, caches
-
-from django_querybudget.cache import stats, tags
+from django_querybudget.cache import stats
 from django_querybudget.cache.tokens import LONGEST_MARK, is_known
 from django_querybudget.conf import conf
 
-from .access import Lease
-from .debts import Debts, Outage
-from .keeper import chores
-from .pulse import EVERY, LIFE, MARGIN, PULSE
-from .trust import LOG_EVERY, RETRY, TrustedCache
+from .access import Lease, busy
+from .resilience import ResilientCache, everything
 
-__all__ = ["Store", "is_busy", "prefixed", "tag_key"]
+__all__ = ["Store"]
 
 R = TypeVar("R")
 
-logger = logging.getLogger("django_querybudget")
 
-PAUSE = 1.0
-"""How often a request tries whether a cache that did not answer is back, in seconds."""
-
-KEEPER_RETRY = 0.25
-"""How often what is owed is tried, in seconds."""
-
-IDLE = 600.0
-"""For how long without any use of the cache the pulse is kept, in seconds."""
-
-TRANSIENT_TIMEOUT = 24 * 3600
-"""How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
-
-_SAFE = re.compile(r"[\x21-\x7e]{1,150}")
-_busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
-
-
-is_busy = _busy.get
-"""Whether the statement that runs now is a cache's own (Django's database cache)."""
-
-
-@lru_cache(maxsize=8192)
-def prefixed(prefix: str, tag: str) -> str:
-    """Return the cache key of a tag, with ``TOKEN_PREFIX`` as given."""
-    if tag == PULSE:
-        return f"{prefix}qb:pulse"
-    return f"{prefix}qb:t:{tag}" if _SAFE.fullmatch(tag) else f"{prefix}qb:h:{tags.digest(tag)}"
-
-
-def tag_key(tag: str) -> str:
-    """Return the cache key of a tag; a tag that some cache cannot have in a key is hashed."""
-    return prefixed(conf.CACHE.TOKEN_PREFIX, tag)
-
-
-class Store(TrustedCache):
+class Store(ResilientCache):
     """One cache: entries by key, and tags with their values.
 
     A subclass says how: see :class:`~.access.CacheAccess`.
     """
-
-    def __init__(self, alias: str) -> None:
-        super().__init__(alias)
-        self._outage = Outage()
-        self._debts = Debts()
-        self._logged: dict[str, float] = {}
-        self._used_at = float("-inf")
-
-    @property
-    def distrusted(self) -> bool:
-        return self._outage.began is not None or bool(self._debts)
-
-    # What is asked of a store
 
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
@@ -149,7 +88,7 @@ class Store(TrustedCache):
         if most and len(entry) > most:
             stats.count_not_stored("larger than MAX_BYTES")
             return False
-        token = _busy.set(True)
+        token = busy.set(True)
         try:
             if lease is None:
                 taken = self._write(key, entry, timeout)
@@ -161,7 +100,7 @@ class Store(TrustedCache):
         except Exception as error:  # one entry not stored: reads tell of an outage
             self._refused(error)
         finally:
-            _busy.reset(token)
+            busy.reset(token)
         return False
 
     def _refused(self, error: Exception | None) -> None:
@@ -211,190 +150,6 @@ class Store(TrustedCache):
         marked = marked and not self.is_evicting()  # or the mark may be gone
         if self._change(self._renew, wanted, writer, marked, waits=not marked):
             return True
-        self._debts.owe(writer, wanted, _everything)
+        self._debts.owe(writer, wanted, everything)
         self._keeper.start()
         return False
-
-    # What when it fails
-
-    def _guarded(self, otherwise: R, operation: Callable[..., R], *arguments: object) -> R:
-        """Run ``operation``; after an error, note the outage and return ``otherwise``."""
-        token = _busy.set(True)
-        started = time.monotonic()
-        try:
-            return operation(*arguments)
-        except Exception as error:  # a cache's error must not be the host's
-            self._failed(error, started)
-            return otherwise
-        finally:
-            _busy.reset(token)
-
-    def _tried(self, operation: Callable[..., None], *arguments: object) -> bool:
-        return self._guarded(_FAILED, operation, *arguments) is None
-
-    def _change(
-        self, operation: Callable[..., None], *arguments: object, waits: bool = True
-    ) -> bool:
-        """Run a change of tags. Returns whether it is done.
-
-        If not, it is known that nobody trusts the cache now, or all was tried that can be.
-        """
-        if self._outage.is_settled and self._outage.is_fresh(2 * KEEPER_RETRY):
-            return False
-        if self._tried(operation, *arguments):
-            return True
-        return waits and self.has_pulse and self._done_or_harmless(operation, *arguments)
-
-    def _done_or_harmless(self, operation: Callable[..., None], *arguments: object) -> bool:
-        """Try until it is done, or nobody can trust the cache; for a bounded time."""
-        stats.count("waits")
-        limit = time.monotonic() + 2 * LIFE + MARGIN
-        while not self._nobody_trusts():
-            if time.monotonic() > limit:
-                stats.count("unmarked")
-                self._log(
-                    "unmarked",
-                    "The cache %r takes no change from this process, and others seem to use it: "
-                    "what this process writes is stale there until the cache takes a change from "
-                    "it, or until the entries' timeout.", self.alias,
-                )  # fmt: skip
-                break
-            time.sleep(RETRY)
-            if self._tried(operation, *arguments):
-                return True
-        self._outage.is_settled = True
-        return False
-
-    def _nobody_trusts(self) -> bool:
-        """Whether it is known, after a failure, that there is no pulse that anyone could read."""
-        if self._outage.is_unreachable:
-            # Nobody has refreshed it since the server stopped answering.
-            return self._outage.lasted() >= LIFE + MARGIN
-        token = _busy.set(True)
-        try:
-            self._break_pulse()
-        except Exception:  # a server that takes no write at all
-            try:
-                return PULSE not in self._read(None, (PULSE,))[1]
-            except Exception as error:
-                self._failed(error, time.monotonic())
-                return False
-        finally:
-            _busy.reset(token)
-        return True
-
-    def _failed(self, error: Exception, started: float) -> None:
-        if isinstance(error, InvalidCacheBackendError):
-            return  # taken out of CACHES, as tests do: store_for() tells
-        stats.count("errors")
-        self._outage.failed(started, unreachable=not self._is_refusal(error))
-        self._log(
-            "failed",
-            "The cache %r failed (%s: %s). Reads go to the database until it takes changes again.",
-            self.alias, type(error).__name__, error,
-        )  # fmt: skip
-        self._keeper.start()
-
-    def _log(self, what: str, message: str, *arguments: object) -> None:
-        """Log a warning, each kind once a minute."""
-        now = time.monotonic()
-        if now - self._logged.get(what, float("-inf")) > LOG_EVERY:
-            self._logged[what] = now
-            logger.warning(message, *arguments)
-
-    def _is_away(self) -> bool:
-        """Whether the cache need not be asked: it did not answer a moment ago.
-
-        A client may take a second to find that a server is still away: that is the keeper's to
-        wait for, and a request's only where no thread runs, once in a pause.
-        """
-        outage = self._outage
-        if not self.has_pulse:
-            # What is owed may be stale here, and nothing else tells.
-            return self._is_owing()
-        if not (outage.is_unreachable or outage.is_settled):
-            return False
-        self._keeper.start()
-        if outage.is_fresh(PAUSE):
-            return True
-        outage.failed_at = time.monotonic()  # this request tries, others need not
-        return False
-
-    def _is_owing(self) -> bool:
-        if self._outage.is_fresh(PAUSE):
-            self._keeper.start()
-        else:
-            self._settle()
-        return self.distrusted
-
-    # The keeper's rounds
-
-    def retire(self) -> None:
-        """End the keeper: another store speaks to the cache of this name from now on."""
-        self._keeper.stop()
-
-    def tend(self) -> float | None:
-        """Refresh the pulse, or pay what is owed; return when the next round is due, in seconds."""
-        token = _busy.set(True)
-        try:
-            if self.alias not in caches.settings:
-                return None
-            if self.distrusted:
-                self._settle()
-                return KEEPER_RETRY if self.distrusted else 0.0
-            now = time.monotonic()
-            if not (self.has_pulse and self.keeps_beating) or now - self._used_at > IDLE:
-                return None
-            beat = self._beaten(look=False)
-            if self.is_evicting():
-                self._put_marks(every=True)
-            for chore in chores:
-                chore(self.alias)
-            return EVERY if beat is not None and beat.token else KEEPER_RETRY
-        finally:
-            _busy.reset(token)
-            self._close_own()
-
-    def _settle(self) -> None:
-        """Put the marks and the renewals that are owed, and the pulse."""
-        outage, started = self._outage, time.monotonic()
-        outage.is_trying = True
-        try:
-            self._put_marks(every=False)
-            while (owed := self._debts.take()) is not None:
-                writer, wanted = owed
-                try:
-                    self._renew(wanted, writer)
-                except BaseException:
-                    self._debts.owe(writer, wanted, _everything)
-                    raise
-            if self.has_pulse:
-                self._heard(self._beat(look=True))
-                self._beat_at = time.monotonic()
-        except Exception as error:  # whatever it is, it is tried again
-            outage.failed(started, unreachable=not self._is_refusal(error))
-            if self.has_pulse and self._debts:
-                self._nobody_trusts()  # a server that takes some changes and not others
-        else:
-            outage.over()
-        finally:
-            outage.is_trying = False
-
-    def _put_marks(self, *, every: bool) -> None:
-        """Put the marks of writers in flight that were refused; ``every``: that may be evicted."""
-        now = time.monotonic()
-        for writer, flight in list(self._debts.flights.items()):
-            if not (flight.is_unmarked or (every and now - flight.marked_at < flight.timeout)):
-                continue
-            wanted = tuple(flight.tags)
-            self._mark(wanted, writer, flight.timeout)
-            flight.is_unmarked = False
-            if self._debts.flights.get(writer) is not flight:  # it has ended meanwhile
-                self._debts.owe(writer, wanted, _everything)
-
-
-_FAILED: Any = object()
-
-
-def _everything() -> list[str]:
-    return [tags.everything(database) for database in tags.every_database()]

@@ -19,13 +19,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.reading.sampling import due
 from django_querybudget.routing.views import view_name_of
 
 from .by_setting import declared
+from .bypasses import bypassed
 from .called import Call
 from .placement import misplaced
-from .serving import Served, bypassed, served, waited
+from .serving import Served, served, waited
 from .telling import CacheStatus, told, told_async
 
 __all__ = ["CachedViewMiddleware", "is_ours"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from django_querybudget.cache.api import DEFAULT
 
+from .bypasses import bypassed
 from .decorator import MARK, cached_view
-from .serving import bypassed
 from .varying import VaryOn
 
 __all__ = ["CachedViewMixin"]

@@ -21,7 +21,7 @@ from django.core.exceptions import DisallowedHost
 from django.db import connections
 from django.http import HttpRequest
 
-from django_querybudget.cache import sessions, stats
+from django_querybudget.cache import sessions
 from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
 from django_querybudget.cache.reading.leases import Turn
@@ -33,27 +33,25 @@ from django_querybudget.cache.reading.through import (
     look_up,
     to_be_audited,
 )
-from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.surrogates import add_header
 from django_querybudget.conf import conf
 
 from .absent import is_absent
 from .answers import refusal_of, vary_of
+from .bypasses import bypassed, tell_once
 from .called import PLAIN, Call
 from .inputs import Inputs, observed
-from .learned import MOST_VIEWS, learn
+from .learned import learn
 from .request_key import Asked, Options, asked_of
 from .telling import CacheStatus, untouched_session
 from .varying import Untellable, holds_more, user_of
 
-__all__ = ["Options", "Served", "bypassed", "served", "waited"]
+__all__ = ["Options", "Served", "served", "waited"]
 
 logger = logging.getLogger("django_querybudget")
 
 _SAFE = ("GET", "HEAD")
-
-_told: set[tuple[str, str]] = set()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -181,7 +179,7 @@ class Served(Turn):
         if not self.stored:
             self.not_stored(self.unseen)
             if self.fill.reason is not None:
-                _tell_once(self.name, self.fill.reason)
+                tell_once(self.name, self.fill.reason)
 
     def _kept(self, response: Any, fill: Fill, inputs: Inputs) -> bool:
         reason = refusal_of(
@@ -285,19 +283,3 @@ def _served(  # noqa: PLR0911  # one way not to cache after another
 
 async def _awaited(response: Any) -> Any:
     return await response
-
-
-def bypassed(name: str, reason: str) -> CacheStatus:
-    """Count a request that could not be cached right."""
-    stats.count_bypass(f"view: {reason}")
-    site_of(f"view {name}").bypassed(reason)
-    _tell_once(name, reason)
-    return CacheStatus(fwd="bypass", detail=reason)
-
-
-def _tell_once(name: str, reason: str) -> None:
-    if (name, reason) not in _told:
-        if len(_told) >= MOST_VIEWS:
-            _told.clear()
-        _told.add((name, reason))
-        logger.debug("The answer of %s was not cached: %s.", name, reason)

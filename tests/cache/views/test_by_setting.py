@@ -23,7 +23,7 @@ from django.utils import translation
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_view, invalidate
 from django_querybudget.cache.reading import leases
-from django_querybudget.cache.views import serving
+from django_querybudget.cache.views import bypasses
 from django_querybudget.middleware import CachedViewMiddleware
 from jobs.models import Industry
 
@@ -44,7 +44,7 @@ def stage() -> Iterator[None]:
     caches["default"].clear()
     Industry.objects.bulk_create([Industry(name="one"), Industry(name="two")])
     leases._unstored.clear()
-    serving._told.clear()
+    bypasses._told.clear()
     cache_stats(reset=True)
     runs.clear()
     with by_setting({"*": {"timeout": 60, "vary_on": []}}):
