@@ -136,7 +136,8 @@ def _for_admin(draft: Draft, host: Host) -> tuple[str | None, str]:
         code = f"super().get_queryset(request){draft.chain()}" if _calls_up(host) else None
         return code, "at"
     selected = draft.only_joins()
-    if selected is None:
+    # Of an inline there is no list.
+    if selected is None or _given(host.target, "list_select_related") is None:
         body = f"return super().get_queryset(request){draft.chain()}"
         return f"def get_queryset(self, request):\n    {body}", "in the class at"
     names = dict.fromkeys([*_joined_already(draft, host), *selected])
