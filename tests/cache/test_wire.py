@@ -250,9 +250,12 @@ def test_a_lease_is_given_back_in_one_message_with_the_entry(
     make: Callable[..., Store], sent: list[bytes]
 ) -> None:
     tested: Any = make()
+    client = tested.cache.client.get_client()
     for number in range(2):
         name = f"lease{number}"
         assert tested.take(name, "me", 60) is Lease.TAKEN
+        assert 59_000 < client.pttl(str(key_of(tested, name))) <= 60_000
+        assert tested.take(name, "you", 60) is Lease.HELD
         sent.clear()
         assert tested.write("qb:e:1", b"entry", 60, (name, "me"))
         [message] = sent
