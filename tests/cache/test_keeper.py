@@ -116,8 +116,10 @@ def test_a_round_may_stop_it() -> None:
     tended = Tended(None)
     keeper = Keeper(tended)
     found: list[str] = []
+    started = threading.Event()
 
     def stop() -> None:
+        assert started.wait(10)
         try:
             keeper.stop()
             found.append("stopped")
@@ -126,6 +128,7 @@ def test_a_round_may_stop_it() -> None:
 
     tended.also = stop
     keeper.start()
+    started.set()
     for thread in threads():
         thread.join(10)
     assert found == ["stopped"]
