@@ -90,6 +90,7 @@ def test_without_what_it_tends_there_is_no_round() -> None:
     assert not tended.begun.is_set()
     assert not waits.noted
     gone = Keeper(Tended(None))
+    assert gone.may_end()
     gone.start()
     assert not threads()
 
