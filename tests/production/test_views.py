@@ -347,8 +347,8 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     ]  # fmt: skip
     own = [name.split(".")[2:] for name in loaded if ".production." in name]
     assert own == [
-        ["decoding"], ["encoding"], ["exporting"], ["measures"], ["pending"], ["process"],
-        ["programs"], ["record"], ["scopes"], ["store"],
+        ["decoding"], ["encoding"], ["exporting"], ["intervals"], ["measures"], ["pending"],
+        ["process"], ["programs"], ["record"], ["scopes"], ["store"],
     ]  # fmt: skip
 
 
