@@ -3,7 +3,8 @@
 ===================  =====================================================
 ``querybudget.E001``  A key of ``QUERYBUDGET`` is unknown, or its value is not accepted.
 ``querybudget.W001``  Middleware that may query stands above ``QueryBudgetMiddleware``.
-``querybudget.W002``  Settings have no effect, for ``QueryBudgetMiddleware`` is not there.
+``querybudget.W002``  Settings have no effect on requests, for ``QueryBudgetMiddleware`` is not
+                      there.
 ``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation, or an expired one
                       (``W014``).
 ``E010 to W014``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
@@ -166,7 +167,7 @@ def check_middleware_order(**_: object) -> list[CheckMessage]:
 
 @registered("querybudget")
 def check_middleware_is_there(**_: object) -> list[CheckMessage]:
-    """Report settings that the middleware alone heeds, where it is not installed."""
+    """Report settings that say how requests are measured, where no middleware measures them."""
     written = conf.written()
     if not isinstance(written, Mapping) or not conf.ENABLED:
         return []
@@ -182,10 +183,12 @@ def check_middleware_is_there(**_: object) -> list[CheckMessage]:
     names = ", ".join(conf.path(name) for name in dead)
     return [
         Warning(
-            f"Without {MIDDLEWARE} in MIDDLEWARE this has no effect: {names}.",
+            f"Without {MIDDLEWARE} in MIDDLEWARE this has no effect on requests: {names}.",
             hint=(
                 f"Put {MIDDLEWARE!r} first in MIDDLEWARE. It need not measure where it is: "
-                'QUERYBUDGET = {"ENABLED": False}.'
+                'QUERYBUDGET = {"ENABLED": False}. Tasks, commands and messages are measured '
+                "without it: a project of those alone names querybudget.W002 in "
+                "SILENCED_SYSTEM_CHECKS."
             ),
             id="querybudget.W002",
         )

@@ -78,6 +78,7 @@ def test_middleware_above_a_subclass_of_ours_is_a_warning() -> None:
         ({"HEADERS": True}, "HEADERS"),
         ({"IGNORE_PATHS": ["^/health"]}, "IGNORE_PATHS"),
         ({"SAMPLE_RATE": 0.1}, "SAMPLE_RATE"),
+        ({"PRODUCTION": {}}, "PRODUCTION"),
     ],
 )
 @pytest.mark.parametrize("middleware", [[], [SESSIONS], ["no.such.middleware"]])
@@ -87,10 +88,11 @@ def test_settings_without_the_middleware_that_heeds_them_are_a_warning(
     [message] = run(MIDDLEWARE=middleware, QUERYBUDGET=written)
     assert (message.id, message.level) == ("querybudget.W002", checks.WARNING)
     assert message.msg == (
-        f'Without {OURS} in MIDDLEWARE this has no effect: QUERYBUDGET["{named}"].'
+        f'Without {OURS} in MIDDLEWARE this has no effect on requests: QUERYBUDGET["{named}"].'
     )
     assert message.hint is not None
     assert f"Put {OURS!r} first" in message.hint
+    assert "Tasks, commands and messages are measured without it" in message.hint
 
 
 def test_all_settings_that_have_no_effect_are_named_together() -> None:

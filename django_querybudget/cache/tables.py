@@ -167,7 +167,6 @@ class Tables:
                 ):
                     changed_by_database[parent].add(name)
         self.by_lower_name = {name.lower(): name for name in self.tables}
-        self.have_defaults = any(table.defaults for table in self.tables.values())
         self._cache_tables = {
             str(options.get("LOCATION", "")).lower()
             for options in settings.CACHES.values()

@@ -18,9 +18,10 @@ histograms ``querybudget.queries``, ``querybudget.database.duration``, ``querybu
 ``….stale`` (hits that the cache's audit compared, and what was stale of them), and
 ``querybudget.lost``: requests and queries that came too fast to be told.
 
-The span that is current when a view's response is done gets ``querybudget.queries``,
-``querybudget.duplicates``, ``querybudget.database.duration``, and, where they are known,
-``querybudget.nplusone``, ``querybudget.budget`` and ``querybudget.violations``.
+The span that is current when a view's response is done, or a task, command or message ends, gets
+``querybudget.queries``, ``querybudget.duplicates``, ``querybudget.database.duration``, and, where
+they are known, ``querybudget.nplusone``, ``querybudget.budget`` and ``querybudget.violations``.
+What runs in a request, or in another task, describes no span: it is that one's.
 
 The project sets up the SDK as it does for its own metrics. Needs the extra ``opentelemetry``.
 """
@@ -35,6 +36,7 @@ from django.db.backends.signals import connection_created
 from opentelemetry import metrics, trace
 
 from django_querybudget import __version__
+from django_querybudget.budgets.by_view import measured_request
 from django_querybudget.production.exporting import Increment, Labels, QueryKind
 from django_querybudget.production.measures import COUNTERS, MEASURES
 from django_querybudget.production.record import MOST_SERIES, SeriesKey
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from django_querybudget.reports.report import QueryReport
+    from django_querybudget.work import Work
 
 __all__ = ["DURATION", "PREFIX", "OpenTelemetryExporter"]
 
@@ -128,10 +131,13 @@ class OpenTelemetryExporter:
         connection_created.connect(self._opened)
         self._reporter: reporters.Reporter = self._describe_span  # known by identity
         reporters.add_reporter(self._reporter)
+        self._work_reporter: reporters.WorkReporter = self._describe_span_of_work
+        reporters.add_work_reporter(self._work_reporter)
 
     def close(self) -> None:
         """Describe no span any more."""
         reporters.remove_reporter(self._reporter)
+        reporters.remove_work_reporter(self._work_reporter)
         connection_created.disconnect(self._opened)
 
     def _opened(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
@@ -190,22 +196,31 @@ class OpenTelemetryExporter:
     def _describe_span(
         self, report: QueryReport, request: HttpRequest, response: HttpResponseBase
     ) -> None:
-        span = trace.get_current_span()
-        if not span.is_recording():
-            return
-        totals = report.log.totals
-        found: Attributes = {
-            f"{PREFIX}queries": totals.queries,
-            f"{PREFIX}duplicates": totals.duplicates,
-            f"{PREFIX}database.duration": totals.seconds,
-        }
-        if report.log.evidence is not None:
-            found[f"{PREFIX}nplusone"] = len(report.findings)
-        if report.budget is not None:
-            found[f"{PREFIX}violations"] = len(report.violations)
-            if report.budget.max_queries is not None:
-                found[f"{PREFIX}budget"] = report.budget.max_queries
-        span.set_attributes(found)
+        _describe(report, report)
+
+    def _describe_span_of_work(self, report: QueryReport, work: Work) -> None:
+        if work.outer is None and measured_request.get() is None:
+            _describe(report, work.judged or report)
+
+
+def _describe(report: QueryReport, judged: QueryReport) -> None:
+    """Put the report on the current span; ``judged`` is the report that has the budget."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        return
+    totals = report.log.totals
+    found: Attributes = {
+        f"{PREFIX}queries": totals.queries,
+        f"{PREFIX}duplicates": totals.duplicates,
+        f"{PREFIX}database.duration": totals.seconds,
+    }
+    if report.log.evidence is not None:
+        found[f"{PREFIX}nplusone"] = len(report.findings)
+    if judged.budget is not None:
+        found[f"{PREFIX}violations"] = len(judged.violations)
+        if judged.budget.max_queries is not None:
+            found[f"{PREFIX}budget"] = judged.budget.max_queries
+    span.set_attributes(found)
 
 
 def _has_place(known: set[Any], each: object, most: int) -> bool:

@@ -20,7 +20,8 @@ from .loads import (
     Step,
     place_key,
 )
-from .noting import Evidence, Source
+from .noting import Evidence
+from .sources import Source
 
 __all__ = [
     "BY_INDEX",

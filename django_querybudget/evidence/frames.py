@@ -28,7 +28,7 @@ from .instances import attributes_of, is_of
 from .loads import BY_INDEX, LoadKind
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
     from .noting import Evidence
 

@@ -22,9 +22,11 @@ from django_querybudget.sql.fingerprints import StatementKind, statement_kind
 from django_querybudget.stacks import RawOrigin, is_project, outward
 
 from .frames import MOST_FRAMES, OrmFrames, passes_on
+from .holders import name_in
+from .hops import steps_along
 from .instances import attributes_of, is_of, key_of, same_key, state_of
 from .loads import BY_INDEX, Load, LoadKind, Provenance, Scope, Step
-from .provenance import find_provenance, name_in, steps_along
+from .provenance import find_provenance
 from .refinements import chain_of, plain_aggregate, refinements, relation_of_manager
 from .relations import (
     conditions,
@@ -38,7 +40,7 @@ from .template_names import name_in_template
 from .writes import writing_load
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
     from .noting import Evidence
 

@@ -11,7 +11,8 @@ from django.apps import apps
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
-from django.db.models.sql.where import WhereNode
+
+from django_querybudget.sql.where import conjuncts
 
 from .instances import is_of
 from .loads import Filter, Step
@@ -54,17 +55,8 @@ def _other_end(field: Any) -> str:
 
 def conditions(query: Any) -> Iterator[Lookup[Any] | None]:
     """Yield the ANDed conditions of a query; None for one that is no plain lookup."""
-    yield from _flat(query.where)
-
-
-def _flat(node: Any) -> Iterator[Lookup[Any] | None]:
-    if not isinstance(node, WhereNode):
-        yield node if isinstance(node, Lookup) else None
-    elif node.negated or (node.connector != "AND" and len(node.children) > 1):
-        yield None
-    else:
-        for child in node.children:
-            yield from _flat(child)
+    for each in conjuncts(query.where):
+        yield each if isinstance(each, Lookup) else None
 
 
 def target_of(condition: Lookup[Any] | None) -> Any:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 
 __all__ = ["hashable", "is_batched", "is_inserted_in_batches", "is_paging", "is_ranged"]
 

@@ -12,7 +12,7 @@ from django.db.models.sql import Query
 
 from django_querybudget.evidence import Filter
 from django_querybudget.evidence.instances import text_of
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 
 from .batches import hashable
 

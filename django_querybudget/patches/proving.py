@@ -4,61 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from .copying import ScratchCopy
 from .drafts import Draft
 from .edits import Contradiction
-from .patch import NotWritten, Patch
+from .judged import Judged
+from .patch import NotWritten
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unread import removals
 from .unwritable import CannotProve
 from .verdicts import Baseline, Verdict, judge
 
-__all__ = ["Judged", "Proof"]
-
-
-@dataclass
-class Judged:
-    """A patch, and what came of it."""
-
-    patch: Patch
-    saves: int
-    """How many queries it was to save over all tests."""
-    outcome: str = "not tried"
-    """``"proved"``, ``"withdrawn"``, or ``"not tried"`` if the time was over."""
-    reasons: list[str] = field(default_factory=list)
-    verdict: Verdict | None = None
-
-    @property
-    def proof(self) -> str:
-        """The line that tells what it was proved by."""
-        return "" if self.verdict is None else self.verdict.proof
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the patch, its findings and its proof as plain data."""
-        verdict = self.verdict
-        return {
-            "id": self.patch.key,
-            "files": list(self.patch.paths),
-            "findings": [
-                {"cause": each.cause, "relation": each.relation, "origin": each.origin}
-                for each in self.patch.found
-            ],
-            "saves": self.saves,
-            "outcome": self.outcome,
-            "reasons": self.reasons,
-            "proof": self.proof,
-            "views": [
-                {"view": each.view, "before": each.before, "after": each.after}
-                for each in (verdict.views if verdict else ())
-            ],
-            "responses": verdict.answers - verdict.uncompared if verdict else 0,
-            "responses_not_compared": verdict.uncompared if verdict else 0,
-            "tests": verdict.tests if verdict else 0,
-        }
+__all__ = ["Proof"]
 
 
 class Proof:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from django_querybudget.ratchet.spool import read_lines
+
 from .copying import ScratchCopy
 from .patch import Found, NotWritten, Patch
 from .unread import Load
@@ -209,11 +211,7 @@ def _command(copy: ScratchCopy, suite: Suite, environment: dict[str, str]) -> li
 def _read(folder: Path, bodies: Path) -> Rehearsal:
     run = Rehearsal(bodies)
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # Its process was killed while it wrote.
+        for record in read_lines(path):
             _add(run, record)
     return run
 

@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .encoding import HEAD, Packer
 from .measures import SIZE
@@ -45,7 +45,7 @@ Wanted = bool | SeriesKey
 """Whose shapes and remarks are wanted: everybody's, nobody's, or one series'."""
 
 
-def is_record(value: object) -> bool:
+def is_record(value: object) -> TypeGuard[bytes]:
     """Whether ``value`` looks like a record of this version."""
     return isinstance(value, bytes) and value.startswith(HEAD)
 

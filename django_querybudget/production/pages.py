@@ -53,6 +53,7 @@ PERIODS = ("1h", "2h", "24h", "7d", "14d")
 SHOWN = 50
 """So many series are shown until all are asked for."""
 MOST_CHANGES = 5
+_KINDS = ("views", "tasks", "commands", "messages")
 
 
 @cache
@@ -109,6 +110,7 @@ def _overview(picture: Picture, since: str) -> dict[str, Any]:
     each = requests or 1
     return {
         "rows": rows,
+        "kinds": _kinds(rows),
         "until": _stamp(picture.until),
         "deploy": _deploy(picture, deploy, since),
         "trend": trend(picture.trend, picture.starts(), _marks(picture, deploy)),
@@ -124,6 +126,13 @@ def _overview(picture: Picture, since: str) -> dict[str, Any]:
         "nplusone_share": nplusone / each,
         "looks_for_nplusone": nplusone or conf.NPLUSONE != "off",
     }
+
+
+def _kinds(rows: Iterable[Row]) -> str:
+    """Return what the rows are of: ``"Views, tasks and messages"``."""
+    seen = {row.key.kind for row in rows}
+    *first, last = [each for each in _KINDS if each[:-1] in seen] or ["all"]
+    return (f"{', '.join(first)} and {last}" if first else last).capitalize()
 
 
 def _marks(picture: Picture, deploy: tuple[str, str] | None) -> dict[str, int]:

@@ -32,7 +32,7 @@ from .record import (
 )
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
 __all__ = ["Pending"]
 

@@ -3,7 +3,8 @@
 A request pays for one addition under a lock. Every few seconds the thread takes away what was
 added, hands it to the exporters, adds it to the current minute and hour, and writes those to the
 cache: a whole value each, so that a write whose answer was lost is simply repeated. A cache that
-fails or hangs stops the thread alone, and what is kept meanwhile has its fixed size.
+fails or hangs stops the thread alone, and what is kept meanwhile (:mod:`.intervals`) has its fixed
+size.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from django.db import connections
 from django_querybudget.conf import conf
 
 from .decoding import taken_over
-from .encoding import encoded
 from .exporting import Exporter, Exporting
+from .intervals import Interval, Unwritten
 from .pending import Pending
-from .record import Record, Remark, Said, SeriesKey
-from .store import HOUR, MINUTE, RecordStore, Span, store_on
+from .record import Remark, Said, SeriesKey
+from .store import HOUR, MINUTE, RecordStore, store_on
 
 if TYPE_CHECKING:
-    from django_querybudget.recording.records import RawRecord
+    from django_querybudget.recording.raw import RawRecord
 
 __all__ = ["ProcessRecord"]
 
@@ -37,27 +38,6 @@ logger = logging.getLogger("django_querybudget")
 
 _QUIET = 60.0
 """An error of the cache is logged once in so many seconds."""
-
-
-class _Interval:
-    """The current interval of a span: what this process adds, and what its slot had before."""
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
-        self.open(-1)
-
-    def open(self, number: int) -> None:
-        self.number = number
-        self.own = Record()
-        self.inherited: bytes | None = None
-        """What it had of other releases, as it is written; None while nothing was read."""
-
-    def add(self, pending: Pending, now: int) -> None:
-        if now // self.span.seconds != self.number:  # later, or earlier: clocks jump
-            self.open(now // self.span.seconds)
-        self.own.merge(pending.record, details=self.span is HOUR)
-        if self.span is HOUR:
-            pending.add_shapes_to(self.own)
 
 
 class ProcessRecord:
@@ -76,7 +56,8 @@ class ProcessRecord:
         self._flushing = threading.Lock()
         self._names: dict[SeriesKey, SeriesKey] = {}
         self._pending = self._begun()
-        self._intervals = (_Interval(MINUTE), _Interval(HOUR))
+        self._unwritten = Unwritten()
+        self._intervals = tuple(Interval(span, self._unwritten) for span in (MINUTE, HOUR))
         self._slot: int | None = None
         self._store: RecordStore | None = None
         self._dirty = False
@@ -185,20 +166,16 @@ class ProcessRecord:
             found = store.read(keys)
             for each, key in zip(opened, keys, strict=True):
                 each.inherited = taken_over(found.get(key), release, each.own)
-        values = [
-            (
-                each.span.key(each.number, slot),
-                encoded({release: each.own}) + (each.inherited or b""),
-                each.span.kept,
-            )
-            for each in self._intervals
-        ]
-        if store.write(values, slot, self._who):
+        if store.write([each.value(slot) for each in self._intervals], slot, self._who):
+            for each in self._intervals:
+                each.is_written = True
+            self._unwritten.write(store, slot)
             return True
         # It was another's for longer than the lease: who holds it now has read what we wrote.
         self._slot = None
         for each in self._intervals:
             each.open(each.number)
+        self._unwritten.forget()
         return True
 
     def _failed(self, error: Exception) -> None:

@@ -33,6 +33,8 @@ from .lines import Key, Line, merged, view_key
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
 
+from .spool import read_lines
+
 __all__ = [
     "SPOOL_VARIABLE",
     "Collected",
@@ -149,11 +151,7 @@ def read_spool(spool: Path, failed: Collection[str] = ()) -> Collected:
     left_out: dict[Key, set[str]] = {}
     for path in sorted(spool.glob("*.jsonl")):
         known: dict[tuple[Key, int], Line] = {}
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                kind, name, test, number, data = json.loads(text)
-            except ValueError:
-                continue  # Its process was killed while it wrote.
+        for kind, name, test, number, data in read_lines(path):
             key = (kind, name)
             if data is not None:
                 known[key, number] = Line.from_data(data)
@@ -180,11 +178,7 @@ def views_of_few_rows(spool: Path, threshold: int) -> list[Key]:
     """Return the list views that no test gave ``threshold`` rows: no loop could show there."""
     most: dict[Key, int] = {}
     for path in sorted(spool.glob("*.rows")):
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                kind, name, rows = json.loads(text)
-            except ValueError:
-                continue  # Its process was killed while it wrote.
+        for kind, name, rows in read_lines(path):
             most[kind, name] = max(rows, most.get((kind, name), 0))
     return sorted(key for key, rows in most.items() if rows < threshold)
 

@@ -20,6 +20,8 @@ from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.names import tables_of
 from django_querybudget.sql.shortening import shortened
 
+from .spool import read_lines
+
 __all__ = ["Details", "forget", "note_details", "read_details", "tables_in"]
 
 MOST_NOTES = 20_000
@@ -116,11 +118,7 @@ def read_details(spool: Path) -> tuple[dict[str, Details], bool]:
     found: dict[str, Details] = {}
     complete = True
     for path in sorted(spool.glob("*.details")):
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                view, kind, data = json.loads(text)
-            except ValueError:
-                continue  # Its process was killed while it wrote.
+        for view, kind, data in read_lines(path):
             if kind == "cut":
                 complete = False
                 continue

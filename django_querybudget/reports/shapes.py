@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from django_querybudget.recording.records import QueryRecord
+from django_querybudget.recording.query import QueryRecord
 from django_querybudget.stacks import Origin
 
 __all__ = ["Shape"]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django_querybudget.ratchet.spool import read_lines
+
 __all__ = ["FEW_ROWS", "Grown", "Loops", "Trial", "View", "read_few", "read_trial", "write_few"]
 
 _FEW = "few.json"
@@ -151,11 +153,7 @@ def read_trial(folder: Path) -> Trial:
     """Return what the processes of a run wrote into ``folder``."""
     trial, loops = Trial(), list[Loops]()
     for path in sorted(folder.glob("*.jsonl")):
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                kind, data = json.loads(text)
-            except ValueError:
-                continue  # Its process was killed while it wrote.
+        for kind, data in read_lines(path):
             if kind == "loops":
                 loops.append(Loops(**data))
             else:

@@ -91,10 +91,10 @@ def tokens_of_a_group_come_from_its_last_look() -> None:
     """As if what the later ones of a group read were under the tokens that the first ones left."""
     keep = leases.keep
 
-    def late(question: Any, fill: Any, answer: Any) -> bool:
+    def late(question: Any, fill: Any, answer: Any, lease: Any = None) -> bool:
         fill.tokens = {tag: token for tag, token in fill.tokens.items() if tag == PULSE}
         fill.take_tokens(fill.dependencies())
-        return keep(question, fill, answer)
+        return keep(question, fill, answer, lease)
 
     leases.keep = late  # type: ignore[attr-defined]
 
@@ -104,6 +104,7 @@ def tokens_of_a_group_come_from_its_last_look() -> None:
 
 def nothing_is_stored() -> None:
     redis.RedisStore._write = lambda *_: False  # type: ignore[method-assign]
+    redis.RedisStore._write_last = lambda *_: False  # type: ignore[method-assign]
 
 
 def a_program_fails() -> None:

@@ -72,6 +72,7 @@ def written(sql: str) -> set[str] | None:
 
 EVERYTHING = {"d:*"}
 PARENT = {"d:t:own_parent", "d:b:own_parent"}
+JOBS = {"d:t:jobs_job", "d:b:jobs_job"}
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,9 @@ PARENT = {"d:t:own_parent", "d:b:own_parent"}
         ("UPDATE own_alone SET n = own_read(1)", {"d:?"}),
         ("UPDATE nowhere SET n = 1", EVERYTHING),
         ("UPDATE own_parent SET n = 1", PARENT),
+        ("UPDATE own_parent SET n = own_read(1)", PARENT),
+        ('UPDATE "jobs_job" SET "title" = own_read(1) WHERE "jobs_job"."id" = %s', JOBS),
+        ("WITH a AS (UPDATE own_part SET n = 1) UPDATE own_parent SET n = 2", PARENT | {"d:?"}),
     ],
 )
 def test_the_catalog_tells(sql: str, expected: set[str] | None) -> None:
@@ -109,6 +113,16 @@ def test_it_is_read_once(lookups: list[int]) -> None:
         written("SELECT own_write(2)")
         written("UPDATE own_part SET n = 1")
     assert lookups == [1]
+
+
+def test_it_is_not_read_for_a_database_caches_own_table(
+    lookups: list[int], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = "django.core.cache.backends.db.DatabaseCache"
+    settings.CACHES = {**settings.CACHES, "own": {"BACKEND": backend, "LOCATION": "own_alone"}}
+    monkeypatch.setattr(tables, "_tables", tables.Tables())
+    assert written("UPDATE own_alone SET n = 1") is None
+    assert lookups == []
 
 
 def test_a_name_that_is_not_there_is_looked_for_again_after_a_while(

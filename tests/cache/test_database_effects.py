@@ -7,9 +7,12 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.apps import apps
+from django.db import connections, models, transaction
+from django.db.models import functions
+from django.db.models.expressions import RawSQL
 
-from django_querybudget.cache import cache_stats, cached_queryset
+from django_querybudget.cache import cache_stats, cached_queryset, tables
 from tests.cache.relations.models import Entry, Ledger, Measured, Remark
 
 pytestmark = pytest.mark.once
@@ -186,3 +189,65 @@ def test_a_write_to_a_partition_is_one_to_its_table(partitions: None, sql: str) 
     run("postgres", sql)
     after = read(Measured, "postgres")
     assert after == true(Measured, "postgres") != before
+
+
+# A default that calls a function
+
+
+@pytest.fixture
+def numbered(settings: Any, redis_url: str, db: None) -> Iterator[Callable[[Any], Any]]:
+    """Makes a model with a ``db_default``; that of its table calls a function that writes."""
+    del redis_url, db
+    settings.QUERYBUDGET = {"CACHE": {**settings.QUERYBUDGET["CACHE"], "ALIAS": "redis"}}
+    run(
+        "postgres",
+        "CREATE FUNCTION own_number() RETURNS int LANGUAGE plpgsql AS "
+        "$$ BEGIN UPDATE relations_ledger SET name = name || '!'; RETURN 7; END $$",
+        "CREATE TABLE relations_numbered (id serial, number int DEFAULT own_number())",
+        "INSERT INTO relations_ledger (id, name) VALUES (1, 'ledger')",
+    )
+    connections["postgres"].close()  # whose session a function may have changed
+
+    def made(default: Any) -> Any:
+        meta = type("Meta", (), {"app_label": "relations"})
+        body = {
+            "Meta": meta,
+            "__module__": __name__,
+            "number": models.IntegerField(db_default=default),
+        }
+        return type("Numbered", (models.Model,), body)
+
+    yield made
+    run("postgres", "DROP TABLE relations_numbered", "DROP FUNCTION own_number()")
+    del apps.all_models["relations"]["numbered"]
+    apps.clear_cache()
+    tables._forget()
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+@pytest.mark.parametrize(
+    "default",
+    [
+        models.Func(function="own_number"),
+        functions.Coalesce(RawSQL("own_number()", ()), 1),  # type: ignore[arg-type]
+    ],
+)
+def test_a_default_may_call_a_function_that_writes(
+    numbered: Callable[[Any], Any], default: Any
+) -> None:
+    model = numbered(default)
+    assert_warm([Ledger], "postgres")
+    model.objects.using("postgres").create()
+    assert read(Ledger, "postgres") == true(Ledger, "postgres") != []
+    assert "!" in str(true(Ledger, "postgres"))
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_a_default_that_can_write_nothing_renews_nothing(numbered: Callable[[Any], Any]) -> None:
+    model = numbered(functions.Length(models.Value("seven")))
+    run("postgres", "ALTER TABLE relations_numbered ALTER number SET DEFAULT length('seven')")
+    assert_warm([Ledger], "postgres")
+    model.objects.using("postgres").create()
+    cache_stats(reset=True)
+    read(Ledger, "postgres")
+    assert cache_stats().hits == 4

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.db import connections
 
-from django_querybudget.cache.writing.forms import assigned_columns, form_of
+from django_querybudget.cache import tables
+from django_querybudget.cache.writing.forms import UNKNOWN, assigned_columns, form_of
 from django_querybudget.cache.writing.statements import effect
 
 ALIASES = {"sqlite": "default", "postgresql": "postgres", "mysql": "mariadb"}
@@ -58,7 +60,14 @@ def test_the_orms_own_forms_are_writes_of_known_rows(
         ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."id" = %s', ["a", "no number"]),
         ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."id" = %s', None),
         ('INSERT INTO "jobs_job" ("id") VALUES (%s) ON CONFLICT("id") DO UPDATE SET "a" = 1', [1]),
+        ('INSERT INTO "jobs_job" ("a") VALUES (%s) ON CONFLICT("a") DO UPDATE SET "b" = (1)', [1]),
+        ("INSERT INTO `jobs_job` (`id`) VALUES (%s) ON DUPLICATE KEY UPDATE `id` = VALUES(`id`)",
+         [1]),
         ('INSERT OR REPLACE INTO "jobs_job" ("id") VALUES (%s)', [1]),
+        ('UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."budget" = %s', ["a", 7]),
+        ('DELETE FROM "jobs_job" WHERE "jobs_job"."industry_id" IN (%s)', [7]),
+        # Where a backslash escapes, the rest of it is a comment.
+        ("UPDATE `jobs_job` SET `title` = '\\'' -- ' WHERE `jobs_job`.`id` = %s", [7]),
         ("insert into Jobs_Job (title) values ('a')", []),
         ("update jobs_job set title = 'a' where id = 1", []),
         ("/* a */ DELETE FROM jobs_job", []),
@@ -69,7 +78,7 @@ def test_the_orms_own_forms_are_writes_of_known_rows(
         ("EXPLAIN ANALYZE DELETE FROM jobs_job", []),
         ("/*!50000 UPDATE jobs_job SET title = 'a' */", []),
     ],
-)
+)  # fmt: skip
 def test_anything_else_is_of_unknown_extent(sql: str, params: Any) -> None:
     found = written(sql, params)
     assert found is not None
@@ -125,8 +134,116 @@ def test_what_may_write_anything_renews_everything(sql: str | None) -> None:
     assert written(sql) == EVERYTHING
 
 
-def test_tables_of_no_model_have_a_tag_together() -> None:
-    assert written("UPDATE legacy SET a = 1") == {"d:?"}
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        (None, "a statement that is no text"),
+        ("CALL refresh()", "CALL"),
+        ("SELECT delete_all()", "function delete_all"),
+    ],
+)
+def test_the_statistics_are_told_why(
+    sql: str | None, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = form_of(sql, connections["default"])
+    assert form is not None
+    assert form.everything == why
+    assert not caplog.records  # no catalog was looked for in SQLite
+
+
+def test_a_text_is_read_once() -> None:
+    sql = "DELETE FROM jobs_job"
+    for alias in ("default", "mariadb"):
+        assert form_of(sql, connections[alias]) is form_of(sql, connections[alias])
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE legacy SET a = 1",
+        'INSERT INTO "legacy" ("a") VALUES (%s)',
+        'UPDATE "legacy" SET "a" = %s WHERE "legacy"."id" = %s',
+    ],
+)
+def test_tables_of_no_model_have_a_tag_together(sql: str) -> None:
+    assert written(sql, [1, 2]) == {"d:?"}
+
+
+def test_rows_of_a_table_whose_key_is_text_are_not_told_apart() -> None:
+    sql = 'UPDATE "relations_named" SET "value" = %s WHERE "relations_named"."name" = %s'
+    assert written(sql, [1, "a"]) == {"d:t:relations_named", "d:b:relations_named"}
+
+
+def test_what_can_write_to_one_table_alone_writes_to_no_other() -> None:
+    read_too = "UPDATE jobs_job SET title = (SELECT name FROM jobs_industry LIMIT 1)"
+    assert written(read_too) == ALL_JOBS
+    # The database deletes entries with a ledger, but changes none with it.
+    ledgers = {"d:t:relations_ledger", "d:b:relations_ledger"}
+    assert written("UPDATE relations_ledger SET name = 'a'") == ledgers
+    entries = {"d:t:relations_entry", "d:b:relations_entry"}
+    deleted = written("DELETE FROM relations_ledger WHERE name = 'a'")
+    assert deleted is not None
+    assert deleted >= ledgers | entries
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ('INSERT INTO "relations_ledger" ("name") VALUES (%s)', None),
+        ('UPDATE "relations_ledger" SET "name" = %s WHERE "relations_ledger"."id" = %s', None),
+        ("UPDATE relations_ledger SET name = 'a'", None),
+        (
+            'DELETE FROM "relations_ledger" WHERE "relations_ledger"."id" IN (%s, %s)',
+            {
+                f"d:{kind}:relations_{table}"
+                for kind in "tb"
+                for table in ("entry", "remark")
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_of_an_ignored_table_what_is_deleted_with_it_counts(
+    sql: str, expected: set[str] | None, settings: Any
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"IGNORED_TABLES": ["relations_ledger"]}}
+    assert written(sql, [1, 2]) == expected
+
+
+def test_the_table_of_a_database_cache_is_no_data(settings: Any) -> None:
+    backend = "django.core.cache.backends.db.DatabaseCache"
+    settings.CACHES = {**settings.CACHES, "own": {"BACKEND": backend, "LOCATION": "Own_Cache"}}
+    settings.QUERYBUDGET = {"CACHE": {"SCOPES": {}}}
+    sql = 'INSERT INTO "Own_Cache" ("cache_key", "value", "expires") VALUES (%s, %s, %s)'
+    assert written(sql, ["a", "b", "c"]) is None
+    assert written('DELETE FROM "Own_Cache" WHERE "cache_key" = %s', ["a"]) is None
+
+
+@pytest.mark.parametrize(
+    ("sql", "vendor", "called"),
+    [
+        ('INSERT INTO "relations_tag" ("word") VALUES (%s)', "sqlite", True),
+        ("INSERT INTO relations_tag SELECT word FROM jobs_job", "sqlite", True),
+        ("REPLACE INTO relations_tag (id) VALUES (1)", "sqlite", True),
+        ("UPSERT INTO relations_tag (id) VALUES (1)", "postgresql", True),
+        ("COPY relations_tag FROM STDIN", "sqlite", True),
+        ("LOAD DATA INFILE 'tags' INTO TABLE relations_tag", "mysql", True),
+        ("MERGE INTO relations_tag USING jobs_job ON true WHEN NOT MATCHED THEN INSERT VALUES (1)",
+         "sqlite", True),
+        ("UPDATE relations_tag SET word = DEFAULT", "sqlite", True),
+        ("UPDATE relations_tag SET word = 'a'", "sqlite", False),
+        ("DELETE FROM relations_tag", "sqlite", False),
+    ],
+)  # fmt: skip
+def test_the_function_of_a_default_is_called(
+    sql: str, vendor: str, called: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = tables.Tables()
+    tag = replace(known.tables["relations_tag"], defaults=frozenset({"next_word"}))
+    known.tables["relations_tag"] = tag
+    monkeypatch.setattr(tables, "_tables", known)
+    form = form_of(sql, connections[ALIASES[vendor]])
+    assert form is not None
+    assert (form.everything == "function next_word") is called
 
 
 def test_truncate_reaches_all_tables_that_refer_to_it() -> None:
@@ -159,6 +276,9 @@ def test_an_insert_of_lists_renews_the_scopes_of_its_rows() -> None:
         "d:s:payment_payment:recipient_id:2",
     }
     assert written(sql, [[1, 3], "23"]) == PAYMENTS | {"d:S:payment_payment"}
+    more = sql.replace("(%s)::bigint[])", "(%s)::bigint[] || ARRAY[7])")
+    assert more != sql
+    assert written(more, [[1, 3], [2, None]]) == PAYMENTS | {"d:S:payment_payment"}
 
 
 @pytest.mark.parametrize(
@@ -205,6 +325,9 @@ def test_the_columns_that_an_update_assigns() -> None:
         "y": 2,
     }
     unknown = assigned_columns('UPDATE "a" SET "x" = ("a"."x" + %s)' + where, [1, 3])
-    assert unknown.keys() == {"x"}
-    assert unknown["x"] is not None
+    assert unknown == {"x": UNKNOWN}
+    assert assigned_columns('UPDATE "a" SET "x""y" = %s, `p``q` = %s' + where, [1, 2, 3]) == {
+        'x"y': 1,
+        "p`q": 2,
+    }
     assert assigned_columns('DELETE FROM "a"' + where, [3]) == {}

@@ -35,7 +35,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from accounts.models import CustomUser, Profile
 from django_querybudget.cache import cache_stats, invalidate, keys
-from django_querybudget.cache.reading import arguments, calls, instances, surroundings
+from django_querybudget.cache.reading import arguments, calls, instances, surroundings, through
 from jobs.models import Job
 from tests.cache import random_programs
 from tests.cache.given import ASKS, CACHED, FORMS, PLAIN, TAG, VALUES, bare
@@ -448,7 +448,7 @@ def _in_any_zone(patch: pytest.MonkeyPatch) -> None:
 
 
 def _by_any_router(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(calls, "same_routes", lambda _: True)
+    patch.setattr(through, "same_routes", lambda _: True)
 
 
 def _whatever_it_closes_over(patch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ class CacheRouter:
 @pytest.fixture(params=BACKENDS)
 def alias(
     request: pytest.FixtureRequest, settings: Any, tmp_path: Path, transactional_db: None
-) -> str:
+) -> Iterator[str]:
     del transactional_db
     name: str = request.param
     url = request.getfixturevalue("redis_url") if "redis" in name else ""
@@ -116,7 +116,8 @@ def alias(
     if (before := _stores.pop("tested", None)) is not None:
         before[1].retire()
     caches["tested"].clear()
-    return "tested"
+    yield "tested"
+    caches["tested"].close()  # memcached's client would leave a socket open
 
 
 def value(tested: Store, tag: str = TABLE) -> str | None:

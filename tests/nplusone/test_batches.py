@@ -12,7 +12,7 @@ from django.utils.safestring import mark_safe
 from django_querybudget.evidence import Filter
 from django_querybudget.nplusone.batches import hashable, is_batched, is_inserted_in_batches
 from django_querybudget.nplusone.parameters import split_varying, varies
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 
 
 def _raw(sql: str, params: Any = None) -> RawRecord:

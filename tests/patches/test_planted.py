@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from django_querybudget.patches.edits import Edit
+from django_querybudget.patches.judged import Judged
 from django_querybudget.patches.patch import Patch
-from django_querybudget.patches.proving import Judged, Proof
+from django_querybudget.patches.proving import Proof
 from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_text, diff_of
 from django_querybudget.patches.text import SourceText

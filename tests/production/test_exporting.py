@@ -21,7 +21,7 @@ from django_querybudget.production.checks import production_messages
 from django_querybudget.production.exporting import Increment, Observation, QueryKind
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import series_key
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 from tests.production.conftest import SECTION
 
 KEY = series_key("view", "jobs:list", "GET")

@@ -213,6 +213,23 @@ def test_thousands_of_routes(record: ProcessRecord, staff: Client) -> None:
     assert sum(each["requests"] for each in told) == 3 * MOST_SERIES
 
 
+@pytest.mark.parametrize(
+    ("kinds", "heading"),
+    [
+        (["view"], "Views"),
+        (["task", "view"], "Views and tasks"),
+        (["message", "task", "command", "view"], "Views, tasks, commands and messages"),
+    ],
+)
+def test_the_heading_names_the_kinds_that_are_there(
+    record: ProcessRecord, staff: Client, kinds: list[str], heading: str
+) -> None:
+    for kind in kinds:
+        record.add(series_key(kind, "it"), (1, 0.1, None, 0, None, None, 0, 0, 0), [])
+    record.flush()
+    assert f"<h2>{heading}</h2>" in staff.get("/querybudget/").content.decode()
+
+
 class Away(LocMemCache):
     """A cache whose server is away."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -18,9 +19,10 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test.utils import override_settings
 from redis.connection import AbstractConnection as Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from django_querybudget import production
-from django_querybudget.production import encoding, process, store
+from django_querybudget.production import encoding, intervals, process, store
 from django_querybudget.production.decoding import decoded, taken_over
 from django_querybudget.production.encoding import FORMAT, encoded
 from django_querybudget.production.process import ProcessRecord
@@ -303,6 +305,70 @@ class Broken(LocMemCache):
 
     def set(self, *args: Any, **kwargs: Any) -> Any:
         raise ConnectionError("away")
+
+
+def test_minutes_that_end_while_the_cache_is_away_are_written_when_it_is_back(
+    redis_record: ProcessRecord, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = another("redis")  # it leaves the slot's next holder what it wrote
+    for _ in range(2):
+        first.add(KEY, VALUES, [])
+    assert first.flush()
+    caches["redis"].delete(store._slot_key(0))
+    redis_record.add(KEY, VALUES, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "send_packed_command", away)
+        assert not redis_record.flush()
+        for _ in range(3):
+            clock.now += 60
+            for _ in range(2):
+                redis_record.add(KEY, VALUES, [])
+                assert not redis_record.flush()
+    caches["redis"].delete(store._slot_key(0))
+    for _ in range(2):
+        assert redis_record.flush()
+    assert redis_record._slot == 0
+    picture = read_picture(600, now=clock.now)
+    assert list(picture.trend.requests)[-5:] == [0, 3, 2, 2, 2]
+    assert requests(86_400, now=clock.now) == 9
+    # A minute that was written in part before the cache went is written whole.
+    redis_record.add(KEY, VALUES, [])
+    assert redis_record.flush()
+    redis_record.add(KEY, VALUES, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "send_packed_command", away)
+        assert not redis_record.flush()
+        clock.now += 60
+        redis_record.add(KEY, VALUES, [])
+        assert not redis_record.flush()
+    assert redis_record.flush()
+    assert list(read_picture(600, now=clock.now).trend.requests)[-3:] == [2, 4, 1]
+
+
+def away(*_: Any, **__: Any) -> None:
+    raise RedisConnectionError("away")
+
+
+def test_what_waits_for_the_cache_is_bounded_and_hours_come_first(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with with_cache(Broken):
+        record = another()
+        monkeypatch.setattr(record, "_start", lambda: None)
+        names = random.Random(1)  # noqa: S311 - no secret
+        for _ in range(200):
+            clock.now += 60
+            for number in range(200):
+                name = f"{number}{names.random()}"
+                record.add(series_key("view", name, "GET"), VALUES, [])
+            assert not record.flush()
+        waiting = record._unwritten._over
+    kept = sum(len(each.own) for each in waiting)
+    assert intervals.UNWRITTEN_BYTES * 0.8 < kept <= intervals.UNWRITTEN_BYTES
+    assert [each.number for each in waiting if each.span is HOUR] == [
+        clock.now // 3600 - at for at in (3, 2, 1)
+    ]
+    assert [each for each in waiting if each.span is MINUTE][-1].number == clock.now // 60 - 1
 
 
 class Hanging(LocMemCache):

@@ -39,7 +39,7 @@ from django_querybudget.production.record import (
     series_key,
 )
 from django_querybudget.production.store import RecordStore
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 from django_querybudget.reports import reporters
 from django_querybudget.sql import memory
 from jobs.models import Industry
@@ -347,8 +347,8 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     ]  # fmt: skip
     own = [name.split(".")[2:] for name in loaded if ".production." in name]
     assert own == [
-        ["decoding"], ["encoding"], ["exporting"], ["measures"], ["pending"], ["process"],
-        ["programs"], ["record"], ["scopes"], ["store"],
+        ["decoding"], ["encoding"], ["exporting"], ["intervals"], ["measures"], ["pending"],
+        ["process"], ["programs"], ["record"], ["scopes"], ["store"],
     ]  # fmt: skip
 
 

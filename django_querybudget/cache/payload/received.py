@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import Model, Prefetch
 from django.db.models.query import ModelIterable
 
-from .freeze import Received
+from .attributes import Received
 from .models import is_plain_model
 from .values import copied
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,55 +33,20 @@ from django_querybudget.conf import conf
 
 from .codecs import Codec
 from .fills import Fill
+from .sampling import restart
 
-__all__ = ["Again", "Replay", "due", "later", "replaying"]
+__all__ = ["Again", "Replay", "later", "replaying"]
 
 logger = logging.getLogger("django_querybudget")
 
 MOST_WAITING = 20
 """How many hits of one request are kept to be repeated."""
 
-RELOOK = 1000
-"""After how many hits at most the setting is looked at again."""
-
 SETTLING = 0.1
 """How long a renewal may be on its way where writers set no marks, in seconds."""
 
-_left = 0
-_armed = False
-_random = random.Random()  # noqa: S311  # a sample needs no secret
 _waiting = threading.local()
 _logged: dict[str, float] = {}
-
-
-def due() -> bool:
-    """Whether the hit that is asked about is one of those to be audited."""
-    global _left
-    _left -= 1
-    return _left < 0 and _turn()
-
-
-def _turn() -> bool:
-    global _left, _armed
-    rate = conf.CACHE.AUDIT
-    if not rate:
-        _left, _armed = RELOOK, False
-        return False
-    now, _armed = _armed, False
-    gap = _gap(rate)
-    if not now and gap == 0:
-        now, gap = True, _gap(rate)
-    # How long one waits for the next says nothing about how long it takes from then on: so a long
-    # wait may be cut, and drawn again.
-    _left, _armed = min(gap, RELOOK), gap < RELOOK
-    return now
-
-
-def _gap(rate: float) -> int:
-    """Return how many hits to leave out before the next one."""
-    if rate >= 1:
-        return 0
-    return min(RELOOK, int(math.log(1 - _random.random()) / math.log(1 - rate)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +254,7 @@ def _finished(**_: object) -> None:
 
 def _follow_requests(**_: object) -> None:
     """Begin to look where requests begin and end, if there is an audit."""
-    global _left, _armed
-    _left, _armed = 0, False
+    restart()
     if conf.CACHE.AUDIT:
         request_started.connect(_began, dispatch_uid="querybudget-audit")
         request_finished.connect(_finished, dispatch_uid="querybudget-audit")

@@ -23,7 +23,7 @@ from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tokens import new_writer
 from django_querybudget.conf import conf
 
-from . import audit
+from . import audit, sampling
 from .fills import Fill, current_fill, filling
 from .through import (
     MISS,
@@ -191,7 +191,7 @@ def read_through(
     if looked.refused:
         return bypass(looked.refused, compute, question.site)
     if looked.found is not MISS:
-        if audit.due():
+        if sampling.due():
             to_be_audited(question, looked, again())
         return looked.found
     return make(question, looked, compute)

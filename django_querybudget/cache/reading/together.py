@@ -23,10 +23,11 @@ from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.unbuilt import source_of
 from django_querybudget.conf import conf
 
-from .audit import Again, due
+from .audit import Again
 from .leases import make, read_through
 from .querysets import CachedQuerySetMixin, computed_rows, rows_again, take_rows
 from .questions import CannotCache, rows_question
+from .sampling import due
 from .through import (
     MISS,
     Looked,

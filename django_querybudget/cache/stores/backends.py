@@ -175,6 +175,10 @@ class BackendStore(Store):
         if self._plain.set_many({key: value}, LIFE):
             raise CacheRefused(f"the cache did not take {key}")
 
+    def _close_own(self) -> None:
+        if _is_keeper():
+            self.cache.close()  # as Django does at the end of each request
+
     def _break_pulse(self) -> None:
         self._plain.delete(tag_key(PULSE))
 
@@ -258,8 +262,13 @@ class DatabaseStore(BackendStore):
         return cache.cache_model_class
 
     def _close_own(self) -> None:
-        if threading.current_thread().name.startswith("querybudget-"):
+        if _is_keeper():
             connections.close_all()
+
+
+def _is_keeper() -> bool:
+    """Whether this thread is a store's own: nobody else closes what it opens."""
+    return threading.current_thread().name.startswith("querybudget-")
 
 
 def _is_in_transaction(connection: Any) -> bool:

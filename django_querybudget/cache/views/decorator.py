@@ -20,7 +20,7 @@ from django_querybudget.cache.api import (
     checked_tags,
     checked_timeout,
 )
-from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.reading.sampling import due
 from django_querybudget.cache.registered import Warm, checked_warm, note_view
 from django_querybudget.conf import conf
 from django_querybudget.routing.decorated import decorated

@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from django_querybudget.cache.reading.audit import due
+from django_querybudget.cache.reading.sampling import due
 from django_querybudget.routing.views import view_name_of
 
 from .by_setting import declared

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django_querybudget.cache.catalog import catalog_of
+from django_querybudget.cache.catalog import Catalog, catalog_of
 from django_querybudget.cache.sql_functions import may_write
 from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
@@ -31,13 +31,14 @@ _NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
 _INSERT = re.compile(
     rf"INSERT INTO (?P<table>{_NAME}) \((?P<columns>(?:{_NAME})(?:, (?:{_NAME}))*)\) "
     r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>.*)\))"
-    rf"(?: RETURNING [^;]*)?",
+    rf"(?: RETURNING .*)?",
     re.DOTALL,
 )
 
 _CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
 
-_INSERTING = frozenset({"INSERT", "REPLACE", "MERGE", "COPY", "LOAD"})
+# That of MERGE is an INSERT, too.
+_INSERTING = frozenset({"INSERT", "REPLACE", "UPSERT", "COPY", "LOAD"})
 
 _PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
 
@@ -108,19 +109,18 @@ def _memos_of(known: Tables) -> _Memos:
     return _memos
 
 
+_UNREAD = Catalog(frozenset(), frozenset(), frozenset(), {})
+
+
 def _settled(form: Form, connection: BaseDatabaseWrapper) -> Form | None:
     """Return the form with what PostgreSQL's catalog tells of functions and unknown tables."""
-    catalog = catalog_of(connection, form.calls, form.targets)
-    if unknown := form.calls - (catalog.reading if catalog else frozenset()):
+    catalog = catalog_of(connection, form.calls, form.targets) or _UNREAD
+    if unknown := form.calls - catalog.reading:
         return Form((), everything=f"function {min(unknown)}")
-    written = frozenset[str]()
-    if form.targets:
-        if catalog is None or (unknown := form.targets - catalog.relations):
-            return Form((), everything=f"table {min(unknown or form.targets)}")
-        above = frozenset[str]().union(
-            *(catalog.above.get(name, frozenset()) for name in form.targets)
-        )
-        written = tables().named_among(above)
+    if unknown := form.targets - catalog.relations:
+        return Form((), everything=f"table {min(unknown)}")
+    above = frozenset[str]().union(*(catalog.above.get(name, ()) for name in form.targets))
+    written = tables().named_among(above)
     if not (form.tables or form.target or form.unmodelled):
         return None
     return replace(
@@ -150,7 +150,7 @@ def _form(sql: str, vendor: str, known: Tables) -> Form | None:
     form = None
     if len(statements) == 1 == len(writing):
         form = _exact_form(sql, known)
-    if form is None and writing:
+    if form is None:
         form = _named_form(writing, vendor, known)
     if not calls:
         return form
@@ -158,9 +158,9 @@ def _form(sql: str, vendor: str, known: Tables) -> Form | None:
 
 
 def _defaults(writing: list[Statement], known: Tables) -> Iterator[str]:
-    """Yield the functions that the database calls by itself for rows that are inserted."""
+    """Yield the functions that the database calls by itself for what rows are not given."""
     for each in writing:
-        if known.have_defaults and each.verbs & _INSERTING:
+        if each.verbs & _INSERTING or "default" in each.names:  # SET … = DEFAULT
             for name in known.named_among(each.names):
                 yield from known.tables[name].defaults
 
@@ -171,15 +171,14 @@ def _named_form(writing: list[Statement], vendor: str, known: Tables) -> Form | 
     targets: set[str] = set()
     unmodelled = False
     for each in writing:
-        named = known.named_among((each.alone,)) if each.alone else frozenset()
-        named = named or known.named_among(each.names)
+        named = known.named_among((each.alone,)) or known.named_among(each.names)
         if each.removes:
             truncated = "TRUNCATE" in each.verbs
             for name in tuple(named):
                 named |= known.deleted_with(name, truncated=truncated)
         kept = {name for name in named if not known.ignored(name)}
         written |= kept
-        if not kept and not named and not known.names_cache_table(each.names):
+        if not named and not known.names_cache_table(each.names):
             unmodelled = True
         if vendor == "postgresql":
             targets |= {
@@ -198,9 +197,7 @@ def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
 
 
 def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
-    """Return the form of a statement as the ORM writes it, None for any other."""
-    if ";" in sql:
-        return None
+    """Return the form of one statement as the ORM writes it, None for any other."""
     match: re.Match[str] | None
     if match := _INSERT.fullmatch(sql):
         table = known.tables.get(_unquoted(match["table"]))

@@ -30,7 +30,19 @@ def connect() -> None:
     """Measure every task that runs from now on in this process, and in those that it forks."""
     signals.task_prerun.connect(_begun, weak=False, dispatch_uid=_UID)
     signals.task_postrun.connect(_ended, weak=False, dispatch_uid=_UID)
+    _hear_first(signals.task_postrun)
     signals.worker_process_shutdown.connect(_process_ends, weak=False, dispatch_uid=_UID)
+
+
+def _hear_first(signal: Any) -> None:
+    """Let ours hear before all others.
+
+    Whoever traces tasks ends the span at the task's end, and what we know belongs on it: where he
+    was there first, he would be told first.
+    """
+    with signal.lock:
+        signal.receivers.sort(key=lambda each: each[1] is not _ended)
+        signal.sender_receivers_cache.clear()
 
 
 def disconnect() -> None:

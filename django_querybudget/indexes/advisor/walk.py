@@ -17,7 +17,9 @@ from django.db.models.sql.datastructures import BaseTable
 from django.db.models.sql.datastructures import Join as SQLJoin
 from django.db.models.sql.query import Query
 from django.db.models.sql.subqueries import AggregateQuery, InsertQuery
-from django.db.models.sql.where import AND, OR, WhereNode
+from django.db.models.sql.where import OR, WhereNode
+
+from django_querybudget.sql.where import conjuncts
 
 from .shapes import Access, ColumnFilter, Join, Order, QueryShape
 
@@ -88,7 +90,7 @@ class _Walk:
     def shape(self) -> QueryShape | None:
         if not self.tables:
             return None
-        self._conjuncts(self.query.where)
+        self._collect()
         return QueryShape(
             accesses=tuple(
                 Access(
@@ -104,19 +106,15 @@ class _Walk:
             limited=self.query.high_mark is not None,
         )
 
-    def _conjuncts(self, node: object) -> None:
+    def _collect(self) -> None:
         """Collect what has to hold in any case."""
-        if isinstance(node, WhereNode):
-            if node.negated:
-                return
-            if node.connector == AND or len(node.children) == 1:
-                for child in node.children:
-                    self._conjuncts(child)
-            elif node.connector == OR:
-                self._disjunction(node)
-        elif (found := self._condition(node)) is not None:
-            alias, condition = found
-            self.filters[alias] |= condition
+        for each in conjuncts(self.query.where):
+            if isinstance(each, WhereNode):
+                if each.connector == OR and not each.negated:
+                    self._disjunction(each)
+            elif (found := self._condition(each)) is not None:
+                alias, condition = found
+                self.filters[alias] |= condition
 
     def _disjunction(self, node: WhereNode) -> None:
         """Collect an OR whose every branch is a lookup on one and the same table."""
@@ -128,13 +126,8 @@ class _Walk:
                 alias, tuple(branch[1] for branch in branches if branch is not None)
             )
 
-    def _branch(self, node: Any) -> tuple[str, ColumnFilter] | None:
-        children = [node]
-        if isinstance(node, WhereNode):
-            if node.negated or (node.connector != AND and len(node.children) > 1):
-                return None
-            children = node.children
-        found = [one for child in children if (one := self._condition(child)) is not None]
+    def _branch(self, node: object) -> tuple[str, ColumnFilter] | None:
+        found = [one for each in conjuncts(node) if (one := self._condition(each)) is not None]
         if not found or len({alias for alias, _ in found}) > 1:
             return None
         condition = ColumnFilter()

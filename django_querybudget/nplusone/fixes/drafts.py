@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_querybudget.evidence.noting import CHUNK_SIZE
+from django_querybudget.evidence.sources import CHUNK_SIZE
 
 from .eager_loading import Lookups
 from .needs import Need, Part

@@ -9,7 +9,7 @@ from django_querybudget.evidence import Load
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.parameters import lookup_of, split_varying
 from django_querybudget.nplusone.source.calls import Call
-from django_querybudget.recording.records import RawRecord
+from django_querybudget.recording.raw import RawRecord
 
 from .expressions import keywords, queryset_of
 

@@ -17,7 +17,7 @@ from django_querybudget.evidence import (
     Step,
     place_key,
 )
-from django_querybudget.evidence.provenance import ways
+from django_querybudget.evidence.hops import ways
 from django_querybudget.nplusone.source.calls import find_queryset
 from django_querybudget.nplusone.source.managers import manager_asked
 from django_querybudget.stacks import Origin, RawOrigin, origins_along

@@ -1,0 +1,142 @@
+"""The queryset that a query came from, and who asked it: :class:`Source`."""
+
+from __future__ import annotations
+
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from django.db.models import Model, QuerySet
+from django.db.models.query import MAX_GET_RESULTS, prefetch_related_objects
+from django.forms.models import ModelChoiceIterator
+from django.template.defaulttags import ForNode
+
+from django_querybudget.stacks import is_library, is_project
+
+from .instances import attributes_of
+
+if TYPE_CHECKING:
+    from django_querybudget.recording.raw import RawRecord
+
+__all__ = ["CHUNK_SIZE", "MOST_FRAMES_TO_ITERABLE", "Source"]
+
+_ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
+_CHOICES = ModelChoiceIterator.__iter__.__code__
+_FOR = ForNode.render.__code__
+_PREFETCH = prefetch_related_objects.__code__
+# What is suggested where iterator() is given none: Django's own without a prefetch.
+CHUNK_SIZE = 2000
+# From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
+MOST_FRAMES_TO_ITERABLE = 12
+_MOST_FRAMES_TO_PREFETCH = 8
+
+
+class Source:
+    """The queryset that a text's first query came from, held weakly: its rows are the host's."""
+
+    owner: type[Model] | None = None
+    prefetch_to: str | None = None
+    parent_query: Any = None
+    has_own_place: bool = False
+    """Whether it is a prefetch's whose queryset the project wrote: ``Prefetch(queryset=...)``."""
+    lookups: tuple[Any, ...] = ()
+    """What it prefetches."""
+    chunk_size: int | None = None
+    """How many rows ``iterator()`` takes at a time, if that evaluates it."""
+    lacks_chunk_size = False
+    """Whether ``iterator()`` evaluates it without one, and Django then refuses to prefetch."""
+    rows: int | None = None
+    """How many rows it had; None if it was gone before anybody asked."""
+    is_of_package = False
+    """Whether a queryset of an installed package asks by it for its own rows, in another way."""
+    is_choices = False
+    """Whether a form's field offers its rows as choices."""
+    given_by: tuple[type, str] | None = None
+    """The class and the name of the method that a template's loop called for it."""
+
+    def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
+        self.record = record
+        self.queryset = ref(queryset)
+        self.query = queryset.query
+        self.model: type[Model] = queryset.model  # A RawQuery has none.
+        if queryset._prefetch_related_lookups:
+            self.lookups = queryset._prefetch_related_lookups
+        self._look_at_who_asks(iterable.f_back, queryset)
+        caller = iterable.f_back
+        if caller is not None and caller.f_code is _ITERATOR:
+            given = caller.f_locals.get("chunk_size")
+            self.lacks_chunk_size = given is None
+            self.chunk_size = given or CHUNK_SIZE
+        if queryset._hints:
+            instance = queryset._hints.get("instance")
+            if instance is not None:
+                self.owner = type(instance)
+                self._look_for_prefetch(iterable.f_back)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may have any number of rows: no ``get()``, no ``first()``, no prefetch."""
+        limit = getattr(self.query, "high_mark", None)
+        return self.prefetch_to is None and limit not in (1, MAX_GET_RESULTS)
+
+    def count_rows(self) -> bool:
+        """Note how many rows it has; whether there is nothing more to be known of it."""
+        queryset = self.queryset()
+        found = None if queryset is None else queryset._result_cache
+        if found is not None:
+            self.rows = len(found)
+        return queryset is None or found is not None
+
+    @property
+    def is_refresh(self) -> bool:
+        """Whether it loads deferred fields: its instance is made, read and dropped."""
+        names, deferred = getattr(self.query, "deferred_loading", (frozenset(), True))
+        return self.owner is self.model and bool(names) and not deferred
+
+    def _look_at_who_asks(self, frame: FrameType | None, queryset: Any) -> None:
+        """Note whether a form's choices ask, or a package's queryset for rows of its own.
+
+        django-polymorphic asks so for the rows of each class: the project has never seen that one.
+        """
+        for _ in range(MOST_FRAMES_TO_ITERABLE):
+            if frame is None or is_project(frame.f_code):
+                return
+            if frame.f_code is _CHOICES:
+                self.is_choices = True
+            elif frame.f_code is _FOR:
+                self.given_by = _method_called(frame)
+            elif is_library(frame.f_code):
+                asking = frame.f_locals.get("self")
+                self.is_of_package = issubclass(type(asking), QuerySet) and asking is not queryset
+                return
+            frame = frame.f_back
+
+    def _look_for_prefetch(self, frame: FrameType | None) -> None:
+        for _ in range(_MOST_FRAMES_TO_PREFETCH):
+            if frame is None:
+                return
+            if frame.f_code is _PREFETCH:
+                names = frame.f_locals
+                self.prefetch_to = names.get("prefetch_to")
+                lookup = names.get("lookup")
+                self.has_own_place = (
+                    getattr(lookup, "queryset", None) is not None
+                    and getattr(lookup, "prefetch_to", None) == self.prefetch_to
+                )
+                caller = frame.f_back
+                parent = caller.f_locals.get("self") if caller is not None else None
+                self.parent_query = getattr(parent, "query", None)
+                return
+            frame = frame.f_back
+
+
+def _method_called(for_loop: FrameType) -> tuple[type, str] | None:
+    """Return what ``{% for row in thing.method %}`` reads, if a name of the context has it."""
+    names = for_loop.f_locals
+    lookups = getattr(getattr(names["self"].sequence, "var", None), "lookups", None)
+    if lookups is None or len(lookups) != 2:
+        return None
+    for each in reversed(attributes_of(names["context"]).get("dicts", ())):
+        if isinstance(each, dict) and lookups[0] in each:
+            return type(each[lookups[0]]), lookups[1]
+    return None
