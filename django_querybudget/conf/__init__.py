@@ -13,7 +13,6 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
-from django.utils.functional import empty
 
 from .accepted import (
     boolean,
@@ -50,12 +49,13 @@ class QueryBudgetSettings(Section):
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written, and the overrides."""
-        # As written(), without a call: this is read several times in every cached read.
-        wrapped = _django.get("_wrapped", empty)
-        values = getattr(django_settings if wrapped is empty else wrapped, self.name, None)
-        # A dict first: asking the abstract class costs as much as all the rest.
-        if not isinstance(values, dict) and not isinstance(values, Mapping):
-            values = NO_VALUES
+        # This is read several times in every cached read: where Django keeps what it was asked for
+        # once, and drops it when the setting is another.
+        values = _django.get(self.name)
+        if type(values) is not dict:
+            values = self.written()
+            if not isinstance(values, Mapping):
+                values = NO_VALUES
         return {**values, **self.overrides} if self.overrides else values
 
     BUDGETS = Setting[Mapping[str, Any]](
