@@ -36,8 +36,6 @@ def read_answer(
     """
     answer = _Answer(socket)
     try:
-        if not before and (strings := _strings(answer.data)) is not None:
-            return strings
         for _ in range(before):
             earlier = answer.read()
             if refused is not None and isinstance(earlier, ResponseError):
@@ -54,23 +52,6 @@ def read_answer(
     if isinstance(value, ResponseError):
         raise value
     return value
-
-
-def _strings(data: bytes) -> list[bytes] | None:
-    """Return an array of strings that is all of ``data``, as MGET's is, which every hit waits for.
-
-    None where it may be anything else: where one is missing, or but for the last one holds the end
-    of a line, or has not come whole.
-    """
-    end = data.find(b"\r\n")
-    if end < 0 or data[0] != 0x2A or (size := int(data[1:end])) < 1:  # *
-        return None
-    parts = data.split(b"\r\n", 2 * size)
-    values = parts[2::2]
-    if not values or not values[-1].endswith(b"\r\n"):
-        return None
-    values[-1] = values[-1][:-2]
-    return values if parts[1::2] == [b"$%d" % len(value) for value in values] else None
 
 
 class _Answer:
@@ -112,7 +93,19 @@ class _Answer:
         raise ValueError(f"{self.data[:40]!r}")
 
     def _array(self, size: int) -> list[Any]:
-        return [self.read() for _ in range(size)]
+        values: list[Any] = []
+        while len(values) < size:
+            # Of MGET, which every hit waits for: a short bulk string that has come whole.
+            data, at = self.data, self.at
+            end = data.find(b"\r\n", at)
+            if end > 0 and data[at] == 0x24 and data[at + 1] != 0x2D:
+                last = end + 2 + int(data[at + 1 : end])
+                if last + 2 <= len(data):
+                    values.append(data[end + 2 : last])
+                    self.at = last + 2
+                    continue
+            values.append(self.read())
+        return values
 
     def _bulk_string(self, size: int) -> bytes | None:
         if size < 0:
