@@ -13,8 +13,10 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
+from django.utils.functional import empty
 
 from .accepted import (
+    address_or_none,
     boolean,
     fraction,
     headers_policy,
@@ -49,13 +51,12 @@ class QueryBudgetSettings(Section):
 
     def values(self) -> Mapping[str, Any]:
         """The keys and values written, and the overrides."""
-        # This is read several times in every cached read: where Django keeps what it was asked for
-        # once, and drops it when the setting is another.
-        values = _django.get(self.name)
-        if type(values) is not dict:
-            values = self.written()
-            if not isinstance(values, Mapping):
-                values = NO_VALUES
+        # As written(), without a call: this is read several times in every cached read.
+        wrapped = _django.get("_wrapped", empty)
+        values = getattr(django_settings if wrapped is empty else wrapped, self.name, None)
+        # A dict first: asking the abstract class costs as much as all the rest.
+        if not isinstance(values, dict) and not isinstance(values, Mapping):
+            values = NO_VALUES
         return {**values, **self.overrides} if self.overrides else values
 
     BUDGETS = Setting[Mapping[str, Any]](
@@ -70,6 +71,13 @@ class QueryBudgetSettings(Section):
     """The budgets of views; the most specific name wins, a decorator's budget before all."""
 
     CACHE = CacheSettings()
+
+    DOCS_URL = Setting[str | None](
+        default=None,
+        parse=address_or_none,
+        accepts="an address that begins with https://, http:// or file://, or None",
+    )
+    """Where the built documentation is served; None: what the installed package's metadata say."""
 
     ENABLED = Setting(
         default=True,

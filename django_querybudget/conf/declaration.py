@@ -99,9 +99,7 @@ class Section:
             # Past LazySettings, where it can be: there, an absent name costs 3 µs every time,
             # and its own attributes go through Python as well.
             wrapped = object.__getattribute__(django_settings, "_wrapped")
-            if wrapped is not empty and not hasattr(wrapped, self.name):
-                return None
-            return getattr(django_settings, self.name, None)
+            return getattr(django_settings if wrapped is empty else wrapped, self.name, None)
         return self.parent.values().get(self.name)
 
     def values(self) -> Mapping[str, Any]:
