@@ -11,7 +11,7 @@ from .copying import ScratchCopy
 from .drafts import Draft
 from .edits import Contradiction
 from .judged import Judged
-from .patch import NotWritten
+from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unread import removals
 from .unwritable import CannotProve
@@ -95,9 +95,19 @@ class Proof:
         self.notes = sorted(first.notes)
         self._find_unread(first)
         for key, patch in first.patches.items():
+            if reason := self._foreign(patch):
+                self.left += [NotWritten(each, reason) for each in patch.found]
+                continue
             scopes = [each for found in first.scopes.values() for each in found]
             self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
         self._base = Baseline(first, first)
+
+    def _foreign(self, patch: Patch) -> str:
+        """Return why a patch is not this repository's to write; empty if it is."""
+        for path in patch.paths:
+            if submodule := self.copy.submodule_of(path):
+                return f"{path} is in the submodule {submodule}: run fix in its own repository"
+        return ""
 
     def _find_unread(self, first: Rehearsal) -> None:
         """Add a patch for each eager load that no test of the whole run read."""

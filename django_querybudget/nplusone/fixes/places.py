@@ -29,7 +29,7 @@ from django_querybudget.nplusone.source.querysets import (
 )
 from django_querybudget.stacks import Host, Origin, RawOrigin
 
-from .hosts import node_of_host
+from .hosts import classes_of_view, node_of_host
 from .roots import Root
 from .starts import related_accessor, related_start
 
@@ -78,7 +78,7 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
     if found is None:
         found = _given_by_method(root, asked)
     if found is None and evaluated is not None and evaluated.host is not None:
-        found = _given_by_host(evaluated.host, asked)
+        found = _given_by_host(evaluated.host, asked) or _in_context(evaluated.host, asked)
     if found is None and evaluated is not None and not root.calls:
         # What a template evaluates is too far from the view for the way that was kept.
         found = find_built((evaluated, *root.callers), asked)
@@ -122,6 +122,24 @@ def _given_by_host(host: Host, asked: Asked) -> Built | None:
     line = next(iter(found)).line
     place = Origin(filename=host.filename, line=line, function=host.label)
     return Built(place, _manager(found))
+
+
+def _in_context(host: Host, asked: Asked) -> Built | None:
+    """Return where a view's method starts what its template evaluates, if at one line."""
+    found: dict[tuple[str, int], tuple[Start, str]] = {}
+    for filename, owner in classes_of_view(host, None if isinstance(asked, str) else asked):
+        module = module_of(filename)
+        if module is None:
+            return None
+        for method in owner.body:
+            if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+                label = f"{owner.name}.{method.name}"
+                for start in starts_in(method, module, asked, method):
+                    found[filename, start.line] = start, label
+    if len(found) != 1:
+        return None
+    (((filename, line), (start, label)),) = found.items()
+    return Built(Origin(filename=filename, line=line, function=label), start.manager)
 
 
 def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:
