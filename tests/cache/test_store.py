@@ -547,7 +547,7 @@ def test_the_keeper_of_a_cache_that_is_taken_out_of_the_settings_ends_without_an
     def close() -> None:
         try:
             BackendStore("taken out")._close_own()
-        except BaseException as error:  # noqa: BLE001  # told to the test's own thread
+        except BaseException as error:  # told to the test's own thread
             raised.append(error)
 
     keeper = threading.Thread(target=close, name="querybudget-taken out")
