@@ -256,6 +256,10 @@ def test_a_lease_is_given_back_in_one_message_with_the_entry(
         assert tested.take(name, "me", 60) is Lease.TAKEN
         assert 59_000 < client.pttl(str(key_of(tested, name))) <= 60_000
         assert tested.take(name, "you", 60) is Lease.HELD
+        tested.take("other", "me", 60)
+        sent.clear()
+        tested.drop("other", "me")
+        assert len(sent) == 1  # and is not waited for
         sent.clear()
         assert tested.write("qb:e:1", b"entry", 60, (name, "me"))
         [message] = sent
