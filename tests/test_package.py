@@ -82,11 +82,41 @@ def test_every_module_stands_in_a_contract() -> None:
             ".cache.reading",
             ".cache.sessions",
             ".cache.stores",
+            ".cache.views",
             ".cache.writing",
+            ".evidence",
+            ".explaining",
             ".indexes",
+            ".nplusone",
+            ".patches",
+            ".production",
+            ".ratchet",
             ".recording",
+            ".trying",
         )
     }
+
+
+def test_the_picture_of_the_rooms_is_the_contract() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    layers = setup["importlinter:contract:flow"]["layers"].strip().splitlines()
+    page = (ROOT / "docs" / "explanation" / "design.rst").read_text()
+    picture = page.partition(".. code-block:: text\n\n")[2].partition("\n\n")[0].splitlines()
+    shown = [re.split(r" {3,}", line.strip())[0].split() for line in picture]
+    assert [set(line) for line in shown] == [set(line.split(" | ")) for line in layers]
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "tests" / "README.md").read_text()
+    folders = ("django_querybudget", "tests", "benchmarks", "testproject")
+    files = [f"/{path.relative_to(ROOT)}" for each in folders for path in (ROOT / each).rglob("*")]
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert named
+    assert [each for each in sorted(named) if not any(f.endswith(f"/{each}") for f in files)] == []
+    has = {path.parent.name for path in (ROOT / "tests").glob("*/__init__.py")} - {"testproject"}
+    said = re.findall(r"The rooms (`[^.;]*?) have\s+folders", text)
+    assert [set(re.findall(r"`(\w+)`", each)) for each in said] == [has, has]
 
 
 PUBLIC = (
