@@ -10,7 +10,7 @@
 ``<database>:S:<table>``     writes of known rows whose scope values are unknown
 ``<database>:v:<table>:…``   rows that get one value in a foreign key's column
 ``<database>:V:<table>``     writes of known rows whose foreign keys' values are unknown
-``<database>:c:<table>:…``   one column, set in known rows by a statement that leaves foreign keys out
+``<database>:c:<table>:…``   one column, set in known rows where a foreign key is not
 ``u:<name>``                 a tag that the host's code made up
 ===========================  =====================================================================
 """

@@ -102,11 +102,9 @@ def _form(key: tuple[str, str, Tables]) -> _Form | None:
         return None
     column = rf"{re.escape(found[1])}\.({_NAME})"
     order = rf"{column} (?:ASC|DESC)(?: NULLS (?:FIRST|LAST))?"
-    whole = re.fullmatch(
-        rf"SELECT {column}(?:, {column})* FROM {re.escape(found[1])} WHERE (?P<where>.+?)"
-        rf"(?: ORDER BY (?P<order>{order}(?:, {order})*))?(?P<limit> LIMIT [0-9]+)?",
-        sql,
-    )
+    head = rf"SELECT {column}(?:, {column})*" + re.escape(found[0])
+    rest = rf"(?: ORDER BY (?P<order>{order}(?:, {order})*))?(?P<limit> LIMIT [0-9]+)?"
+    whole = re.fullmatch(rf"{head}(?P<where>.+?){rest}", sql)
     if whole is None:
         return None
     try:
