@@ -236,7 +236,10 @@ class _Where:
         if sign in ("=", "<>", "<", ">", "<=", ">="):
             self._at += 1
             if self._next() != "%s":
+                is_in_brackets = self._takes("(")
                 self._column()
+                if is_in_brackets:
+                    self._take(")")
                 return _Node("COLUMNS")
             place = self._value()
             return _Node("EQUAL", (), column, (place,)) if sign == "=" else _Node("VALUE")
