@@ -34,7 +34,16 @@ def _by_key(rows: QuerySet[Payment]) -> Decimal:
 
 
 def _by_scope(rows: QuerySet[Payment]) -> Decimal:
-    return sum((payment.amount for payment in rows.filter(payer=2)), Decimal())
+    return sum(rows.filter(payer=2).values_list("amount", flat=True), Decimal())
+
+
+def _by_list(rows: QuerySet[Payment]) -> Decimal:
+    return sum((payment.amount for payment in rows.filter(job=3)), Decimal())
+
+
+def _by_condition(rows: QuerySet[Payment]) -> Decimal:
+    """Of a list that a row comes into when it is written."""
+    return sum((payment.amount for payment in rows.filter(job=3, amount__gte=500)), Decimal())
 
 
 def _by_table(rows: QuerySet[Payment]) -> Decimal:
@@ -45,6 +54,8 @@ def _by_table(rows: QuerySet[Payment]) -> Decimal:
 FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
     "key": _by_key,
     "scope": _by_scope,
+    "list": _by_list,
+    "condition": _by_condition,
     "table": _by_table,
 }
 
