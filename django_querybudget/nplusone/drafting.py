@@ -14,9 +14,15 @@ from django_querybudget.nplusone.fixes.needs import Need, Part
 from django_querybudget.nplusone.fixes.own_fixes import own_fix
 from django_querybudget.nplusone.fixes.places import Place, find_place, is_shared
 from django_querybudget.nplusone.fixes.roots import Root, find_root
-from django_querybudget.nplusone.source.calls import Call, find_call, find_queryset
+from django_querybudget.nplusone.source.calls import (
+    Call,
+    find_call,
+    find_queryset,
+    querysets_near,
+)
+from django_querybudget.nplusone.source.constants import all_constant
 from django_querybudget.recording.records import QueryLog
-from django_querybudget.stacks import call_path
+from django_querybudget.stacks import RawOrigin, call_path
 
 from .detection import Loop
 from .findings import Fix
@@ -169,15 +175,28 @@ def _calls(loops: list[Loop]) -> list[list[Loop]]:
 
 
 def _need(loop: Loop, load: Load, path: tuple[Step, ...], at: Place, root: Root) -> Need:
-    place = loop.records[-1].origin
+    place, call = loop.records[-1].origin, _call(loop, load)
+    if load.filters and not _writes_constants(load, call, place):
+        load = replace(load, filters=None)
     return Need(
         load=load,
         count=len(loop.records),
         path=path,
-        call=_call(loop, load),
+        call=call,
         in_python=place is not None and place.is_plain,
         shared=load.included or is_shared(loop.origin, at, root),
     )
+
+
+def _writes_constants(load: Load, call: Call | None, place: RawOrigin | None) -> bool:
+    """Whether the source has the conditions' values; if in a variable, in the same function."""
+    if load.step is None or load.filters is None:
+        return False
+    if call is not None and all_constant(load.filters, [call.receiver]):
+        return True
+    if call is not None and call.start(load.step.accessor) is not None:
+        return False
+    return all_constant(load.filters, querysets_near(place, load.step.accessor))
 
 
 def _call(loop: Loop, load: Load) -> Call | None:

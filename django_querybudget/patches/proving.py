@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -11,13 +11,17 @@ from .copying import ScratchCopy
 from .drafts import Draft
 from .edits import Contradiction
 from .judged import Judged
-from .patch import NotWritten
+from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unread import removals
 from .unwritable import CannotProve
 from .verdicts import Baseline, Verdict, judge
 
 __all__ = ["Proof"]
+
+_MOST = 10
+"""How many failing tests are named."""
+_IGNORED = "Files that git ignores are in the copy only if they are small."
 
 
 class Proof:
@@ -48,6 +52,8 @@ class Proof:
         self._base: Baseline | None = None
         self._accepted: list[str] = []
         self._tests: set[str] = set()
+        self._red: set[str] = set()
+        """The tests that fail without patches."""
         self.draft = Draft(self.copy)
         self._last: list[str] = []
         """What was written into the copy for the last rehearsal that stood."""
@@ -87,24 +93,52 @@ class Proof:
         """Run the tests as they are, and learn what patches their findings make."""
         self.tell("Running the tests as they are, to find what loops …")
         first = self._rehearse()
-        if first.failed or first.status:
-            raise CannotProve(_red(first))
+        red, loaded = first.failed, _loaded_by(first, first.failed)
+        told = _red(first)
+        first.leave_out(red)
+        if first.status or (red and not first.outcomes):
+            raise CannotProve(told)
         if not first.outcomes:
             raise CannotProve(f"No test ran.\n{first.output}")
         self.left = list(first.left.values())
         self.notes = sorted(first.notes)
-        self._find_unread(first)
+        if red:
+            self._leave_out(red, "before anything is patched")
+        self._find_unread(first, loaded)
         for key, patch in first.patches.items():
-            scopes = [each for found in first.scopes.values() for each in found]
-            self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
+            if first.showing({key}):
+                scopes = [each for found in first.scopes.values() for each in found]
+                self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
+            else:
+                self._leave(patch)
         self._base = Baseline(first, first)
 
-    def _find_unread(self, first: Rehearsal) -> None:
-        """Add a patch for each eager load that no test of the whole run read."""
+    def _leave_out(self, red: Mapping[str, str], when: str) -> None:
+        """Let tests that fail by themselves prove nothing, in this run and in all others."""
+        self._red |= red.keys()
+        named = "; ".join(f"{test}: {headline(text)}" for test, text in list(red.items())[:_MOST])
+        more = f"; and {len(red) - _MOST} more" if len(red) > _MOST else ""
+        self.notes.append(
+            f"{_tests(set(red))} that {'fails' if len(red) == 1 else 'fail'} {when} "
+            f"{'proves' if len(red) == 1 else 'prove'} nothing: {named}{more}. {_IGNORED}"
+        )
+
+    def _leave(self, patch: Patch) -> None:
+        reason = "only tests that fail by themselves show it: make them pass, and run this again"
+        self.left += [NotWritten(each, reason) for each in patch.found]
+
+    def _find_unread(self, first: Rehearsal, loaded: Collection[str]) -> None:
+        """Add a patch for each eager load that no test of the whole run read.
+
+        ``loaded`` are the ids of what tests loaded that fail: they may have had to read it yet.
+        """
         found, left = removals(first.loads, first.read, self.copy.of)
         self.left += left
         for removal in found:
             key, shows = removal.patch.key, False
+            if any(each.id in loaded for each in removal.loads):
+                self._leave(removal.patch)
+                continue
             for scope in (each for scopes in first.scopes.values() for each in scopes):
                 times = {each.id: scope.loads.get(each.id, 0) for each in removal.loads}
                 if any(times.values()):
@@ -131,9 +165,16 @@ class Proof:
         self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
         base.second = self._rehearse(self._tests)
         if base.second.failed or base.second.status:
-            raise CannotProve(
-                f"Run by themselves, tests fail that pass among all. {_red(base.second)}"
-            )
+            told = _red(base.second)
+            red = base.second.failed
+            base.second.leave_out(red)
+            if base.second.status or not base.second.outcomes:
+                raise CannotProve(f"Run by themselves, tests fail that pass among all. {told}")
+            self._leave_out(red, "without the others")
+            base.first.leave_out(red)
+            self._tests -= red.keys()
+            for key in [key for key in self.judged if not base.first.showing({key})]:
+                self._leave(self.judged.pop(key).patch)
         if missing := self._tests - base.second.outcomes.keys():
             raise CannotProve(
                 f"Chosen by name, {_tests(missing)} did not run, {min(missing)} for one: the "
@@ -146,7 +187,9 @@ class Proof:
     def _rehearse(self, only: Iterable[str] | None = None) -> Rehearsal:
         self.runs += 1
         chosen = None if only is None else set(only)
-        return rehearse(self.copy, self.suite, only=chosen, deadline=self.deadline)
+        run = rehearse(self.copy, self.suite, only=chosen, deadline=self.deadline)
+        run.leave_out(self._red)
+        return run
 
     def _prove(self, keys: list[str]) -> None:
         """Add those of ``keys`` that stand to what is accepted."""
@@ -255,11 +298,16 @@ class Proof:
 
 def _red(run: Rehearsal) -> str:
     lines = [f"  {test}: {headline(text)}" for test, text in run.failed.items()]
-    told = "\n".join(lines[:10]) or run.output
+    told = "\n".join(lines[:_MOST]) or run.output
     return (
-        "The tests fail before anything is patched: nothing can be proved by them. Files that git "
-        f"ignores are in the copy only if they are small.\n{told}"
+        "The tests fail before anything is patched: nothing can be proved by them. "
+        f"{_IGNORED}\n{told}"
     )
+
+
+def _loaded_by(run: Rehearsal, tests: Iterable[str]) -> set[str]:
+    """Return the ids of what these tests loaded eagerly."""
+    return {each for test in tests for scope in run.scopes.get(test, ()) for each in scope.loads}
 
 
 def _tests(names: set[str]) -> str:

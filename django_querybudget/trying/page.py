@@ -69,7 +69,8 @@ def _lines(trial: Trial, command: str, status: int, rows: int | None) -> Iterato
     if not trial.views:
         yield (
             "A view is measured when a request reaches it through Django's handler: by the test "
-            "client, the live server or runserver. RequestFactory calls views past it."
+            "client, the live server or runserver. RequestFactory and the TestClient of "
+            "ninja.testing call views past it."
         )
     yield from _views(trial)
     yield from _loops(trial)
@@ -134,13 +135,13 @@ def _indexes(trial: Trial) -> Iterator[str]:
 def _few(trial: Trial, rows: int | None) -> Iterator[str]:
     few = trial.few()
     unknown = {name: models for name, models in few.items() if name not in trial.grown}
-    if not few and rows is None:
+    if not few and (rows is None or not trial.views):
         return
     yield ""
     if rows is not None and trial.grown:
         yield f"With {counted(rows, 'copy', 'copies')} of each row (--rows {rows})"
         yield from _grown(trial)
-    if rows is not None and trial.views and not few:
+    if rows is not None and not few:
         yield f"--rows: every list had {trial.threshold} rows or more, which shows loops."
     if unknown:
         yield (
@@ -179,10 +180,9 @@ def _next(trial: Trial) -> Iterator[str]:
             '"django_querybudget.middleware.QueryBudgetMiddleware".'
         )
     if trial.loops:
-        kept = "Then let" if trial.added else "Let"
         yield (
-            f"  Fix it: {kept} your tests prove the lines: manage.py querybudget fix -- test, or "
-            "pytest --querybudget-fix."
+            f"  Fix it: {'then ' if trial.added else ''}manage.py querybudget fix -- test, or "
+            "pytest --querybudget-fix, lets your tests prove the lines."
         )
     yield (
         "  Hold it: pytest --querybudget=record, or manage.py querybudget record -- test, writes "

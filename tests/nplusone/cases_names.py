@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .corpus import ROWS_AT_ONCE, Run, bypassed, case, related
+from .corpus import IN_PYTHON, ROWS_AT_ONCE, Run, bypassed, case, related
 from .models import Author, Book
 
 _NEW = (
@@ -121,3 +121,52 @@ async def a_row_whose_many_are_iterated_async(run: Run) -> None:
         else:
             async for tag in b.tags.filter(name="tag 3"):  # N+1
                 assert tag.name
+
+
+_MOST_STARS = 3
+
+
+def _stars() -> int:
+    """What another request would have another value of: its user's key, a query parameter."""
+    return 3
+
+
+@case(related("Book.reviews", None, hint=ROWS_AT_ONCE))
+def a_count_by_a_value_of_this_request(run: Run) -> None:
+    stars = _stars()
+    for book in run(Book.objects.all()):
+        assert book.reviews.filter(stars=stars).count() in (0, 1)  # N+1
+
+
+@case(related("Book.reviews", None, hint=ROWS_AT_ONCE))
+def rows_by_a_value_of_this_request(run: Run) -> None:
+    stars = _stars()
+    for book in run(Book.objects.all()):
+        reviews = book.reviews.filter(stars=stars)
+        assert len(reviews) in (0, 1)  # N+1
+
+
+@case(bypassed("Book.reviews", None, hint=IN_PYTHON))
+def a_prefetch_bypassed_by_a_value_of_this_request(run: Run) -> None:
+    stars = _stars()
+    for book in run(Book.objects.prefetch_related("reviews")):
+        assert book.reviews.filter(stars=stars).exists() in (True, False)  # N+1
+
+
+@case(
+    related(
+        "Book.reviews",
+        'Book.objects.annotate(reviews_count=Count("reviews", filter=Q(reviews__stars=3), '
+        "distinct=True))",
+        "book.reviews_count",
+    ),
+    after=1,
+)
+def a_count_by_a_constant_with_a_name(run: Run) -> None:
+    for book in run(Book.objects.all()):  # root
+        count = (
+            book.reviews_count
+            if run.fixed
+            else book.reviews.filter(stars=_MOST_STARS).count()  # N+1
+        )
+        assert count in (0, 1)

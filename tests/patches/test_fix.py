@@ -101,6 +101,41 @@ def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
     assert {*_git(project, "diff", "--name-only").split()} == {"shop/odd.py", "shop/views.py"}
 
 
+def test_what_is_red_before_is_left_out_and_named(project: Path) -> None:
+    tests = project / "shop/tests.py"
+    red = """
+    def test_red(self):
+        self.assertEqual(self.client.get("/read").status_code, 201)
+"""
+    tests.write_text(tests.read_text() + red)
+    told = Told(Wanted())
+    assert told.status == 0, told.err
+    for proved in ("GET odd 13 → 1 query", "GET read 5 → 1 query", "GET vain 3 → 2 queries"):
+        assert f"{proved}, 7 responses identical, 1 test passes" in told.text
+    assert (
+        "1 test that fails before anything is patched proves nothing: "
+        "shop.tests.Tests.test_red: AssertionError: 200 != 201"
+    ) in told.text
+
+
+def test_what_only_red_tests_show_is_not_proved(project: Path) -> None:
+    tests = project / "shop/tests.py"
+    text = tests.read_text().replace('"read", "vain", ', "")
+    red = """
+    def test_red(self):
+        self.client.get("/read")
+        self.client.get("/vain")
+        self.fail("as always")
+"""
+    tests.write_text(text + red)
+    told = Told(Wanted())
+    assert told.status == 0, told.err
+    assert "GET odd 13 → 1 query" in told.text
+    assert "GET read" not in told.text
+    assert "GET vain" not in told.text
+    assert "only tests that fail by themselves show it" in told.text
+
+
 def test_red_tests_prove_nothing(project: Path) -> None:
     tests = project / "shop/tests.py"
     text = tests.read_text()

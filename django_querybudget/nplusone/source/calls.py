@@ -16,7 +16,7 @@ from django_querybudget.stacks import RawOrigin
 
 from .files import SourceFile, Span, source_of, span_of, whole_span
 
-__all__ = ["Call", "find_call", "find_queryset", "without"]
+__all__ = ["Call", "find_call", "find_queryset", "querysets_near", "without"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,14 @@ def find_queryset(origin: RawOrigin | None, accessor: str) -> Call | None:
     """
     place = _expression_at(origin)
     return None if place is None else _queryset_at(*place, accessor)
+
+
+def querysets_near(origin: RawOrigin | None, accessor: str) -> list[ast.expr]:
+    """Return all related querysets that begin with ``accessor`` in the function of ``origin``."""
+    if origin is None or origin.code is None or not origin.is_plain:
+        return []
+    function = source_of(origin.code.co_filename).function_of(origin.code)
+    return [] if function is None else list(_chains(function, accessor))
 
 
 def _expression_at(origin: RawOrigin | None) -> tuple[str, Span] | None:
