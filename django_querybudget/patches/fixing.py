@@ -65,7 +65,7 @@ def fix(suite: Suite, wanted: Wanted, *, out: Write, err: Write) -> int:
         err("Stopped. Nothing of the project was changed.")
         return INTERRUPTED
     if refused:
-        err("Not all that is proved was written.")
+        err("Not all that is proved was written: --diff FILE writes the whole diff.")
     return REFUSED if refused else 0
 
 

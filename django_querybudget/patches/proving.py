@@ -116,12 +116,13 @@ class Proof:
     def _leave_out(self, red: Mapping[str, str], when: str) -> None:
         """Let tests that fail by themselves prove nothing, in this run and in all others."""
         self._red |= red.keys()
-        named = "; ".join(f"{test}: {headline(text)}" for test, text in list(red.items())[:_MOST])
-        more = f"; and {len(red) - _MOST} more" if len(red) > _MOST else ""
-        self.notes.append(
+        named = [f"  {test}: {headline(text)}" for test, text in list(red.items())[:_MOST]]
+        more = [f"  and {len(red) - _MOST} more"] if len(red) > _MOST else []
+        told = (
             f"{_tests(set(red))} that {'fails' if len(red) == 1 else 'fail'} {when} "
-            f"{'proves' if len(red) == 1 else 'prove'} nothing: {named}{more}. {_IGNORED}"
+            f"{'proves' if len(red) == 1 else 'prove'} nothing. {_IGNORED}"
         )
+        self.notes.append("\n".join([told, *named, *more]))
 
     def _leave(self, patch: Patch) -> None:
         reason = "only tests that fail by themselves show it: make them pass, and run this again"

@@ -57,8 +57,12 @@ def _lines(proof: Proof) -> Iterator[str]:
             yield from (f"    {line}" for line in left.code.split("\n"))
     yield from proof.notes
     if proof.is_over_time:
-        yield "The time limit came first: what is proved so far stands, by the tests named with it."
-    if not proof.judged and not proof.left:
+        yield (
+            "The time limit came first: what is proved so far stands, by the tests named with it."
+            if proof.judged
+            else "The time limit came before the first run of the tests ended: nothing is known."
+        )
+    elif not proof.judged and not proof.left:
         yield "No test shows a loop of queries, or a relation that is loaded and not read."
 
 

@@ -73,7 +73,8 @@ class _Writer:
         """Return the edits of findings that share a fix."""
         fix = group[0].fix
         if fix is None and all(each.use is None for each in group):
-            raise Unwritable(group[0].hint or "no line is known that would save them")
+            hint = f": {group[0].hint}" if group[0].hint else ""
+            raise Unwritable(f"no line is known that would save them{hint}")
         edits: list[Edit] = []
         given: list[Given] = []
         for finding in group:

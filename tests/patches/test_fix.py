@@ -113,8 +113,8 @@ def test_what_is_red_before_is_left_out_and_named(project: Path) -> None:
     for proved in ("GET odd 13 → 1 query", "GET read 5 → 1 query", "GET vain 3 → 2 queries"):
         assert f"{proved}, 7 responses identical, 1 test passes" in told.text
     assert (
-        "1 test that fails before anything is patched proves nothing: "
-        "shop.tests.Tests.test_red: AssertionError: 200 != 201"
+        "1 test that fails before anything is patched proves nothing. Files that git ignores are "
+        "in the copy only if they are small.\n  shop.tests.Tests.test_red: AssertionError: 200 != 201"
     ) in told.text
 
 
@@ -145,3 +145,10 @@ def test_red_tests_prove_nothing(project: Path) -> None:
     assert "The tests fail before anything is patched" in told.err[0]
     assert "shop.tests.Tests.test_all: AssertionError: 200 != 201" in told.err[0]
     assert _git(project, "diff", "--name-only").split() == ["shop/tests.py"]
+
+
+def test_a_time_limit_before_the_first_run_says_nothing_of_loops(project: Path) -> None:
+    told = Told(Wanted(seconds=0.01))
+    assert told.status == 0
+    assert "The time limit came before the first run of the tests ended" in told.text
+    assert "No test shows" not in told.text
