@@ -114,7 +114,8 @@ def test_what_is_red_before_is_left_out_and_named(project: Path) -> None:
         assert f"{proved}, 7 responses identical, 1 test passes" in told.text
     assert (
         "1 test that fails before anything is patched proves nothing. Files that git ignores are "
-        "in the copy only if they are small.\n  shop.tests.Tests.test_red: AssertionError: 200 != 201"
+        "in the copy only if they are small.\n"
+        "  shop.tests.Tests.test_red: AssertionError: 200 != 201"
     ) in told.text
 
 
