@@ -232,7 +232,7 @@ def fill(processes: int) -> None:
 
 def page(processes: int) -> None:
     """Print what the page takes, of an hour of so many processes."""
-    settings.QUERYBUDGET = {"PRODUCTION": {}}
+    settings.QUERYBUDGET = recorded_by([])
     caches["default"].clear()
     fill(processes)
     request = RequestFactory().get("/querybudget/")

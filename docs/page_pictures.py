@@ -25,8 +25,11 @@ from django.test import RequestFactory  # noqa: E402
 from django.test.utils import override_settings  # noqa: E402
 from django.urls import include, path, resolve  # noqa: E402
 
+from django_querybudget.production.pages import Frame  # noqa: E402
+from django_querybudget.production.reading import read_picture  # noqa: E402
 from tests.production.browser import Answer, Browser  # noqa: E402
 from tests.production.pictured import an_hour_of_a_site  # noqa: E402
+from tests.production.pictured_tabs import render_tab  # noqa: E402
 
 urlpatterns = [path("querybudget/", include("django_querybudget.urls"))]
 
@@ -36,9 +39,16 @@ PICTURES = (
     ("page-light", "", 1180, 980, False),
     ("page-dark", "", 1180, 980, True),
     ("page-view", SERIES, 1180, 1500, False),
+    ("page-database", "database/?since=24h", 1180, 1100, False),
+    ("page-cache", "cache/", 1180, 880, False),
+    ("page-tests", "tests/", 1180, 790, False),
     ("page-phone", "", 390, 844, False),
     ("page-phone-view", SERIES, 390, 844, True),
 )
+
+
+TABS = ("database", "cache", "tests")
+"""What these tell is not in the record."""
 
 
 class Staff:
@@ -49,7 +59,14 @@ class Staff:
 
 def answer(url: str) -> Answer:
     """Answer as the site would to its staff."""
+    if not url.startswith("/querybudget/"):  # a browser asks for an icon
+        return 404, {}, b""
     request = RequestFactory().get(url)
+    tab = request.path.removeprefix("/querybudget/").strip("/")
+    if tab in TABS:
+        since = request.GET.get("since", "1h")
+        html = render_tab(tab, read_picture(3600), Frame("/querybudget/", since))
+        return 200, {"Content-Type": "text/html; charset=utf-8"}, html.encode()
     request.user = Staff()  # type: ignore[assignment]
     found = resolve(request.path, urlconf=__name__)
     response: HttpResponse = found.func(request, *found.args, **found.kwargs)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +26,7 @@ from django_querybudget.indexes.advisor.advice import Advice, AdvisorReport
 from django_querybudget.indexes.audit.audit import DatabaseAudit
 from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding
 from django_querybudget.indexes.audit.rendering import render_audits, render_json
-from django_querybudget.links import DOCS, check_link
+from django_querybudget.links import DISTRIBUTION, DOCS, check_link
 from django_querybudget.nplusone import Cause, Finding
 from django_querybudget.nplusone.eager import EagerLoads
 from django_querybudget.ratchet import last_run, lockfile
@@ -188,6 +192,74 @@ def test_the_page_of_try() -> None:
     told = page(Trial(started=True, loops=[LOOPS]), "manage.py test", status=0, rows=None)
     (line,) = [line for line in told.splitlines() if DOCS in line]
     assert check(line) == "nplusone"
+
+
+@pytest.mark.parametrize("address", ["https://docs.example.com/q", "file:///srv/docs/"])
+def test_the_setting_says_where_they_begin(address: str, settings: Any, tmp_path: Path) -> None:
+    settings.QUERYBUDGET = {"DOCS_URL": address}
+    begin = f"See {address.rstrip('/')}/reference/"
+    for name, (anchor, made) in MESSAGES.items():
+        if name not in MADE_BEFORE:
+            assert made(tmp_path).endswith(f"{begin}messages.html#{anchor}"), name
+    settings.QUERYBUDGET = {"DOCS_URL": address, "BUDGETS": {"nowhere-at-all": 3}}
+    hints = [each.hint or "" for each in run_checks(tags=["querybudget"])]
+    assert any(each.endswith(f"{begin}checks.html#querybudget-w010") for each in hints), hints
+
+
+MADE_BEFORE = ("SARIF",)
+"""Made when this module is imported."""
+
+
+METADATA = """\
+Metadata-Version: 2.1
+Name: django-querybudget
+Version: 9
+Project-URL: Source, https://code.example.com/q
+Project-URL: Documentation, https://docs.example.com/q/
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        (METADATA, "https://docs.example.com/q/reference/messages.html#growth"),
+        (METADATA.replace("Documentation, ", "Homepage, "), f"{DOCS}reference/messages.rst#growth"),
+        (
+            METADATA.replace(" https://docs.example.com/q/", ""),
+            f"{DOCS}reference/messages.rst#growth",
+        ),
+    ],
+)
+def test_without_it_the_packages_metadata_do(text: str, link: str, tmp_path: Path) -> None:
+    (tmp_path / "django_querybudget-9.dist-info").mkdir()
+    (tmp_path / "django_querybudget-9.dist-info" / "METADATA").write_text(text)
+    # Before there are settings, too: compare and merge need none.
+    script = "from django_querybudget.links import message_link; print(message_link('growth'))"
+    environment = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (link, "")
+
+
+def test_a_wrong_address_is_no_link_and_no_error(settings: Any, tmp_path: Path) -> None:
+    settings.QUERYBUDGET = {"DOCS_URL": "docs.example.com"}
+    assert check(MESSAGES["budget"][1](tmp_path)) == "budget-exceeded"
+
+
+def test_the_package_is_called_as_its_metadata_are_asked_for() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["name"] == DISTRIBUTION
 
 
 def test_what_is_within_its_budget_has_none() -> None:

@@ -116,15 +116,12 @@ def cached_queryset(
     return cached(checked_queryset(queryset), given if given.timeout != 0 else None)
 
 
-_REFUSED = see(message_link("not-cacheable"))
-
-
 def checked_queryset(queryset: object) -> QuerySet[Any]:
     if isinstance(queryset, RawQuerySet):
         raise TypeError(
             "queryset: a RawQuerySet cannot be cached, what it reads is not known before it runs; "
             "use the ORM, or cache the list that it makes with invalidate() in mind. "
-            f"{_REFUSED}"
+            f"{_refused()}"
         )
     if not isinstance(queryset, QuerySet):
         hint = ""
@@ -133,14 +130,18 @@ def checked_queryset(queryset: object) -> QuerySet[Any]:
         elif isinstance(queryset, int | float):
             hint = f": write timeout={queryset!r}"
         raise TypeError(
-            f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}. {_REFUSED}"
+            f"queryset must be a QuerySet, not {type(queryset).__name__}{hint}. {_refused()}"
         )
     if queryset._result_cache is not None:
         raise ValueError(
             "queryset has been evaluated already, there is nothing to cache: wrap it before it is "
-            f"iterated, or call .all() on it. {_REFUSED}"
+            f"iterated, or call .all() on it. {_refused()}"
         )
     return queryset
+
+
+def _refused() -> str:
+    return see(message_link("not-cacheable"))
 
 
 def checked_timeout(timeout: object) -> None:

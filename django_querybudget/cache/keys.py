@@ -136,9 +136,5 @@ def class_name(kind: type) -> str:
 
 def entry_key(*parts: str) -> str:
     """Return the cache key for ``parts``."""
-    return f"qb:e:{digest(chr(0).join((VERSION, *map(_counted, parts))))}"
-
-
-def _counted(part: str) -> str:
-    # With its length: a part of the host's own may hold the character that separates them.
-    return f"{len(part)}:{part}"
+    # In quotes: a part of the host's own may hold the character that separates them.
+    return f"qb:e:{digest(','.join(map(str.__repr__, (VERSION, *parts))))}"

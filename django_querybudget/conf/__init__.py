@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils.functional import empty
 
 from .accepted import (
+    address_or_none,
     boolean,
     fraction,
     headers_policy,
@@ -70,6 +71,13 @@ class QueryBudgetSettings(Section):
     """The budgets of views; the most specific name wins, a decorator's budget before all."""
 
     CACHE = CacheSettings()
+
+    DOCS_URL = Setting[str | None](
+        default=None,
+        parse=address_or_none,
+        accepts="an address that begins with https://, http:// or file://, or None",
+    )
+    """Where the built documentation is served; None: what the installed package's metadata say."""
 
     ENABLED = Setting(
         default=True,

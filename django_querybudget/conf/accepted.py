@@ -60,6 +60,15 @@ def word_or_none(*words: str) -> Callable[[object], str | None]:
     return accepted
 
 
+def address_or_none(value: object) -> str | None:
+    """Accept None, or an address; return it without a slash at its end."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"(?:https?|file)://[^\s#?]+", value):
+        raise ValueError
+    return value.rstrip("/")
+
+
 def regexes(value: object) -> tuple[re.Pattern[str], ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple):
         raise TypeError

@@ -20,6 +20,7 @@ def run(config: pytest.Config) -> int:
         diff=option.querybudget_fix_diff,
         seconds=option.querybudget_fix_seconds,
         quiet=option.verbose < 0,
+        file=config.rootpath / option.querybudget_file,
     )
     # The sessions that are started read the same command line, and know that they are rehearsals.
     suite = Suite("pytest", tuple(map(str, config.invocation_params.args)))

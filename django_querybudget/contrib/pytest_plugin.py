@@ -51,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write failures of --querybudget to this file as SARIF",
     )
     group.addoption(
+        "--querybudget-measured",
+        metavar="PATH",
+        help="with --querybudget: write what this run measures to this file, in the form of "
+        "querybudget.toml",
+    )
+    group.addoption(
         "--querybudget-fix",
         action="store_true",
         help="write the suggested lines into a copy of the project, prove them by these tests, and "
@@ -103,6 +109,8 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = config.option.querybudget
     if config.option.querybudget_with_rows and mode != "record":
         raise pytest.UsageError("--querybudget-with-rows goes with --querybudget=record.")
+    if config.option.querybudget_measured and not mode:
+        raise pytest.UsageError("--querybudget-measured goes with --querybudget.")
     if not mode or config.option.collectonly:
         return
     if not _has_settings():

@@ -20,19 +20,21 @@ class RatchetPlugin:
     def __init__(self, config: pytest.Config, mode: str) -> None:
         path = config.rootpath / config.option.querybudget_file
         written = config.option.querybudget_sarif
+        measured = config.option.querybudget_measured
         try:
             self.run: Run = Run(
                 mode=mode,
                 path=path,
                 command="pytest --querybudget={mode}",
                 sarif=Path(written) if written else None,
+                measured=Path(measured) if measured else None,
                 with_rows=config.option.querybudget_with_rows,
             )
         except LockFileError as error:
             raise pytest.UsageError(str(error)) from error
         self.outcome: Outcome | None = None
         self.failed: set[str] = set()
-        self.sarif_problem = ""
+        self.problem = ""
         self.run.start()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -47,10 +49,8 @@ class RatchetPlugin:
         self.outcome = self.run.finish(
             _chosen(session.config), passed=exitstatus == 0, failed=failed
         )
-        self.sarif_problem = self.run.write_sarif(
-            self.outcome, session.config.option.querybudget_file
-        )
-        if (self.outcome.failed or self.sarif_problem) and exitstatus == 0:
+        self.problem = self.run.write_others(self.outcome, session.config.option.querybudget_file)
+        if (self.outcome.failed or self.problem) and exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
@@ -65,8 +65,8 @@ class RatchetPlugin:
             return
         terminalreporter.section("query budgets")
         terminalreporter.write_line(outcome.text, red=outcome.failed)
-        if self.sarif_problem:
-            terminalreporter.write_line(self.sarif_problem, red=True)
+        if self.problem:
+            terminalreporter.write_line(self.problem, red=True)
         if outcome.comparison is None:
             return
         if terminalreporter.config.option.querybudget_github and outcome.failed:

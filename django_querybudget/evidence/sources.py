@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import FrameType
+from inspect import unwrap
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -10,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.query import MAX_GET_RESULTS, prefetch_related_objects
 from django.forms.models import ModelChoiceIterator
 from django.template.defaulttags import ForNode
+from django.template.library import InclusionNode
 
 from django_querybudget.stacks import is_library, is_project
 
@@ -23,12 +25,15 @@ __all__ = ["CHUNK_SIZE", "MOST_FRAMES_TO_ITERABLE", "Source"]
 _ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
 _CHOICES = ModelChoiceIterator.__iter__.__code__
 _FOR = ForNode.render.__code__
+_INCLUSION = InclusionNode.render.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # What is suggested where iterator() is given none: Django's own without a prefetch.
 CHUNK_SIZE = 2000
 # From the recorder to the iterable: Django's wrappers, a debug or a tracing wrapper.
 MOST_FRAMES_TO_ITERABLE = 12
 _MOST_FRAMES_TO_PREFETCH = 8
+# From the iterable to the tag in whose template it is: some {% if %}, {% with %} and blocks.
+_MOST_FRAMES_TO_TAG = 30
 
 
 class Source:
@@ -53,6 +58,8 @@ class Source:
     """Whether a form's field offers its rows as choices."""
     given_by: tuple[type, str] | None = None
     """The class and the name of the method that a template's loop called for it."""
+    given_by_tag: tuple[FunctionType, str] | None = None
+    """The function of an inclusion tag whose template asks, and the name that its loop iterates."""
 
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
@@ -98,13 +105,20 @@ class Source:
 
         django-polymorphic asks so for the rows of each class: the project has never seen that one.
         """
-        for _ in range(MOST_FRAMES_TO_ITERABLE):
+        iterated: list[str] = []
+        for _ in range(_MOST_FRAMES_TO_TAG):
             if frame is None or is_project(frame.f_code):
                 return
             if frame.f_code is _CHOICES:
                 self.is_choices = True
-            elif frame.f_code is _FOR:
-                self.given_by = _method_called(frame)
+            elif frame.f_code is _FOR and not iterated:
+                iterated = _names_iterated(frame)
+                self.given_by = _method_called(frame, iterated)
+            elif frame.f_code is _INCLUSION:
+                function: Any = unwrap(frame.f_locals["self"].func)
+                if isinstance(function, FunctionType) and len(iterated) == 1:
+                    self.given_by_tag = function, iterated[0]
+                return
             elif is_library(frame.f_code):
                 asking = frame.f_locals.get("self")
                 self.is_of_package = issubclass(type(asking), QuerySet) and asking is not queryset
@@ -130,11 +144,16 @@ class Source:
             frame = frame.f_back
 
 
-def _method_called(for_loop: FrameType) -> tuple[type, str] | None:
-    """Return what ``{% for row in thing.method %}`` reads, if a name of the context has it."""
+def _names_iterated(for_loop: FrameType) -> list[str]:
+    """Return the parts of ``thing.method`` of ``{% for row in thing.method %}``."""
+    sequence = for_loop.f_locals["self"].sequence
+    return list(getattr(getattr(sequence, "var", None), "lookups", None) or ())
+
+
+def _method_called(for_loop: FrameType, lookups: list[str]) -> tuple[type, str] | None:
+    """Return what the loop reads of an object, if a name of the context has it."""
     names = for_loop.f_locals
-    lookups = getattr(getattr(names["self"].sequence, "var", None), "lookups", None)
-    if lookups is None or len(lookups) != 2:
+    if len(lookups) != 2:
         return None
     for each in reversed(attributes_of(names["context"]).get("dicts", ())):
         if isinstance(each, dict) and lookups[0] in each:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.ratchet import last_run, lockfile
+from django_querybudget.ratchet import last_fix, last_run, lockfile
+from django_querybudget.ratchet.last_fix import LastFix
 from django_querybudget.ratchet.last_run import LastRun, LastRunError, ViewRun
 from django_querybudget.ratchet.lines import Line
 
@@ -18,6 +19,7 @@ from .views import View
 __all__ = ["Known", "known", "last_run_of", "recorded_of"]
 
 _RUN = "pytest --querybudget=check, or manage.py querybudget check -- test"
+_FIX = "pytest --querybudget-fix, or manage.py querybudget fix -- test"
 _RECORD = "pytest --querybudget=record, or manage.py querybudget record -- test"
 
 
@@ -34,6 +36,10 @@ class Known:
     last: LastRun | None
     """The last test run."""
     no_last: str
+    """Why there is none; empty if there is."""
+    fix: LastFix | None
+    """What the last ``fix`` proved."""
+    no_fix: str
     """Why there is none; empty if there is."""
 
     def lines_of(self, view: View, method: str) -> dict[str, Line]:
@@ -80,7 +86,12 @@ def known(path: Path) -> Known:
             no_last = f"No test run is recorded: run {_RUN}."
     except LastRunError as error:
         no_last = str(error)
-    return Known(shown, lines, no_lines, last, no_last)
+    try:
+        fix = last_fix.read(last_fix.path_beside(path))
+        no_fix = "" if fix else f"No patch was tried: run {_FIX}."
+    except LastRunError as error:
+        fix, no_fix = None, str(error)
+    return Known(shown, lines, no_lines, last, no_last, fix, no_fix)
 
 
 def _is_of(name: str, view: View, method: str) -> bool:
@@ -134,6 +145,7 @@ def _told(lines: Iterable[tuple[str, Line]]) -> list[dict[str, Any]]:
                 }
                 for shape in line.shapes
             ],
+            "loops": None if line.loops is None else [asdict(loop) for loop in line.loops],
         }
         for name, line in lines
     ]

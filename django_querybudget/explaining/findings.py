@@ -7,6 +7,7 @@ from typing import Any
 
 from django_querybudget.exceptions import QueryBudgetError
 from django_querybudget.links import message_link
+from django_querybudget.ratchet.last_fix import key_of
 
 from .counts import Known
 from .views import View
@@ -32,7 +33,9 @@ def findings_of(files: Known, view: View, method: str) -> dict[str, Any]:
             '"NPLUSONE"] was "off".'
         )
     found = [
-        _told(f"{own} {view.name}", each) for own, run in runs.items() for each in run.findings
+        _told(files, f"{own} {view.name}", each)
+        for own, run in runs.items()
+        for each in run.findings
     ]
     return {"unknown": unknown, "findings": found}
 
@@ -40,7 +43,7 @@ def findings_of(files: Known, view: View, method: str) -> dict[str, Any]:
 def every_finding(files: Known) -> Iterator[dict[str, Any]]:
     """Yield the findings of all views, those of most queries first. One may be of several views."""
     views = {} if files.last is None else files.last.views
-    told = [_told(name, each) for name, run in views.items() for each in run.findings]
+    told = [_told(files, name, each) for name, run in views.items() for each in run.findings]
     yield from sorted(told, key=lambda each: (-each["queries"], each["id"], each["view"]))
 
 
@@ -58,7 +61,7 @@ def finding_of(files: Known, name: str) -> dict[str, Any]:
     return by_id[name]
 
 
-def _told(view: str, finding: Mapping[str, Any]) -> dict[str, Any]:
+def _told(files: Known, view: str, finding: Mapping[str, Any]) -> dict[str, Any]:
     file, line = _parted(finding["place"])
     return {
         "id": finding["id"],
@@ -80,10 +83,37 @@ def _told(view: str, finding: Mapping[str, Any]) -> dict[str, Any]:
         "replaces": finding["replaces"],
         "hint": finding["hint"],
         "text": finding["text"],
-        "patch": None,
-        "proof": None,
+        **_patch_of(files, finding),
         "docs": message_link(finding["cause"].replace("_", "-")),
     }
+
+
+def _patch_of(files: Known, finding: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the patch of a finding and its proof; else why there is none."""
+    if files.fix is None:
+        return _unproved(files.no_fix)
+    identity = finding["id"].partition("-")[0]
+    attempt = files.fix.attempts.get(key_of(identity, finding["place"]))
+    if attempt is None:
+        return _unproved(f"The last fix, {files.fix.at}, did not see it: run it again.")
+    if changed := files.fix.changed(attempt):
+        names = ", ".join(changed)
+        return _unproved(f"Changed since the last fix, {files.fix.at}: {names}. Run it again.")
+    if attempt.patch:
+        return {"patch": attempt.patch, "proof": attempt.proof, "unproved": ""}
+    if attempt.outcome == "proved":
+        why = "A file of the patch is not UTF-8, which JSON is: fix --diff FILE writes it."
+        return {**_unproved(why), "proof": attempt.proof}
+    what = {
+        "withdrawn": "Its patch was withdrawn",
+        "not written": "No patch was written",
+        "not tried": "The time limit of the last fix came before its patch was tried",
+    }[attempt.outcome]
+    return _unproved(f"{what}: {attempt.reason}." if attempt.reason else f"{what}.")
+
+
+def _unproved(why: str) -> dict[str, str | None]:
+    return {"patch": None, "proof": None, "unproved": why}
 
 
 def _suggested(fix: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -63,6 +63,9 @@ def _budgets(part: Part) -> Iterator[str]:
 def _recorded(part: Part) -> Iterator[str]:
     for each in part["lines"]:
         yield f"{_counted(each)}, in {part['file']}"
+        for loop in each["loops"] or ():
+            at = f", at {loop['at']}" if loop["at"] else ""
+            yield f"    N+1: {number(loop['queries'], 'query', 'queries')} {loop['what']}{at}"
 
 
 def _last_run(part: Part) -> Iterator[str]:
@@ -113,6 +116,8 @@ def _findings(part: Part) -> Iterator[str]:
             yield f"      Proved: {each['proof']}"
         if each["patch"]:
             yield from (f"      {line}" for line in each["patch"].splitlines())
+        else:
+            yield f"      No patch. {each['unproved']}"
         yield f"        See {each['docs']}"
     if not part["findings"] and not part["unknown"]:
         yield "None in the last test run."

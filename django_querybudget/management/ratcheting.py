@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print failures as annotations of GitHub's workflows too",
     )
     parser.add_argument("--sarif", metavar="PATH", help="write failures to this file as SARIF")
+    parser.add_argument(
+        "--measured",
+        metavar="PATH",
+        help="write what this run measures to this file, in the form of querybudget.toml",
+    )
     add_test_argument(parser)
 
 
@@ -52,6 +57,7 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
             path=Path(options["file"]),
             command=typed,
             sarif=Path(options["sarif"]) if options["sarif"] else None,
+            measured=Path(options["measured"]) if options["measured"] else None,
             with_rows=bool(options.get("with_rows")),
         )
     except LockFileError as error:
@@ -74,7 +80,7 @@ def run(command: BaseCommand, options: dict[str, Any], mode: str) -> None:
     if outcome.comparison is not None and options["github"] and outcome.failed:
         for annotation in github_annotations(outcome.comparison):
             command.stdout.write(annotation)
-    problem = ratchet.write_sarif(outcome, options["file"])
+    problem = ratchet.write_others(outcome, options["file"])
     if problem:
         command.stderr.write(problem)
     if status:

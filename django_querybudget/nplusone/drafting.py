@@ -185,6 +185,7 @@ def _need(loop: Loop, load: Load, path: tuple[Step, ...], at: Place, root: Root)
         call=call,
         in_python=place is not None and place.is_plain,
         shared=load.included or is_shared(loop.origin, at, root),
+        alias=loop.alias,
     )
 
 

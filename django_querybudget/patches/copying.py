@@ -45,6 +45,7 @@ class ScratchCopy:
         self.tree = self.folder / root.name
         self.contents: dict[str, bytes] = {}
         """What the patched files hold in the project, by path."""
+        self._submodules = _submodules(root)
         try:
             self._copy()
         except BaseException:
@@ -54,6 +55,11 @@ class ScratchCopy:
     def remove(self) -> None:
         """Delete it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def submodule_of(self, path: str) -> str:
+        """Return the submodule of git that a file is in; empty if it is in none."""
+        inside = (each for each in self._submodules if path.startswith(f"{each}/"))
+        return next(inside, "")
 
     def of(self, path: str) -> bytes:
         """Return what a file held when it was copied."""
@@ -134,6 +140,13 @@ def _files(root: Path) -> Iterator[str]:
             yield from _ignored_below(root, path)
         elif (root / path).is_file() and (root / path).stat().st_size <= _SMALL:
             yield path
+
+
+def _submodules(root: Path) -> list[str]:
+    """Return the paths of the submodules of a repository; of those in submodules, the outer one."""
+    staged = _git(root, "ls-files", "-z", "--stage") or b""
+    entries = staged.decode(errors="surrogateescape").split("\0")
+    return [each.partition("\t")[2] for each in entries if each.startswith("160000 ")]
 
 
 def _ignored_below(root: Path, folder: str) -> list[str]:

@@ -8,14 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from django_querybudget.ratchet import last_fix, last_run
 
 from .bytecode import remove_own
 from .copying import project_root
 from .proving import Proof
 from .rehearsals import Suite
-from .report import as_data, as_text, diff_of
+from .report import as_data, as_text, attempts_of, diff_of
 from .unwritable import CannotProve
 from .working_tree import apply, refusals
 
@@ -38,12 +41,15 @@ class Wanted(NamedTuple):
     seconds: float | None = None
     """The time limit."""
     quiet: bool = False
+    file: Path = Path("querybudget.toml")
+    """The file of the recorded lines: beside it is left what ``explain`` tells, see :func:`fix`."""
 
 
 def fix(suite: Suite, wanted: Wanted, *, out: Write, err: Write) -> int:
     """Prove patches by ``suite``, from the current folder, and return the exit status.
 
-    ``out`` and ``err`` are given lines.
+    ``out`` and ``err`` are given lines. Where a test run was recorded, what came of each of its
+    findings is left beside it.
     """
     root = project_root(Path.cwd())
     if not wanted.apply:
@@ -57,6 +63,7 @@ def fix(suite: Suite, wanted: Wanted, *, out: Write, err: Write) -> int:
         with _ended_by_sigterm(), Proof(root, suite, seconds=wanted.seconds, tell=tell) as proof:
             proof.run()
             _print(proof, wanted, out)
+            _leave(proof, root, wanted.file, err)
             refused = _apply(root, proof, err) if wanted.apply else False
     except CannotProve as error:
         err(str(error))
@@ -82,6 +89,18 @@ def _print(proof: Proof, wanted: Wanted, out: Write) -> None:
         if not wanted.apply:
             written = f"git apply {wanted.diff}" if wanted.diff else "--apply"
             out(f"\nNothing of the project was changed. To write it: {written}")
+
+
+def _leave(proof: Proof, root: Path, file: Path, err: Write) -> None:
+    """Leave what came of each finding to ``explain``, which tells findings of the last run."""
+    if not last_run.path_beside(file).exists():
+        return
+    path = last_fix.path_beside(file)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        last_fix.write(path, at=at, root=root, attempts=attempts_of(proof))
+    except OSError as error:
+        err(f"{path} cannot be written, for explain: {error}")
 
 
 @contextmanager

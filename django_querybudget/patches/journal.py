@@ -13,6 +13,7 @@ import os
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,7 @@ def _on_measured(report: QueryReport, **_: object) -> None:
         if (os.getpid(), key) not in _written:
             _written.add((os.getpid(), key))
             _write({"kind": "patch", **patch.as_data()})
-    left = [
-        [[each.found.cause, each.found.relation, each.found.origin], each.reason, each.code]
-        for each in written.left
-    ]
+    left = [[list(astuple(each.found)), each.reason, each.code] for each in written.left]
     _write(
         {
             "kind": "scope",

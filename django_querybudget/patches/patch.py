@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,10 @@ class Found:
     relation: str
     origin: str
     """The line that runs the queries, and its function."""
+    key: str = ""
+    """The finding's own, by :func:`~django_querybudget.ratchet.last_fix.key_of`; none of a load."""
+    file: str = ""
+    """The file of that line, from the project's root; empty where it is no file of the project."""
 
     @property
     def text(self) -> str:
@@ -48,12 +52,17 @@ class Patch:
         """The files, each once."""
         return tuple(dict.fromkeys(edit.path for edit in self.edits))
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What a report says of its findings, each once."""
+        return tuple(dict.fromkeys(each.text for each in self.found))
+
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data, for another process."""
         return {
             "key": self.key,
             "edits": [edit.as_data() for edit in self.edits],
-            "found": [[each.cause, each.relation, each.origin] for each in self.found],
+            "found": [list(astuple(each)) for each in self.found],
         }
 
     @classmethod

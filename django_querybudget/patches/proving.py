@@ -106,11 +106,14 @@ class Proof:
             self._leave_out(red, "before anything is patched")
         self._find_unread(first, loaded)
         for key, patch in first.patches.items():
-            if first.showing({key}):
-                scopes = [each for found in first.scopes.values() for each in found]
-                self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
-            else:
+            if reason := self._foreign(patch):
+                self.left += [NotWritten(each, reason) for each in patch.found]
+                continue
+            if not first.showing({key}):
                 self._leave(patch)
+                continue
+            scopes = [each for found in first.scopes.values() for each in found]
+            self.judged[key] = Judged(patch, sum(each.saves.get(key, 0) for each in scopes))
         self._base = Baseline(first, first)
 
     def _leave_out(self, red: Mapping[str, str], when: str) -> None:
@@ -127,6 +130,13 @@ class Proof:
     def _leave(self, patch: Patch) -> None:
         reason = "only tests that fail by themselves show it: make them pass, and run this again"
         self.left += [NotWritten(each, reason) for each in patch.found]
+
+    def _foreign(self, patch: Patch) -> str:
+        """Return why a patch is not this repository's to write; empty if it is."""
+        for path in patch.paths:
+            if submodule := self.copy.submodule_of(path):
+                return f"{path} is in the submodule {submodule}: run fix in its own repository"
+        return ""
 
     def _find_unread(self, first: Rehearsal, loaded: Collection[str]) -> None:
         """Add a patch for each eager load that no test of the whole run read.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django_querybudget.ratchet.last_fix import Attempt, digest_of
+
 from .diffs import unified
+from .judged import Judged
+from .patch import Found
 from .proving import Proof
 
-__all__ = ["FORMAT", "as_data", "as_text", "diff_of"]
+__all__ = ["FORMAT", "as_data", "as_text", "attempts_of", "diff_of"]
 
 FORMAT = 1
 """The version of :func:`as_data`'s form."""
@@ -28,6 +32,44 @@ def diff_of(proof: Proof) -> bytes:
     return unified(proof.before, proof.files(), proofs)
 
 
+def attempts_of(proof: Proof) -> dict[str, Attempt]:
+    """Return what came of each finding, by its key: what ``explain`` is left.
+
+    One may be in several patches, of several requests: what is proved stands before what is not.
+    """
+    found: dict[str, Attempt] = {}
+    for left in proof.left:
+        attempt = Attempt(
+            outcome="not written", reason=left.reason, files=_digests(proof, [left.found])
+        )
+        found.setdefault(left.found.key, attempt)
+    for each in sorted(proof.judged.values(), key=lambda judged: judged.outcome == "proved"):
+        is_proved = each.outcome == "proved"
+        attempt = Attempt(
+            outcome=each.outcome,
+            reason="; ".join(each.reasons[:_MOST_REASONS]),
+            patch=_alone(proof, each) if is_proved else "",
+            proof=each.proof,
+            files=_digests(proof, each.patch.found, each.patch.paths),
+        )
+        found |= {one.key: attempt for one in each.patch.found}
+    found.pop("", None)
+    return found
+
+
+def _alone(proof: Proof, judged: Judged) -> str:
+    diff = unified(proof.before, proof.files([judged]), lambda *_: judged.proof)
+    try:
+        return diff.decode()
+    except UnicodeDecodeError:  # A file in another encoding: no JSON can hold its bytes.
+        return ""
+
+
+def _digests(proof: Proof, found: Iterable[Found], paths: Iterable[str] = ()) -> dict[str, str]:
+    files = {*paths, *(each.file for each in found if each.file)}
+    return {path: digest_of(proof.before(path)) for path in sorted(files)}
+
+
 def as_text(proof: Proof) -> str:
     """Return the report: what is proved, what was withdrawn and why, what a person has to write."""
     return "\n".join(_lines(proof))
@@ -40,11 +82,11 @@ def _lines(proof: Proof) -> Iterator[str]:
     }
     for each in by_outcome["proved"]:
         yield f"Proved: {', '.join(each.patch.paths)}"
-        yield from (f"  {found.text}" for found in each.patch.found)
+        yield from (f"  {text}" for text in each.patch.texts)
         yield f"  {each.proof}"
     for each in by_outcome["withdrawn"]:
         yield f"Withdrawn: {', '.join(each.patch.paths)}"
-        yield from (f"  {found.text}" for found in each.patch.found)
+        yield from (f"  {text}" for text in each.patch.texts)
         yield from (f"  because {reason}" for reason in each.reasons[:_MOST_REASONS])
         if len(each.reasons) > _MOST_REASONS:
             yield f"  and {len(each.reasons) - _MOST_REASONS} more reasons"

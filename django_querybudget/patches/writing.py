@@ -8,11 +8,15 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from django_querybudget.nplusone import Finding, Fix
+from django_querybudget.nplusone.plain import finding_id, plain
+from django_querybudget.ratchet.details import table_of
+from django_querybudget.ratchet.last_fix import key_of
 from django_querybudget.stacks import Origin
 
 from .chains import queryset_edits
@@ -46,7 +50,7 @@ def patches_of(findings: Iterable[Finding], root: Path) -> Written:
         groups.setdefault(finding.fix or id(finding), []).append(finding)
     written = Written()
     for group in groups.values():
-        found = tuple(map(_found, group))
+        found = tuple(_found(each, root) for each in group)
         fix = group[0].fix
         code = (fix.code if fix is not None else group[0].use) or ""
         try:
@@ -61,8 +65,19 @@ def patches_of(findings: Iterable[Finding], root: Path) -> Written:
     return written
 
 
-def _found(finding: Finding) -> Found:
-    return Found(finding.cause.value, finding.relation, str(finding.origin or "an unknown line"))
+def _found(finding: Finding, root: Path) -> Found:
+    origin, file = finding.origin, ""
+    if origin is not None:
+        with suppress(Unwritable):
+            file = _path_below(root, origin.filename)
+    identity = finding_id(plain(finding), table_of(finding))
+    return Found(
+        finding.cause.value,
+        finding.relation,
+        str(origin or "an unknown line"),
+        key_of(identity, "" if origin is None else origin.place),
+        file,
+    )
 
 
 class _Writer:

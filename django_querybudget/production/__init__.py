@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from django.utils.module_loading import import_string
@@ -20,6 +21,7 @@ from django_querybudget.work import measured
 from . import programs
 from .process import ProcessRecord, keep, let_go
 from .scopes import Reporting, noted_read
+from .store import store_on
 
 if TYPE_CHECKING:
     from .exporting import Exporter
@@ -44,6 +46,10 @@ def start() -> ProcessRecord:
     if _running is None:
         _running = _Running(ProcessRecord(conf.PRODUCTION.ALIAS))
         keep(_running.record)
+        # What the cache needs is imported here: on the record's thread it could be half done when
+        # the process forks, and in the child it would stay so.
+        with suppress(Exception):  # a cache may raise anything; the first flush tells of it
+            store_on(conf.PRODUCTION.ALIAS)
         reporters.add_reporter(_running.reporting)
         reporters.add_work_reporter(_running.work_reporter)
         _listen_to_the_cache(noted_read)

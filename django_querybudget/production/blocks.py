@@ -91,9 +91,12 @@ class Gathered:
             course = self.courses[release, key] = Course(self.length)
         if row.course:
             told = iter(row.course)
-            for offset, *numbers in zip(told, told, told, told, strict=True):
-                if at + int(offset) < self.length:
-                    course.add(at + int(offset), *numbers)
+            for offset, requests, queries, seconds in zip(told, told, told, told, strict=True):
+                number = at + int(offset)
+                if number < self.length:
+                    course.requests[number] += requests
+                    course.queries[number] += queries
+                    course.seconds[number] += seconds
         else:
             get = row.numbers.get
             course.add(at, get(REQUESTS, 0), get(_QUERIES, 0), get(_SECONDS, 0.0))

@@ -35,7 +35,12 @@ def percent(share: float) -> str:
 
 @register.filter
 def seconds(number: float) -> str:
-    """``340 ms``, ``12.4 s``, ``1.5 h``."""
-    if abs(number) < 1:
-        return f"{number * 1000:.0f} ms"
-    return f"{number:,.1f} s" if abs(number) < 3600 else f"{number / 3600:,.1f} h"
+    """``340 ms``, ``12.4 s``, ``16.9 min``, ``1.5 h``."""
+    size = abs(number)
+    if size < 1:
+        told = f"{size * 1000:.0f} ms"
+    elif size < 300:
+        told = f"{size:.1f} s"
+    else:
+        told = f"{size / 60:.1f} min" if size < 3600 else f"{size / 3600:,.1f} h"
+    return f"\N{MINUS SIGN}{told}" if number < 0 else told

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
@@ -22,7 +22,10 @@ from django_querybudget.sql.shortening import shortened
 
 from .spool import read_lines
 
-__all__ = ["Details", "forget", "note_details", "read_details", "tables_in"]
+if TYPE_CHECKING:
+    from django_querybudget.nplusone import Finding
+
+__all__ = ["Details", "forget", "note_details", "read_details", "table_of", "tables_in"]
 
 MOST_NOTES = 20_000
 """So many notes a process writes; what comes after them is left out, and that is said."""
@@ -80,15 +83,20 @@ def note_details(spool: Path, report: QueryReport) -> None:
     from django_querybudget.nplusone.rendering import render_findings
 
     for each in report.findings:
-        found = tables_in(each.fingerprint, _vendor(each.alias))
         data = {
             **plain(each),
             "shape": shortened(each.fingerprint),
-            "table": found[0] if found else "",
+            "table": table_of(each),
             "fix": None if each.fix is None else plain_fix(each.fix),
             "text": render_findings([each]),
         }
         _write(spool, view, "finding", data)
+
+
+def table_of(finding: Finding) -> str:
+    """Return the table that a finding's queries are about, in lower case; empty if not known."""
+    found = tables_in(finding.fingerprint, _vendor(finding.alias))
+    return found[0] if found else ""
 
 
 def _vendor(alias: str) -> str:

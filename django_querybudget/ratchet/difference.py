@@ -123,6 +123,13 @@ class Difference:
         return len(both - {entry.change.key for entry in self.entries})
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many lines are of each state, by its name in lower case, and ``unchanged``."""
+        states = [entry.state for entry in self.entries]
+        told = {each.name.lower(): states.count(each) for each in State}
+        return {**told, "unchanged": self.unchanged}
+
+    @property
     def summary(self) -> str:
         """``"1 worse, 2 better, 1 new, 40 unchanged"``."""
         states = [entry.state for entry in self.entries]

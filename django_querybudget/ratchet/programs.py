@@ -38,11 +38,11 @@ def _compare(options: argparse.Namespace) -> int:
     from django_querybudget.exceptions import LockFileError
 
     try:
-        text, summary = comparing.compared(vars(options))
+        told = comparing.compared(vars(options))
     except LockFileError as error:
         return _refused(str(error), 2)
-    _print(text)
-    problem = comparing.write_summary(summary)
+    _print(told.text)
+    problem = comparing.tell_github(told)
     return _refused(problem, 1) if problem else 0
 
 

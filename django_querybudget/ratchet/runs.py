@@ -36,6 +36,8 @@ class Outcome:
     """Whether something is above its line, and that was not what was recorded."""
     comparison: Comparison | None = None
     """How the run differs from the file; None if the run was not judged."""
+    measured: LockFile | None = None
+    """All that it measured, as a file; None if not every test passed, or nothing was measured."""
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Run:
     """A run that records, checks or tightens ``path``.
 
     Raises :class:`~django_querybudget.exceptions.LockFileError` for a file that cannot be read, or
-    a SARIF file that cannot be written, before a test is run.
+    one of the other two that cannot be written, before a test is run.
     """
 
     mode: str
@@ -54,6 +56,8 @@ class Run:
     """What a person types to run it, with ``{mode}`` in place of the mode."""
     sarif: Path | None = None
     """Where the failures are written as SARIF."""
+    measured: Path | None = None
+    """Where what is measured is written, as a file of its own, whatever the mode."""
     with_rows: bool = False
     """Whether to record how many rows are fetched, too; a file that has them keeps them."""
     _file: LockFile = field(init=False)
@@ -65,10 +69,23 @@ class Run:
             record = self.command.replace("{mode}", "record")
             raise LockFileError(f"{self.path}: there is no such file: {record} first.")
         if self.sarif is not None:
-            _check_writable(self.sarif)
+            _check_writable(self.sarif, "SARIF")
+        if self.measured is not None:
+            if self.measured.resolve() == self.path.resolve():
+                record = self.command.replace("{mode}", "record")
+                raise LockFileError(
+                    f"{self.measured}: what is measured cannot be written into the file that it "
+                    f"is compared with. Name another; or, to accept the numbers, {record}."
+                )
+            _check_writable(self.measured, "measurement")
 
     def start(self) -> None:
-        """Collect from now on, in this process and in those it starts."""
+        """Collect from now on, in this process and in those it starts.
+
+        What an earlier run measured is taken away: it is not to be read as of this one.
+        """
+        if self.measured is not None:
+            self.measured.unlink(missing_ok=True)
         self._spool = Path(tempfile.mkdtemp(prefix="querybudget-spool-"))
         collecting.start(self._spool)
 
@@ -133,6 +150,7 @@ class Run:
             text="\n".join(filter(None, [text.strip() or whole, unwritten])),
             failed=bool(comparison.above) and not raised,
             comparison=comparison,
+            measured=LockFile(run=run, lines=comparison.measured) if passed else None,
         )
 
     def _leave(self, last: LastRun) -> str:
@@ -144,11 +162,15 @@ class Run:
             return f"{os.path.relpath(path)} cannot be written, for explain: {error}"
         return ""
 
-    def write_sarif(self, outcome: Outcome, path: str) -> str:
-        """Write ``outcome`` as SARIF, if that was asked for; return what went wrong, or nothing.
+    def write_others(self, outcome: Outcome, path: str) -> str:
+        """Write the SARIF and the measurement, if asked for; return what went wrong, or nothing.
 
         ``path`` is the file of the lines as a person names it.
         """
+        written = [self._write_sarif(outcome, path), self._write_measured(outcome)]
+        return "\n".join(filter(None, written))
+
+    def _write_sarif(self, outcome: Outcome, path: str) -> str:
         if self.sarif is None or outcome.comparison is None:
             return ""
         try:
@@ -157,15 +179,26 @@ class Run:
             return f"{self.sarif} cannot be written: {error}"
         return ""
 
+    def _write_measured(self, outcome: Outcome) -> str:
+        if self.measured is None:
+            return ""
+        if outcome.measured is None:
+            return f"{self.measured} is not written: not every test passed, or none was measured."
+        try:
+            lockfile.write(self.measured, outcome.measured)
+        except OSError as error:
+            return f"{self.measured} cannot be written: {error}"
+        return ""
 
-def _check_writable(path: Path) -> None:
+
+def _check_writable(path: Path, what: str) -> None:
     """Raise :class:`LockFileError` if a file at ``path`` cannot be written; none is left there."""
     try:
         existed = path.exists()
         path.open("a", encoding="utf-8").close()
     except OSError as error:
         raise LockFileError(
-            f"{path} cannot be written: {error.strerror}. Name a file for the SARIF in a folder "
+            f"{path} cannot be written: {error.strerror}. Name a file for the {what} in a folder "
             "that exists and that may be written to."
         ) from error
     if not existed:

@@ -9,7 +9,7 @@ from typing import Any
 from django_querybudget import __version__
 
 from .comparison import Change, Comparison
-from .text import LINK, change_lines
+from .text import change_lines, link
 
 __all__ = ["sarif"]
 
@@ -44,7 +44,7 @@ def _result(change: Change, path: str) -> dict[str, Any]:
     return {
         "ruleId": _RULE,
         "level": "error",
-        "message": {"text": "\n".join([*change_lines(change), LINK])},
+        "message": {"text": "\n".join([*change_lines(change), link()])},
         "locations": locations[:1] or [_location(path, 1)],
         "relatedLocations": locations[1:],
         "partialFingerprints": {"view/v1": ".".join(change.key)},

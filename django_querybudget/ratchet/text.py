@@ -12,11 +12,11 @@ from .lines import Key, ShapeCount
 from .loops import LoopCount
 
 __all__ = [
-    "LINK",
     "change_lines",
     "few_rows",
     "github_annotations",
     "headline",
+    "link",
     "loop_lines",
     "numbers",
     "render",
@@ -24,7 +24,6 @@ __all__ = [
 
 # How many names one line of text holds.
 MOST_NAMES = 8
-LINK = see(message_link("above-its-line"))
 MOST_LISTS = 100  # list views of few rows: each is one to write a test for
 
 
@@ -95,7 +94,7 @@ def github_annotations(comparison: Comparison) -> Iterator[str]:
             message = f"{before} → {shape.count} times {shape.sql}"
             if shape.place is not None:
                 properties |= {"file": shape.place.path, "line": str(shape.place.line)}
-        message = f"{message}\n{LINK}"
+        message = f"{message}\n{link()}"
         written = ",".join(f"{name}={_escaped(text, ':,')}" for name, text in properties.items())
         yield f"::error {written}::{_escaped(message)}"
 
@@ -137,7 +136,7 @@ def _lines(
     if next_steps:
         yield " ".join(next_steps)
     if above and mode != "record":
-        yield LINK
+        yield link()
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:
@@ -155,6 +154,11 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
     names = "; ".join(tests[:MOST_NAMES])
     more = f"; and {len(tests) - MOST_NAMES} more" if len(tests) > MOST_NAMES else ""
     yield f"Failing: {names}{more}"
+
+
+def link() -> str:
+    """Return the last line of a failure."""
+    return see(message_link("above-its-line"))
 
 
 def few_rows(views: list[Key], threshold: int) -> str:

@@ -12,7 +12,7 @@ from django_querybudget.exceptions import LockFileError
 from . import lockfile
 from .lockfile import LockFile
 
-__all__ = ["Version", "version_of", "version_on_disk"]
+__all__ = ["Version", "path_in_repository", "version_of", "version_on_disk"]
 
 MOST_SECONDS = 60
 """So long git may take for one answer."""
@@ -45,7 +45,7 @@ def version_of(given: str, path: Path) -> Version:
             "querybudget.toml or a revision; a checkout without its history has to fetch it first."
         )
     sha = commit.stdout.decode().strip()
-    name = f"{given} ({sha[:10]})"
+    name = sha[:10] if sha.startswith(given) else f"{given} ({sha[:10]})"
     inside = f"{sha}:./{Path(os.path.relpath(path)).as_posix()}"
     if _git("rev-parse", "--verify", "--end-of-options", inside).returncode:
         return Version(name=name, file=LockFile(), missing=True)
@@ -66,7 +66,18 @@ def version_on_disk(path: Path) -> Version:
             f"{path}: there is no such file. Record it: pytest --querybudget=record, or manage.py "
             "querybudget record -- test."
         )
-    return Version(name=str(path), file=lockfile.read(path))
+    # Of a file elsewhere (what a run measured, say), the way there tells nobody anything.
+    outside = not path.resolve().is_relative_to(Path.cwd().resolve())
+    return Version(name=path.name if outside else str(path), file=lockfile.read(path))
+
+
+def path_in_repository(path: Path) -> str:
+    """Return ``path`` from the root of the repository; as it is outside of one."""
+    prefix = _git("rev-parse", "--show-prefix")
+    if prefix.returncode or path.is_absolute():
+        return str(path)
+    root = prefix.stdout.decode(errors="replace").removesuffix("\n")
+    return os.path.normpath(Path(root, path)).replace(os.sep, "/")
 
 
 def _is_file(given: str) -> bool:

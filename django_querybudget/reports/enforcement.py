@@ -78,8 +78,7 @@ def enforce(
 
 _JUDGED_WHERE = (
     "Next: the driver does not tell how many rows it fetches (SQLite's, a server-side cursor's). "
-    "Run this on PostgreSQL or MySQL, without iterator() in it; or leave rows out of the budget. "
-    f"{see(message_link('rows-unknown'))}"
+    "Run this on PostgreSQL or MySQL, without iterator() in it; or leave rows out of the budget."
 )
 
 
@@ -88,12 +87,13 @@ def _tell_unjudged(
 ) -> None:
     """Raise where an error was asked for (an assertion asks for one), else log it once."""
     __tracebackhide__ = True
+    next_step = f"{_JUDGED_WHERE} {see(message_link('rows-unknown'))}"
     if on_exceed == "raise" and not in_flight:
         limit = report.budget.rows if report.budget is not None else 0
         text = f"{report.name}: {report.unjudged}, budget is {limit} rows"
-        raise QueryBudgetExceeded(f"{text}\n\n{_JUDGED_WHERE}", report=report) from None
+        raise QueryBudgetExceeded(f"{text}\n\n{next_step}", report=report) from None
     if not logged and is_news(report):
-        logger.warning("%s. %s", report.headline, _JUDGED_WHERE, extra={"report": report})
+        logger.warning("%s. %s", report.headline, next_step, extra={"report": report})
 
 
 def enforce_nplusone(

@@ -70,9 +70,10 @@ def test_a_process_speaks_over_one_wire(tested: RedisStore) -> None:
     wire = tested._wire_of(cache.client)
     assert tested._wire_of(cache.client) is wire
     assert tested.keeps_beating is wire.has_own is True
-    tested._wire = Wire(redis_py.ConnectionPool())
+    tested._wire = Wire(redis_py.ConnectionPool(), opened=5)
     assert tested._wire_of(cache.client) is not wire
     assert tested._wire_of(cache.client).pool is wire.pool
+    assert tested._opened() == 6  # another pool may be another server's
 
 
 def test_which_clients_have_one_primary_for_all_keys() -> None:

@@ -18,6 +18,8 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_queryset, cached_view
 from django_querybudget.cache.reading import through
+from django_querybudget.cache.reading.routes import Rerouted, Routes, same_routes
+from django_querybudget.cache.tags import database_name, table_tag
 from django_querybudget.cache.views import learned
 from jobs.models import Industry, Job
 
@@ -141,6 +143,33 @@ def test_a_function_that_visits_each_tenant_is_kept() -> None:
     for _ in range(5):
         assert [each.title for each in jobs()] == ["of ours"]
     assert cache_stats().hits >= 2
+
+
+# What one fill notes
+
+
+def test_what_is_read_by_turns_has_no_database_of_its_own() -> None:
+    known, unknown = Routes({table_tag("ours", "jobs_industry")}), Routes(())
+    for alias in ("default", "other"):
+        with tenant(alias):
+            for routes in (known, unknown):
+                routes.note({table_tag("ours", "jobs_industry")}, alias)
+    with tenant("default"):  # as it was at first
+        assert known.before() == {"jobs.industry": database_name("default")}
+        with pytest.raises(Rerouted, match=r"jobs\.industry"):
+            unknown.before()
+
+
+def test_what_counts_of_an_answer_inside_of_another_and_of_a_table_between_two() -> None:
+    routes = Routes(())
+    with tenant("other"):
+        routes.absorb(["jobs.industry", "gone.gone"])
+        routes.note({table_tag("ours", "relations_book_tags")}, "other")
+        assert routes.labels == {"jobs.industry", "relations.book_tags"}
+        before = routes.before()
+        assert same_routes(before)
+    assert not same_routes(before)
+    assert not same_routes(None)
 
 
 # Views

@@ -525,6 +525,17 @@ def test_invalidate_is_told(told: list[dict[str, Any]]) -> None:
     ]
 
 
+def test_a_table_that_no_model_has_is_not_named(told: list[dict[str, Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE own_legacy (n int)")
+        try:
+            told.clear()
+            cursor.execute("UPDATE own_legacy SET n = 1")
+            assert told == [row_told()]
+        finally:
+            cursor.execute("DROP TABLE own_legacy")
+
+
 def test_it_is_sent_after_the_renewal(told: list[dict[str, Any]]) -> None:
     seen = []
 

@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset, tokens
 from django_querybudget.cache.stores import chosen, resilience, wire
+from django_querybudget.cache.stores.backends import BackendStore
 from django_querybudget.cache.stores.chosen import _stores, store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
@@ -538,6 +539,21 @@ def _close(tested: Any) -> None:
     tested.cache.client.disconnect()
     for connection in list(tested._wire._idle):
         connection.disconnect()
+
+
+def test_the_keeper_of_a_cache_that_is_taken_out_of_the_settings_ends_without_an_error() -> None:
+    raised: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            BackendStore("taken out")._close_own()
+        except BaseException as error:  # told to the test's own thread
+            raised.append(error)
+
+    keeper = threading.Thread(target=close, name="querybudget-taken out")
+    keeper.start()
+    keeper.join()
+    assert not raised
 
 
 def test_a_cache_that_refuses_by_its_return_value_is_owed_what_it_refused(

@@ -10,11 +10,20 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis as redis_py
 from django.core.cache import caches
+from redis.backoff import ConstantBackoff
+from redis.connection import ConnectionPool, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, tokens
 from django_querybudget.cache.stores import chosen, wire
+from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.redis import DONE
+from django_querybudget.cache.stores.resp import packed
 from django_querybudget.cache.stores.store import Store
 
 pytestmark = pytest.mark.once
@@ -91,6 +100,7 @@ def test_a_connection_that_the_server_closed_is_no_failure(make: Callable[..., S
     assert "b@" in value(tested)
     assert tested.mark([TABLE], "c", 60)
     assert "c@" in value(tested)
+    assert tested._opened() == 2
     assert cache_stats().errors == 0
     assert not tested.distrusted
 
@@ -127,6 +137,180 @@ def test_an_answer_that_nobody_read_is_not_the_next_ones(
     # An old answer would be taken for that of this call, and the script's absence be overlooked.
     assert tested.mark([TABLE], "c", 60)
     assert "c@" in value(tested)
+
+
+def test_as_many_connections_of_its_own_as_it_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "OWN", 2)
+    tested = wire.Wire(ConnectionPool())
+    first, second = tested._take(), tested._take()
+    assert None not in (first, second)
+    assert tested._take() is None
+    tested._idle.append(second)
+    assert tested._take() is second
+
+
+def test_what_its_own_connections_take_of_the_pools_options() -> None:
+    retry = Retry(ConstantBackoff(60), 7)
+    pool = ConnectionPool(max_connections=wire.UNLIMITED, socket_timeout=0.2)
+    pool.connection_kwargs |= {"maint_a": 1, "orig_b": 2, "health_check_interval": 9}
+    pool.connection_kwargs |= {"retry": retry, "client_name": "c"}
+    options = wire.Wire(pool)._options
+    assert options is not None
+    assert not [name for name in options if name.startswith(("maint_", "orig_"))]
+    assert (options["client_name"], options["health_check_interval"]) == ("c", 0)
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (0.2, wire.BOUND)
+    assert options["retry"]._retries == 0
+    assert wire.Wire(ConnectionPool(socket_timeout=30))._options["socket_timeout"] == wire.BOUND  # type: ignore[index]
+    assert not wire.Wire(ConnectionPool(max_connections=wire.UNLIMITED - 1)).has_own
+
+
+def test_a_server_that_is_not_there_is_tried_once() -> None:
+    pool: Any = ConnectionPool(UnixDomainSocketConnection, path="/nowhere")
+    tested = wire.Wire(pool)
+    for times in (1, 2):
+        with pytest.raises(RedisConnectionError):
+            tested.ask(packed(b"PING"))
+        assert tested.opened == times
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_an_answer_that_comes_too_late_is_nobodys(redis_url: str, limit: int | None) -> None:
+    options: dict[str, Any] = {"socket_timeout": 0.05, "retry": None, "max_connections": limit}
+    pool = ConnectionPool.from_url(redis_url, decode_responses=True, **options)
+    tested = wire.Wire(pool)
+    key = f"wire{uuid4().hex}"
+    with pytest.raises(RedisTimeoutError):
+        tested.ask(packed(b"BLPOP", key.encode(), b"0"))
+    for _ in range(2):
+        assert tested.ask(packed(b"ECHO", b"mine")) == b"mine"  # in bytes
+    assert tested.opened == 2
+
+
+# What is not waited for
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is sent on connections of our own, and ``b"read"`` for each answer that is read."""
+    noted: list[bytes] = []
+    exchange, read = wire.Wire._exchange_by_hand, wire.read_answer
+
+    def noting(self: Any, own: Any, command: bytes, *, silent: bool) -> Any:
+        noted.append(command)
+        return exchange(self, own, command, silent=silent)
+
+    def reading(*arguments: Any) -> Any:
+        noted.append(b"read")
+        return read(*arguments)
+
+    monkeypatch.setattr(wire.Wire, "_exchange_by_hand", noting)
+    monkeypatch.setattr(wire, "read_answer", reading)
+    return noted
+
+
+def test_a_renewal_is_not_waited_for(
+    make: Callable[..., Store], sent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: Any = make()
+    cache: Any = tested.cache
+    cache.client.get_client().script_flush()
+    asked: list[int] = []
+    ask = wire.Wire._ask_for_silence
+    monkeypatch.setattr(wire.Wire, "_ask_for_silence", lambda self: asked.append(1) or ask(self))
+    assert tested.mark([TABLE], "a", 60)
+    for writer in ("a", "b"):
+        assert tested.mark([TABLE], writer, 60)
+        sent.clear()
+        assert tested.renew([TABLE], writer, marked=True)
+        [renewal] = sent
+        assert renewal.startswith(packed(b"CLIENT", b"REPLY", b"SKIP"))
+    assert tokens.readable(value(tested))
+    assert tested._opened() == 1  # no answer of another's was met
+    assert asked == [1]
+
+
+def test_a_script_that_the_server_may_not_have_is_not_sent_unheard(
+    make: Callable[..., Store],
+) -> None:
+    first: Any = make()
+    assert first.mark([TABLE], "a", 60)
+    tested: Any = make()
+    tested.cache.client.get_client().script_flush()
+    before = value(first)
+    assert tested.renew([TABLE], "a", marked=True)
+    assert tokens.readable(value(first))
+    assert value(first) != before
+
+
+def key_of(tested: Any, name: str) -> Any:
+    return tested.cache.client.make_key(name)
+
+
+def test_a_lease_is_given_back_in_one_message_with_the_entry(
+    make: Callable[..., Store], sent: list[bytes]
+) -> None:
+    tested: Any = make()
+    client = tested.cache.client.get_client()
+    for number in range(2):
+        name = f"lease{number}"
+        assert tested.take(name, "me", 60) is Lease.TAKEN
+        assert 59_000 < client.pttl(str(key_of(tested, name))) <= 60_000
+        assert tested.take(name, "you", 60) is Lease.HELD
+        tested.take("other", "me", 60)
+        sent.clear()
+        tested.drop("other", "me")
+        assert len(sent) == 1  # and is not waited for
+        sent.clear()
+        assert tested.write("qb:e:1", b"entry", 60, (name, "me"))
+        [message] = sent
+        assert message.index(b"entry") < message.index(b"drop")
+        assert tested._read("qb:e:1", [])[0] == b"entry"
+        assert tested.take(name, "you", 60) is Lease.TAKEN_AFTER_ANOTHER
+    assert tested._opened() == 1
+
+
+@pytest.mark.parametrize("forbidden", ["", "client|reply"])
+def test_a_lease_that_cannot_be_given_back_unheard_is_given_back(
+    make: Callable[..., Store], forbidden: str
+) -> None:
+    tested: Any = make()
+    client = tested.cache.client.get_client()
+    try:
+        if forbidden:
+            assert tested.take("other", "me", 60) is Lease.TAKEN  # the script is known
+            forbid(tested, forbidden)
+        else:
+            client.script_flush()
+        client.set(str(key_of(tested, "lease")), "me", px=60_000)
+        assert tested.write("qb:e:1", b"entry", 60, ("lease", "me"))
+        assert tested._read("qb:e:1", [])[0] == b"entry"
+        assert client.get(str(key_of(tested, "lease"))) == b"done"
+        assert 0 < client.pttl(str(key_of(tested, "lease"))) <= 1000 * DONE
+        assert refused_here() == 0
+        assert tested._opened() == 1
+    finally:
+        forbid(tested)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_whether_the_server_keeps_silent(redis_url: str, decode: bool) -> None:
+    pool = ConnectionPool.from_url(redis_url, max_connections=1, decode_responses=decode)
+    tested = wire.Wire(pool)
+    assert tested._can_keep_silent() is True
+    assert tested.ask(packed(b"PING")) == b"PONG"  # the pool's one connection was given back
+    assert (tested.opened, tested.ask(packed(b"PING")), tested.opened) == (1, b"PONG", 1)
+
+
+def test_a_server_that_refuses_to_keep_silent(redis_url: str) -> None:
+    pool = ConnectionPool.from_url(redis_url)
+    with redis_py.Redis.from_url(redis_url) as client:
+        client.execute_command(
+            "ACL", "SETUSER", "loud", "on", ">secret", "~*", "+@all", "-client|reply"
+        )
+    pool.connection_kwargs |= {"username": "loud", "password": "secret"}
+    tested = wire.Wire(pool)
+    assert tested._can_keep_silent() is False
+    assert tested.ask(packed(b"ECHO", b"mine"), silent=True) == b"mine"
 
 
 # What is told: an entry, whose answer is read with that of the next command.
@@ -185,6 +369,15 @@ def test_answers_are_not_left_unread_without_end(
     assert not tested.write("qb:e:4", b"entry", 60)  # waited for, and refused
     assert refused_here() == 4
     assert not any(tested._wire._unheard.values())
+
+
+def test_one_answer_may_be_left_unread(forbidding: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tested: Any = forbidding
+    assert tested.mark([TABLE], "a", 60)
+    monkeypatch.setattr(wire, "MOST_UNHEARD", 1)
+    forbid(tested, "set")
+    assert tested.write("qb:e:1", b"entry", 60)
+    assert not tested.write("qb:e:2", b"entry", 60)
 
 
 def test_an_entry_that_is_lost_is_a_miss_and_nothing_else(make: Callable[..., Store]) -> None:
@@ -261,9 +454,11 @@ from django_querybudget.cache.stores.chosen import store_for
 store = store_for("default")
 tags = ["x:t:fork"]
 assert store.mark(tags, "parent", 60)
+parents = store._wire
 child = os.fork()
 if not child:
     done = all(store.mark(tags, f"child{n}", 60) for n in range(50))
+    done = done and store._wire is not parents  # whose answers may be read by either
     done = done and all(store.renew(tags, f"child{n}", marked=True) for n in range(50))
     os._exit(0 if done else 1)
 for n in range(50):

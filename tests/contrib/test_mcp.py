@@ -17,7 +17,7 @@ import django_querybudget
 from django_querybudget.contrib import mcp
 from django_querybudget.explaining.judging import judged
 from django_querybudget.nplusone.plain import finding_id
-from django_querybudget.ratchet import last_run
+from django_querybudget.ratchet import last_fix, last_run
 from django_querybudget.ratchet.details import Details
 from django_querybudget.ratchet.last_run import LastRun
 from django_querybudget.ratchet.lines import Line
@@ -49,6 +49,19 @@ def leave(folder: Path) -> None:
     }
     path = last_run.path_beside(folder / "querybudget.toml")
     last_run.write(path, LastRun.of(lines, details, run="pytest .", passed=True))
+
+
+PATCH = "--- a/host/urls.py\n+++ b/host/urls.py\n@@ -1 +1 @@\n-old\n+new\n"
+PROOF = "GET first 7 → 1 query, 2 responses identical, 2 tests pass"
+
+
+def leave_fix(folder: Path) -> None:
+    """Leave a ``fix`` that proved a patch of the one finding."""
+    files = {"host/urls.py": last_fix.digest_of((folder / "host/urls.py").read_bytes())}
+    proved = last_fix.Attempt(outcome="proved", patch=PATCH, proof=PROOF, files=files)
+    path = last_fix.path_beside(folder / "querybudget.toml")
+    attempts = {last_fix.key_of(NAME, FINDING["place"]): proved}
+    last_fix.write(path, at="2026-11-28T01:00:00+00:00", root=folder, attempts=attempts)
 
 
 def noisy(project: Project) -> None:
@@ -149,6 +162,7 @@ def test_an_agent_asks_each_tool_and_nothing_is_written(host: Project) -> None:
     host.record(first=3, second=2)
     leave(host.folder)
     noisy(host)
+    leave_fix(host.folder)
     before = files(host.folder)
     answers = asyncio.run(asked(host.folder))
     assert files(host.folder) == before
@@ -173,7 +187,7 @@ def test_an_agent_asks_each_tool_and_nothing_is_written(host: Project) -> None:
 
     assert answers.data("fix") == found
     assert found["suggested"]["code"] == FIX["code"]
-    assert (found["patch"], found["proof"]) == (None, None)
+    assert (found["patch"], found["proof"], found["unproved"]) == (PATCH, PROOF, "")
 
     over = answers.data("over")
     assert over["verdict"] == "over"

@@ -190,6 +190,47 @@ class TestRatchet:
         assert "Traceback" not in text
         assert project.lockfile.exists()
 
+    def test_what_is_measured_is_written_beside_the_file(self, project: Project) -> None:
+        project.pytest("--querybudget=record")
+        recorded, measured = project.lockfile.read_bytes(), project.folder / "measured.toml"
+        arguments = ("--querybudget=check", "--querybudget-measured=measured.toml")
+        assert project.pytest(*arguments)[0] == 0
+        # As it would have been recorded, to the letter.
+        assert measured.read_bytes() == recorded
+        project.tests(first=7)
+        assert project.pytest(*arguments, "-n", "2")[0] == 1
+        assert b"queries = 7\n" in measured.read_bytes()
+        assert project.lockfile.read_bytes() == recorded
+        # What an earlier run measured is not to be read as of one that failed.
+        project.tests(more="    def test_red(self):\n        assert False\n")
+        status, text = project.pytest(*arguments)
+        assert status == 1
+        assert "measured.toml is not written: not every test passed" in text
+        assert not measured.exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--querybudget-measured=x"], "--querybudget-measured goes with --querybudget."),
+            (
+                ["--querybudget=check", "--querybudget-measured=no/x"],
+                "no/x cannot be written: No such file or directory. Name a file for the meas",
+            ),
+            (
+                ["--querybudget=check", "--querybudget-measured=./querybudget.toml"],
+                "to accept the numbers, pytest --querybudget=record.",
+            ),
+        ],
+    )
+    def test_a_measurement_that_cannot_be_written_stops_the_run(
+        self, project: Project, arguments: list[str], words: str
+    ) -> None:
+        project.record(first=3, second=2)
+        before = project.lockfile.read_bytes()
+        status, text = project.pytest(*arguments)
+        assert (status, words in text) == (4, True), text
+        assert project.lockfile.read_bytes() == before
+
     def test_a_suite_that_measures_nothing_is_told_so(self, project: Project) -> None:
         (project.folder / "host" / "test_views.py").write_text("def test_nothing():\n    pass\n")
         _, text = project.pytest("--querybudget=record")

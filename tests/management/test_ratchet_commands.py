@@ -19,7 +19,17 @@ def test_record_check_and_tighten(project: Project) -> None:
     assert project.manage("querybudget", "check", "--", "test")[0] == 0
     project.tests(first=7)
     status, text = project.manage(
-        "querybudget", "check", "--github", "--sarif", "out.sarif", "--", "test", "-v", "0"
+        "querybudget",
+        "check",
+        "--github",
+        "--sarif",
+        "out.sarif",
+        "--measured",
+        "measured.toml",
+        "--",
+        "test",
+        "-v",
+        "0",
     )
     assert status == 1
     assert "GET first 2xx: 3 → 7 queries" in text
@@ -27,6 +37,8 @@ def test_record_check_and_tighten(project: Project) -> None:
     assert "manage.py querybudget record -- test" in text
     assert "\n::error title=" in text
     assert json.loads((project.folder / "out.sarif").read_text())["runs"][0]["results"]
+    measured = (project.folder / "measured.toml").read_bytes()
+    assert (b"queries = 7\n" in measured, b"queries = 3\n" in measured) == (True, False)
     assert project.lockfile.read_bytes() == recorded
     project.tests(first=1)
     assert project.manage("querybudget", "tighten", "--", "test")[0] == 0

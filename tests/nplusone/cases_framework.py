@@ -172,6 +172,17 @@ def page_of_a_paginator(run: Run) -> None:
     assert "author 3" in render_to_string("corpus/page.html", {"page": page})  # N+1
 
 
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    template="corpus/books.html:5",
+    rooted="root: newest_of_a_tag",
+    after=1,
+)
+def books_of_an_inclusion_tag(run: Run) -> None:
+    # The tag's function has returned when its template asks for them.
+    assert "author 3" in render_to_string("corpus/newest.html", {"run": run, "number": 5})  # N+1
+
+
 class Books(ListView):  # type: ignore[type-arg]
     queryset = Book.objects.order_by("pk")  # root: attribute
 

@@ -17,7 +17,7 @@ from django.template import Context, Engine
 from django.template.response import TemplateResponse
 from django.test import Client, override_settings
 from django.urls import path
-from django.views.generic import ListView
+from django.views.generic import DetailView, ListView, TemplateView
 
 from django_querybudget import capture_queries
 from django_querybudget.nplusone import Finding, find_nplusone
@@ -26,7 +26,7 @@ from django_querybudget.reports import QueryReport
 from django_querybudget.signals import nplusone_found
 
 from .data import fill
-from .models import Author, Book, Review
+from .models import Author, Book, Publisher, Review
 
 TEMPLATES = Path(__file__).parent / "templates" / "corpus"
 
@@ -35,6 +35,44 @@ class LateList(ListView):  # type: ignore[type-arg]
     queryset = Book.objects.order_by("pk")
     template_name = "corpus/books.html"
     context_object_name = "books"
+
+
+class Front(TemplateView):
+    template_name = "corpus/books.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        books = Book.objects.order_by("pk")  # root: front
+        return super().get_context_data(books=books, number=Book.objects.count(), **kwargs)
+
+
+class Later(Front):
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(authors=Author.objects.all(), **kwargs)
+
+
+class OfPublisher(DetailView):  # type: ignore[type-arg]
+    model = Publisher
+    template_name = "corpus/mentors.html"
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().order_by("pk")
+
+    def get_object(self, queryset: Any = None) -> Any:
+        return self.get_queryset()[0]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        rows = self.object.authors.order_by("pk")  # root: of_publisher
+        return super().get_context_data(authors=rows, **kwargs)
+
+
+class Either(TemplateView):
+    template_name = "corpus/books.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        books = Book.objects.all()
+        if "new" in self.request.GET:
+            books = Book.objects.filter(status="new")
+        return super().get_context_data(books=books, **kwargs)
 
 
 def late(request: HttpRequest) -> HttpResponse:
@@ -66,6 +104,10 @@ site = AdminSite(name="corpus_admin")
 site.register(Book, BookAdmin)
 urlpatterns = [
     path("list", LateList.as_view()),
+    path("front", Front.as_view()),
+    path("later", Later.as_view()),
+    path("publisher", OfPublisher.as_view()),
+    path("either", Either.as_view()),
     path("late", late),
     path("accepted", accepted),
     path("admin/", site.urls),
@@ -121,6 +163,46 @@ def test_a_template_rendered_after_its_view_is_named(
     text = "\n".join(render_findings(found))
     assert "at corpus/books.html:5 (" in text
     assert 'Book.objects.select_related("author")' in text
+
+
+def _marked(name: str) -> int:
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    (line,) = (number for number, text in enumerate(lines, 1) if text.endswith(f"# root: {name}"))
+    return line
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "name", "function"),
+    [
+        ("/front", 'Book.objects.select_related("author")', "front", "Front.get_context_data"),
+        ("/later", 'Book.objects.select_related("author")', "front", "Front.get_context_data"),
+        # The rows of its one object's relation, not of the view's own model.
+        (
+            "/publisher",
+            'self.object.authors.select_related("mentor")',
+            "of_publisher",
+            "OfPublisher.get_context_data",
+        ),
+    ],
+)
+def test_what_a_views_context_holds_is_changed_in_the_method_that_makes_it(
+    address: str, code: str, name: str, function: str, found: list[Finding]
+) -> None:
+    Author.objects.update(publisher=Publisher.objects.order_by("pk")[0])
+    assert b"author 3" in Client().get(address).content
+    assert [each.fix.code for each in found if each.fix is not None] == [code]
+    (place,) = [each.fix.place for each in found if each.fix is not None]
+    assert place is not None
+    assert (place.filename, place.line, place.function) == (__file__, _marked(name), function)
+
+
+def test_a_context_of_two_lines_is_told_of_neither(found: list[Finding]) -> None:
+    Client().get("/either")
+    (finding,) = found
+    assert finding.fix is not None
+    assert (finding.fix.code, finding.fix.built, finding.fix.where) == (
+        'Book.objects.select_related("author")', False, "",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("debug", [True, False])

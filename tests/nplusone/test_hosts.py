@@ -27,7 +27,7 @@ from django_querybudget.nplusone import Finding, find_nplusone
 from django_querybudget.nplusone.rendering import render_findings
 
 from .data import fill
-from .models import Author, Book, Comment, TitledBook, TitledReview
+from .models import Author, Book, Comment, Publisher, TitledBook, TitledReview
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -68,6 +68,20 @@ class WithInlines(ModelAdmin):  # type: ignore[type-arg]
     inlines = (Books,)
 
 
+class Authors(TabularInline):  # type: ignore[type-arg] # Authors
+    model = Author
+    extra = 0
+    fields = ("name", "taught_by")
+    readonly_fields = ("taught_by",)
+
+    def taught_by(self, obj: Any) -> str:
+        return "" if obj.mentor is None else str(obj.mentor.name)
+
+
+class PublisherAdmin(ModelAdmin):  # type: ignore[type-arg]
+    inlines = (Authors,)
+
+
 class CountingAdmin(WithInlines):  # CountingAdmin
     list_display = ("name", "total")
 
@@ -100,6 +114,7 @@ for model, admin in (
     (Book, BookAdmin),
     (Author, CountingAdmin),
     (Comment, CommentAdmin),
+    (Publisher, PublisherAdmin),
     (TitledReview, ReviewAdmin),
 ):
     site.register(model, admin)
@@ -234,7 +249,9 @@ def _ask(client: Client, address: str) -> tuple[int, tuple[Finding, ...]]:
     if author.books.count() == 1:
         for number in range(3):
             author.books.create(title=f"more {number}", isbn=f"more {number}")
-    address = address.format(author=author.pk)
+    if "{publisher}" in address:
+        Author.objects.update(publisher=author.publisher)
+    address = address.format(author=author.pk, publisher=author.publisher_id)
     client.get(address)  # Content types are asked for once a process.
     with capture_queries() as log:
         response = client.get(address)
@@ -286,6 +303,13 @@ _PREFETCHED = (
             "type: ignore[type-arg] # Books",
             "in the class at",
         ),
+        # An inline has no list_select_related.
+        (
+            "/admin/corpus/publisher/{publisher}/change/",
+            _PREFETCHED.replace('prefetch_related("books")', 'select_related("mentor")'),
+            "type: ignore[type-arg] # Authors",
+            "in the class at",
+        ),
         (
             "/admin/corpus/comment/",
             'super().get_queryset(request).prefetch_related("about")',
@@ -319,6 +343,7 @@ def test_what_gives_the_queryset_is_named(
         ("/admin/corpus/book/", BookAdmin),
         ("/admin/corpus/author/", CountingAdmin),
         ("/admin/corpus/author/{author}/change/", Books),
+        ("/admin/corpus/publisher/{publisher}/change/", Authors),
         ("/admin/corpus/titledreview/add/", ReviewAdmin),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from django_querybudget.patches import working_tree
 from django_querybudget.patches.working_tree import refusals
 
 from .small import write_small
@@ -112,6 +113,28 @@ def test_pytest_proves_and_writes(project: Path) -> None:
     assert done.stdout.count("Proved: ") == 4
     assert sorted(done.stderr.split()) == ["Wrote"] * 2 + ["shop/odd.py.", "shop/views.py."]
     assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
+
+
+def test_ctrl_c_while_files_are_written_puts_back_what_was(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _files(project)
+    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+    write = working_tree._write
+    written: list[str] = []
+
+    def interrupted(file: Path, data: bytes) -> None:
+        written.append(file.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write(file, data)
+
+    monkeypatch.setattr(working_tree, "_write", interrupted)
+    old = {path: before[path] for path in paths}
+    with pytest.raises(KeyboardInterrupt):
+        working_tree.apply(project, old, dict.fromkeys(paths, b"new"))
+    assert written == ["odd.py", "urls.py", "odd.py", "urls.py"]
+    assert _files(project) == before
 
 
 def test_only_files_that_git_calls_clean_are_written(project: Path) -> None:

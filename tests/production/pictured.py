@@ -15,6 +15,7 @@ from django_querybudget.production import process
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import Cost, Remark, Said, ShapeAt, series_key
 from django_querybudget.production.store import MINUTE
+from django_querybudget.sql.digests import statement_digest
 
 SETTINGS: dict[str, Any] = {
     "PRODUCTION": {"ALIAS": "default", "INTERVAL": 60}, "CACHE": {}, "RELEASE": "2026.11.2",
@@ -120,7 +121,7 @@ def _shapes(record: ProcessRecord, more: tuple[str, ...]) -> None:
             text = sql.format(f"{app}_{app.rstrip('s')}", app)
             if key.name in more:
                 text = f"SELECT {key.name} FROM t"
-            shape = ShapeAt(text, place.format("", app), f"{number}")
+            shape = ShapeAt(text, place.format("", app), statement_digest(text))
             queries = int(series.total("queries") * (0.05, 0.9, 0.05)[number])
             cost = Cost(max(1, queries), series.seconds * (0.1, 0.8, 0.1)[number])
             pending.add_shape(series, shape, cost)

@@ -244,7 +244,7 @@ def test_the_records_cache_is_checked() -> None:
 def documented_receiver() -> dict[str, Any]:
     """Run the receiver as the documentation has it."""
     page = Path(__file__).parent.parent.parent / "docs" / "how-to" / "production.rst"
-    block = re.search(r"\n\n(   # shop/metrics\.py\n(?:(?:   .*)?\n)*)", page.read_text())
+    block = re.search(r"\n\n(   # shop/statsd\.py\n(?:(?:   .*)?\n)*)", page.read_text())
     assert block is not None
     names: dict[str, Any] = {}
     exec(textwrap.dedent(block[1]), names)  # noqa: S102 - ours

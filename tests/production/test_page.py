@@ -12,9 +12,12 @@ from django.test import Client
 from django.urls import include, path
 
 from accounts.models import CustomUser
+from django_querybudget.production.pages import Frame
+from django_querybudget.production.reading import read_picture
 from tests.production import browser
 from tests.production.browser import Browser
 from tests.production.pictured import an_hour_of_a_site
+from tests.production.pictured_tabs import render_tab
 
 pytestmark = [
     pytest.mark.once, pytest.mark.chromium, pytest.mark.django_db, pytest.mark.urls(__name__),
@@ -116,6 +119,22 @@ def test_dark_and_light_are_both_readable(page: Browser, dark: bool) -> None:
     assert (sum(map(int, ground[4:-1].split(","))) < 3 * 64) is dark
 
 
+@pytest.mark.parametrize("tab", ["database", "cache", "tests"])
+def test_tabs_that_have_much_to_say_are_readable_and_fit_a_phone(page: Browser, tab: str) -> None:
+    answer = page.answer
+    html = render_tab(tab, read_picture(3600), Frame("/querybudget/", "1h")).encode()
+    full = 200, {"Content-Type": "text/html; charset=utf-8"}, html
+    page.answer = lambda url: answer(url) if url.endswith(".css") else full
+    for dark in (False, True):
+        page.look(dark=dark)
+        page.open("/querybudget/")
+        assert page.evaluate(CONTRAST) == []
+    page.look(width=390, height=844)
+    page.open("/querybudget/")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert all(name for role, name in page.accessible() if role in ("table", "link"))
+
+
 def test_nothing_is_wider_than_a_phone(page: Browser) -> None:
     page.look(width=390, height=844)
     for each in PAGES:
@@ -150,7 +169,7 @@ def test_a_screen_reader_is_told_what_things_are(page: Browser) -> None:
     named = {(role, name) for role, name in told if role in ("table", "navigation", "image")}
     assert ("navigation", "Pages") in named
     assert ("navigation", "Period") in named
-    assert any(role == "table" and name.startswith("Views, tasks and") for role, name in named)
+    assert any(role == "table" and name.startswith("Views and tasks") for role, name in named)
     assert any(role == "image" and name.startswith("Database time from") for role, name in named)
     assert all(name for role, name in told if role in ("table", "navigation", "image", "link"))
     page.open(f"/querybudget/{PAGES[-1]}")

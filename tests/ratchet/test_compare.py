@@ -39,7 +39,8 @@ NEW = LockFile(
 
 @pytest.fixture(autouse=True)
 def no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -133,6 +134,16 @@ def test_a_jobs_summary_is_appended_to(
     # Whatever is printed, the summary is the one for people.
     assert main(["compare", *files]) == 0
     assert summary.read_text() == f"before\n{printed}{printed}"
+
+
+def test_a_step_has_the_counts_as_outputs(
+    files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = tmp_path / "outputs"
+    outputs.write_text("mine=1\n")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(outputs))
+    assert main(["compare", *files]) == 0
+    assert outputs.read_text() == "mine=1\nworse=1\nbetter=1\nother=1\nnew=1\ngone=1\nunchanged=1\n"
 
 
 def test_a_summary_that_cannot_be_written_is_said_after_the_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -169,6 +170,117 @@ def test_configurations_and_json_alone_on_stdout(project: StrangersProject) -> N
     status, text, data = project.try_("manage.py", "test")
     assert status == 0, text
     assert (queries(data), lines(data)) == (SEEN, [BOOKS])
+
+
+ASYNC_VIEWS = """
+import asyncio
+from django.http import JsonResponse
+from django.urls import path
+from .models import Shelf
+
+TASKS = set()
+
+async def shelves(request):
+    # As in a server, it runs in the client's own task, not in one that an adapter began.
+    TASKS.add(asyncio.current_task())
+    if len(TASKS) != 1:
+        return JsonResponse({"tasks": len(TASKS)}, status=500)
+    found = [shelf async for shelf in Shelf.objects.all()]
+    return JsonResponse({"users": [(await shelf.a_user()).username for shelf in found]})
+
+urlpatterns = [path("shelves/", shelves, name="shelves")]
+"""
+ASYNC_TESTS = """
+import asyncio
+from django.contrib.auth.models import User
+from django.test import TestCase
+from .models import Shelf
+from .views import TASKS
+
+class ShelfTests(TestCase):
+    def setUp(self):
+        Shelf.objects.create(user=User.objects.create(username="reader"), room="attic")
+
+    async def test_shelves(self):
+        TASKS.add(asyncio.current_task())
+        for _ in range(2):
+            answer = await self.async_client.get("/shelves/")
+            self.assertEqual(answer.json(), {"users": ["reader"]})
+        self.assertEqual(await Shelf.objects.acount(), 1)
+        self.assertEqual(await User.objects.acount(), 1)
+"""
+
+
+def test_an_async_view_is_awaited_with_the_copies(project: StrangersProject) -> None:
+    # Middleware that is no coroutine would begin a task of its own.
+    project.write("settings_of_it.py", PLAIN_SETTINGS)
+    line = SET_DEFAULT.format("settings_of_it")
+    project.write("manage.py", MANAGE.format(line=line, module="django.core.management"))
+    models = (project.folder / "shop/models.py").read_text()
+    of_user = (
+        "    async def a_user(self):\n        return await User.objects.aget(pk=self.user_id)\n"
+    )
+    room = "    room = models.CharField(max_length=20)\n"
+    project.write("shop/models.py", models.replace(room, f"{room}\n{of_user}"))
+    project.write("shop/views.py", ASYNC_VIEWS)
+    project.write("shop/tests.py", ASYNC_TESTS)
+    status, text, data = project.try_("--rows=20", "manage.py", "test")
+    assert status == 0, text
+    (grown,) = data["grown"]
+    assert (grown["problems"], grown["copied"]) == ({}, ["shop.Shelf"]), grown
+    assert grown["queries"] == 22
+    (loop,) = data["loops"]
+    assert (loop["rows"], loop["loops"][0]["function"]) == (20, "Shelf.a_user")
+
+
+def test_a_document_alone_is_printed(project: StrangersProject) -> None:
+    project.start()
+    done = subprocess.run(
+        [sys.executable, "-m", "django_querybudget", "try", "--json", "-", "manage.py", "test"],
+        cwd=project.folder, capture_output=True, text=True, timeout=120, check=False, env=_clean(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert queries(json.loads(done.stdout)) == SEEN
+    # What the command prints, and the page, are for whoever looks on.
+    assert "Found 3 test(s)." in done.stderr
+    assert "django-querybudget tried: manage.py test\n" in done.stderr
+
+
+def test_ctrl_c_ends_the_run_and_what_was_seen_is_told(
+    project: StrangersProject, tmp_path: Path
+) -> None:
+    project.write("settings_of_it.py", PLAIN_SETTINGS)
+    reached, left = tmp_path / "reached", tmp_path / "left"
+    left.mkdir()
+    tests = (project.folder / "shop/tests.py").read_text()
+    waits = f"\n    def test_waits(self):\n        open({str(reached)!r}, 'w').close()\n"
+    # Behind the others: in their order, by name.
+    project.write("shop/tests.py", f"import time\n{tests}{waits}        time.sleep(300)\n")
+    before = project.files()
+    tried = subprocess.Popen(
+        [
+            sys.executable, "-m", "django_querybudget", "try",
+            "pytest", "-q", "-p", "no:cacheprovider", "--ds=settings_of_it", "-o", "pythonpath=.",
+            "shop/tests.py",
+        ],
+        cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env={**_clean(), "TMPDIR": str(left)},
+    )  # fmt: skip
+    try:
+        while not reached.exists():
+            assert tried.poll() is None, tried.communicate()
+            time.sleep(0.02)
+    finally:
+        # A terminal sends it to all that runs in it.
+        os.killpg(tried.pid, signal.SIGINT)
+        text, _ = tried.communicate(timeout=60)
+    assert tried.returncode == 2, text
+    assert "KeyboardInterrupt" in text
+    page = text.partition("django-querybudget tried: pytest ")[2]
+    assert "Book.objects.select_related" in page
+    assert "It ended with status 2." in page
+    assert list(left.iterdir()) == []
+    assert project.files() == before
 
 
 def test_settings_that_fail_are_the_projects_own_error(project: StrangersProject) -> None:

@@ -15,9 +15,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 
-from django.core.cache import caches
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -177,7 +178,8 @@ class BackendStore(Store):
 
     def _close_own(self) -> None:
         if _is_keeper():
-            self.cache.close()  # as Django does at the end of each request
+            with suppress(InvalidCacheBackendError):  # taken out of CACHES meanwhile
+                self.cache.close()  # as Django does at the end of each request
 
     def _break_pulse(self) -> None:
         self._plain.delete(tag_key(PULSE))

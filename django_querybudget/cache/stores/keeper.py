@@ -35,10 +35,11 @@ class Tended(Protocol):
 class Keeper:
     """Runs ``tended.tend()`` for as long as that asks for it, and as it is there."""
 
+    _woken: threading.Event
+
     def __init__(self, tended: Tended) -> None:
         self._tended = weakref.ref(tended)
         self._thread: threading.Thread | None = None
-        self._woken = threading.Event()
         self._stopping = False
         self._starting = threading.Lock()
         _keepers.add(self)
@@ -67,7 +68,7 @@ class Keeper:
     def stop(self) -> None:
         """Let the thread end, and wait for it."""
         thread = self._thread
-        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread():
             self._stopping = True
             self._woken.set()
             thread.join(timeout=3)

@@ -92,11 +92,14 @@ class RedisStore(Store):
         found = wire.ask(command)
         entries = found[len(wanted) :]
         del found[len(wanted) :]
-        return entries, {
-            tag: value.decode("ascii", "replace")
-            for tag, value in zip(wanted, found, strict=True)
-            if value is not None
-        }
+        try:
+            return entries, dict(zip(wanted, map(bytes.decode, found), strict=True))
+        except (TypeError, UnicodeDecodeError):  # one is missing, or somebody else's
+            return entries, {
+                tag: value.decode("ascii", "replace")
+                for tag, value in zip(wanted, found, strict=True)
+                if value is not None
+            }
 
     def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
         return self._ensure(wanted)  # which leaves those that stand, in the same trip

@@ -34,8 +34,8 @@ def read_answer(
     Raises redis-py's errors: ``ResponseError`` for a refusal, ``TimeoutError``, and
     ``ConnectionError`` for what is not one answer.
     """
-    answer = _Answer(socket)
     try:
+        answer = _Answer(socket)
         for _ in range(before):
             earlier = answer.read()
             if refused is not None and isinstance(earlier, ResponseError):
@@ -63,10 +63,9 @@ class _Answer:
         self.socket = socket
         self.data: bytes = socket.recv(65536)
         self.at = 0
-        if not self.data:
-            raise RedisConnectionError("The server has closed the connection.")
 
     def _more(self, least: int) -> None:
+        """Read so many bytes more, at least; none if ``least`` is not positive."""
         parts, size = [self.data], 0
         while size < least:
             part = self.socket.recv(min(max(least - size, 65536), 1 << 20))
@@ -111,7 +110,6 @@ class _Answer:
         if size < 0:
             return None
         start = self.at
-        if (missing := start + size + 2 - len(self.data)) > 0:
-            self._more(missing)
+        self._more(start + size + 2 - len(self.data))
         self.at = start + size + 2
         return self.data[start : start + size]

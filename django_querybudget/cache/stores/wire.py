@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from .resp import bulk_strings, packed, read_answer
@@ -70,6 +70,8 @@ class Wire:
         self._made = 0
         self._unheard: dict[Any, int] = {}
         """How many answers are yet to be read, by connection of our own."""
+        self._borrowed: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        """The socket that each of the pool's connections had when it was borrowed last."""
         self._keeps_silent: bool | None = None
         self._known: set[bytes] = set()
         """The names of the scripts that the server has had."""
@@ -152,7 +154,9 @@ class Wire:
     def _exchange_borrowed(self, command: bytes, *, silent: bool) -> Any:
         connection: Any = self.pool.get_connection(*_BORROWING)
         try:
-            if not _is_open(connection):
+            # The pool has opened it already, if need be.
+            if self._borrowed.get(connection) is not connection._sock:
+                self._borrowed[connection] = connection._sock
                 self.opened += 1
             return _exchange(connection, command, silent=silent)
         finally:
@@ -175,9 +179,7 @@ class Wire:
             self._unheard.pop(own, None)
         try:
             return self._exchange_by_hand(own, command, silent=silent)
-        except RedisTimeoutError:
-            raise
-        except RedisConnectionError:
+        except RedisConnectionError:  # no timeout
             if not was_open:
                 raise
             # The server has closed what was idle: each of our commands may be sent twice.
@@ -239,8 +241,7 @@ def _own_options(pool: object) -> dict[str, Any] | None:
     }
     for name in ("socket_timeout", "socket_connect_timeout"):
         options[name] = min(options.get(name) or BOUND, BOUND)
-    # Who tries again is decided by who asks.
-    options |= {"retry": Retry(NoBackoff(), 0), "retry_on_timeout": False, "retry_on_error": []}
+    options["retry"] = Retry(NoBackoff(), 0)  # who tries again is decided by who asks
     options["health_check_interval"] = 0
     if _HAS_PROTOCOL:
         options["protocol"] = 2  # as read_answer() reads it

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_http_date_safe
 
@@ -69,6 +69,8 @@ class Answer:
     """What the response carries for middleware (``xframe_options_exempt``), as JSON."""
     used_session: bool = False
     """Whether the view has read its session, or the user that comes from it."""
+    checked: ResponseHeaders = field(default_factory=lambda: ResponseHeaders({}))
+    """The headers as Django keeps them, of one that was stored."""
 
     def frozen(self) -> list[Any]:
         """Return it as JSON takes it."""
@@ -91,7 +93,7 @@ class Answer:
             raise ValueError("a response of another form")  # noqa: TRY004  # of stored bytes
         return cls(
             status, reason, pairs, raw, str(etag), stored_at, tuple(map(str, conditions)),
-            str(attributes), bool(used),
+            str(attributes), bool(used), ResponseHeaders(dict(pairs)),
         )  # fmt: skip
 
     def response(self, request: HttpRequest) -> HttpResponse:
@@ -101,8 +103,7 @@ class Answer:
         made = HttpResponse(self.body, "", self.status, self.reason)
         headers = made.headers
         del headers["Content-Type"]  # some have none; those that have one are told it below
-        for name, value in self.headers:
-            headers[name] = value
+        headers._store.update(self.checked._store)  # each checked by Django, once
         if self.attributes:
             made.__dict__.update(json.loads(self.attributes))
         session: Any = request.__dict__.get("session")

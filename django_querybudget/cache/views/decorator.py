@@ -164,7 +164,7 @@ class cached_view:  # noqa: N801  # a decorator
             if (response := found.response) is not None:
                 if due():
                     found.audit(partial(view, request, *args, **kwargs), request)
-                return told(response, own, found.status)
+                return told(response, own, found)
             try:
                 with found.running():
                     response = view(request, *args, **kwargs)
@@ -188,7 +188,7 @@ class cached_view:  # noqa: N801  # a decorator
                 if due():
                     again = partial(view, request, *args, **kwargs)
                     await sync_to_async(found.audit)(again, request)
-                return await told_async(response, own, found.status)
+                return await told_async(response, own, found)
             try:
                 await sync_to_async(found.begin)()
                 with found.running():
@@ -208,7 +208,7 @@ def _finished(found: Served, response: Any) -> Any:
             found.done(response)
         finally:
             found.release()
-        return told(response, found.request, found.status)
+        return told(response, found.request, found)
     for path in settings.MIDDLEWARE:
         if hasattr(import_string(path), "process_template_response"):
             found.spoil(f"{path.rpartition('.')[2]} may change a template's response")
@@ -222,7 +222,7 @@ def _finished(found: Served, response: Any) -> Any:
             found.done(rendered)
         finally:
             found.release()
-        return told(rendered, found.request, found.status)
+        return told(rendered, found.request, found)
 
     response.render = render
     return response

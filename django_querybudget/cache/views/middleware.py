@@ -99,7 +99,7 @@ class CachedViewMiddleware:
             if (response := found.response) is not None:
                 if due():
                     found.audit(partial(view, request, *args, **kwargs))
-                return cast("HttpResponseBase", told(response, request, found.status))
+                return cast("HttpResponseBase", told(response, request, found))
         _begin(request, found)
         return None
 
@@ -114,7 +114,7 @@ class CachedViewMiddleware:
             if (response := found.response) is not None:
                 if due():
                     await sync_to_async(found.audit)(partial(view, request, *args, **kwargs))
-                told_one: HttpResponseBase = await told_async(response, request, found.status)
+                told_one: HttpResponseBase = await told_async(response, request, found)
                 return told_one
             await sync_to_async(found.begin)()
         _begin(request, found)

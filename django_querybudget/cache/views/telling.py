@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
@@ -40,6 +38,11 @@ class CacheStatus:
     detail: str = ""
     """The reason, for a person."""
 
+    @property
+    def status(self) -> CacheStatus:
+        """It is known already: see :class:`Told`."""
+        return self
+
     def __str__(self) -> str:
         parts = [NAME]
         if self.hit:
@@ -55,13 +58,22 @@ class CacheStatus:
         return "; ".join(parts)
 
 
-def told(response: R, request: HttpRequest, status: CacheStatus) -> R:
+class Told(Protocol):
+    """What knows what became of a request."""
+
+    @property
+    def status(self) -> CacheStatus:
+        """It, in the words of RFC 9211; asked for where it may be seen."""
+
+
+def told(response: R, request: HttpRequest, found: Told) -> R:
     """Return ``response``, with the header if who sent ``request`` may see it."""
     if not isinstance(response, HttpResponseBase):
         return response  # Django says what is wrong
     try:
         if _may_see(request):
             # The caches before us, seen from the view, come first: RFC 9211, section 2.
+            status = found.status
             before = response.headers.get("Cache-Status")
             response.headers["Cache-Status"] = f"{before}, {status}" if before else str(status)
     except Exception:
@@ -69,11 +81,11 @@ def told(response: R, request: HttpRequest, status: CacheStatus) -> R:
     return response
 
 
-async def told_async(response: R, request: HttpRequest, status: CacheStatus) -> R:
+async def told_async(response: R, request: HttpRequest, found: Told) -> R:
     """As :func:`told`, with the project's callable on a thread, where it may query."""
     if callable(conf.HEADERS):
-        return await sync_to_async(told)(response, request, status)
-    return told(response, request, status)
+        return await sync_to_async(told)(response, request, found)
+    return told(response, request, found)
 
 
 def _may_see(request: HttpRequest) -> bool:
@@ -83,19 +95,23 @@ def _may_see(request: HttpRequest) -> bool:
         return may_see_headers(request)
 
 
-@contextmanager
-def untouched_session(request: HttpRequest) -> Iterator[None]:
+class untouched_session:  # noqa: N801  # a context manager; no generator: each hit enters it
     """Let what a block reads of the session be no reading of the view's.
 
     ``SessionMiddleware`` adds ``Vary: Cookie`` to the response where the session was read.
     """
-    session: Any = request.__dict__.get("session")
-    accessed = getattr(session, "accessed", None)
-    try:
-        yield
-    finally:
-        if accessed is not None:
-            session.accessed = accessed
+
+    __slots__ = ("_accessed", "_session")
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._session: Any = request.__dict__.get("session")
+
+    def __enter__(self) -> None:
+        self._accessed = getattr(self._session, "accessed", None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._accessed is not None:
+            self._session.accessed = self._accessed
 
 
 def _quoted(text: str) -> str:

@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print the difference. Raises ``CommandError``: 2 for what cannot be read."""
     try:
-        text, summary = comparing.compared(options)
+        told = comparing.compared(options)
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
-    command.stdout.write(text)
-    if problem := comparing.write_summary(summary):
+    command.stdout.write(told.text)
+    if problem := comparing.tell_github(told):
         raise CommandError(problem, returncode=1)

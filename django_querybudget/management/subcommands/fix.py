@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop after so many seconds, with what is proved by then",
     )
     parser.add_argument(
+        "--file",
+        metavar="PATH",
+        default="querybudget.toml",
+        help="the file of the recorded lines: where a test run was recorded, what is proved is "
+        "left beside it, for explain (default: %(default)s)",
+    )
+    parser.add_argument(
         "test", nargs=argparse.REMAINDER, help="-- test [arguments], or -- pytest [arguments]"
     )
 
@@ -49,6 +56,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         diff=options["diff"],
         seconds=options["time_limit"],
         quiet=options["verbosity"] == 0,
+        file=Path(options["file"]),
     )
     status = fix(
         _suite(options["test"]), wanted, out=command.stdout.write, err=command.stderr.write

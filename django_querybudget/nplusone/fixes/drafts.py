@@ -7,6 +7,7 @@ from typing import Any
 
 from django_querybudget.evidence.sources import CHUNK_SIZE
 
+from .databases import can_be_joined
 from .eager_loading import Lookups
 from .needs import Need, Part
 from .places import Place
@@ -44,6 +45,13 @@ class Draft:
     def can_join(self) -> bool:
         """Whether the queryset is Django's, and locks no rows: it would lock those it joins."""
         return not self.root.is_raw and not getattr(self.query, "select_for_update", False)
+
+    def reaches(self, need: Need) -> bool:
+        """Whether the queryset's own database has all that ``need`` leads to: else no join does."""
+        if self.root.source is None:
+            return True
+        models = [*(step.owner for step in need.whole), need.load.model]
+        return can_be_joined(self.root.source.record.alias, need.alias, models)
 
     def prefetch(self, need: Need, use: str | None = None) -> Part | None:
         """Ask for a prefetch; None if it costs as many queries as it saves.

@@ -7,6 +7,8 @@ on the stack: see :class:`~django_querybudget.stacks.Host`.
 from __future__ import annotations
 
 import ast
+import sys
+from collections.abc import Iterator
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from .expressions import manager_of
 if TYPE_CHECKING:
     from .drafts import Draft
 
-__all__ = ["fix_for_host", "node_of_host"]
+__all__ = ["classes_of_view", "fix_for_host", "node_of_host"]
 
 _SUPER = ("get_queryset", "queryset")
 
@@ -42,6 +44,31 @@ def node_of_host(host: Host) -> ast.AST | None:
     return None
 
 
+def classes_of_view(host: Host, model: type[Model] | None) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield the project's classes of a view that gives no rows of ``model`` by itself, with files.
+
+    What a template evaluates of its context one of their methods has built. ``model`` is None for
+    rows of a relation.
+    """
+    own = _concrete(host.model or attributes_of(host.target).get("model"))
+    if host.kind is not HostKind.VIEW or not is_of(host.target, type):
+        return
+    if model is not None and own is _concrete(model):
+        return
+    for owner in host.target.__mro__:
+        module = sys.modules.get(owner.__module__)
+        filename = getattr(module, "__file__", None)
+        if owner is object or filename is None or owner.__module__.startswith("django."):
+            return
+        found = [
+            node
+            for node in source_of(filename).nodes()
+            if isinstance(node, ast.ClassDef) and node.name == owner.__name__
+        ]
+        if len(found) == 1:
+            yield filename, found[0]
+
+
 def _is_named(name: str, host: Host) -> bool:
     return name in (host.attribute, getattr(host.target, "__name__", ""))
 
@@ -53,6 +80,8 @@ def fix_for_host(draft: Draft, host: Host) -> Fix | None:
         code, where = _for_admin(draft, host)
     elif host.kind is not HostKind.VIEW or not _is_of_view(draft, host):
         return None
+    elif host.attribute == "" and _given(host.target, "get_queryset") is None:
+        return None  # It asks no class for its rows: a template's context has them.
     elif host.attribute in ("", "model"):
         code, where = f"queryset = {manager_of(draft.root.model)}{draft.chain()}", "in the class at"
     elif _calls_up(host):
@@ -107,7 +136,8 @@ def _for_admin(draft: Draft, host: Host) -> tuple[str | None, str]:
         code = f"super().get_queryset(request){draft.chain()}" if _calls_up(host) else None
         return code, "at"
     selected = draft.only_joins()
-    if selected is None:
+    # Of an inline there is no list.
+    if selected is None or _given(host.target, "list_select_related") is None:
         body = f"return super().get_queryset(request){draft.chain()}"
         return f"def get_queryset(self, request):\n    {body}", "in the class at"
     names = dict.fromkeys([*_joined_already(draft, host), *selected])

@@ -43,6 +43,8 @@ class Need:
     shared: bool
     """Whether rows of other querysets may come to its line: what it reads must not be an attribute
     that only this one makes."""
+    alias: str
+    """The database that its queries asked."""
 
     @property
     def whole(self) -> tuple[Step, ...]:

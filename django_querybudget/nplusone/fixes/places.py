@@ -29,7 +29,7 @@ from django_querybudget.nplusone.source.querysets import (
 )
 from django_querybudget.stacks import Host, Origin, RawOrigin
 
-from .hosts import node_of_host
+from .hosts import classes_of_view, node_of_host
 from .roots import Root
 from .starts import related_accessor, related_start
 
@@ -76,9 +76,9 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
     asked: Asked = related_accessor(root) or root.model
     found = None if evaluated is None else find_built((evaluated, *root.calls), asked)
     if found is None:
-        found = _given_by_method(root, asked)
+        found = _given_by_method(root, asked) or _given_by_tag(root, asked)
     if found is None and evaluated is not None and evaluated.host is not None:
-        found = _given_by_host(evaluated.host, asked)
+        found = _given_by_host(evaluated.host, asked) or _in_context(evaluated.host, asked)
     if found is None and evaluated is not None and not root.calls:
         # What a template evaluates is too far from the view for the way that was kept.
         found = find_built((evaluated, *root.callers), asked)
@@ -109,6 +109,34 @@ def _given_by_method(root: Root, asked: Asked) -> Built | None:
     return Built(Origin(filename=code.co_filename, line=line, function=name), _manager(found))
 
 
+def _given_by_tag(root: Root, asked: Asked) -> Built | None:
+    """Return where an inclusion tag starts what the loop in its template iterates, if at one line.
+
+    It is handed on in the dict that the function returns, by the name that the loop has for it.
+    """
+    if root.source is None or root.source.given_by_tag is None:
+        return None
+    function, name = root.source.given_by_tag
+    filename = function.__code__.co_filename
+    node, module = source_of(filename).function_of(function.__code__), module_of(filename)
+    if node is None or module is None:
+        return None
+    values = [
+        value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Return) and isinstance(each.value, ast.Dict)
+        for key, value in zip(each.value.keys, each.value.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == name
+    ]
+    values = _with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
+    found = {start for value in values for start in starts_in(value, module, asked, node)}
+    if len({each.line for each in found}) != 1:
+        return None
+    line = next(iter(found)).line
+    place = Origin(filename=filename, line=line, function=function.__qualname__)
+    return Built(place, _manager(found))
+
+
 def _given_by_host(host: Host, asked: Asked) -> Built | None:
     """Return where what a framework works for starts the queryset, if at one line."""
     node, module = node_of_host(host), module_of(host.filename)
@@ -122,6 +150,24 @@ def _given_by_host(host: Host, asked: Asked) -> Built | None:
     line = next(iter(found)).line
     place = Origin(filename=host.filename, line=line, function=host.label)
     return Built(place, _manager(found))
+
+
+def _in_context(host: Host, asked: Asked) -> Built | None:
+    """Return where a view's method starts what its template evaluates, if at one line."""
+    found: dict[tuple[str, int], tuple[Start, str]] = {}
+    for filename, owner in classes_of_view(host, None if isinstance(asked, str) else asked):
+        module = module_of(filename)
+        if module is None:
+            return None
+        for method in owner.body:
+            if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+                label = f"{owner.name}.{method.name}"
+                for start in starts_in(method, module, asked, method):
+                    found[filename, start.line] = start, label
+    if len(found) != 1:
+        return None
+    (((filename, line), (start, label)),) = found.items()
+    return Built(Origin(filename=filename, line=line, function=label), start.manager)
 
 
 def is_shared(reading: Origin | None, place: Place, root: Root) -> bool:
@@ -244,7 +290,11 @@ def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
 
     ``for row in page:``, ``page = paginate(rows)``, ``rows = Model.objects.all()``: all three.
     """
-    values = _evaluated_at(scope, line)
+    return _with_their_names(scope, _evaluated_at(scope, line), line)
+
+
+def _with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list[ast.expr]:
+    """Return ``values`` and, up to the line, what is assigned to the names in them, and so on."""
     assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
     seen: set[str] = set()
     for value in values:  # It grows while it is walked.

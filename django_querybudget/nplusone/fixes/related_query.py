@@ -52,7 +52,8 @@ def _by_prefetch(draft: Draft, need: Need) -> Part | None:
     operation, use = need.load.operation, None
     if need.is_plain and operation in ("count", "exists"):
         # These read a prefetch as they stand. Alone, an annotation is less to load.
-        if not need.shared and need.in_python and not draft.eager.has(need.whole):
+        alone = not need.shared and need.in_python and not draft.eager.has(need.whole)
+        if alone and draft.reaches(need):
             return None
     elif need.is_plain and operation != "all":
         use = _end(need)
@@ -68,6 +69,8 @@ def _by_prefetch(draft: Draft, need: Need) -> Part | None:
 
 
 def _annotate(draft: Draft, need: Need) -> Part | None:
+    if not draft.reaches(need):
+        return None
     row = _row(draft, need)
     if row is None:
         return _annotate_nested(draft, need)

@@ -12,8 +12,9 @@ _READ_PLAINLY = ("get", "all", "count", "exists")
 
 
 def join(draft: Draft, need: Need) -> Part | None:
-    """Join the relation where every step of the way joins, else prefetch it."""
-    if not all(step.joins for step in need.whole) or not draft.can_join:
+    """Join the relation where every step of the way joins in one database, else prefetch it."""
+    joins = draft.can_join and all(step.joins for step in need.whole)
+    if not joins or not draft.reaches(need):
         return draft.prefetch(need)
     draft.eager.join(need.whole)
     return Part(saves=need.count)
