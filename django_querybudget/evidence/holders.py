@@ -23,7 +23,7 @@ MOST_FRAMES = 60
 
 _MOST_RELATIONS = 4
 
-_RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
+_RESOLVE = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]  # no stub has it
 
 
 def name_in(frame: FrameType | None, instance: Model) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK_SIZE", "MOST_FRAMES_TO_ITERABLE", "Source"]
 
-_ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]
+_ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]  # no stub has it
 _CHOICES = ModelChoiceIterator.__iter__.__code__
 _FOR = ForNode.render.__code__
 _INCLUSION = InclusionNode.render.__code__

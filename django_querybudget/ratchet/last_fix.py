@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import last_run
-from .last_run import LastRunError
+from .last_run import LastRunError, read_data
 from .lockfile import replace_file
 
 __all__ = ["Attempt", "LastFix", "digest_of", "key_of", "path_beside", "read", "write"]
@@ -100,19 +100,9 @@ def write(path: Path, *, at: str, root: Path, attempts: Mapping[str, Attempt]) -
 
 def read(path: Path) -> LastFix | None:
     """Return the last fix; None if there was none. Raises :class:`LastRunError`."""
-    try:
-        if path.stat().st_size > 2 * MOST_BYTES:
-            raise LastRunError(f"{path}: it is larger than {2 * MOST_BYTES} bytes. {_WAY_OUT}")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    data = read_data(path, wanted=FORMAT, most=MOST_BYTES, way_out=_WAY_OUT)
+    if data is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise LastRunError(f"{path}: it cannot be read ({error}). {_WAY_OUT}") from error
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise LastRunError(
-            f"{path}: its format is {found!r}; this django-querybudget reads {FORMAT}. {_WAY_OUT}"
-        )
     try:
         return LastFix(
             at=_text(data["at"]),

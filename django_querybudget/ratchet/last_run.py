@@ -21,7 +21,7 @@ from .details import Details
 from .lines import Key, Line
 from .lockfile import replace_file
 
-__all__ = ["LastRun", "LastRunError", "ViewRun", "path_beside", "read", "write"]
+__all__ = ["LastRun", "LastRunError", "ViewRun", "path_beside", "read", "read_data", "write"]
 
 FORMAT = 1
 FOLDER = ".querybudget"
@@ -124,21 +124,32 @@ def write(path: Path, last: LastRun) -> None:
     replace_file(path, f'{json.dumps(head)[:-1]}, "views": {{\n{rows}\n}}}}\n')
 
 
-def read(path: Path) -> LastRun | None:
-    """Return the last run; None if there was none. Raises :class:`LastRunError`."""
+def read_data(path: Path, *, wanted: int, most: int, way_out: str) -> dict[str, Any] | None:
+    """Return what a file of the format ``wanted`` holds; None if there is none.
+
+    It may have twice ``most`` bytes. Raises :class:`LastRunError`, which ends in ``way_out``.
+    """
     try:
-        if path.stat().st_size > 2 * MOST_BYTES:
-            raise LastRunError(f"{path}: it is larger than {2 * MOST_BYTES} bytes. {_WAY_OUT}")
+        if path.stat().st_size > 2 * most:
+            raise LastRunError(f"{path}: it is larger than {2 * most} bytes. {way_out}")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise LastRunError(f"{path}: it cannot be read ({error}). {_WAY_OUT}") from error
+        raise LastRunError(f"{path}: it cannot be read ({error}). {way_out}") from error
     found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
+    if found != wanted:
         raise LastRunError(
-            f"{path}: its format is {found!r}; this django-querybudget reads {FORMAT}. {_WAY_OUT}"
+            f"{path}: its format is {found!r}; this django-querybudget reads {wanted}. {way_out}"
         )
+    return data  # type: ignore[no-any-return]  # a dict: it has a format
+
+
+def read(path: Path) -> LastRun | None:
+    """Return the last run; None if there was none. Raises :class:`LastRunError`."""
+    data = read_data(path, wanted=FORMAT, most=MOST_BYTES, way_out=_WAY_OUT)
+    if data is None:
+        return None
     try:
         return LastRun(
             run=_of(str, data["run"]),

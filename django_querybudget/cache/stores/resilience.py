@@ -109,7 +109,7 @@ class ResilientCache(TrustedCache):
         token = busy.set(True)
         try:
             self._break_pulse()
-        except Exception:  # a server that takes no write at all
+        except Exception:  # a server that takes no write at all: is it over by itself?
             try:
                 return PULSE not in self._read(None, (PULSE,))[1]
             except Exception as error:

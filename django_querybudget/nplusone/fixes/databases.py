@@ -22,7 +22,7 @@ def can_be_joined(asked: str, answered: str, models: Iterable[type[Model] | None
         return False
     try:
         return all(each is None or router.allow_migrate_model(asked, each) for each in models)
-    except Exception:  # the project's router
+    except Exception:  # the project's router: where it does not say yes, nothing is joined
         return False
 
 
