@@ -153,6 +153,17 @@ def test_every_page_that_the_code_names_exists() -> None:
     assert missing == []
 
 
+def test_nothing_installs_by_a_name_that_is_not_ours_yet() -> None:
+    """Nothing is released: who takes the name first would be installed (RELEASING.md)."""
+    files = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.rst"),
+        *(ROOT / "django_querybudget").rglob("*.py"),
+    ]
+    by_name = re.compile(r"pip install [^\n]*?(?<![\w/])(?:django-querybudget|querybudget-django)")
+    assert [path.name for path in files if by_name.search(path.read_text())] == []
+
+
 def exists(name: str) -> bool:
     """Whether ``name`` is a module, or a name in one."""
     parts = name.split(".")
