@@ -181,6 +181,7 @@ class Record:
 
     def __init__(self) -> None:
         self.series: dict[SeriesKey, Series] = {}
+        """What is known of each view, task and command."""
         self._shape_bytes = self._remark_bytes = 0
 
     def of(self, key: SeriesKey) -> Series:
