@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .measures import MEASURES
 from .reading import Picture
 from .record import Record, SeriesKey, series_key
+from .summary import VERSION
 
 __all__ = [
     "Comparison",
@@ -129,11 +130,14 @@ def figures_of_file(name: str) -> AllFigures:
 
 def _of_report(name: str, text: str) -> AllFigures:
     try:
+        told = json.loads(text)
+        if (version := told.get("version", VERSION)) != VERSION:  # the first ones had none
+            raise ValueError(f"its version is {version!r}, this release reads {VERSION}")
         return {
             series_key(row["kind"], row["name"], row["method"]): Figures(
                 float(row["queries"]), float(row["milliseconds"]), int(row["requests"])
             )
-            for row in json.loads(text)["series"]
+            for row in told["series"]
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(

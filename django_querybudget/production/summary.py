@@ -12,7 +12,11 @@ from typing import Any
 from .measures import MEASURES
 from .record import Record, Series, SeriesKey
 
-__all__ = ["RemarkRow", "Row", "ShapeRow", "as_json", "summarised"]
+__all__ = ["VERSION", "RemarkRow", "Row", "ShapeRow", "as_json", "summarised"]
+
+VERSION = 1
+"""Of the JSON that ``report`` prints; one that loses a key, or changes what it means, has another.
+"""
 
 _QUERIES, _SECONDS = MEASURES[0], MEASURES[1]
 _VIOLATIONS = next(each for each in MEASURES if each.name == "violations")

@@ -13,7 +13,7 @@ from django_querybudget.ratchet.lines import Key, Line
 
 from .measures import MEASURES
 from .record import Record, SeriesKey, series_key
-from .summary import Row, summarised
+from .summary import VERSION, Row, summarised
 
 __all__ = [
     "Exceeding",
@@ -139,6 +139,7 @@ def lock_file(name: str = "querybudget.toml") -> Path:
 def tested_as_json(found: TestedViews) -> dict[str, Any]:
     """Return it as JSON has it."""
     return {
+        "version": VERSION,
         "views": found.number,
         "within": found.within,
         "exceeding": [
