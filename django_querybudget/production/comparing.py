@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .measures import MEASURES
+from .measures import measure
 from .reading import Picture
 from .record import Record, SeriesKey, series_key
 from .summary import VERSION
@@ -23,6 +23,8 @@ __all__ = [
     "figures_of",
     "figures_of_file",
 ]
+
+_QUERIES, _SECONDS = measure("queries"), measure("database_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def figures_of(record: Record) -> AllFigures:
     """Return the figures of a record's series."""
     return {
         key: Figures(
-            MEASURES[0].mean(series.numbers),
-            MEASURES[1].mean(series.numbers) * 1000,
+            _QUERIES.mean(series.numbers),
+            _SECONDS.mean(series.numbers) * 1000,
             series.requests,
         )
         for key, series in record.series.items()

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from django_querybudget.ratchet.lines import Key, Line
 
-from .measures import MEASURES
+from .measures import measure
 from .record import Record, SeriesKey, series_key
 from .summary import VERSION, Row, summarised
 
@@ -26,7 +26,7 @@ __all__ = [
     "tested_as_json",
 ]
 
-_QUERIES = MEASURES[0]
+_QUERIES = measure("queries")
 _KEPT = 0.99
 """The share of requests that a suggested budget allows."""
 
