@@ -124,6 +124,21 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert [set(re.findall(r"`(\w+)`", each)) for each in said] == [has, has]
 
 
+def test_every_name_that_contributing_names_stands_in_its_file() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py)`(?:: | \()`(\w+)`", text))
+    named |= {(file, name) for name, file in re.findall(r"`(\w+)` in\s+`([\w/]+\.py)`", text)}
+    assert len(named) > 40
+    folders = ("django_querybudget", "tests")
+    files = [path for each in folders for path in (ROOT / each).rglob("*.py")]
+    gone = [
+        (file, name)
+        for file, name in sorted(named)
+        if not any(name in path.read_text() for path in files if f"/{path}".endswith(f"/{file}"))
+    ]
+    assert gone == []
+
+
 PUBLIC = (
     "testing", "cache", "indexes", "nplusone", "nplusone.eager", "nplusone.fetch_mode",
     "signals", "exceptions", "budgets", "decorators", "reports",
