@@ -120,6 +120,7 @@ def test_the_next_read_is_right(kind: Kind, alias: str) -> None:
     check(alias, kind, before)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("kind", "alias"), IN_A_TRANSACTION)
 def test_reads_in_and_after_a_transaction_are_right(kind: Kind, alias: str) -> None:
     """Once with the write rolled back to a savepoint, then with the write committed."""
