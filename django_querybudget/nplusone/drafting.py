@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 
 from django_querybudget.evidence import Load, LoadKind, PlaceKey, Step, place_key
-from django_querybudget.nplusone.fixes.causes import add
+from django_querybudget.nplusone.fixes.on_queryset import add
 from django_querybudget.nplusone.fixes.drafts import Draft
 from django_querybudget.nplusone.fixes.hosts import fix_for_host
 from django_querybudget.nplusone.fixes.imports import with_imports
