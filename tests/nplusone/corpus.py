@@ -90,8 +90,11 @@ class Run:
 
     _fixed: bool = field(default=False)
 
-    def __call__(self, queryset: Any) -> Any:
-        """Return the queryset with what was suggested for its model."""
+    def __call__(self, queryset: Any, **names: Any) -> Any:
+        """Return the queryset with what was suggested for its model.
+
+        ``names`` are those of the case's own that the suggestion may say.
+        """
         for fix in self.fixes:
             start, *tail = re.split(_METHODS, fix.code, maxsplit=1)
             model = start.partition(".")[0]
@@ -104,7 +107,7 @@ class Run:
                 queryset = queryset.prefetch_related(None).prefetch_related(
                     *(each for each in present if f'"{each}"' not in fix.replaces)
                 )
-            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **RUN_NAMES})  # noqa: S307
+            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **RUN_NAMES, **names})  # noqa: S307
         return queryset
 
     def write(self, **names: Any) -> None:

@@ -36,11 +36,13 @@ from .starts import related_accessor, related_start
 __all__ = [
     "Built",
     "Place",
+    "evaluated_at",
     "find_built",
     "find_place",
     "is_shared",
     "manager_at",
     "manager_behind",
+    "with_their_names",
 ]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
@@ -128,7 +130,7 @@ def _given_by_tag(root: Root, asked: Asked) -> Built | None:
         for key, value in zip(each.value.keys, each.value.values, strict=True)
         if isinstance(key, ast.Constant) and key.value == name
     ]
-    values = _with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
+    values = with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
     found = {start for value in values for start in starts_in(value, module, asked, node)}
     if len({each.line for each in found}) != 1:
         return None
@@ -290,10 +292,10 @@ def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
 
     ``for row in page:``, ``page = paginate(rows)``, ``rows = Model.objects.all()``: all three.
     """
-    return _with_their_names(scope, _evaluated_at(scope, line), line)
+    return with_their_names(scope, evaluated_at(scope, line), line)
 
 
-def _with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list[ast.expr]:
+def with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list[ast.expr]:
     """Return ``values`` and, up to the line, what is assigned to the names in them, and so on."""
     assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
     seen: set[str] = set()
@@ -309,7 +311,8 @@ def _with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list
     return values
 
 
-def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
+def evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
+    """Return what a line iterates, or else the expressions of its statement."""
     loops = [
         node.iter
         for node in ast.walk(scope)
