@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from django.db.models import Avg, Q
+from django.db.models import Avg, Q, prefetch_related_objects
+
+from django_querybudget.nplusone import Cause
 
 from .corpus import (
+    AT_ONCE,
     IN_PYTHON,
     ONE_STATEMENT,
     ROWS_AT_ONCE,
+    Expected,
     Run,
     all_values_of,
     bypassed,
@@ -19,7 +23,7 @@ from .corpus import (
     related,
     write,
 )
-from .models import FEWEST_STARS, MOST_STARS, Author, Book, Review, Shelf
+from .models import FEWEST_STARS, MOST_STARS, Author, Book, Review, Setting, Shelf
 
 _MOST_STARS = 3
 
@@ -317,6 +321,56 @@ def an_update_by_a_constant_too(run: Run) -> None:
         return
     for isbn in isbns:
         Book.objects.filter(isbn=isbn, status="new").update(status="sold")  # N+1
+
+
+@case(write("Book", None, operation="save", hint=ONE_STATEMENT))
+def a_save_of_fields_of_this_request(run: Run) -> None:
+    names = ["status"] if _stars() else ["title"]
+    for book in list(Book.objects.all()):
+        book.save(update_fields=names)  # N+1
+
+
+@case(write("Book", None, operation="save", hint=ONE_STATEMENT))
+def a_save_of_fields_that_are_added_to(run: Run) -> None:
+    names = ["status"]
+    if not _stars():
+        names.append("title")
+    for book in list(Book.objects.all()):
+        book.save(update_fields=names)  # N+1
+
+
+@case(write("Setting", None, operation="update_or_create", hint=ONE_STATEMENT))
+def an_update_or_create_by_fields_of_this_request(run: Run) -> None:
+    given = dict.fromkeys(["value"], _status())
+    for number in range(4):
+        Setting.objects.update_or_create(key=f"key-{number}", defaults=given)  # N+1
+
+
+@case(
+    write(
+        "Setting",
+        'Setting.objects.bulk_create(setting_list, update_conflicts=True, update_fields=["value"], '
+        'unique_fields=["key"])',
+        operation="update_or_create",
+    ),
+    after=2,
+)
+def an_update_or_create_by_named_fields(run: Run) -> None:
+    given = {"value": _status()}
+    if run.fixed:
+        run.write(setting_list=[Setting(key=f"key-{number}", **given) for number in range(4)])
+        Setting.objects.count()
+        return
+    for number in range(4):
+        Setting.objects.update_or_create(key=f"key-{number}", defaults=given)  # N+1
+    Setting.objects.count()
+
+
+@case(Expected("Book.tags", Cause.PREFETCH, None, hint=AT_ONCE))
+def a_prefetch_of_relations_of_this_request(run: Run) -> None:
+    names = ["tags"] if _stars() else ["author"]
+    for book in list(Book.objects.all()):
+        prefetch_related_objects([book], *names)  # N+1
 
 
 @case(

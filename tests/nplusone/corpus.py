@@ -49,6 +49,7 @@ NO_QUERYSET = (
 ROWS_AT_ONCE = "Load the rows with one query before the loop: filter(…__in=…)."
 IN_PYTHON = "Sort or filter the prefetched rows in Python, or prefetch as needed."
 ONE_STATEMENT = "Write all rows with one statement, if no save() or receiver is left out by it."
+AT_ONCE = "Call it once, before the loop, with all of its rows."
 ONCE = "Ask once, before the loop, for what its runs ask one by one."
 RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
 NOT_THE_LINE = "A form, a validator or a package asks it, not the line itself."

@@ -66,6 +66,8 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
     def known(expression: ast.expr) -> bool:
         return line is not None and not is_bound_from(expression, line, _scope(filename, line))
 
+    if load.fields and not written.has_constant_names():
+        return None
     code: str | None
     left, use, replaces = 1, None, None
     whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)

@@ -20,10 +20,11 @@ from .files import SourceFile, source_of
 from .modules import imported_in, imports_in, module_of, resolve
 from .querysets import class_of, subclasses
 
-__all__ = ["NOT_CONSTANT", "Surroundings", "bindings", "constant"]
+__all__ = ["NOT_CONSTANT", "Surroundings", "assigned", "bindings", "constant"]
 
 NOT_CONSTANT: Final = object()
 _MOST_NAMES = 8
+_CHANGING = {"add", "append", "clear", "discard", "extend", "insert", "pop", "remove", "update"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def constant(node: ast.expr, around: Surroundings, left: int = _MOST_NAMES) -> A
 
 
 def bindings(name: str, nodes: Iterable[ast.AST]) -> list[ast.AST]:
-    """Return what binds a name: assignments, loops, arguments, imports, functions."""
+    """Return what binds a name, or changes its list: assignments, loops, arguments, imports …"""
     return [node for node in nodes if name in _bound_by(node)]
 
 
@@ -75,6 +76,11 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
             yield name
         case ast.alias(name=name, asname=other):
             yield other or name.partition(".")[0]
+        case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+            yield name
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)):
+            if method in _CHANGING:
+                yield name
         case ast.Global(names=names) | ast.Nonlocal(names=names):
             yield from names
 
@@ -82,12 +88,12 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
 def _of_name(name: str, around: Surroundings, left: int) -> Any:
     function = around.function
     if function is not None and bindings(name, ast.walk(function)):
-        value = _assigned(name, list(ast.walk(function)))
+        value = assigned(name, list(ast.walk(function)))
         return NOT_CONSTANT if value is None else constant(value, around, left)
     return _of_module(around.module, name, left)
 
 
-def _assigned(name: str, nodes: list[ast.AST]) -> ast.expr | None:
+def assigned(name: str, nodes: list[ast.AST]) -> ast.expr | None:
     """Return what is assigned to a name, if only one statement binds it."""
     if len(bindings(name, nodes)) != 1:
         return None
@@ -109,7 +115,7 @@ def _of_module(module: ModuleType, name: str, left: int) -> Any:
     if any(isinstance(each, ast.Global) and name in each.names for each in ast.walk(tree)):
         return NOT_CONSTANT
     outside = list(_outside(tree))
-    value = _assigned(name, outside)
+    value = assigned(name, outside)
     if value is not None:
         return constant(value, around, left - 1)
     found = [
@@ -178,6 +184,6 @@ def _of_class(owner: type, name: str, left: int) -> Any:
             for node in around.source.nodes()
             if isinstance(node, ast.ClassDef) and node.name == each.__name__
         ]
-        value = _assigned(name, list(_outside(found[0]))) if len(found) == 1 else None
+        value = assigned(name, list(_outside(found[0]))) if len(found) == 1 else None
         return NOT_CONSTANT if value is None else constant(value, around, left)
     return NOT_CONSTANT

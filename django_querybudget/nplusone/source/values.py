@@ -21,13 +21,14 @@ from django_querybudget.evidence import Filter
 from django_querybudget.evidence.instances import is_of
 from django_querybudget.evidence.relations import is_plain
 
-from .constants import NOT_CONSTANT, Surroundings, constant
+from .constants import NOT_CONSTANT, Surroundings, assigned, constant
 from .files import Function
 from .visible import is_same_at
 
 __all__ = ["Expression", "Given", "Target", "Written"]
 
 _CONDITIONS = {"filter", "exclude", "get", "first", "last", "count", "exists", "complex_filter"}
+_NAMING = ("defaults", "create_defaults", "update_fields", "fields")
 _ARGUMENTS = {"order_by", "aorder_by", "prefetch_related", "aggregate", "aaggregate"}
 
 
@@ -68,6 +69,7 @@ class Written:
         self.is_opaque = True
         """Whether conditions may come from where nobody looks."""
         self._ordering: list[bool] = []
+        self._names: list[bool] = []
         self._seen: set[object] = set()
 
     def read(
@@ -92,6 +94,7 @@ class Written:
             else:
                 self.given.append(Given(each.arg, each.value, around, target))
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        self._names += [_are_constant_names(each, around) for each in _naming(call)]
         if name in _ARGUMENTS:
             self._ordering += [_is_constant(each, around) for each in _all_arguments(call)]
         if name in _CONDITIONS:
@@ -149,6 +152,10 @@ class Written:
         """Whether the order and the slices that are seen are constants, and one is seen."""
         return bool(self._ordering) and all(self._ordering)
 
+    def has_constant_names(self) -> bool:
+        """Whether the names of fields and relations that are seen are constants, and some are."""
+        return bool(self._names) and all(self._names)
+
     def _column(self, name: str) -> str:
         """Return a condition's name as that of a :class:`Filter` is made: from the column."""
         first, *rest = name.split("__")
@@ -184,6 +191,30 @@ def _ends(index: ast.expr) -> list[ast.expr]:
     if isinstance(index, ast.Slice):
         return [each for each in (index.lower, index.upper, index.step) if each is not None]
     return [index]
+
+
+def _naming(call: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call that name the fields or relations it is about."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    if name in ("prefetch_related_objects", "aprefetch_related_objects"):
+        return call.args[1:]
+    if name in ("bulk_update", "abulk_update") and len(call.args) > 1:
+        return [call.args[1]]
+    return [each.value for each in call.keywords if each.arg in (None, *_NAMING)]
+
+
+def _are_constant_names(node: ast.expr, around: Surroundings) -> bool:
+    """Whether it is a list of names, or a mapping whose keys they are."""
+    match node:
+        case ast.Dict(keys=keys):
+            return all(isinstance(each, ast.Constant) for each in keys)
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=given):
+            return all(each.arg is not None for each in given)
+        case ast.Name(id=name) if around.function is not None:
+            value = assigned(name, list(ast.walk(around.function)))
+            if value is not None and not isinstance(value, ast.Name):
+                return _are_constant_names(value, around)
+    return constant(node, around) is not NOT_CONSTANT
 
 
 def _is_condition(argument: ast.expr) -> bool:
