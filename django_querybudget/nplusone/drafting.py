@@ -72,7 +72,7 @@ class Drafting:
         own = replace(roots[0], path=())
         draft = self.drafts.get(own)
         if draft is None:
-            draft = Draft(own, find_place(own, load.built))
+            draft = Draft(own, find_place(own, load.built, load.view))
         part = self._add(draft, loop, loads, [each.path for each in roots])
         if part is None or load.prefetched:
             return None, part

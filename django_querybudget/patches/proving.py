@@ -15,9 +15,11 @@ from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unread import removals
 from .unwritable import CannotProve
-from .verdicts import Baseline, Verdict, judge
+from .verdicts import Baseline, Verdict, changing, judge
 
 __all__ = ["Proof"]
+
+_MOST_CHANGING = 5
 
 
 class Proof:
@@ -149,6 +151,7 @@ class Proof:
                 f"Chosen by name, {_tests(missing)} did not run, {min(missing)} for one: the "
                 f"project's test runner leaves them out.\n{base.second.output}"
             )
+        self._note_changing()
         # Those that save most first: of two that contradict one another they stand.
         self._prove(sorted(self.judged, key=lambda key: -self.judged[key].saves))
         self._prove_over_all()
@@ -234,6 +237,7 @@ class Proof:
             self.copy.write({})
             self.tell("Running all tests without the patches once more, to compare …")
             base.second = self._rehearse()
+            self._note_changing()
             verdict = judge(base, run, keys, about=keys)
         if verdict.stands:
             self._note(run, keys)
@@ -246,6 +250,14 @@ class Proof:
             return
         for part in self._parts(keys, verdict):
             self._prove(part)
+
+    def _note_changing(self) -> None:
+        """Say which tests do not ask, or execute, the same in two runs of the same code."""
+        found = list(changing(self.baseline))
+        told = [f"Not the same from run to run: {each}." for each in found[:_MOST_CHANGING]]
+        if len(found) > _MOST_CHANGING:
+            told.append(f"{len(found) - _MOST_CHANGING} more tests are not, either.")
+        self.notes += [each for each in told if each not in self.notes]
 
     @property
     def baseline(self) -> Baseline:
