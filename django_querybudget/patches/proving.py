@@ -37,10 +37,11 @@ class Proof:
         seconds: float | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.copy = ScratchCopy(root)
+        # From here on: to copy a large project takes a while, too.
+        self.deadline = None if seconds is None else time.monotonic() + seconds
+        self.copy = ScratchCopy(root, deadline=self.deadline)
         self.suite = suite
         self.tell = tell
-        self.deadline = None if seconds is None else time.monotonic() + seconds
         self.judged: dict[str, Judged] = {}
         self.left: list[NotWritten] = []
         self.notes: list[str] = []
@@ -97,6 +98,7 @@ class Proof:
         self.notes = sorted(first.notes)
         self._find_unread(first)
         for key, patch in first.patches.items():
+            self._keep_to_time()
             if reason := self._foreign(patch):
                 self.left += [NotWritten(each, reason) for each in patch.found]
                 continue
@@ -161,6 +163,10 @@ class Proof:
         chosen = None if only is None else set(only)
         return rehearse(self.copy, self.suite, only=chosen, deadline=self.deadline)
 
+    def _keep_to_time(self) -> None:
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise Overtime
+
     def _prove(self, keys: list[str]) -> None:
         """Add those of ``keys`` that stand to what is accepted."""
         keys = self._fitting(keys)
@@ -202,6 +208,7 @@ class Proof:
         """Return the keys that can be written together, beside what is accepted."""
         fitting: list[str] = []
         for key in keys:
+            self._keep_to_time()
             if self.judged[key].outcome == "withdrawn":
                 continue
             try:
