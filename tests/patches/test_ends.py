@@ -181,7 +181,7 @@ def test_what_cannot_be_put_back_is_named_and_the_rest_is(
         write(file, data)
 
     monkeypatch.setattr(working_tree, "_write", full)
-    with pytest.raises(CannotProve, match="shop/urls.py could not be put back: git checkout"):
+    with pytest.raises(CannotProve, match=r"shop/urls\.py could not be put back: git checkout"):
         working_tree.apply(
             project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
         )
