@@ -116,24 +116,30 @@ def _given_by_method(root: Root, asked: Asked) -> Built | None:
 
 
 def _given_by_tag(root: Root, asked: Asked) -> Built | None:
-    """Return where an inclusion tag starts what the loop in its template iterates, if at one line.
+    """Return where a tag starts what a template's loop iterates, if at one line.
 
-    It is handed on in the dict that the function returns, by the name that the loop has for it.
+    An inclusion tag hands it on in the dict that its function returns, by the name that the loop
+    has for it; ``{% newest as books %}`` returns it.
     """
-    if root.source is None or root.source.given_by_tag is None:
+    if root.source is None:
         return None
-    function, name = root.source.given_by_tag
+    function, name = root.source.given_by_tag or (root.source.assigned_by_tag(), None)
+    if function is None:
+        return None
     filename = function.__code__.co_filename
     node, module = source_of(filename).function_of(function.__code__), module_of(filename)
     if node is None or module is None:
         return None
+    returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
     values = [
         value
-        for each in ast.walk(node)
-        if isinstance(each, ast.Return) and isinstance(each.value, ast.Dict)
-        for key, value in zip(each.value.keys, each.value.values, strict=True)
+        for each in returned
+        if isinstance(each, ast.Dict)
+        for key, value in zip(each.keys, each.values, strict=True)
         if isinstance(key, ast.Constant) and key.value == name
     ]
+    if name is None:
+        values = [each for each in returned if each is not None]
     values = with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
     found = {start for value in values for start in starts_in(value, module, asked, node)}
     if len({each.line for each in found}) != 1:
