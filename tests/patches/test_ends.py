@@ -98,6 +98,26 @@ def test_a_time_limit_ends_with_what_is_proved(project: Path) -> None:
     assert _files(project) == before
 
 
+def test_a_time_limit_ends_a_run_that_does_not_end_by_itself(project: Path) -> None:
+    """Neither by Ctrl-C: whoever wrote the suite, it is over soon after."""
+    (project / "shop/tests.py").write_text(
+        "import signal, time\nfrom django.test import SimpleTestCase\n\n"
+        "class Tests(SimpleTestCase):\n    def test(self):\n"
+        "        signal.signal(signal.SIGINT, signal.SIG_IGN)\n        time.sleep(600)\n"
+    )
+    command = [sys.executable, "manage.py", "querybudget", "fix", "--time-limit", "2", "--json"]
+    done = subprocess.run(
+        [*command, "--", "test"],
+        cwd=project,
+        env=_environment(project),
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["over_time"] is True
+    assert list(Path(project.parent, "copies").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_pytest_proves_and_writes(project: Path) -> None:
     options = ["--querybudget-fix", "--querybudget-fix-apply", "shop/tests.py"]
