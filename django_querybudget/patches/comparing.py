@@ -23,8 +23,7 @@ _TOKENS = (
     rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     rb"|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{20,}"
 )
-"""The keys of sessions and the like are one word each: in how many numbers and words they fall apart
-is chance."""
+"""A session's key and the like is one word: into how many it would fall apart is chance."""
 _WORDS = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _SHOWN = 60
