@@ -26,7 +26,7 @@ from django_querybudget.ratchet.collecting import MIDDLEWARE, current_test
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
-from .seeding import seed, seed_classes
+from .seeding import seed, seed_test_cases
 from .watching import Watch
 from .writing import patches_of
 
@@ -67,7 +67,7 @@ def start() -> None:
         settings.MIDDLEWARE = [MIDDLEWARE, *settings.MIDDLEWARE]
     queries_measured.connect(_on_measured, dispatch_uid=__name__)
     # In a rehearsal alone: the only place that has every answer a test is given, as it is given.
-    seed_classes()
+    seed_test_cases()
     seed(__name__)
     handler: Any = django_client.ClientHandler
     handler.__call__ = _noting(handler.__call__)

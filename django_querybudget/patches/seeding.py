@@ -35,13 +35,23 @@ def seed(name: str) -> None:
         numpy.seed(zlib.crc32(name.encode()))
 
 
-def seed_classes() -> None:
-    """Begin anew before each class of tests, too: ``setUpTestData()`` is before its first test."""
-    original: Callable[..., None] = SimpleTestCase.setUpClass.__func__  # type: ignore[attr-defined]
+def seed_test_cases() -> None:
+    """Begin anew before each class of tests and each test, in whichever process it runs.
 
-    @wraps(original)
-    def set_up(cls: type[SimpleTestCase]) -> None:
+    ``setUpTestData()`` is before the first test; those of ``--parallel`` tell their runner late.
+    """
+    set_up: Callable[..., None] = SimpleTestCase.setUpClass.__func__  # type: ignore[attr-defined]
+    call = SimpleTestCase.__call__
+
+    @wraps(set_up)
+    def seeded_set_up(cls: type[SimpleTestCase]) -> None:
         seed(f"{cls.__module__}.{cls.__qualname__}")
-        original(cls)
+        set_up(cls)
 
-    SimpleTestCase.setUpClass = classmethod(set_up)  # type: ignore[assignment, method-assign]
+    @wraps(call)
+    def seeded_call(self: SimpleTestCase, result: Any = None) -> Any:
+        seed(self.id())
+        return call(self, result)
+
+    case: Any = SimpleTestCase
+    case.setUpClass, case.__call__ = classmethod(seeded_set_up), seeded_call

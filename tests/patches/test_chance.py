@@ -117,6 +117,17 @@ def test_what_a_suite_draws_is_the_same_in_every_rehearsal(project: Path, source
     assert "Not the same from run to run" not in told
 
 
+def test_processes_of_a_parallel_run_draw_the_same(project: Path) -> None:
+    drawn, needs = SOURCES["random"]
+    text = _CLASS.format(drawn=drawn, needs=needs)
+    (project / "shop/tests.py").write_text(
+        text + text[text.index("class Drawn") :].replace("Drawn", "Other")
+    )
+    told = _fixed(Suite("test", ("--parallel", "2"), _test().program))
+    assert told.count("Proved: shop/views.py") == 1
+    assert "Withdrawn" not in told
+
+
 def test_pytest_draws_the_same_in_every_rehearsal(project: Path) -> None:
     (project / "shop/tests.py").write_text(_FIXTURES)
     told = _fixed(Suite("pytest", ("-p", "no:cacheprovider", "shop/tests.py")))
