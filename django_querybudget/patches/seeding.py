@@ -17,7 +17,7 @@ from typing import Any
 
 from django.test import SimpleTestCase
 
-__all__ = ["seed", "seed_classes"]
+__all__ = ["seed", "seed_test_cases"]
 
 _GENERATORS = {"faker.generator": "random", "factory.random": "randgen"}
 """Generators of their own that packages make data with: modules, and their names in them."""
