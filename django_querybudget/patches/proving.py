@@ -223,7 +223,16 @@ class Proof:
         self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
         self.copy.write(self._written(keys))
         run = self._rehearse(self._tests)
-        return judge(self.baseline, run, keys, about=new), run
+        verdict = judge(self.baseline, run, keys, about=new)
+        if verdict.problems and all(each.is_answer for each in verdict.problems):
+            self.tell("Running them without the patches once more: time has gone on …")
+            self.copy.write({})
+            again = self._rehearse(self._tests)
+            if not again.failed and not again.status:
+                # What the clock changed until the run with the patches, it has changed here, too.
+                self.baseline.second = again
+                verdict = judge(self.baseline, run, keys, about=new)
+        return verdict, run
 
     def _note(self, run: Rehearsal, keys: list[str]) -> None:
         for key in keys:

@@ -37,6 +37,8 @@ class Problem(NamedTuple):
     text: str
     test: str | None = None
     """The test that showed it, if one did."""
+    is_answer: bool = False
+    """Whether it is an answer that is another one: by the clock, it may be, since the first run."""
 
 
 @dataclass
@@ -135,7 +137,8 @@ def _of_answers(
                 verdict.uncompared += counts
                 continue
             if text:
-                yield Problem(f"{test}: the answer to {old.request} differs: {text}", test)
+                told = f"{test}: the answer to {old.request} differs: {text}"
+                yield Problem(told, test, is_answer=True)
 
 
 def _first_other(was: list[Answer], now: list[Answer]) -> str:

@@ -152,6 +152,38 @@ def test_outside_of_a_rehearsal_nothing_is_settled(project: Path) -> None:
     assert len(drawn) == 2
 
 
+_CLOCK = """
+from pathlib import Path
+from shop import views
+
+def read(request):
+    clock = Path(__import__("os").environ["CLOCK"])
+    runs = int(clock.read_text())
+    clock.write_text(str(runs + 1))
+    response = views.read(request)
+    response.content += b" %d minutes later" % max(runs - 1, 0)
+    return response
+"""
+
+
+def test_what_the_clock_changes_later_is_no_difference(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two runs are of one minute; the one with the patch is not."""
+    clock = project.parent / "clock"
+    clock.write_text("0")
+    monkeypatch.setenv("CLOCK", str(clock))
+    (project / "shop/clock.py").write_text(_CLOCK)
+    urls = project / "shop/urls.py"
+    text = urls.read_text().replace("import odd, views", "import clock, odd, views")
+    urls.write_text(text.replace("views.read", "clock.read"))
+    drawn = _CLASS.format(drawn="1", needs="")
+    (project / "shop/tests.py").write_text(drawn.replace("test_twice", "twice"))
+    told = _fixed(_test())
+    assert told.count("Proved: shop/views.py") == 1
+    assert "Running them without the patches once more" in told
+
+
 def test_what_differs_by_itself_is_named(project: Path) -> None:
     drawn, needs = "secrets.randbelow(10**6) % 60", "import secrets"
     (project / "shop/tests.py").write_text(_CLASS.format(drawn=drawn, needs=needs))
