@@ -25,6 +25,8 @@ _TOKENS = (
 )
 """A session's key and the like is one word: into how many it would fall apart is chance."""
 _WORDS = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_NAMES = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+"""Where one draws ``krista28`` and the next one ``mrodriguez``."""
 _LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _SHOWN = 60
 _MOST_WORDS = 2_000_000
@@ -43,15 +45,25 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
         return "" if third == first else _shown(first, third)
     if third in (first, second):
         return ""
-    for pattern in (_WORDS, _LONG):
+    told = ""
+    for pattern in (_WORDS, _NAMES, _LONG):
+        if told and pattern is _LONG:
+            break  # It takes too much for one word.
         words = [pattern.findall(each) for each in (first, second)]
-        if len(words[0]) == len(words[1]) and len(words[0]) <= _MOST_WORDS:
-            now = pattern.findall(third)
-            found = _by_word(words[0], words[1], now)
-            if found is None:
-                continue
-            why, place = found
-            return why and f"{why}: {_shown_from(words[0], now, place)}"
+        if len(words[0]) != len(words[1]) or len(words[0]) > _MOST_WORDS:
+            continue
+        now = pattern.findall(third)
+        found = _by_word(words[0], words[1], now)
+        if found is None:
+            continue
+        why, place = found
+        if not why:
+            return ""
+        told = f"{why}: {_shown_from(words[0], now, place)}"
+        if len(now) == len(words[0]):
+            return told
+    if told:
+        return told
     raise Uncomparable
 
 

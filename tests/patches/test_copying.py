@@ -85,6 +85,7 @@ def test_answers_differ_only_where_two_runs_differ() -> None:
 @pytest.mark.parametrize(
     "keys",
     [
+        (b"krista28", b"paula9", b"mrodriguez"),
         # The first two fall apart into as many numbers and words, the third does not.
         (b"a1b2c3d4e5f6g7h8i9jkl", b"q1w2e3r4t5y6u7i8o9pas", b"abcdefghij1234567890k"),
         (
