@@ -186,6 +186,7 @@ def test_the_cause_is_found(case: Case) -> None:
         assert each.instead_of == (() if fix is None else fix.replaces)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
 def test_reading_the_stack_runs_no_query(case: Case) -> None:
@@ -253,6 +254,7 @@ def _statement_at(filename: str, line: int) -> str:
     return ast.unparse(found)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
 def test_no_advice_is_what_stands_there(case: Case) -> None:
