@@ -428,6 +428,17 @@ def test_a_store_that_is_retired_has_no_thread_any_more(
     assert not thread.is_alive()
 
 
+def test_an_entry_that_cannot_be_sent_is_counted_and_logged(
+    tested: Any, own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_redis.stop(keep=False)
+    assert tested.write("qb:e:1", b"entry", 60) is False
+    assert cache_stats().not_stored == {"the cache did not take it": 1}
+    assert not tested.distrusted  # reads tell of an outage
+    (record,) = caplog.records
+    assert "The cache 'own' did not take an entry (ConnectionError" in record.message
+
+
 # Caches that refuse by what they return, and those that need no pulse.
 
 

@@ -192,6 +192,15 @@ class Trouble:
                 kept = before
         return kept
 
+    def of_killed(self, answers: list[Answer], of: tuple[str, str]) -> list[str]:
+        """Say of each answer of a worker that was killed how long before, and what was kept."""
+        return [
+            f"{self.kills[each.worker] - each.ended:.2f} s before worker {each.worker} was killed, "
+            f"what came {self.kills[each.worker] - self.kept(each.worker):.2f} s before is kept"
+            for each in answers
+            if (each.view, each.method) == of and each.worker in self.kills
+        ]
+
     def explains(self, broken: Broken) -> bool:
         """Whether a worker was killed while it was asked."""
         # A client may see the connection's end before the line that notes the time.
@@ -222,14 +231,16 @@ def test_killed_workers_and_a_redis_that_is_away_lose_the_last_flush_at_most(
         for each in crowd.answers:
             of = each.view, each.method
             dearest[of] = max(dearest[of], each.queries)
-        for read in (reported(site), scraped(site), exported(site)):
+        for picture in (reported, scraped, exported):
+            read = picture(site)
             for of in told | read:
                 requests, queries = read.get(of, (0, 0))
                 most, most_queries = told.get(of, (0, 0))
                 at_most_lost = lost.get(of, (0, 0))
-                assert most - at_most_lost[0] <= requests <= most + broken[of], of
-                assert most_queries - at_most_lost[1] <= queries, of
-                assert queries <= most_queries + broken[of] * dearest[of], of
+                why = picture.__name__, of, trouble.of_killed(crowd.answers, of)
+                assert most - at_most_lost[0] <= requests <= most + broken[of], why
+                assert most_queries - at_most_lost[1] <= queries, why
+                assert queries <= most_queries + broken[of] * dearest[of], why
     # And it proves something: of those who died, there is what may not be lost.
     of_killed = [each for each in crowd.answers if each.worker in trouble.kills]
     assert sum(map(trouble.may_be_lost, of_killed)) < len(of_killed)
