@@ -383,11 +383,17 @@ def test_an_entry_and_the_end_of_its_lease_arrive_together(tested: RedisStore) -
     assert tested.read("qb:e:1", ()) == (b"entry", {})
 
 
-def test_many_entries_are_read_without_a_tag(tested: RedisStore) -> None:
+def test_many_entries_are_read_with_tags_or_without(tested: RedisStore) -> None:
     tested.write("qb:e:1", b"one", 60)
     tested.write("qb:e:2", b"two", 60)
     keys = ["qb:e:2", "qb:e:none", "qb:e:1"]
     assert tested.read_many(keys, ()) == ([b"two", None, b"one"], {})
+    values = tested.ensure([TABLE])
+    found = tested.read_many(keys, [TABLE])
+    assert found is not None
+    assert found[0] == [b"two", None, b"one"]
+    assert found[1].keys() == {TABLE, PULSE}
+    assert found[1][TABLE] == values[TABLE]
 
 
 def test_what_is_refused_of_what_was_told_is_counted_and_logged(
