@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import mcp.server.stdio  # noqa: F401 - to know it before Django is set up
     except ImportError:
-        sys.stderr.write("The package mcp is missing: pip install 'django-querybudget[mcp]'.\n")
+        sys.stderr.write("The package mcp is missing: python -m pip install 'mcp>=2.0'.\n")
         return 2
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         sys.stderr.write("DJANGO_SETTINGS_MODULE is not set: it names the project's settings.\n")

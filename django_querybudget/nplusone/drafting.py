@@ -6,11 +6,11 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 
 from django_querybudget.evidence import Load, LoadKind, PlaceKey, Step, place_key
-from django_querybudget.nplusone.fixes.causes import add
 from django_querybudget.nplusone.fixes.drafts import Draft
 from django_querybudget.nplusone.fixes.hosts import fix_for_host
 from django_querybudget.nplusone.fixes.imports import with_imports
 from django_querybudget.nplusone.fixes.needs import Need, Part
+from django_querybudget.nplusone.fixes.on_queryset import add
 from django_querybudget.nplusone.fixes.own_fixes import own_fix
 from django_querybudget.nplusone.fixes.places import Place, find_place, is_shared
 from django_querybudget.nplusone.fixes.roots import Root, find_root

@@ -48,7 +48,7 @@ class LockFile:
     """The recorded lines, and the run that they are of."""
 
     run: str = ""
-    """How the tests were chosen; only the same run can say that a line is stale."""
+    """How the tests were chosen; only the same run can say that a line is left over."""
     lines: Mapping[Key, Line] = field(default_factory=dict)
     """The lines."""
 

@@ -217,7 +217,7 @@ def test_without_settings_it_says_so(
     assert "DJANGO_SETTINGS_MODULE is not set" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "mcp.server.stdio", None)
     assert mcp.main([]) == 2
-    assert "pip install 'django-querybudget[mcp]'" in capsys.readouterr().err
+    assert "python -m pip install 'mcp>=2.0'" in capsys.readouterr().err
 
 
 @pytest.mark.urls("tests.explaining.views")
