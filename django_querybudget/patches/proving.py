@@ -276,6 +276,11 @@ class Proof:
         self.notes += [each for each in told if each not in self.notes]
 
     @property
+    def baseline_is_known(self) -> bool:
+        """Whether the tests have run as they are."""
+        return self._base is not None
+
+    @property
     def baseline(self) -> Baseline:
         """The runs without patches. Raises :class:`~.unwritable.CannotProve` before the first."""
         if self._base is None:

@@ -98,9 +98,11 @@ def _lines(proof: Proof) -> Iterator[str]:
         if left.code:
             yield from (f"    {line}" for line in left.code.split("\n"))
     yield from proof.notes
-    if proof.is_over_time:
+    if proof.is_over_time and proof.baseline_is_known:
         yield "The time limit came first: what is proved so far stands, by the tests named with it."
-    if not proof.judged and not proof.left:
+    elif proof.is_over_time:
+        yield "The time limit came before the tests had run once: nothing is known of their loops."
+    elif not proof.judged and not proof.left:
         yield "No test shows a loop of queries, or a relation that is loaded and not read."
 
 

@@ -76,8 +76,11 @@ class Verdict:
             f"{each.view} {each.before} → {number(each.after, 'query', 'queries')}"
             for each in self.views
         ]
+        same = self.answers - self.uncompared
         parts.append(
-            number(self.answers - self.uncompared, "response identical", "responses identical")
+            number(same, "response identical", "responses identical")
+            if same
+            else "no response could be compared"
         )
         if self.uncompared:
             parts.append(f"{self.uncompared} that no two runs answer alike")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from django_querybudget.patches.rehearsals import Answer, Rehearsal, Scope
-from django_querybudget.patches.verdicts import Baseline, judge
+from django_querybudget.patches.verdicts import Baseline, changing, judge
 
 LOAD = "select_related shop.Book author shop/views.py:7"
 
@@ -85,3 +85,40 @@ def test_a_load_that_is_still_there_is_not_taken_out(runs: Runs) -> None:
     assert _problems(base, runs.run(3)) == []
     # What read it after all loads it row by row.
     assert _problems(base, runs.run(7)) != []
+
+
+def test_a_proof_without_an_answer_says_so(runs: Runs) -> None:
+    """Two runs of the same code ask for other things: no answer stands beside another."""
+    first, second, third = (runs.run(9, saves={"key": 6}), runs.run(9), runs.run(3))
+    for number, run in enumerate((first, second, third)):
+        run.answers["test"] = [Answer(f"GET /books/{number}", "none")]
+    verdict = judge(Baseline(first, second), third, ["key"], about=["key"])
+    assert verdict.proof == (
+        "GET books 9 → 3 queries, no response could be compared, 1 test passes"
+    )
+
+
+def test_what_asks_for_something_else_is_told_by_its_request(runs: Runs) -> None:
+    base = Baseline(runs.run(9, saves={"key": 6}), runs.run(9))
+    run = runs.run(3)
+    run.answers["test"] = [Answer("GET /shelves", "none")]
+    assert _problems(base, run) == [
+        "test asks for other things: its request 1 was GET /books, and is GET /shelves"
+    ]
+    run.answers["test"] = []
+    assert _problems(base, run) == [
+        "test asks for other things: its request 1 was GET /books, and is none"
+    ]
+
+
+def test_what_executes_now_more_now_fewer_is_not_judged_but_named(runs: Runs) -> None:
+    base = Baseline(runs.run(9, saves={"key": 6}), runs.run(12))
+    (problem,) = _problems(base, runs.run(10))
+    assert problem == (
+        "no request in which it is to save queries could be measured again: without a patch, "
+        "GET books executes 9 queries in test, and 12 in the next run"
+    )
+    assert list(changing(base)) == [
+        "without a patch, GET books executes 9 queries in test, and 12 in the next run"
+    ]
+    assert list(changing(Baseline(runs.run(9), runs.run(9)))) == []
