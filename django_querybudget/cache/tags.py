@@ -8,6 +8,9 @@
 ``<database>:r:<table>:…``   one row, by primary key
 ``<database>:s:<table>:…``   the rows with one value in a declared scope
 ``<database>:S:<table>``     writes of known rows whose scope values are unknown
+``<database>:v:<table>:…``   rows that get one value in a foreign key's column
+``<database>:V:<table>``     writes of known rows whose foreign keys' values are unknown
+``<database>:c:<table>:…``   one column, set in known rows where a foreign key is not
 ``u:<name>``                 a tag that the host's code made up
 ===========================  =====================================================================
 """
@@ -24,6 +27,9 @@ __all__ = ["database_name", "digest", "every_database", "lag_of", "user_tag"]
 
 MANY = 100
 """More rows than this in one statement are a write of unknown extent."""
+
+MANY_VALUES = 32
+"""More values of foreign keys than this in one statement are unknown ones."""
 
 
 def digest(text: str) -> str:
@@ -59,6 +65,18 @@ def any_scope_tag(database: str, table: str) -> str:
     return f"{database}:S:{table}"
 
 
+def value_tag(database: str, table: str, column: str, value: str) -> str:
+    return f"{database}:v:{table}:{column}:{value}"
+
+
+def any_value_tag(database: str, table: str) -> str:
+    return f"{database}:V:{table}"
+
+
+def column_tag(database: str, table: str, column: str) -> str:
+    return f"{database}:c:{table}:{column}"
+
+
 def user_tag(name: str) -> str:
     return f"u:{name}"
 
@@ -81,15 +99,17 @@ def parsed(tag: str) -> Parsed:
     if kind == "r":
         name, _, value = name.rpartition(":")
         return Parsed(kind, name, value)
-    if kind == "s":
+    if kind in ("s", "v"):
         return Parsed(kind, name.rsplit(":", 2)[0])
+    if kind == "c":
+        return Parsed(kind, name.rpartition(":")[0])
     return Parsed(kind, name)
 
 
 def stand_ins(tag: str) -> frozenset[str]:
     """Return the tags that stand for ``tag`` and all of its kind; none for a tag of a few.
 
-    An entry that depends on a row or on a scope's value depends on those, too.
+    An entry that depends on a row, on a scope's or on a foreign key's value depends on those, too.
     """
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
@@ -98,6 +118,8 @@ def stand_ins(tag: str) -> frozenset[str]:
         return frozenset((bulk_tag(database, rest[0].rpartition(":")[0]),))
     if kind == "s":
         return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
+    if kind == "v":
+        return frozenset((any_value_tag(database, rest[0].rsplit(":", 2)[0]),))
     return frozenset()
 
 
@@ -106,8 +128,13 @@ def is_said(tag: str) -> bool:
     return tag.startswith("u:") or tag.endswith(":*")
 
 
+def is_row(tag: str) -> bool:
+    """Whether it is a row's."""
+    return ":r:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "r"
+
+
 @lru_cache(maxsize=4096)
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
     kind = tag.split(":", 2)[1]
-    return tag.startswith("u:") or kind in ("r", "s")
+    return tag.startswith("u:") or kind in ("r", "s", "v")

@@ -5,15 +5,16 @@ Every one has to be found by the orders that run in CI, or they would prove noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from django_querybudget.cache import tokens, transactions
-from django_querybudget.cache.reading import fills, leases
+from django_querybudget.cache import tags, tokens, transactions
+from django_querybudget.cache.reading import conditions, fills, leases, lists, questions
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.transactions import on_commit
-from django_querybudget.cache.writing import invalidation, watcher
+from django_querybudget.cache.writing import invalidation, statements, watcher
 from tests.cache import programs
 
 
@@ -97,6 +98,35 @@ def tokens_of_a_group_come_from_its_last_look() -> None:
         return keep(question, fill, answer, lease)
 
     leases.keep = late  # type: ignore[attr-defined]
+
+
+def rows_of_a_list_are_left_out() -> None:
+    lists._keys = lambda *_: []
+
+
+def tokens_of_rows_are_taken_for_older_than_the_query() -> None:
+    def read(fill: Any, rows: Any, guard: str) -> bool:
+        fill.take_tokens(rows)
+        return True
+
+    lists._read_after = read
+
+
+def what_is_set_renews_no_list() -> None:
+    statements._assigned = lambda *_: set()
+
+
+def columns_that_a_list_names_are_left_out() -> None:
+    list_of = conditions.list_of
+
+    def without_columns(*args: Any) -> Any:
+        found = list_of(*args)
+        if found is None:
+            return None
+        kept = frozenset(tag for tag in found.tags if tags.parsed(tag).kind != "c")
+        return replace(found, tags=kept)
+
+    lists.list_of = questions.list_of = without_columns
 
 
 # Not stale, and not to be taken for right

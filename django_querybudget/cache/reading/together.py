@@ -36,7 +36,7 @@ from .through import (
     answer_in,
     bypass,
     refusal_of,
-    remember,
+    remember_all,
     seen,
     tags_of,
     to_be_audited,
@@ -217,6 +217,6 @@ def _unread(asked: Iterable[_Asked], entries: Iterable[Any], values: dict[str, s
         except Exception:  # noqa: S112  # no entry: answer_in() tells
             continue
         if not tokens.keys() <= values.keys():
-            remember(each.question.shape, tokens)
+            remember_all(each.question, tokens)
             missing.update(tokens.keys() - values.keys())
     return missing

@@ -53,6 +53,8 @@ it takes the lease so much later at most."""
 class RedisStore(Store):
     """A cache of django-redis with its default or Sentinel client."""
 
+    reads_tokens_at_once = True  # by scripts, which nothing comes between
+
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._wire: Wire | None = None

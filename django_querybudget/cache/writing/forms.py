@@ -62,7 +62,9 @@ class Form:
 
     tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
-    columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
+    # INSERT: the columns of plain rows. UPDATE: those that are set, and whether to plain values.
+    columns: tuple[str, ...] = ()
+    computed: bool = False
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: str = ""  # why it may write anything, if it may
@@ -221,8 +223,11 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
     number = 1 if match["one"] else match["many"].count("%s")
     if deleting:
         return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
-    assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
-    return None if table.key.name in assigned else Form((), table, keys=number)
+    assigned = tuple(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
+    if table.key.name in assigned:
+        return None
+    computed = _PLAIN_SET.fullmatch(match["set"]) is None
+    return Form((), table, assigned, computed=computed, keys=number)
 
 
 def _unquoted(name: str) -> str:
