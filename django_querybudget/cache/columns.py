@@ -44,6 +44,10 @@ class Column:
             return cls(field.column, uuid.UUID)
         return None
 
+    def spelled(self) -> str:
+        """Return what says all of it, the same in every process."""
+        return f"{self.name} {self.type.__name__} {self.limits}"
+
     def text(self, value: object) -> str | None:
         """Return one spelling for all spellings of a value, None for what is not one.
 

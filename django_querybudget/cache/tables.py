@@ -28,7 +28,7 @@ from . import tags
 from .columns import Column, Columns, target_of
 from .withheld import Withheld
 
-__all__ = ["Table", "Tables", "tables", "whole_table"]
+__all__ = ["Table", "Tables", "table_tags", "tables", "whole_table"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -51,17 +51,29 @@ class Table:
 
     columns: Columns = _NO_COLUMNS
 
+    known: str = ""
+    """What stands for all by which writes tell lists of it apart, the same in every process that
+    has the same models and the same of this library; empty where they tell none apart."""
+
     @property
     def pins(self) -> Mapping[str, Column]:
         """The columns by which lists of it are pinned, where its rows can be told apart."""
         return {} if self.key is None else self.columns.pins
 
 
+def table_tags(database: str, table: Table) -> set[str]:
+    """Return the tags of any write to ``table``: its own, and its twin where there is one."""
+    found = {tags.table_tag(database, table.name)}
+    if table.known:
+        found.add(tags.twin_tag(database, table.name, table.known))
+    return found
+
+
 def whole_table(database: str, table: Table | None) -> set[str]:
     """Return the tags of a write of unknown extent to ``table``; None is one that no model has."""
     if table is None:
         return {tags.unmodelled(database)}
-    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
+    found = table_tags(database, table) | {tags.bulk_tag(database, table.name)}
     if table.scopes:
         found.add(tags.any_scope_tag(database, table.name))
     return found
@@ -138,7 +150,7 @@ class Tables:
         known = Columns.of(model)
         if name in self.tables:
             known |= self.tables[name].columns
-        self.tables[name] = Table(name, key, columns, defaults, known)
+        self.tables[name] = Table(name, key, columns, defaults, known, _spelled(key, known))
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
@@ -177,6 +189,17 @@ class Tables:
     def ignored(self, table: str) -> bool:
         """Whether the settings take the table out of caching."""
         return table in self._ignored
+
+
+_FORM = "1"
+"""Of what writes say of lists. Another one for each change in that."""
+
+
+def _spelled(key: Column | None, columns: Columns) -> str:
+    if key is None or not columns.pins:
+        return ""
+    pins = [each.spelled() for _, each in sorted(columns.pins.items())]
+    return tags.digest(repr((_FORM, key.spelled(), pins, sorted(columns.plain))))[:12]
 
 
 _told: set[tuple[str, str]] = set()

@@ -11,6 +11,7 @@
 ``<database>:v:<table>:…``   rows that get one value in a foreign key's column
 ``<database>:V:<table>``     writes of known rows whose foreign keys' values are unknown
 ``<database>:c:<table>:…``   one column, set in known rows where a foreign key is not
+``<database>:k:<table>:…``   the table's twin: renewed with it by who knows the same columns
 ``u:<name>``                 a tag that the host's code made up
 ===========================  =====================================================================
 """
@@ -77,6 +78,10 @@ def column_tag(database: str, table: str, column: str) -> str:
     return f"{database}:c:{table}:{column}"
 
 
+def twin_tag(database: str, table: str, known: str) -> str:
+    return f"{database}:k:{table}:{known}"
+
+
 def user_tag(name: str) -> str:
     return f"u:{name}"
 
@@ -101,8 +106,9 @@ def parsed(tag: str) -> Parsed:
         return Parsed(kind, name, value)
     if kind in ("s", "v"):
         return Parsed(kind, name.rsplit(":", 2)[0])
-    if kind == "c":
-        return Parsed(kind, name.rpartition(":")[0])
+    if kind in ("c", "k"):
+        table, _, value = name.rpartition(":")
+        return Parsed(kind, table, value)
     return Parsed(kind, name)
 
 
@@ -133,8 +139,18 @@ def is_row(tag: str) -> bool:
     return ":r:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "r"
 
 
+def is_twin(tag: str) -> bool:
+    """Whether it is a table's twin."""
+    return ":k:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "k"
+
+
+def is_of_lists(tag: str) -> bool:
+    """Whether it is one that only entries of lists depend on, besides the twin."""
+    return not tag.startswith("u:") and tag.split(":", 2)[1] in ("v", "V", "c")
+
+
 @lru_cache(maxsize=4096)
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
     kind = tag.split(":", 2)[1]
-    return tag.startswith("u:") or kind in ("r", "s", "v")
+    return tag.startswith("u:") or kind in ("r", "s", "v", "V", "c", "k")

@@ -77,7 +77,11 @@ def list_of(sql: str, params: Any, connection: BaseDatabaseWrapper) -> List | No
         return None
     name = form.table.name
     values = {form.pin.text(params[place]) for place in form.places}
-    found = {tags.bulk_tag(database, name), tags.any_value_tag(database, name)}
+    found = {
+        tags.bulk_tag(database, name),
+        tags.any_value_tag(database, name),
+        tags.twin_tag(database, name, form.table.known),
+    }
     for value in values:
         if value is None:
             return None

@@ -195,7 +195,8 @@ class Fill:
         if values is None:
             self.spoil("cache failed")
             return
-        self.tokens |= values
+        # What else was read stays as it was read first: a statement before may depend on it.
+        self.tokens |= {tag: values[tag] for tag in missing if tag in values}
         self.cost -= time.perf_counter() - began
 
     def absorb(

@@ -51,7 +51,9 @@ class Listing:
 
         ``found`` are those that it depends on otherwise. Returns none if it is no such list.
         """
-        self._list = list_of(sql, params, connection)
+        self._list = None
+        if store_for(conf.CACHE.ALIAS).tells_writers_apart:
+            self._list = list_of(sql, params, connection)
         if self._list is None:
             return frozenset()
         self._coarse, self._database = found, tags.database_name(connection.alias)

@@ -27,7 +27,9 @@ from django_querybudget.cache.queryset_classes import (
 )
 from django_querybudget.cache.relations import as_known
 from django_querybudget.cache.sql_functions import tell_time
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tables import tables
+from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 
 from .codecs import Codec, rows_codec
@@ -225,7 +227,12 @@ def _ask(
     )  # fmt: skip
     expected = tags_read(shape.sql, connection, pins).all
     found = None
-    if is_of_rows and queryset._iterable_class is ModelIterable and not (pins and pins.key):
+    if (
+        is_of_rows
+        and queryset._iterable_class is ModelIterable
+        and not (pins and pins.key)
+        and store_for(conf.CACHE.ALIAS).tells_writers_apart
+    ):
         found = list_of(shape.sql, params, connection)
     if found is not None:
         expected |= found.tags | {found.guard}

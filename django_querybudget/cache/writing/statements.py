@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tables import Table, whole_table
+from django_querybudget.cache.tables import Table, table_tags, whole_table
 
 from .forms import Form
 
@@ -55,7 +55,7 @@ def _add_rows(
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target
     assert table is not None  # noqa: S101  # the caller's own condition
-    found.add(tags.table_tag(database, table.name))
+    found |= table_tags(database, table)
     values = params if isinstance(params, tuple | list) and not many else None
     if not form.keys:
         if table.scopes or table.pins:
