@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django_querybudget.cache import tags, tokens, transactions
+from django_querybudget.cache import columns as columns_of
+from django_querybudget.cache import tables, tags, tokens, transactions
 from django_querybudget.cache.reading import conditions, fills, leases, lists, questions
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
+from django_querybudget.cache.stores import twins as twins_of
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.transactions import on_commit
 from django_querybudget.cache.writing import invalidation, statements, watcher
@@ -129,6 +131,46 @@ def columns_that_a_list_names_are_left_out() -> None:
     lists.list_of = questions.list_of = without_columns
 
 
+def whoever_writes_is_taken_to_know() -> None:
+    """What a process does not know that writes is not looked at when a list is read."""
+    redis.settled = lambda values, twins: values | dict.fromkeys(twins, twins_of.SAME)
+
+
+def what_was_stored_before_stays_when_a_reader_repairs_a_twin() -> None:
+    _replace_in_script("(paired and kind == '3')", "false", scripts.ENSURE)
+
+
+def what_was_stored_before_stays_when_a_writer_repairs_a_twin() -> None:
+    _replace_in_script("differ = twin and value ~= before", "differ = false")
+
+
+def a_twin_is_repaired_while_a_writer_is_in_flight() -> None:
+    _replace_in_script("and not string.find(before, '|', 1, true)", "", scripts.ENSURE)
+
+
+# No defects: what a process knows of the tables that has the code of before a migration
+
+
+def no_foreign_key() -> None:
+    _knowing(lambda columns: replace(columns, pins={}))
+
+
+def one_foreign_key_less() -> None:
+    """It is an integer to that process: a full save() sets all the foreign keys that it knows."""
+
+    def without(columns: columns_of.Columns) -> columns_of.Columns:
+        pins = {name: column for name, column in columns.pins.items() if name != "job_id"}
+        return replace(columns, pins=pins)
+
+    _knowing(without)
+
+
+def _knowing(less: Any) -> None:
+    of = columns_of.Columns.of
+    columns_of.Columns.of = lambda model: less(of(model))  # type: ignore[method-assign,assignment]
+    tables._tables = None
+
+
 # Not stale, and not to be taken for right
 
 
@@ -179,7 +221,7 @@ def a_renewal_erases_the_marks_of_others() -> None:
     _replace_in_script("if over > now and over - now <= 86400000 then", "if ARGV[1] == 'mark' then")
 
 
-def _replace_in_script(old: str, new: str) -> None:
-    text = scripts.CHANGE.text.decode()
+def _replace_in_script(old: str, new: str, script: scripts.Script = scripts.CHANGE) -> None:
+    text = script.text.decode()
     assert old in text
-    scripts.CHANGE.__init__(text.replace(old, new))  # type: ignore[misc]
+    script.__init__(text.replace(old, new))  # type: ignore[misc]

@@ -142,6 +142,54 @@ def test_race_with_in_flight_marks_turned_off(
     record_property("orders", orders)
 
 
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize("form", ["list", "condition"])
+@pytest.mark.parametrize(
+    ("alias", "isolation", "race"),
+    [
+        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
+        for name, race in RACES.items()
+        for where in ON_EACH_VENDOR
+        if VENDORS[str(where.values[0])] in race.vendors
+    ],
+)
+def test_race_with_a_writer_of_older_code(
+    stage: Stage, race: str, form: str, knowledge: str, record_property: Any
+) -> None:
+    """It does not know the foreign key that pins the list, as while a migration is deployed."""
+    chosen = RACES[race]
+    orders = run_all_orders(
+        stage,
+        (chosen.reader, form),
+        (chosen.write, 1, 1000),
+        warm=chosen.warm,
+        snapshots=chosen.snapshot,
+        knowledge=knowledge,
+    )
+    assert orders >= AT_LEAST[race]
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("form", ["list", "condition"])
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize("second", ["save", "update"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+def test_no_order_of_a_writer_of_older_code_and_another_leaves_the_past(
+    stage: Stage, second: str, knowledge: str, form: str, warm: bool, record_property: Any
+) -> None:
+    orders = run_all_orders(
+        stage,
+        ("read", form),
+        ("save", 1, 1000),
+        (second, 2, 2000),
+        warm=warm,
+        knowledge=knowledge,
+    )
+    assert orders >= 70
+    record_property("orders", orders)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -107,6 +107,32 @@ def test_a_defect_is_found_by_lists(stage: Stage, defect: str, race: str, form: 
     assert is_found(stage, race, form=form, defect=defect)
 
 
+# Where the first writer has the code of before a migration.
+FOUND_BY_OTHERS = [
+    ("whoever_writes_is_taken_to_know", [("save", 1, 1000)]),
+    ("what_was_stored_before_stays_when_a_reader_repairs_a_twin", [("save", 1, 1000)]),
+    (
+        "what_was_stored_before_stays_when_a_writer_repairs_a_twin",
+        [("save", 1, 1000), ("save", 2, 2000)],
+    ),
+    ("a_twin_is_repaired_while_a_writer_is_in_flight", [("save", 1, 1000)]),
+]
+
+
+@pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize(
+    ("defect", "writes"), FOUND_BY_OTHERS, ids=[each[0] for each in FOUND_BY_OTHERS]
+)
+def test_a_defect_is_found_where_a_writer_knows_less(
+    stage: Stage, defect: str, writes: list[tuple[Any, ...]], knowledge: str
+) -> None:
+    with pytest.raises(Stale):
+        run_all_orders(
+            stage, ("read", "condition"), *writes, warm=True, knowledge=knowledge, defect=defect
+        )
+
+
 @pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)
 @pytest.mark.parametrize(
     "defect",
