@@ -120,13 +120,19 @@ def stand_ins(tag: str) -> frozenset[str]:
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
     database, kind, *rest = tag.split(":", 2)
-    if kind == "r":
-        return frozenset((bulk_tag(database, rest[0].rpartition(":")[0]),))
-    if kind == "s":
-        return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
-    if kind == "v":
-        return frozenset((any_value_tag(database, rest[0].rsplit(":", 2)[0]),))
-    return frozenset()
+    if kind in ("r", "s", "v"):
+        name = rest[0].rpartition(":")[0]
+        return _stand_in(database, kind, name if kind == "r" else name.rpartition(":")[0])
+    return _NONE
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _stand_in(database: str, kind: str, table: str) -> frozenset[str]:
+    found = {"r": bulk_tag, "s": any_scope_tag, "v": any_value_tag}[kind]
+    return frozenset((found(database, table),))
 
 
 def is_said(tag: str) -> bool:

@@ -182,6 +182,11 @@ def update(alias: str, pk: int, amount: int) -> None:
     Payment.objects.using(alias).filter(pk=pk).update(amount=Decimal(amount))
 
 
+def update_of_another_column(alias: str, pk: int, amount: int) -> None:
+    """Leave the amount as it is."""
+    Payment.objects.using(alias).filter(pk=pk).update(currency=str(amount)[:3])
+
+
 def raw(alias: str, pk: int, amount: int) -> None:
     _execute(alias, "UPDATE payment_payment SET amount = %s WHERE id = %s", [amount, pk])
 

@@ -173,7 +173,7 @@ def test_race_with_a_writer_of_older_code(
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("form", ["list", "condition"])
 @pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
-@pytest.mark.parametrize("second", ["save", "update"])
+@pytest.mark.parametrize("second", ["save", "update_of_another_column"])
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
 def test_no_order_of_a_writer_of_older_code_and_another_leaves_the_past(
     stage: Stage, second: str, knowledge: str, form: str, warm: bool, record_property: Any

@@ -16,7 +16,9 @@ writers know what this one knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from django_querybudget.cache import tags
 
@@ -31,6 +33,7 @@ def twins_in(wanted: Iterable[str]) -> list[str]:
     return [tag for tag in wanted if ":k:" in tag and tags.is_twin(tag)]
 
 
+@lru_cache(maxsize=1024)
 def _pair(twin: str) -> tuple[str, str]:
     """Return the table's tag and the tag of any value."""
     database, name = twin.split(":", 1)[0], tags.parsed(twin).name
@@ -60,31 +63,52 @@ def arranged(wanted: Collection[str], *, writes: bool) -> tuple[list[str], bytes
     (``2``), the tag of any value (``3``: to be renewed if the two differ; not where it is written
     anyway), and what else only lists depend on (``4``: nobody does as long as there is no twin).
     """
-    twins = twins_in(wanted)
-    if not twins:
-        return list(wanted), b"".join([b"0" if tags.is_transient(tag) else b"1" for tag in wanted])
-    groups: dict[str, list[str]] = {}
-    for twin in twins:
-        groups[tags.table_tag(twin.split(":", 1)[0], tags.parsed(twin).name)] = [twin]
     others: list[str] = []
+    kinds: list[str] = []
+    twins: dict[str, str] = {}  # by their tables' tags
+    listed: dict[str, list[str]] = {}
     for tag in wanted:
-        if tags.is_of_lists(tag):
-            group = groups.get(tags.table_tag(tag.split(":", 1)[0], tags.parsed(tag).name))
-            (others if group is None else group).append(tag)
-        elif tag not in groups and not tags.is_twin(tag):
+        kind, table = _kind(tag)
+        if kind == "2":
+            twins[table] = tag
+        elif kind == "4":
+            listed.setdefault(table, []).append(tag)
+        else:
             others.append(tag)
-    kinds = [b"0" if tags.is_transient(tag) else b"1" for tag in others]
-    for table, (twin, *found) in groups.items():
-        any_value = _pair(twin)[1]
-        others += [table, twin]
-        kinds += [b"1", b"2"]
+            kinds.append(kind)
+    for table, found in listed.items():
+        if table not in twins:
+            others += found
+            kinds += "0" * len(found)
+    for table, twin in twins.items():
+        if table in wanted:
+            place = others.index(table)
+            del others[place], kinds[place]
+        any_value, found = _pair(twin)[1], listed.get(table, [])
+        others += (table, twin)
+        kinds += "12"
         if not (writes and any_value in found):
             others.append(any_value)
-            kinds.append(b"3")
-        listed = [tag for tag in found if writes or tag != any_value]
-        others += listed
-        kinds += [b"4"] * len(listed)
-    return others, b"".join(kinds)
+            kinds.append("3")
+            found = [tag for tag in found if tag != any_value]
+        others += found
+        kinds += "4" * len(found)
+    return others, "".join(kinds).encode()
+
+
+def _kind(tag: str) -> tuple[str, str]:
+    """Return what :func:`arranged` says of a tag, and the table's that it is to stand behind."""
+    return _kind_of_lists(tag) if _OF_LISTS.match(tag) else _KINDS[tags.is_transient(tag)]
+
+
+_KINDS = ("1", ""), ("0", "")
+_OF_LISTS = re.compile(r"(?!u:)[^:]*:[kvVc]:")
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_lists(tag: str) -> tuple[str, str]:
+    table = tags.table_tag(tag.split(":", 1)[0], tags.parsed(tag).name)
+    return "2" if tags.is_twin(tag) else "4", table
 
 
 class OnlyWriters:

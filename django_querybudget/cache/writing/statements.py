@@ -120,20 +120,18 @@ def _assigned(database: str, table: Table, form: Form, values: Sequence[Any]) ->
     statement tells; or else by another column that the list's condition names, its key being left
     as it was.
     """
-    known: Mapping[str, Any] = {}
-    if not form.computed and len(values) == len(form.columns) + form.keys:
-        known = dict(zip(form.columns, values, strict=False))
+    is_known = len(values) == len(form.columns) + form.keys
     found: set[str] = set()
-    for column in table.pins.values():
-        if column.name not in form.columns:
-            continue
-        some = None
-        if column.name in known:
-            some = values_tags(database, table, column, [known[column.name]], tags.value_tag)
-        if some is None:
+    for column, place in form.pins:
+        if place is None or not is_known:
             return {tags.any_value_tag(database, table.name)}
-        found |= some
-    if not table.pins.keys() <= set(form.columns):
+        value = values[place]
+        if value is None:
+            continue
+        if (text := column.text(value)) is None:
+            return {tags.any_value_tag(database, table.name)}
+        found.add(tags.value_tag(database, table.name, column.name, text))
+    if not form.sets_all_pins:
         found |= {
             tags.column_tag(database, table.name, name)
             for name in form.columns
