@@ -150,6 +150,13 @@ def is_twin(tag: str) -> bool:
     return ":k:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "k"
 
 
+@lru_cache(maxsize=1024)
+def pair_of(twin: str) -> tuple[str, str]:
+    """Return the tag of a twin's table, and that of any value in it."""
+    database, name = twin.split(":", 1)[0], parsed(twin).name
+    return table_tag(database, name), any_value_tag(database, name)
+
+
 def is_of_lists(tag: str) -> bool:
     """Whether it is one that only entries of lists depend on, besides the twin."""
     return not tag.startswith("u:") and tag.split(":", 2)[1] in ("v", "V", "c")

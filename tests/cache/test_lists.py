@@ -5,7 +5,9 @@ That none is ever stale is proved by ``test_statements``, the orders and the ran
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +16,11 @@ from django.db.models import F, Q
 from django.db.models.functions import Concat, Lower
 from django.test.utils import CaptureQueriesContext
 
-from django_querybudget.cache import cached_queryset, fetch_together
-from django_querybudget.cache.reading import lists
+from django_querybudget.cache import cached_queryset, fetch_together, tables
+from django_querybudget.cache.columns import Columns
+from django_querybudget.cache.reading import lists, through
 from django_querybudget.cache.reading.conditions import list_of
+from django_querybudget.cache.stores.chosen import store_for
 from jobs.models import Job
 from tests.cache import world
 from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like
@@ -146,8 +150,6 @@ def test_a_write_renews_a_list(alias: str, name: str, made: List, write: Write) 
 def test_a_hit_is_one_trip_when_the_rows_are_known(
     alias: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_querybudget.cache.stores.chosen import store_for
-
     asks(alias, of_author(1))
     trips: list[int] = []
     store = store_for("redis")
@@ -174,6 +176,97 @@ def test_a_list_of_many_rows_depends_on_its_table(
     monkeypatch.setattr(lists, "MOST_ROWS", 1)
     assert not is_kept(alias, of_author(1), create(4))
     assert is_kept(alias, of_author(2), create(1))
+
+
+# Writers that know other foreign keys
+
+
+@contextmanager
+def knowing(*names: str) -> Iterator[None]:
+    """In the block, this process writes as one to which only these columns are foreign keys."""
+    of = Columns.of
+
+    def less(model: Any) -> Columns:
+        columns = of(model)
+        return replace(columns, pins={name: columns.pins[name] for name in names})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Columns, "of", less)
+        patch.setattr(tables, "_tables", None)
+        yield
+    tables._tables = None
+
+
+def with_older_code(write: Write, *names: str) -> Write:
+    def run(alias: str) -> None:
+        with knowing(*names):
+            write(alias)
+
+    return run
+
+
+OLDER = {"no foreign key": (), "another": ("editor_id", "reader_id")}
+
+
+@pytest.mark.parametrize("known", OLDER.values(), ids=list(OLDER))
+@pytest.mark.parametrize(
+    ("name", "made", "write"),
+    [
+        ("an insert", of_author(1), create(1)),
+        ("an insert, of an empty list", of_author(4), create(4)),
+        ("a row that comes", of_author(1), save(3, author_id=1)),
+        ("a row that comes to meet its condition", dear, save(1, price=20)),
+        ("a row that comes before its limit", dearest, save(1, price=99)),
+        ("a save() in atomic()", of_author(1), in_atomic(save(3, author_id=1))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_write_of_who_does_not_know_the_foreign_key_renews_a_list(
+    alias: str, name: str, made: List, write: Write, known: tuple[str, ...]
+) -> None:
+    assert not is_kept(alias, made, with_older_code(write, *known)), name
+    # What is stored now is kept by those who know it, and by them alone.
+    assert is_kept(alias, made, save(3, title="other")), name
+    assert not is_kept(alias, made, with_older_code(save(3, title="more"), *known)), name
+
+
+def test_what_was_stored_before_does_not_come_back(alias: str) -> None:
+    """Neither when a list is read after a write of older code, nor when another one writes."""
+    asks(alias, of_author(1))
+    with_older_code(create(1))(alias)
+    asks(alias, of_author(2))
+    assert asks(alias, of_author(1))[1] == 1
+    with_older_code(create(1))(alias)
+    save(3, title="other")(alias)
+    assert asks(alias, of_author(1))[1] == 1
+
+
+def test_a_twin_is_not_looked_at_after_a_tag_that_its_repair_renews(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has not seen an entry's tags yet asks for them in a second look."""
+
+    @cached_queryset(timeout=600, cache="redis")
+    def books(using: str) -> list[int]:
+        return [row.pk for row in Book.objects.using(using).filter(author=1).order_by("pk")]
+
+    books(alias)
+    with_older_code(create(1))(alias)
+    through._dependencies.clear()
+    store = store_for("redis")
+    read, looks = store.read, []
+
+    def repaired_between(key: str | None, wanted: Any) -> Any:
+        looks.append(wanted)
+        if len(looks) == 2:
+            asks(alias, of_author(2))
+        return read(key, wanted)
+
+    monkeypatch.setattr(store, "read", repaired_between)
+    assert books(alias) == list(
+        Book.objects.using(alias).filter(author=1).order_by("pk").values_list("pk", flat=True)
+    )
+    assert len(looks) > 1
 
 
 def is_list(made: Any, alias: str) -> bool:

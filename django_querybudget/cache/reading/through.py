@@ -356,6 +356,9 @@ def _valid(
         # Tags of relations that this process has not seen yet: one more look, once.
         remember_all(question, needed)
         missing = [tag for tag in needed if tag not in values]
+        if any(map(tags.is_twin, missing)):
+            # What a twin says holds with a tag of any value that was not read before it.
+            missing = [tag for tag in needed if tag != PULSE]
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
         read = store_for(conf.CACHE.ALIAS).read(None, missing)

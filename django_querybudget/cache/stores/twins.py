@@ -33,17 +33,10 @@ def twins_in(wanted: Iterable[str]) -> list[str]:
     return [tag for tag in wanted if ":k:" in tag and tags.is_twin(tag)]
 
 
-@lru_cache(maxsize=1024)
-def _pair(twin: str) -> tuple[str, str]:
-    """Return the table's tag and the tag of any value."""
-    database, name = twin.split(":", 1)[0], tags.parsed(twin).name
-    return tags.table_tag(database, name), tags.any_value_tag(database, name)
-
-
 def with_tables(wanted: Collection[str], twins: Collection[str]) -> list[str]:
     """Return the tags to read: ``wanted``, and the tables' whose twins are among them."""
     asked = dict.fromkeys(wanted)
-    asked.update(dict.fromkeys(_pair(twin)[0] for twin in twins))
+    asked.update(dict.fromkeys(tags.pair_of(twin)[0] for twin in twins))
     return list(asked)
 
 
@@ -51,7 +44,7 @@ def settled(values: dict[str, str], twins: Collection[str]) -> dict[str, str]:
     """Let each twin be :data:`SAME` in the values that were read, or be missing."""
     for twin in twins:
         value = values.pop(twin, "")
-        if value and value == values.get(_pair(twin)[0]):
+        if value and value == values.get(tags.pair_of(twin)[0]):
             values[twin] = SAME
     return values
 
@@ -84,7 +77,7 @@ def arranged(wanted: Collection[str], *, writes: bool) -> tuple[list[str], bytes
         if table in wanted:
             place = others.index(table)
             del others[place], kinds[place]
-        any_value, found = _pair(twin)[1], listed.get(table, [])
+        any_value, found = tags.pair_of(twin)[1], listed.get(table, [])
         others += (table, twin)
         kinds += "12"
         if not (writes and any_value in found):
@@ -124,12 +117,12 @@ class OnlyWriters:
     def take(self, found: Iterable[str]) -> None:
         """Whoever writes now, or reads, knows what these twins are of."""
         for twin in found:
-            table = _pair(twin)[0]
+            table = tags.pair_of(twin)[0]
             if self._known.get(table, ("", ""))[0] != twin:
                 self._changes += 1
                 self._known[table] = (twin, f"0-{self._changes:x}")
 
     def values(self, found: Iterable[str]) -> dict[str, str]:
         """Return the tokens of those twins that are of what is known now."""
-        known = ((twin, self._known.get(_pair(twin)[0], ("", ""))) for twin in found)
+        known = ((twin, self._known.get(tags.pair_of(twin)[0], ("", ""))) for twin in found)
         return {twin: token for twin, (current, token) in known if current == twin}
