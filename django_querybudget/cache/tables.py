@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
@@ -61,19 +62,22 @@ class Table:
         return {} if self.key is None else self.columns.pins
 
 
-def table_tags(database: str, table: Table) -> set[str]:
+def table_tags(database: str, table: Table) -> frozenset[str]:
     """Return the tags of any write to ``table``: its own, and its twin where there is one."""
-    found = {tags.table_tag(database, table.name)}
-    if table.known:
-        found.add(tags.twin_tag(database, table.name, table.known))
-    return found
+    return _table_tags(database, table.name, table.known)
+
+
+@lru_cache(maxsize=1024)
+def _table_tags(database: str, name: str, known: str) -> frozenset[str]:
+    own = tags.table_tag(database, name)
+    return frozenset((own, tags.twin_tag(database, name, known)) if known else (own,))
 
 
 def whole_table(database: str, table: Table | None) -> set[str]:
     """Return the tags of a write of unknown extent to ``table``; None is one that no model has."""
     if table is None:
         return {tags.unmodelled(database)}
-    found = table_tags(database, table) | {tags.bulk_tag(database, table.name)}
+    found = {*table_tags(database, table), tags.bulk_tag(database, table.name)}
     if table.scopes:
         found.add(tags.any_scope_tag(database, table.name))
     return found

@@ -119,20 +119,22 @@ def stand_ins(tag: str) -> frozenset[str]:
     """
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
-    database, kind, *rest = tag.split(":", 2)
-    if kind in ("r", "s", "v"):
-        name = rest[0].rpartition(":")[0]
-        return _stand_in(database, kind, name if kind == "r" else name.rpartition(":")[0])
-    return _NONE
+    return _stand_ins_of_row(tag.rpartition(":")[0]) if is_row(tag) else _stand_ins(tag)
 
 
-_NONE: frozenset[str] = frozenset()
+@lru_cache(maxsize=1024)
+def _stand_ins_of_row(start: str) -> frozenset[str]:
+    return frozenset((bulk_tag(*start.split(":r:", 1)),))
 
 
 @lru_cache(maxsize=4096)
-def _stand_in(database: str, kind: str, table: str) -> frozenset[str]:
-    found = {"r": bulk_tag, "s": any_scope_tag, "v": any_value_tag}[kind]
-    return frozenset((found(database, table),))
+def _stand_ins(tag: str) -> frozenset[str]:
+    database, kind, *rest = tag.split(":", 2)
+    if kind == "s":
+        return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
+    if kind == "v":
+        return frozenset((any_value_tag(database, rest[0].rsplit(":", 2)[0]),))
+    return frozenset()
 
 
 def is_said(tag: str) -> bool:

@@ -29,7 +29,7 @@ def row_tags(instance: models.Model, alias: str) -> set[str]:
         if table is None or key is None:
             found |= whole_table(database, table)
             continue
-        found |= table_tags(database, table) | {tags.row_tag(database, table.name, key)}
+        found |= {*table_tags(database, table), tags.row_tag(database, table.name, key)}
         if table.scopes:
             found.add(tags.any_scope_tag(database, table.name))
         if table.pins:
