@@ -42,7 +42,7 @@ pictures: $(DEMO)/.installed ## Make the pictures of README and documentation fr
 page-pictures: .venv-pictures/.installed ## Make the pictures of production's page, with the system's Chromium
 	.venv-pictures/bin/python docs/page_pictures.py
 
-bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py, views.py, hitrate.py)
+bench: $(DEMO)/.installed ## Measure what counting costs (caching: benchmarks/caching.py, views.py, hitrate.py, users.py)
 	$(DEMO)/bin/python benchmarks/counting.py $(ARGS)
 
 clean: ## Remove what these targets made

@@ -1,15 +1,16 @@
 """How often lists, counts and rows of one user each are answered from a cache: one trace.
 
-Run: ``python benchmarks/users.py [--steps N] [--delay MS] [--only LIBRARY]``. It starts a Redis and
-a PostgreSQL of its own, or uses the Redis that ``REDIS_URL`` names.
+Run: ``python benchmarks/users.py [--steps N] [--delay MS] [--updates SHARE] [--only LIBRARY]``. It
+starts a Redis and a PostgreSQL of its own, or uses the Redis that ``REDIS_URL`` names.
 
 The trace: 1,000 users with eight applications each; the user of a step is drawn by Zipf's law. A
 read is the user's applications, newest first (0.30), the same with their jobs joined (0.15), how
 many there are (0.20), the user's own row (0.20), or one application (0.15). One step of twenty
 writes, in autocommit: ``save()`` of an application (0.5), a new one (0.2), a deletion (0.1),
-``save()`` of a user (0.1), ``filter(applicant=…).update()`` (0.1). Nothing is declared, but in the
-line with SCOPES. Each library has a process, a database and a Redis database of its own, and the
-processes take turns, a block of steps each. ``--delay`` lets each query take so much longer.
+``save()`` of a user (0.1), ``filter(applicant=…).update()`` (0.1; ``--updates 0`` has none, and as
+many more of ``save()``). Nothing is declared, but in the line with SCOPES. Each library has a
+process, a database and a Redis database of its own, and the processes take turns, a block of steps
+each. ``--delay`` lets each query take so much longer.
 
 The columns are those of ``benchmarks/hitrate.py``; *miss* and *hit* are the mean of a read, in
 microseconds.
@@ -50,15 +51,15 @@ Step = tuple[bool, str, int, int]
 """Whether it writes, what, the user, and a number."""
 
 
-def trace(steps: int) -> Iterator[Step]:
-    """Return the steps, the same at each call."""
+def trace(steps: int, updates: float) -> Iterator[Step]:
+    """Return the steps, the same at each call; ``updates`` is the share of the writes."""
     from hitrate import _zipf
 
     drawn = random.Random(18)  # noqa: S311  # the same trace each time
-    users = _zipf(USERS)
+    users, writes = _zipf(USERS), {**KINDS, "save": 0.6 - updates, "update": updates}
     for number in range(steps):
         is_write = drawn.random() < WRITES
-        kinds = KINDS if is_write else READS
+        kinds = writes if is_write else READS
         kind = drawn.choices(list(kinds), list(kinds.values()))[0]
         user = drawn.choices(range(1, USERS + 1), cum_weights=users)[0]
         yield is_write, kind, user, number
@@ -145,13 +146,13 @@ def write(kind: str, user: int, number: int) -> None:
 class Run:
     """One library's way through the trace."""
 
-    def __init__(self, library: str, steps: int, delay: float) -> None:
+    def __init__(self, library: str, steps: int, delay: float, updates: float) -> None:
         import libraries
         from django.core.cache import cache
         from django.db import connection
 
         cache.clear()
-        self.steps, self.delay = trace(steps), delay
+        self.steps, self.delay = trace(steps, updates), delay
         self.cached: Callable[[Any], Any] = getattr(
             libraries, library.partition(",")[0], lambda queryset: queryset
         )
@@ -206,10 +207,10 @@ class Run:
         }  # fmt: skip
 
 
-def serve(library: str, database: str, steps: int, delay: float) -> None:
+def serve(library: str, options: argparse.Namespace) -> None:
     """Be one library's process: run the blocks that stdin asks for, then print the figures."""
-    configure(library, database)
-    run = Run(library, steps, delay)
+    configure(library, options.database)
+    run = Run(library, options.steps, options.delay / 1000, options.updates)
     if library.startswith("querybudget"):
         from hitrate import _wait_for_the_pulse
 
@@ -230,6 +231,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--delay", type=float, default=0.0, metavar="MS")
+    parser.add_argument("--updates", type=float, default=0.1, metavar="SHARE")
     parser.add_argument("--only", choices=LIBRARIES, action="append", help="with no cache, these")
     parser.add_argument("--library", help=argparse.SUPPRESS)
     parser.add_argument("--database", help=argparse.SUPPRESS)
@@ -238,7 +240,7 @@ def main() -> None:
         fill()
         return
     if options.library:
-        serve(options.library, options.database, options.steps, options.delay / 1000)
+        serve(options.library, options)
         return
     from tests.servers import PostgreSQL, Redis
     from tests.servers import Run as ServerRun
@@ -248,7 +250,7 @@ def main() -> None:
         Redis(run).start()
     PostgreSQL(run).start()
     try:
-        print_table(compare(options.steps, options.delay, options.only or list(LIBRARIES)))
+        print_table(compare(options))
     finally:
         run.clean_up()
 
@@ -296,9 +298,13 @@ def fill() -> None:
             connection.execute(f"CREATE DATABASE users_{number} TEMPLATE users_filled")
 
 
-def compare(steps: int, delay: float, wanted: list[str]) -> dict[str, dict[str, Any]]:
+def compare(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Let the libraries take turns; return their figures."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--delay", str(delay), "--library"]
+    command = [sys.executable, __file__]
+    for name in ("steps", "delay", "updates"):
+        command += [f"--{name}", str(getattr(options, name))]
+    command += ["--library"]
+    wanted = options.only or list(LIBRARIES)
     subprocess.run([*command, "fill"], check=True)
     processes: dict[str, subprocess.Popen[str]] = {}
     for number, (library, module) in enumerate(LIBRARIES.items()):
@@ -311,7 +317,7 @@ def compare(steps: int, delay: float, wanted: list[str]) -> dict[str, dict[str, 
             [*command, library, "--database", f"users_{number}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-    for _ in range(0, steps, BLOCK):
+    for _ in range(0, options.steps, BLOCK):
         for process in random.sample(list(processes.values()), len(processes)):
             assert process.stdin is not None
             assert process.stdout is not None

@@ -6,13 +6,17 @@
 ``querybudget.W002``  Settings have no effect on requests, for ``QueryBudgetMiddleware`` is not
                       there.
 ``querybudget.W003``  ``NPLUSONE_ALLOW`` has a pattern that matches no relation, or an expired one
-                      (``W014``).
-``E010 to W014``      Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
+                      (``W014``): :mod:`.nplusone.checks`.
+``010`` to ``014``    Budgets: :mod:`.budgets.checks`; decorators: :mod:`.budgets.dead_decorators`,
                       :mod:`.budgets.method_decorators`.
-``E020 to W027``      The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
-``E030 to I031``      Indexes: :mod:`.indexes.checks`.
-``E040 to E042``      The record of production: :mod:`.production.checks`.
+``020`` to ``028``    The cache: :mod:`.cache.checks`, :mod:`.cache.stores.checks`.
+``030`` to ``033``    Indexes: :mod:`.indexes.checks`.
+``040`` to ``042``    The record of production: :mod:`.production.checks`.
+``060`` to ``061``    Cached views: :mod:`.cache.views.checks`.
 ===================  =====================================================
+
+A new check takes the next number of its room, and a new room the next ten (``070``). An id that
+went is given to no other: projects silence it by that name.
 
 The rooms of the causes and of the cache are imported when there is something to check: a server's
 process loads nothing of the causes, and to import the cache is to watch writes. The checks of

@@ -3,7 +3,7 @@
 A :class:`Work` counts from its begin to its end, in one context. Then its reporters are told: the
 log, the signal of N+1 queries, the record of production. Raising is the decision of whoever began
 it, and comes last. What begins one: :func:`measured`, ``contrib.celery``, ``contrib.channels``,
-``production.programs`` and ``manage.py querybudget run``.
+``production.tasks_and_commands`` and ``manage.py querybudget run``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from django.test import SimpleTestCase
 
 from django_querybudget.reports import repeats
 from tests import settings
+from tests.parts import left_out
 from tests.servers import Promtool, Server
 
 VENDOR_ALIASES = ["default", "postgres", "mariadb"]
@@ -69,10 +70,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             marker = item.get_closest_marker("django_db")
             options = {**(marker.kwargs if marker else {}), "databases": [alias]}
             item.add_marker(pytest.mark.django_db(**options), append=False)
-    without = [item for item in items if _lacks_a_server(item)]
+    part = os.environ.get("QUERYBUDGET_PART")
+    others = left_out(items, part) if part else set()
+    without = {item for item in items if item in others or _lacks_a_server(item)}
     items[:] = [item for item in items if item not in without]
     if without:
-        config.hook.pytest_deselected(items=without)
+        config.hook.pytest_deselected(items=list(without))
 
 
 def _lacks_a_server(item: pytest.Item) -> bool:

@@ -125,6 +125,13 @@ def test_the_kind_of_a_statement(sql: str, kind: StatementKind) -> None:
         ("WITH a AS (SELECT 1 FROM t FOR\nNO KEY UPDATE) SELECT * FROM a", StatementKind.READ),
         ("WITH a AS (SELECT 'delete') SELECT * FROM a -- update", StatementKind.READ),
         ('WITH "update" AS (SELECT 1) SELECT * FROM "update"', StatementKind.READ),
+        ("WITH a AS (SELECT 1) REPLACE INTO t SELECT * FROM a", StatementKind.WRITE),
+        ("WITH a AS (SELECT 1) INSERT OR REPLACE INTO t SELECT 1", StatementKind.WRITE),
+        ("WITH a AS (SELECT 1) UPSERT  INTO t SELECT * FROM a", StatementKind.WRITE),
+        ("WITH a AS (SELECT REPLACE(b, 'x', 'y') FROM t) SELECT 1", StatementKind.READ),
+        ("WITH a AS (SELECT INSERT ('a', 1, 1, 'b')) SELECT 1", StatementKind.READ),
+        ('WITH a AS (SELECT 1) INSERT "t" (a) SELECT 1', StatementKind.WRITE),
+        ('WITH a AS (SELECT 1 AS "replace") SELECT a.replace, replace FROM a', StatementKind.READ),
     ],
 )
 def test_the_first_word_of_a_cte_says_nothing(sql: str, kind: StatementKind) -> None:

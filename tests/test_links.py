@@ -18,6 +18,7 @@ from django.core.checks import run_checks
 from django.core.checks.registry import registry
 
 from django_querybudget import Budget
+from django_querybudget import checks as root_checks
 from django_querybudget.budgets.growth import QueryGrowth
 from django_querybudget.cache import cached_queryset
 from django_querybudget.exceptions import LockFileError
@@ -279,6 +280,20 @@ def test_every_system_check_has_its_place_on_the_page() -> None:
     assert len(found) > 30
     for each in found:
         check(f"See {check_link(each)}")
+
+
+def test_the_roots_table_has_every_system_check_with_its_modules() -> None:
+    table = (root_checks.__doc__ or "").split("===\n")[1]
+    rows = re.findall(r"^``(.+?)``(?: to ``(\d+)``)? (.*(?:\n  .*)*)", table, re.MULTILINE)
+    for each in sorted(set(ids())):
+        (text,) = (
+            text
+            for first, last, text in rows
+            if (first == each if not last else int(first) <= int(each[-3:]) <= int(last))
+        )
+        named = re.findall(r":mod:`\.([\w.]+)`", text) or ["checks"]
+        paths = [ROOT / "django_querybudget" / f"{name.replace('.', '/')}.py" for name in named]
+        assert any(each in path.read_text() for path in paths), each
 
 
 @pytest.mark.urls("tests.budget_urls")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,6 +32,7 @@ from tests.urls import response_text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.urls")]
 
+ROOT = Path(__file__).parent.parent
 OURS = "django_querybudget.middleware.QueryBudgetMiddleware"
 COUNT_HEADERS = (
     "X-Query-Count",
@@ -96,6 +99,12 @@ def test_the_body_and_the_other_headers_are_the_same_with_and_without_it(client:
         ours = {*COUNT_HEADERS, "Server-Timing"}
         theirs = {name: value for name, value in without_it.items() if name not in ours}
         assert {name: value for name, value in with_it.items() if name not in ours} == theirs
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-count.rst"])
+def test_the_pages_that_show_the_headers_show_all_of_them(page: str) -> None:
+    shown = re.findall(r"^ *(X-Query-\w+|Server-Timing): ", (ROOT / page).read_text(), re.MULTILINE)
+    assert shown == [each for each in COUNT_HEADERS if each != "X-Query-Budget"]  # no budget there
 
 
 # Streams.

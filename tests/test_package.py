@@ -5,17 +5,22 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
+import inspect
 import os
 import pkgutil
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 import django_querybudget
+from django_querybudget.indexes import IndexMixin
+from django_querybudget.production.measures import MEASURES
 from tests.production_process import loaded_in_production
 
 ROOT = Path(__file__).parent.parent
@@ -119,6 +124,21 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert [set(re.findall(r"`(\w+)`", each)) for each in said] == [has, has]
 
 
+def test_every_name_that_contributing_names_stands_in_its_file() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py)`(?:: | \()`(\w+)`", text))
+    named |= {(file, name) for name, file in re.findall(r"`(\w+)` in\s+`([\w/]+\.py)`", text)}
+    assert len(named) > 40
+    folders = ("django_querybudget", "tests")
+    files = [path for each in folders for path in (ROOT / each).rglob("*.py")]
+    gone = [
+        (file, name)
+        for file, name in sorted(named)
+        if not any(name in path.read_text() for path in files if f"/{path}".endswith(f"/{file}"))
+    ]
+    assert gone == []
+
+
 PUBLIC = (
     "testing", "cache", "indexes", "nplusone", "nplusone.eager", "nplusone.fetch_mode",
     "signals", "exceptions", "budgets", "decorators", "reports",
@@ -141,6 +161,76 @@ def test_every_public_name_has_a_reference_entry() -> None:
     assert missing == []
 
 
+INTERNAL = {
+    "QueryLog": "append count_only evidence fetched raw totals",
+    "QueryRecord": "of raw raw_origin raw_trail",
+    "QueryReport": "brief shapes",
+    "Increment": "add_queries is_full observe plus",
+    "ProcessRecord": "add add_exporter alias count exported exporting failed_flushes forget "
+    "remove_exporters stop",
+    "Record": "add_details add_remark add_shape merge of",
+    "Series": "add_numbers budget costliest remarked remarks seconds shapes total",
+    "PrometheusExporter": "close collect describe",
+    "OpenTelemetryExporter": "close wants_queries wants_requests",
+    "MeasuredConsumer": "dispatch",
+    "QueryBudgetMiddleware": "async_capable get_response is_async sync_capable",
+    "CachedViewMiddleware": "async_capable get_response is_async process_exception process_view "
+    "sync_capable",
+    "cached_view": "caches options warm",
+    "CachedViewMixin": "as_view dispatch",
+    "TracedFetchMode": "fetch origin track_peers",
+}
+"""What is ours, or a framework's to call, of the classes in the reference."""
+
+_OF_SELF = re.compile(r"^ +self\.([a-z]\w*)(?:: [^=\n]+)? =", re.MULTILINE)
+
+
+def attributes_of(found: type) -> set[str]:
+    """Return the names that a class of ours has, its fields and what its ``__init__`` sets."""
+    names: set[str] = set()
+    for each in found.__mro__:
+        if each.__module__.startswith("django_querybudget"):
+            names |= {*vars(each), *vars(each).get("__annotations__", ())}
+            if isinstance(made := vars(each).get("__init__"), FunctionType):
+                with suppress(OSError):  # a dataclass's own has no source
+                    names |= set(_OF_SELF.findall(inspect.getsource(made)))
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_every_member_of_a_public_class_has_a_reference_entry() -> None:
+    reference = (ROOT / "docs" / "reference" / "python.rst").read_text()
+    classes = re.findall(
+        r"\.\. autoclass:: (\S+?)(?:\(\))?\n((?: +:.*\n(?:      +\w.*\n)*)*)", reference
+    )
+    assert len(classes) > 30
+    wrong: dict[str, set[str]] = {}
+    for path, options in classes:
+        module, _, name = path.rpartition(".")
+        found = getattr(importlib.import_module(module), name)
+        listed = re.search(r":members:((?:[^:]|\n)*)", options)
+        named = set(re.findall(r"\w+", listed[1])) if listed else set()
+        if listed and not named:
+            continue  # all of them
+        own = attributes_of(found)
+        assert {each for each in named if not each.startswith("_")} <= own, name
+        internal = set(INTERNAL.get(name, "").split())
+        assert internal <= own, f"{name} has no {internal - own} any more"
+        assert not internal & named, name
+        if missing := own - named - internal - ATTRIBUTES_OF_INDEX_SETS:
+            wrong[name] = missing
+    assert wrong == {}
+
+
+def test_the_reference_has_every_measure_in_its_order() -> None:
+    reference = (ROOT / "docs" / "reference" / "python.rst").read_text()
+    told = reference.partition("a tuple of ``Measure``:")[2].partition(".\n")[0]
+    assert re.findall(r"``(\w+)``", told) == [measure.name for measure in MEASURES]
+
+
+ATTRIBUTES_OF_INDEX_SETS = attributes_of(IndexMixin)
+"""Told once, of IndexMixin."""
+
+
 def test_every_page_that_the_code_names_exists() -> None:
     missing = [
         (name, page)
@@ -151,6 +241,17 @@ def test_every_page_that_the_code_names_exists() -> None:
         if not ((ROOT / page).exists() or (ROOT / f"{page}.rst").exists())
     ]
     assert missing == []
+
+
+def test_nothing_installs_by_a_name_that_is_not_ours_yet() -> None:
+    """Nothing is released: who takes the name first would be installed (RELEASING.md)."""
+    files = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.rst"),
+        *(ROOT / "django_querybudget").rglob("*.py"),
+    ]
+    by_name = re.compile(r"pip install [^\n]*?(?<![\w/])(?:django-querybudget|querybudget-django)")
+    assert [path.name for path in files if by_name.search(path.read_text())] == []
 
 
 def exists(name: str) -> bool:

@@ -20,6 +20,7 @@ from pymysql.cursors import SSCursor
 from django_querybudget import Budget, QueryBudgetExceeded, capture_queries, query_budget
 from django_querybudget.middleware import QueryBudgetMiddleware
 from django_querybudget.recording.fetched import Fetched
+from django_querybudget.recording.raw import UNKNOWN_FROM
 from django_querybudget.recording.recorders import make_recorder
 from django_querybudget.recording.records import QueryLog, RawRecord
 from django_querybudget.reports.report import QueryReport
@@ -120,19 +121,33 @@ def test_what_an_unbuffered_cursor_says_is_no_number_of_rows() -> None:
     assert log.totals.rows is None
 
 
-@pytest.mark.parametrize("told", [None, "7", 2.0, True])
-def test_what_is_no_number_is_not_known(told: object) -> None:
+@pytest.mark.parametrize(
+    ("told", "error", "rows"),
+    [
+        (7, None, 14),
+        (UNKNOWN_FROM - 1, None, 2 * UNKNOWN_FROM - 2),
+        (UNKNOWN_FROM, None, None),
+        (7, DatabaseError(), None),  # of the cursor's statement before
+        (None, None, None), ("7", None, None), (2.0, None, None), (True, None, None),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_not_known(
+    told: object, error: Exception | None, rows: int | None
+) -> None:
     """PEP 249 allows for None; what a host's cursor says else costs no query and no header."""
     log = QueryLog()
     record, close = make_recorder(log, None, origins=False, most=10)
     driver = SimpleNamespace(rowcount=told)
     for _ in range(2):
         record(
-            "SELECT 1", None, False, connections["postgres"], 0.0, 0.1, None,
+            "SELECT 1", None, False, connections["postgres"], 0.0, 0.1, error,
             SimpleNamespace(cursor=driver),
         )  # fmt: skip
     close()
-    assert (log.totals.queries, log.totals.rows, log.rows_unknown) == (2, None, 2)
+    assert {each.rowcount for each in log.raw} == {-1 if rows is None else told}
+    assert (log.totals.queries, log.totals.rows) == (2, rows)
+    # What failed has fetched nothing.
+    assert log.rows_unknown == (2 if rows is None and error is None else 0)
 
 
 RAWS = st.builds(

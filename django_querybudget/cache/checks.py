@@ -23,12 +23,12 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
-from django.core.cache.backends.db import DatabaseCache
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
 
 from django_querybudget.conf import conf
+from django_querybudget.conf.caches import kind_of_cache
 
 from .identity import is_told_by_server
 from .tables import scope_column
@@ -78,7 +78,7 @@ def one_database(databases: Iterable[str]) -> list[CheckMessage]:
 def not_shared(*backends: str) -> list[CheckMessage]:
     """Return what is wrong with the cache for several processes, if its backend is one of these."""
     alias = conf.CACHE.ALIAS
-    backend = settings.CACHES.get(alias, {}).get("BACKEND", "").rpartition(".")[2]
+    backend = kind_of_cache(alias)
     problem = {
         "LocMemCache": "keeps what it holds in one process: writes of others are not seen",
         "DummyCache": "keeps nothing",
@@ -104,7 +104,7 @@ def _alias() -> Iterator[CheckMessage]:
             hint=f"There are: {', '.join(sorted(settings.CACHES))}.",
             id="querybudget.E020",
         )
-    elif settings.CACHES[alias].get("BACKEND") == f"{DatabaseCache.__module__}.DatabaseCache":
+    elif kind_of_cache(alias) == "DatabaseCache":
         cache: Any = caches[alias]
         database = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
         if connections[database].vendor == "sqlite":

@@ -240,10 +240,14 @@ def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return reached
 
 
-def _written() -> tuple[object, object, object, object]:
-    """Return what the settings hold that the tables, and what is remembered by them, depend on."""
-    get = conf.CACHE.values().get
-    return get("SCOPES"), get("IGNORED_TABLES"), get("FUNCTIONS"), get("NEVER_STORE")
+DECIDING = ("SCOPES", "IGNORED_TABLES", "FUNCTIONS", "NEVER_STORE")
+"""The settings that the tables, and what is remembered by them, depend on; :func:`tables` asks for
+each by itself, since a loop over them would cost a statement three times as much."""
+
+
+def _written() -> tuple[object, ...]:
+    """Return what the settings hold of these."""
+    return tuple(map(conf.CACHE.values().get, DECIDING))
 
 
 _tables: Tables | None = None
@@ -256,7 +260,7 @@ def tables() -> Tables:
     if known is not None:
         # Asked at every statement: what the settings hold is compared by identity.
         get = conf.CACHE.values().get
-        scopes, ignored, functions, withheld = known.written
+        scopes, ignored, functions, withheld = known.written  # DECIDING, in its order
         if (
             get("SCOPES") is scopes
             and get("IGNORED_TABLES") is ignored

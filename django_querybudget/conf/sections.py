@@ -127,6 +127,7 @@ class CacheSettings(Section):
         accepts='a dict of models and variables: {"payment.Payment": ["app.tenant_id"]}',
     )
     """Session variables that the row-level security of a model's table depends on."""
+
     DELETE_SIGNALS = Setting[frozenset[str]](
         default=frozenset(),
         parse=string_set,

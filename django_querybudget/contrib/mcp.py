@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import mcp.server.stdio  # noqa: F401 - to know it before Django is set up
     except ImportError:
-        sys.stderr.write("The package mcp is missing: pip install 'django-querybudget[mcp]'.\n")
+        sys.stderr.write("The package mcp is missing: python -m pip install 'mcp>=2.0'.\n")
         return 2
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         sys.stderr.write("DJANGO_SETTINGS_MODULE is not set: it names the project's settings.\n")
@@ -166,9 +167,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wire = _taken_stdout()
     import django
 
-    django.setup()
+    try:
+        django.setup()
+    except Exception as error:
+        sys.stderr.write(
+            f"Django cannot be set up with the settings {os.environ['DJANGO_SETTINGS_MODULE']}: "
+            f"{type(error).__name__}: {error} ({_last_line(error)}). DJANGO_SETTINGS_MODULE names "
+            "them, PYTHONPATH the folder that they are imported from.\n"
+        )
+        return 2
     asyncio.run(_serve(options.file.absolute(), wire))
     return 0
+
+
+def _last_line(error: Exception) -> str:
+    """Return the line that an exception came from: ``"/srv/shop/settings.py:12"``."""
+    found = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if not each.filename.startswith("<")
+    ]
+    return f"{found[-1].filename}:{found[-1].lineno}" if found else "no line of Python"
 
 
 def _taken_stdout() -> BinaryIO:

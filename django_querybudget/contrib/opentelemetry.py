@@ -14,9 +14,10 @@ Ours begin with ``querybudget.`` and have ``querybudget.kind`` (``view``, ``task
 ``message``, ``other``), ``querybudget.name`` and, for views, ``http.request.method``: the
 histograms ``querybudget.queries``, ``querybudget.database.duration``, ``querybudget.nplusone`` and
 ``querybudget.violations`` of requests, the counters ``querybudget.duplicates``,
-``querybudget.rows``, ``querybudget.cache.hits``, ``….misses``, ``….bypasses``, ``….audited`` and
-``….stale`` (hits that the cache's audit compared, and what was stale of them), and
-``querybudget.lost``: requests and queries that came too fast to be told.
+``querybudget.rows``, ``querybudget.cache.hits``, ``querybudget.cache.misses``,
+``querybudget.cache.bypasses``, ``querybudget.cache.audited`` and ``querybudget.cache.stale`` (hits
+that the cache's audit compared, and what was stale of them), and ``querybudget.lost``: requests and
+queries that came too fast to be told.
 
 The span that is current when a view's response is done, or a task, command or message ends, gets
 ``querybudget.queries``, ``querybudget.duplicates``, ``querybudget.database.duration``, and, where
@@ -37,8 +38,14 @@ from opentelemetry import metrics, trace
 
 from django_querybudget import __version__
 from django_querybudget.budgets.by_view import measured_request
-from django_querybudget.production.exporting import Increment, Labels, QueryKind
-from django_querybudget.production.measures import COUNTERS, MEASURES
+from django_querybudget.production.exporting import (
+    HISTOGRAMS,
+    Increment,
+    Labels,
+    QueryKind,
+    is_told,
+)
+from django_querybudget.production.measures import EVERYTHING, MEASURES, Counter, Measure
 from django_querybudget.production.record import MOST_SERIES, SeriesKey
 from django_querybudget.reports import reporters
 from django_querybudget.sql.operations import OPERATIONS, operation_of
@@ -66,9 +73,10 @@ _NAMES = {
     "cache_hits": "cache.hits",
     "cache_misses": "cache.misses",
     "cache_bypasses": "cache.bypasses",
+    "cache_audited": "cache.audited",
+    "cache_stale": "cache.stale",
 }
 _UNITS = {"database_seconds": "s", "queries": "{query}", "rows": "{row}", "duplicates": "{query}"}
-_HISTOGRAMS = ("queries", "database_seconds", "nplusone", "violations")
 _SYSTEMS = {
     "postgresql": "postgresql",
     "mysql": "mysql",
@@ -95,30 +103,21 @@ class OpenTelemetryExporter:
             explicit_bucket_boundaries_advisory=_BOUNDS,
         )
         self._histograms: list[tuple[int, metrics.Histogram]] = []
-        self._counters: list[tuple[int, metrics.Counter]] = []
-        for at, measure in enumerate(MEASURES):
+        self._counters: list[tuple[Measure | Counter, metrics.Counter]] = []
+        for measure in EVERYTHING:
             name = PREFIX + _NAMES.get(measure.name, measure.name)
             unit = _UNITS.get(measure.name, "1")
-            if measure.name in _HISTOGRAMS:
+            if isinstance(measure, Measure) and measure.name in HISTOGRAMS:
                 histogram = meter.create_histogram(
                     name,
                     unit=unit,
                     description=f"By request: {measure.title}.",
                     explicit_bucket_boundaries_advisory=measure.bounds,
                 )
-                self._histograms.append((at, histogram))
+                self._histograms.append((MEASURES.index(measure), histogram))
             else:
                 counter = meter.create_counter(name, unit, f"In all: {measure.title}.")
-                self._counters.append((measure.total, counter))
-        self._audit = [
-            (
-                each.total,
-                meter.create_counter(
-                    PREFIX + each.name.replace("_", "."), "1", f"In all: {each.title}."
-                ),
-            )
-            for each in COUNTERS
-        ]
+                self._counters.append((measure, counter))
         self._lost = meter.create_counter(
             f"{PREFIX}lost", "1", "Requests and queries that came too fast to be told."
         )
@@ -157,12 +156,10 @@ class OpenTelemetryExporter:
                 if value is not None:
                     histogram.record(value, attributes)
         for key, series in increment.record.series.items():
-            for place, counter in self._counters:
-                if number := series.numbers[place]:
-                    counter.add(int(number), _attributes(self._labels.of(key)))
-            if series.numbers[COUNTERS[0].total]:  # that none was stale is worth telling
-                for place, counter in self._audit:
-                    counter.add(int(series.numbers[place]), _attributes(self._labels.of(key)))
+            attributes = _attributes(self._labels.of(key))
+            for measure, counter in self._counters:
+                if is_told(measure, series.numbers):
+                    counter.add(int(series.numbers[measure.total]), attributes)
         for what in ("requests", "queries"):
             if lost := getattr(increment, f"lost_{what}"):
                 self._lost.add(lost, {f"{PREFIX}kind": what})

@@ -7,18 +7,19 @@
 What the project serves at ``/metrics`` has these then, each with the labels ``kind`` (``view``,
 ``task``, ``command``, ``message``, ``other``), ``name`` and ``method``:
 
-==================================  ========================================================
-``querybudget_queries``             Histogram: queries of a request; its count is the requests.
-``querybudget_database_seconds``    Histogram: a request's time in the databases.
-``querybudget_nplusone``            Histogram: N+1 findings of a request, where looked for.
-``querybudget_violations``          Histogram: dimensions of its budget that a request exceeded.
-``querybudget_duplicates_total``    Queries that repeat an earlier one of their request.
-``querybudget_rows_total``          Rows fetched, where the driver tells.
-``querybudget_cache_hits_total``    Cached reads that were answered; ``…_misses_total``,
-                                    ``…_bypasses_total``: that went to the database.
-``querybudget_cache_audited_total`` Hits that the audit has compared, if there is one;
-                                    ``…_stale_total``: answers that were stale.
-==================================  ========================================================
+======================================  ============================================================
+``querybudget_queries``                 Histogram: queries of a request; its count is the requests.
+``querybudget_database_seconds``        Histogram: a request's time in the databases.
+``querybudget_nplusone``                Histogram: N+1 findings of a request, where looked for.
+``querybudget_violations``              Histogram: exceeded dimensions of its budget.
+``querybudget_duplicates_total``        Queries that repeat an earlier one of their request.
+``querybudget_rows_total``              Rows fetched, where the driver tells.
+``querybudget_cache_hits_total``        Cached reads that were answered by the cache.
+``querybudget_cache_misses_total``      Those that were not. Both, once there is one of either.
+``querybudget_cache_bypasses_total``    Those that went past the cache.
+``querybudget_cache_audited_total``     Hits that the audit has compared, if there is one.
+``querybudget_cache_stale_total``       Of those, answers that were stale.
+======================================  ============================================================
 
 ``querybudget_record_failures_total`` counts flushes of the record that its cache did not take.
 
@@ -39,17 +40,14 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from django_querybudget import production
-from django_querybudget.production.exporting import Increment, Labels
-from django_querybudget.production.measures import COUNTERS, EVERYTHING, Counter, Measure
+from django_querybudget.production.exporting import HISTOGRAMS, Increment, Labels, is_told
+from django_querybudget.production.measures import EVERYTHING, Counter, Measure
 from django_querybudget.production.record import Record, SeriesKey
 
 __all__ = ["LABELS", "PREFIX", "PrometheusExporter"]
 
 PREFIX = "querybudget_"
 LABELS = SeriesKey._fields
-_HISTOGRAMS = ("queries", "database_seconds", "nplusone", "violations")
-_ALWAYS = ("queries", "database_seconds", "duplicates")
-"""The others are told of a series once there is something to tell: a metric costs memory."""
 
 
 class _Told(NamedTuple):
@@ -58,16 +56,6 @@ class _Told(NamedTuple):
     measure: Measure | Counter
     name: str
     is_histogram: bool
-
-    def is_told(self, numbers: Sequence[float]) -> bool:
-        measure = self.measure
-        if measure.name in _ALWAYS:
-            return True
-        if isinstance(measure, Counter):
-            return numbers[COUNTERS[0].total] > 0  # that none was stale is worth telling
-        if self.is_histogram or measure.name == "rows":
-            return measure.known(numbers) > 0
-        return numbers[measure.total] > 0
 
     @property
     def help(self) -> str:
@@ -86,7 +74,7 @@ class _Told(NamedTuple):
             yield "_bucket", _bound(bound), count
 
 
-_TOLD = tuple(_Told(each, PREFIX + each.name, each.name in _HISTOGRAMS) for each in EVERYTHING)
+_TOLD = tuple(_Told(each, PREFIX + each.name, each.name in HISTOGRAMS) for each in EVERYTHING)
 _FAILURES = PREFIX + "record_failures"
 _FAILURES_HELP = "Flushes of the record of production that its cache did not take."
 
@@ -142,7 +130,7 @@ class PrometheusExporter(Collector):
             family: Any = HistogramMetricFamily if told.is_histogram else CounterMetricFamily
             metric: Metric = family(told.name, told.help, labels=LABELS)
             for key, numbers in series.items():
-                if told.is_told(numbers):
+                if is_told(told.measure, numbers):
                     _add(metric, told, key, numbers)
             yield metric
         yield CounterMetricFamily(_FAILURES, _FAILURES_HELP, value=failures)
@@ -180,7 +168,7 @@ class _Shared:
         for key, series in record.series.items():
             labels = self._labels.of(key)
             for told in _TOLD:
-                if told.is_told(series.numbers):
+                if is_told(told.measure, series.numbers):
                     self._add(labels, told, series.numbers)
 
     def _add(self, key: SeriesKey, told: _Told, numbers: Sequence[float]) -> None:

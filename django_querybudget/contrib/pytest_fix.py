@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 
 import pytest
 
@@ -39,7 +40,10 @@ class RehearsalPlugin:
         """Let the process write down what it does, if Django did not ask for that already."""
         from django_querybudget.patches.journal import start
 
+        self.test = ""
         self.is_worker = hasattr(config, "workerinput")
+        if getattr(config.option, "randomly_seed", None) is not None:
+            config.option.randomly_seed = 1  # Of pytest-randomly, which draws one for each run.
         start()
 
     @pytest.hookimpl(trylast=True)
@@ -56,6 +60,29 @@ class RehearsalPlugin:
         items[:] = [each for each in items if each.nodeid in chosen]
         if left:
             config.hook.pytest_deselected(items=left)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let each test draw the same in every run."""
+        from django_querybudget.patches.seeding import seed
+
+        self.test = item.nodeid
+        seed(self.test)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[object]
+    ) -> Generator[None, object, object]:
+        """Let what several tests share draw the same, whichever of them runs first."""
+        from django_querybudget.patches.seeding import seed
+
+        if fixturedef.scope == "function":
+            return (yield)
+        seed(f"{fixturedef.baseid}::{fixturedef.argname}")
+        try:
+            return (yield)
+        finally:
+            seed(self.test)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note how a test ended; xdist's workers hand theirs on to the controller."""

@@ -95,8 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "query_budget(max_queries, *, duplicates, similar, writes, rows, duration, nplusone, "
-        "using): fail the test if it executes more; without a number, --querybudget records and "
-        "checks the test",
+        "using, until, issue, message): fail the test if it executes more; without a number, "
+        "--querybudget records and checks the test",
     )
     if _has_settings() and config.option.verbose > 0:
         from django_querybudget.conf import conf

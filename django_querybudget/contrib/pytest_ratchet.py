@@ -59,7 +59,7 @@ class RatchetPlugin:
             self.run.abandon()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print what is above its line, what got better, what is stale."""
+        """Print what is above its line, what got better, what is left over."""
         outcome = self.outcome
         if outcome is None:
             return

@@ -169,3 +169,5 @@ class Load:
     """The line that built the root queryset, where its fetch mode is a traced one."""
     provenance: Provenance | None = None
     """Where the instance came from; None if that is not certain."""
+    view: RawHost | None = None
+    """The class-based view whose method led to it."""

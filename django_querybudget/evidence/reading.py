@@ -19,7 +19,7 @@ from django.db.models.query import (
 )
 
 from django_querybudget.sql.fingerprints import StatementKind, statement_kind
-from django_querybudget.stacks import RawOrigin, is_project, outward
+from django_querybudget.stacks import RawHost, RawOrigin, is_project, outward, view_of
 
 from .frames import MOST_FRAMES, OrmFrames, passes_on
 from .holders import name_in
@@ -82,7 +82,8 @@ class _Reading(OrmFrames):
         if self.batched:
             return Load(kind=LoadKind.BATCH, operation=self.operation)
         if self.descriptor is not None:
-            return replace(self._descriptor_load(*self.descriptor), way=self._way())
+            load = self._descriptor_load(*self.descriptor)
+            return replace(load, way=self._way(), view=self._view())
         if self.prefetches:
             return self._prefetch_load()
         load = self._other_load()
@@ -92,7 +93,13 @@ class _Reading(OrmFrames):
             scopes=tuple(self._scopes()),
             included=self.included,
             way=self._way(),
+            view=self._view(),
         )
+
+    def _view(self) -> RawHost | None:
+        """Return the nearest view of which a method of the project's is on the stack."""
+        found = (view_of(each.f_locals.get("self")) for each in self._project())
+        return next((each for each in found if each is not None), None)
 
     def _way(self) -> tuple[RawOrigin, ...]:
         frames = islice(self._project(), _MOST_SCOPES)

@@ -10,8 +10,9 @@ from weakref import ref
 from django.db.models import Model, QuerySet
 from django.db.models.query import MAX_GET_RESULTS, prefetch_related_objects
 from django.forms.models import ModelChoiceIterator
+from django.template.base import Node
 from django.template.defaulttags import ForNode
-from django.template.library import InclusionNode
+from django.template.library import InclusionNode, SimpleNode
 
 from django_querybudget.stacks import is_library, is_project
 
@@ -25,6 +26,7 @@ __all__ = ["CHUNK_SIZE", "MOST_FRAMES_TO_ITERABLE", "Source"]
 _ITERATOR = QuerySet._iterator.__code__  # type: ignore[attr-defined]  # no stub has it
 _CHOICES = ModelChoiceIterator.__iter__.__code__
 _FOR = ForNode.render.__code__
+_RENDER = Node.render_annotated.__code__
 _INCLUSION = InclusionNode.render.__code__
 _PREFETCH = prefetch_related_objects.__code__
 # What is suggested where iterator() is given none: Django's own without a prefetch.
@@ -61,6 +63,9 @@ class Source:
     given_by_tag: tuple[FunctionType, str] | None = None
     """The function of an inclusion tag whose template asks, and the name that its loop iterates."""
 
+    named_in: tuple[list[Any], str] | None = None
+    """The templates that have it by a name, and the name."""
+
     def __init__(self, record: RawRecord, queryset: Any, iterable: FrameType) -> None:
         self.record = record
         self.queryset = ref(queryset)
@@ -79,6 +84,18 @@ class Source:
             if instance is not None:
                 self.owner = type(instance)
                 self._look_for_prefetch(iterable.f_back)
+
+    def assigned_by_tag(self) -> FunctionType | None:
+        """Return the function of the tag that gave it to a template: ``{% newest as books %}``."""
+        templates, name = self.named_in or ([], "")
+        found = {
+            unwrap(node.func)
+            for each in templates
+            for node in each.nodelist.get_nodes_by_type(SimpleNode)
+            if node.target_var == name
+        }
+        function: Any = found.pop() if len(found) == 1 else None
+        return function if isinstance(function, FunctionType) else None
 
     @property
     def is_list(self) -> bool:
@@ -114,6 +131,8 @@ class Source:
             elif frame.f_code is _FOR and not iterated:
                 iterated = _names_iterated(frame)
                 self.given_by = _method_called(frame, iterated)
+            elif frame.f_code is _RENDER and self.named_in is None:
+                self.named_in = _named_in(frame, queryset)
             elif frame.f_code is _INCLUSION:
                 function: Any = unwrap(frame.f_locals["self"].func)
                 if isinstance(function, FunctionType) and len(iterated) == 1:
@@ -148,6 +167,17 @@ def _names_iterated(for_loop: FrameType) -> list[str]:
     """Return the parts of ``thing.method`` of ``{% for row in thing.method %}``."""
     sequence = for_loop.f_locals["self"].sequence
     return list(getattr(getattr(sequence, "var", None), "lookups", None) or ())
+
+
+def _named_in(node: FrameType, queryset: Any) -> tuple[list[Any], str] | None:
+    """Return the templates that are rendered, if a name of theirs is ``queryset``."""
+    context = node.f_locals["context"]
+    for each in reversed(attributes_of(context).get("dicts", ())):
+        for name, value in each.items() if isinstance(each, dict) else ():
+            if value is queryset:
+                rendered = [context.template, context.render_context.template]
+                return [template for template in rendered if template is not None], name
+    return None
 
 
 def _method_called(for_loop: FrameType, lookups: list[str]) -> tuple[type, str] | None:

@@ -6,14 +6,15 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 
 from django_querybudget.evidence import Load, LoadKind, PlaceKey, Step, place_key
-from django_querybudget.nplusone.fixes.causes import add
 from django_querybudget.nplusone.fixes.drafts import Draft
 from django_querybudget.nplusone.fixes.hosts import fix_for_host
 from django_querybudget.nplusone.fixes.imports import with_imports
 from django_querybudget.nplusone.fixes.needs import Need, Part
+from django_querybudget.nplusone.fixes.on_queryset import add
 from django_querybudget.nplusone.fixes.own_fixes import own_fix
 from django_querybudget.nplusone.fixes.places import Place, find_place, is_shared
 from django_querybudget.nplusone.fixes.roots import Root, find_root
+from django_querybudget.nplusone.fixes.written import as_written, written_by
 from django_querybudget.nplusone.source.calls import Call, find_call, find_queryset
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.stacks import call_path
@@ -71,7 +72,7 @@ class Drafting:
         own = replace(roots[0], path=())
         draft = self.drafts.get(own)
         if draft is None:
-            draft = Draft(own, find_place(own, load.built))
+            draft = Draft(own, find_place(own, load.built, load.view))
         part = self._add(draft, loop, loads, [each.path for each in roots])
         if part is None or load.prefetched:
             return None, part
@@ -169,12 +170,17 @@ def _calls(loops: list[Loop]) -> list[list[Loop]]:
 
 
 def _need(loop: Loop, load: Load, path: tuple[Step, ...], at: Place, root: Root) -> Need:
-    place = loop.records[-1].origin
+    place, call = loop.records[-1].origin, _call(loop, load)
+    if load.filters or load.chain or load.aggregate:
+        there = at.built
+        line = None if there is None else there.line
+        filename = "" if there is None else there.filename
+        load = as_written(load, written_by(load, place, call, filename, line))
     return Need(
         load=load,
         count=len(loop.records),
         path=path,
-        call=_call(loop, load),
+        call=call,
         in_python=place is not None and place.is_plain,
         shared=load.included or is_shared(loop.origin, at, root),
         alias=loop.alias,

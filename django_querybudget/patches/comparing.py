@@ -19,7 +19,14 @@ _TIMES = (
     rb"|[A-Z][a-z]{2}, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{4} " + _TIME + rb"|" + _TIME
 )
 """Moments are one word each: all of one changes where a minute ends, and not one number of it."""
-_WORDS = re.compile(_TIMES + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_TOKENS = (
+    rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    rb"|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{20,}"
+)
+"""A session's key and the like is one word: into how many it would fall apart is chance."""
+_WORDS = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+_NAMES = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+"""Where one draws ``krista28`` and the next one ``mrodriguez``."""
 _LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _SHOWN = 60
 _MOST_WORDS = 2_000_000
@@ -38,30 +45,47 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
         return "" if third == first else _shown(first, third)
     if third in (first, second):
         return ""
-    for pattern in (_WORDS, _LONG):
+    told = ""
+    for pattern in (_WORDS, _NAMES, _LONG):
+        if told and pattern is _LONG:
+            break  # It takes too much for one word.
         words = [pattern.findall(each) for each in (first, second)]
-        if len(words[0]) == len(words[1]) and len(words[0]) <= _MOST_WORDS:
-            found = _by_word(words[0], words[1], pattern.findall(third))
-            if found is None:
-                continue
-            return found and f"{found}: {_shown(first, third)}"
+        if len(words[0]) != len(words[1]) or len(words[0]) > _MOST_WORDS:
+            continue
+        now = pattern.findall(third)
+        found = _by_word(words[0], words[1], now)
+        if found is None:
+            continue
+        why, place = found
+        if not why:
+            return ""
+        told = f"{why}: {_shown_from(words[0], now, place)}"
+        if len(now) == len(words[0]):
+            return told
+    if told:
+        return told
     raise Uncomparable
 
 
-def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> str | None:
-    """Return what differs; None if the first two differ in more than some words."""
+def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> tuple[str, int] | None:
+    """Return what differs, and from which word on; None if the first two differ in more than some.
+
+    The text is empty where nothing does.
+    """
     places = [place for place, pair in enumerate(zip(first, second, strict=True)) if _differ(pair)]
     # Punctuation that moves: the words are not in their places.
     moved = any(not first[each].isalnum() and len(first[each]) == 1 for each in places)
     if moved or len(places) * 2 > len(first):
         return None
-    if len(third) != len(first):
-        return "it has more or fewer words"
     masked = set(places)
-    for place, (was, now) in enumerate(zip(first, third, strict=True)):
-        if place not in masked and was != now:
-            return "a word differs that was the same in both runs without the patch"
-    return _of_numbers(places, first, second, third)
+    pairs = enumerate(zip(first, third, strict=False))
+    other = next((place for place, (a, b) in pairs if place not in masked and a != b), None)
+    if len(third) != len(first):
+        end = min(len(first), len(third))
+        return "it has more or fewer words", end if other is None else other
+    if other is not None:
+        return "a word differs that was the same in both runs without the patch", other
+    return _of_numbers(places, first, second, third), places[0]
 
 
 def _of_numbers(
@@ -86,6 +110,14 @@ def _keeps_order(pairs: list[tuple[int, int]]) -> bool:
     """Whether equal numbers became equal ones, and larger ones larger ones."""
     ordered = sorted(set(pairs))
     return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(ordered))
+
+
+def _shown_from(first: list[bytes], third: list[bytes], place: int) -> str:
+    """Return two answers, in words, near the place where they differ, as text."""
+    start = max(place - _SHOWN // 6, 0)
+    near = (b"".join(each[start : place + _SHOWN])[: 2 * _SHOWN] for each in (first, third))
+    was, now = (each.decode("utf-8", "replace").replace("\n", "⏎") for each in near)
+    return f"…{was}… became …{now}…"
 
 
 def _shown(first: bytes, third: bytes) -> str:

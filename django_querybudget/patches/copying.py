@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,11 +37,13 @@ class ScratchCopy:
     """A copy of the files below ``root``, in a folder of its own; removed by :meth:`remove`.
 
     Copied is what git knows, and what it neither knows nor ignores; without git everything but
-    environments and caches. Raises :class:`~.unwritable.CannotProve` for a tree that is too large.
+    environments and caches. Raises :class:`~.unwritable.CannotProve` for a tree that is too large,
+    and where ``deadline`` comes first, by ``time.monotonic()``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, deadline: float | None = None) -> None:
         self.root = root
+        self._deadline = deadline
         self.folder = Path(tempfile.mkdtemp(prefix="querybudget-fix-")).resolve()
         self.tree = self.folder / root.name
         self.contents: dict[str, bytes] = {}
@@ -121,6 +124,8 @@ class ScratchCopy:
                     f"{self.root} is too large to be copied: more than {_MOST_FILES:,} files or "
                     f"{_MOST_BYTES:,} bytes. Let .gitignore name what is no source."
                 )
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                raise CannotProve("The time limit came while the project was copied.")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
 

@@ -26,6 +26,7 @@ from django_querybudget.ratchet.collecting import MIDDLEWARE, current_test
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.signals import queries_measured
 
+from .seeding import seed, seed_test_cases
 from .watching import Watch
 from .writing import patches_of
 
@@ -66,6 +67,8 @@ def start() -> None:
         settings.MIDDLEWARE = [MIDDLEWARE, *settings.MIDDLEWARE]
     queries_measured.connect(_on_measured, dispatch_uid=__name__)
     # In a rehearsal alone: the only place that has every answer a test is given, as it is given.
+    seed_test_cases()
+    seed(__name__)
     handler: Any = django_client.ClientHandler
     handler.__call__ = _noting(handler.__call__)
     async_handler: Any = django_client.AsyncClientHandler
@@ -92,9 +95,11 @@ def only() -> frozenset[str] | None:
 
 
 def note_test(test: str | None) -> None:
-    """Say which test runs: a thread and a coroutine have none on their stack."""
+    """Say which test begins: a thread and a coroutine have none on their stack."""
     global _running
     _running = test
+    if test is not None:
+        seed(test)
 
 
 def _test() -> str | None:

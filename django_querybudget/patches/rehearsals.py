@@ -23,6 +23,8 @@ from .unwritable import CannotProve
 
 __all__ = ["Answer", "Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
 
+_PATIENCE = 2
+"""Seconds that a run is given to end by itself: its test databases may be servers'."""
 _RUNNER = "django_querybudget.patches.rehearsing_runner.RehearsingRunner"
 
 
@@ -180,7 +182,7 @@ def _wait(process: subprocess.Popen[bytes], deadline: float | None) -> int:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a child and those that it started: first as Ctrl-C does, so that it tidies up."""
-    for number, patience in ((signal.SIGINT, 5), (signal.SIGKILL, 5)):
+    for number, patience in ((signal.SIGINT, _PATIENCE), (signal.SIGKILL, _PATIENCE)):
         try:
             os.killpg(process.pid, number)
             process.wait(patience)

@@ -12,9 +12,9 @@ from .judged import Judged
 from .patch import Found
 from .proving import Proof
 
-__all__ = ["FORMAT", "as_data", "as_text", "attempts_of", "diff_of"]
+__all__ = ["VERSION", "as_data", "as_text", "attempts_of", "diff_of"]
 
-FORMAT = 1
+VERSION = 1
 """The version of :func:`as_data`'s form."""
 _MOST_REASONS = 3
 
@@ -107,7 +107,7 @@ def _lines(proof: Proof) -> Iterator[str]:
 def as_data(proof: Proof) -> dict[str, Any]:
     """Return the same as plain data."""
     return {
-        "format": FORMAT,
+        "version": VERSION,
         "patches": [each.to_json() for each in proof.judged.values()],
         "not_written": [
             {

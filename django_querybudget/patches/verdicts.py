@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from django_querybudget.reports.report import number
@@ -17,7 +18,7 @@ from django_querybudget.reports.report import number
 from .comparing import Uncomparable, difference
 from .rehearsals import Answer, Rehearsal, Scope, headline
 
-__all__ = ["Baseline", "Problem", "Verdict", "ViewChange", "judge"]
+__all__ = ["Baseline", "Problem", "Verdict", "ViewChange", "changing", "judge"]
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Problem(NamedTuple):
     text: str
     test: str | None = None
     """The test that showed it, if one did."""
+    is_answer: bool = False
+    """Whether it is an answer that is another one: by the clock, it may be, since the first run."""
 
 
 @dataclass
@@ -121,9 +124,7 @@ def _of_answers(
         if _requests(was) != _requests(now):
             again = base.second.answers.get(test)
             if again is None or _requests(again) == _requests(was):
-                yield Problem(
-                    f"{test} asks for other things: {len(was)} requests became {len(now)}", test
-                )
+                yield Problem(f"{test} asks for other things: {_first_other(was, now)}", test)
             continue
         again = base.second.answers.get(test, was)
         for place, (old, new) in enumerate(zip(was, now, strict=True)):
@@ -136,7 +137,18 @@ def _of_answers(
                 verdict.uncompared += counts
                 continue
             if text:
-                yield Problem(f"{test}: the answer to {old.request} differs: {text}", test)
+                told = f"{test}: the answer to {old.request} differs: {text}"
+                yield Problem(told, test, is_answer=True)
+
+
+def _first_other(was: list[Answer], now: list[Answer]) -> str:
+    """Return the first request that is another one, and the one in its place."""
+    for place, (old, new) in enumerate(
+        zip_longest(_requests(was), _requests(now), fillvalue="none"), 1
+    ):
+        if old != new:
+            return f"its request {place} was {old}, and is {new}"
+    return "nothing"
 
 
 def _requests(answers: list[Answer]) -> list[str]:
@@ -167,6 +179,7 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
     """Yield the views that execute more, and what was promised and is not saved."""
     more: Counter[str] = Counter()
     seen: set[str] = set()
+    unsteady: dict[str, str] = {}
     for test in run.outcomes:
         was = base.first.scopes.get(test, [])
         pairs = _paired(was, run.scopes.get(test, []))
@@ -174,8 +187,13 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
             if _paired(was, base.second.scopes.get(test, was)) is not None:
                 yield Problem(f"{test} asks for other views", test)
             continue
-        for old, new in pairs:
+        again = _paired(was, base.second.scopes.get(test, was))
+        for place, (old, new) in enumerate(pairs):
             promised = {key: saves for key, saves in old.saves.items() if key in keys}
+            if again is not None and (other := again[place][1]).queries != old.queries:
+                # Nothing is known of it: by itself it executes now more, now fewer.
+                unsteady |= dict.fromkeys(promised, _counted_twice(test, old, other))
+                continue
             seen |= promised.keys()
             for key in promised:
                 for what in base.first.vain.get(key, ()):
@@ -193,8 +211,29 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
             yield Problem(
                 f"{view} executes {number(count, 'more query', 'more queries')} over all tests"
             )
-    if set(keys) - seen:
-        yield Problem("no request in which it is to save queries could be measured again")
+    for key in set(keys) - seen:
+        told = f": {unsteady[key]}" if key in unsteady else ""
+        yield Problem(f"no request in which it is to save queries could be measured again{told}")
+
+
+def _counted_twice(test: str, one: Scope, other: Scope) -> str:
+    return (
+        f"without a patch, {one.view} executes {number(one.queries, 'query', 'queries')} in "
+        f"{test}, and {other.queries} in the next run"
+    )
+
+
+def changing(base: Baseline) -> Iterator[str]:
+    """Yield what is not the same in two runs of the unpatched code, a line for each test."""
+    for test in sorted(each for each in base.second.outcomes if each in base.first.outcomes):
+        was, now = base.first.answers.get(test, []), base.second.answers.get(test, [])
+        if _requests(was) != _requests(now):
+            yield f"without a patch, {test} asks for other things: {_first_other(was, now)}"
+            continue
+        pairs = _paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))
+        differing = [pair for pair in pairs or () if pair[0].queries != pair[1].queries]
+        if differing:
+            yield _counted_twice(test, *differing[0])
 
 
 def _paired(was: list[Scope], now: list[Scope]) -> list[tuple[Scope, Scope]] | None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+
+from .unwritable import CannotProve
 
 __all__ = ["apply", "refusals"]
 
@@ -32,16 +39,66 @@ def refusals(root: Path, before: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def apply(root: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
-    """Write all files, or none: what was written is put back if one cannot be."""
+    """Write all files, or none: what was written is put back if one cannot be.
+
+    Ctrl-C ends the writing, and a second one nothing more. Raises :class:`~.unwritable.CannotProve`
+    where a file can neither be written nor put back.
+    """
     done: list[str] = []
+    with _ended_once():
+        try:
+            for path, data in after.items():
+                done.append(path)
+                _write(root / path, data)
+        except BaseException as error:
+            left = [path for path in done if not _put_back(root / path, before[path])]
+            if left:
+                raise CannotProve(
+                    f"Stopped, and {', '.join(left)} could not be put back: "
+                    f"git checkout -- {shlex.join(left)}"
+                ) from error
+            raise
+
+
+def _put_back(file: Path, data: bytes) -> bool:
     try:
-        for path, data in after.items():
-            done.append(path)
-            _write(root / path, data)
-    except BaseException:
-        for path in done:
-            _write(root / path, before[path])
-        raise
+        _write(file, data)
+    except OSError:
+        return file.is_file() and file.read_bytes() == data
+    return True
+
+
+@contextmanager
+def _ended_once() -> Iterator[None]:
+    """Let the first Ctrl-C, or SIGTERM, end the block, and keep the others from what follows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if (handler := signal.getsignal(number)) is not None  # Not Python's.
+    }
+    ended = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal ended
+        if ended:
+            return
+        ended = True
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        elif handler is not signal.SIG_IGN:
+            raise SystemExit(128 + number)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write(file: Path, data: bytes) -> None:

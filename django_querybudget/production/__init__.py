@@ -18,7 +18,7 @@ from django_querybudget.conf import conf
 from django_querybudget.reports import reporters
 from django_querybudget.work import measured
 
-from . import programs
+from . import tasks_and_commands
 from .process import ProcessRecord, keep, let_go
 from .scopes import Reporting, noted_read
 from .store import store_on
@@ -53,7 +53,7 @@ def start() -> ProcessRecord:
         reporters.add_reporter(_running.reporting)
         reporters.add_work_reporter(_running.work_reporter)
         _listen_to_the_cache(noted_read)
-        programs.begin()
+        tasks_and_commands.begin()
         for path in conf.PRODUCTION.EXPORTERS:
             try:
                 _running.record.add_exporter(made_exporter(path))
@@ -66,7 +66,7 @@ def stop() -> None:
     """Undo :func:`start`, after a last flush."""
     global _running
     if _running is not None:
-        programs.end()
+        tasks_and_commands.end()
         _listen_to_the_cache(None)
         reporters.remove_reporter(_running.reporting)
         reporters.remove_work_reporter(_running.work_reporter)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .decoding import MOST_RELEASES, Row, Wanted, is_record, rows_of
 from .encoding import encoded
-from .measures import MEASURES, REQUESTS
+from .measures import REQUESTS, measure
 from .record import Record, SeriesKey
 from .store import HOUR, MINUTE, RecordStore, Span
 
@@ -29,7 +29,7 @@ _LENGTHS = {MINUTE: (20, 5, 1), HOUR: (24, 6, 1)}
 """How many intervals a block may have, the largest first; each is a multiple of the next."""
 _MOST_BYTES = 512 * 1024
 """What a block may be: the shapes and remarks of all its intervals are in it."""
-_QUERIES, _SECONDS = MEASURES[0].total, MEASURES[1].total
+_QUERIES, _SECONDS = measure("queries").total, measure("database_seconds").total
 
 
 class Course:

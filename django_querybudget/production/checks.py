@@ -16,6 +16,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from django_querybudget.conf import conf
+from django_querybudget.conf.caches import kind_of_cache
 
 __all__ = ["production_messages"]
 
@@ -54,7 +55,7 @@ def _of_the_cache(tests_or_debug: bool) -> list[CheckMessage]:
                 id="querybudget.E040",
             )
         ]
-    backend = str(settings.CACHES[alias].get("BACKEND", "")).rpartition(".")[2]
+    backend = kind_of_cache(alias)
     if backend == "DummyCache" or (backend == "LocMemCache" and not tests_or_debug):
         kept = "keeps nothing" if backend == "DummyCache" else "each process has to itself"
         return [

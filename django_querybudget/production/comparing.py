@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .measures import MEASURES
+from .measures import measure
 from .reading import Picture
 from .record import Record, SeriesKey, series_key
+from .summary import VERSION
 
 __all__ = [
     "Comparison",
@@ -22,6 +23,8 @@ __all__ = [
     "figures_of",
     "figures_of_file",
 ]
+
+_QUERIES, _SECONDS = measure("queries"), measure("database_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def figures_of(record: Record) -> AllFigures:
     """Return the figures of a record's series."""
     return {
         key: Figures(
-            MEASURES[0].mean(series.numbers),
-            MEASURES[1].mean(series.numbers) * 1000,
+            _QUERIES.mean(series.numbers),
+            _SECONDS.mean(series.numbers) * 1000,
             series.requests,
         )
         for key, series in record.series.items()
@@ -129,11 +132,14 @@ def figures_of_file(name: str) -> AllFigures:
 
 def _of_report(name: str, text: str) -> AllFigures:
     try:
+        told = json.loads(text)
+        if (version := told.get("version", VERSION)) != VERSION:  # the first ones had none
+            raise ValueError(f"its version is {version!r}, this release reads {VERSION}")
         return {
             series_key(row["kind"], row["name"], row["method"]): Figures(
                 float(row["queries"]), float(row["milliseconds"]), int(row["requests"])
             )
-            for row in json.loads(text)["series"]
+            for row in told["series"]
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(

@@ -13,9 +13,19 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from .measures import COUNTERS, EVERYTHING, Counter, Measure
 from .record import MOST_SERIES, OTHER, Record, SeriesKey
 
-__all__ = ["Exporter", "Exporting", "Increment", "Labels", "Observation", "QueryKind"]
+__all__ = [
+    "HISTOGRAMS",
+    "Exporter",
+    "Exporting",
+    "Increment",
+    "Labels",
+    "Observation",
+    "QueryKind",
+    "is_told",
+]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -29,6 +39,28 @@ MOST_SECONDS = 40_000
 _KIND = 500
 _QUIET = 60.0
 """An error of an exporter is logged once in so many seconds."""
+
+HISTOGRAMS = frozenset({"queries", "database_seconds", "nplusone", "violations"})
+"""Of these measures an exporter tells each request's value; of all others a total."""
+_ALWAYS = frozenset({"queries", "database_seconds", "duplicates"})
+_PLACES = {each.name: each.total for each in EVERYTHING}
+_READS = (_PLACES["cache_hits"], _PLACES["cache_misses"])
+_TOGETHER = {
+    "cache_hits": _READS,
+    "cache_misses": _READS,
+    **dict.fromkeys((counter.name for counter in COUNTERS), (_PLACES["cache_audited"],)),
+}
+"""What is worth telling once one of these is not 0: a rate of hits needs both, and that none of
+the audited was stale is an answer. Of what is not told, PromQL makes nothing, not 0."""
+
+
+def is_told(measure: Measure | Counter, numbers: Sequence[float]) -> bool:
+    """Whether a series with these numbers has something to tell of it: a metric costs memory."""
+    if measure.name in _ALWAYS:
+        return True
+    if isinstance(measure, Measure) and (measure.name in HISTOGRAMS or measure.name == "rows"):
+        return measure.known(numbers) > 0
+    return any(numbers[place] > 0 for place in _TOGETHER.get(measure.name, (measure.total,)))
 
 
 class Observation(NamedTuple):

@@ -21,6 +21,7 @@ __all__ = [
     "SIZE",
     "Counter",
     "Measure",
+    "measure",
     "observe",
 ]
 
@@ -125,6 +126,13 @@ MEASURES = _laid_out(
     ("cache_bypasses", "cached reads that went to the database", (0, 1, 5, 20)),
 )
 """In the order in which :func:`observe` takes their values."""
+
+_BY_NAME = {each.name: each for each in MEASURES}
+
+
+def measure(name: str) -> Measure:
+    """Return the measure of that name."""
+    return _BY_NAME[name]
 
 
 class Counter(NamedTuple):

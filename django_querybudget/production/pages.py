@@ -21,7 +21,7 @@ from django_querybudget.conf import conf
 
 from .charts import histogram, sparkline, trend
 from .comparing import Comparison, deploy_of, figures_of
-from .measures import MEASURES
+from .measures import measure
 from .reading import Picture
 from .record import SeriesKey
 from .summary import Row, summarised
@@ -54,6 +54,7 @@ SHOWN = 50
 """So many series are shown until all are asked for."""
 MOST_CHANGES = 5
 _KINDS = ("views", "tasks", "commands", "messages")
+_QUERIES, _SECONDS = measure("queries"), measure("database_seconds")
 
 
 @cache
@@ -219,8 +220,8 @@ def render_series(
         names |= {
             "trend": trend(picture.trends[key], picture.starts(), _marks(picture, deploy)),
             "query": urlencode(key._asdict()),
-            "queries": histogram(MEASURES[0], numbers, limit=row.budget),
-            "times": histogram(MEASURES[1], numbers, factor=1000),
+            "queries": histogram(_QUERIES, numbers, limit=row.budget),
+            "times": histogram(_SECONDS, numbers, factor=1000),
             "deploy": deploy,
             "deployed": deployed,
             "over_share": row.over_budget / row.requests,

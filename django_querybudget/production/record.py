@@ -11,7 +11,7 @@ from functools import lru_cache
 from sys import getsizeof
 from typing import NamedTuple
 
-from .measures import EVERYTHING, MEASURES, REQUESTS, SIZE
+from .measures import EVERYTHING, REQUESTS, SIZE
 
 __all__ = [
     "LONGEST_NAME",
@@ -128,6 +128,7 @@ class Cost(NamedTuple):
 
 
 _TOTALS = {each.name: each.total for each in EVERYTHING}
+_SECONDS = _TOTALS["database_seconds"]
 
 
 class Series:
@@ -151,7 +152,7 @@ class Series:
     @property
     def seconds(self) -> float:
         """How long the databases took for it in all, in seconds."""
-        return self.numbers[MEASURES[1].total]
+        return self.numbers[_SECONDS]
 
     def total(self, measure: str) -> float:
         """Return the sum of a measure, or a counter."""
@@ -181,6 +182,7 @@ class Record:
 
     def __init__(self) -> None:
         self.series: dict[SeriesKey, Series] = {}
+        """What is known of each view, task and command."""
         self._shape_bytes = self._remark_bytes = 0
 
     def of(self, key: SeriesKey) -> Series:

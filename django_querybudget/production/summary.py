@@ -9,14 +9,17 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .measures import MEASURES
+from .measures import measure
 from .record import Record, Series, SeriesKey
 
-__all__ = ["RemarkRow", "Row", "ShapeRow", "as_json", "summarised"]
+__all__ = ["VERSION", "RemarkRow", "Row", "ShapeRow", "as_json", "summarised"]
 
-_QUERIES, _SECONDS = MEASURES[0], MEASURES[1]
-_VIOLATIONS = next(each for each in MEASURES if each.name == "violations")
-_NPLUSONE = next(each for each in MEASURES if each.name == "nplusone")
+VERSION = 1
+"""Of the JSON that ``report`` prints; one that loses a key, or changes what it means, has another.
+"""
+
+_QUERIES, _SECONDS = measure("queries"), measure("database_seconds")
+_ROWS, _VIOLATIONS, _NPLUSONE = measure("rows"), measure("violations"), measure("nplusone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,6 @@ def summarised(record: Record) -> list[Row]:
 
 def _row(key: SeriesKey, series: Series, whole: float) -> Row:
     numbers, own = series.numbers, series.seconds
-    rows = next(each for each in MEASURES if each.name == "rows")
     return Row(
         key=key,
         requests=series.requests,
@@ -109,7 +111,7 @@ def _row(key: SeriesKey, series: Series, whole: float) -> Row:
         milliseconds_p95=_SECONDS.quantile(numbers, 0.95) * 1000,
         seconds=own,
         share=own / whole if whole else 0.0,
-        rows=rows.mean(numbers) if rows.known(numbers) else None,
+        rows=_ROWS.mean(numbers) if _ROWS.known(numbers) else None,
         duplicates=series.total("duplicates") / series.requests,
         nplusone=_NPLUSONE.above_zero(numbers),
         over_budget=_VIOLATIONS.above_zero(numbers),

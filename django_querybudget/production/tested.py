@@ -11,9 +11,9 @@ from django.conf import settings
 
 from django_querybudget.ratchet.lines import Key, Line
 
-from .measures import MEASURES
+from .measures import measure
 from .record import Record, SeriesKey, series_key
-from .summary import Row, summarised
+from .summary import VERSION, Row, summarised
 
 __all__ = [
     "Exceeding",
@@ -26,7 +26,7 @@ __all__ = [
     "tested_as_json",
 ]
 
-_QUERIES = MEASURES[0]
+_QUERIES = measure("queries")
 _KEPT = 0.99
 """The share of requests that a suggested budget allows."""
 
@@ -139,6 +139,7 @@ def lock_file(name: str = "querybudget.toml") -> Path:
 def tested_as_json(found: TestedViews) -> dict[str, Any]:
     """Return it as JSON has it."""
     return {
+        "version": VERSION,
         "views": found.number,
         "within": found.within,
         "exceeding": [

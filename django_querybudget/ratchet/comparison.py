@@ -80,7 +80,7 @@ class Comparison:
     """What costs the same by other queries."""
     unrecorded: list[Key] = field(default_factory=list)
     """What the file has no line for."""
-    stale: list[Key] = field(default_factory=list)
+    left_over: list[Key] = field(default_factory=list)
     """Lines that nothing was measured for; empty if the run was of other tests."""
     rows_unknown: list[Key] = field(default_factory=list)
     """What has rows in the file, or is to have them, and none in the run: not known there."""
@@ -99,8 +99,9 @@ def compare(
     """Return how ``measured``, of the run that chose its tests by ``run``, differs.
 
     ``left_out`` is what failing tests measured. They may have measured less than they do when they
-    work, so that their lines are neither better nor stale, and may still be above. ``with_rows`` is
-    whether rows are to be recorded of every line; where the file has some, they are.
+    work, so that their lines are neither better nor left over, and may still be above.
+    ``with_rows`` is whether rows are to be recorded of every line; where the file has some, they
+    are.
     """
     with_rows = with_rows or lockfile.has_rows
     if not with_rows:
@@ -120,14 +121,14 @@ def compare(
         elif (change := Change(key=key, old=old, new=new)).is_reshaped:
             comparison.reshaped.append(change)
     if run == lockfile.run:
-        comparison.stale.extend(sorted_keys(lockfile.lines.keys() - measured.keys()))
+        comparison.left_over.extend(sorted_keys(lockfile.lines.keys() - measured.keys()))
     return comparison
 
 
 def recorded(
     lockfile: LockFile, comparison: Comparison, run: str, *, passed: bool = True
 ) -> LockFile:
-    """Return the file with every measured line as measured; stale ones pruned.
+    """Return the file with every measured line as measured; those left over pruned.
 
     A run of other tests than the file's, and one in which tests failed, leaves the lines that it
     did not measure; a line that a failing test measured is not lowered either.
@@ -146,8 +147,8 @@ def recorded(
 
 
 def tightened(lockfile: LockFile, comparison: Comparison) -> LockFile:
-    """Return the file with better lines lowered and stale ones pruned; nothing is raised."""
-    lines = {key: line for key, line in lockfile.lines.items() if key not in comparison.stale}
+    """Return the file with better lines lowered and those left over pruned; nothing is raised."""
+    lines = {key: line for key, line in lockfile.lines.items() if key not in comparison.left_over}
     lines.update((each.key, each.new.with_rows_of(each.old)) for each in comparison.better)
     return LockFile(run=lockfile.run, lines=lines)
 

@@ -107,7 +107,7 @@ class Difference:
         found = compare(self.old.file, new, self.old.file.run, with_rows=True)
         alone = [
             *((State.NEW, Change(key=key, old=_NOTHING, new=new[key])) for key in found.unrecorded),
-            *((State.GONE, Change(key=key, old=old[key], new=_NOTHING)) for key in found.stale),
+            *((State.GONE, Change(key=key, old=old[key], new=_NOTHING)) for key in found.left_over),
         ]
         changes = ((State.WORSE, found.above), (State.BETTER, found.better))
         return [

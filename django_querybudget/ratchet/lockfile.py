@@ -48,7 +48,7 @@ class LockFile:
     """The recorded lines, and the run that they are of."""
 
     run: str = ""
-    """How the tests were chosen; only the same run can say that a line is stale."""
+    """How the tests were chosen; only the same run can say that a line is left over."""
     lines: Mapping[Key, Line] = field(default_factory=dict)
     """The lines."""
 
@@ -237,7 +237,8 @@ class _Parser:
     def loop(self, name: str, loop: object) -> LoopCount:
         known = ("queries", *LoopCount.TEXTS)
         if not isinstance(loop, dict):
-            self.fail(name, f'the loop {loop!r} is not of the form {{ queries = 3, what = "…" }}')
+            problem = f'the loop {loop!r} is not of the form {{ queries = 3, what = "…" }}'
+            self.fail(name, problem, "loops")
         for key, value in loop.items():
             right = _is_number(value) if key == "queries" else isinstance(value, str)
             if key not in known or not right:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import comparing
+from . import compare_command
 
 __all__ = ["add_to"]
 
@@ -20,8 +20,10 @@ __all__ = ["add_to"]
 
 def add_to(commands: Any) -> None:
     """Add them to what ``python -m django_querybudget`` takes."""
-    compare = commands.add_parser("compare", help=comparing.HELP, description=comparing.HELP)
-    comparing.add_arguments(compare)
+    compare = commands.add_parser(
+        "compare", help=compare_command.HELP, description=compare_command.HELP
+    )
+    compare_command.add_arguments(compare)
     compare.set_defaults(run=_compare)
     text = "Merge three versions of querybudget.toml by views, for git: %%O %%A %%B."
     merge = commands.add_parser("merge", help=text, description=f"{text} Writes into OURS.")
@@ -38,11 +40,11 @@ def _compare(options: argparse.Namespace) -> int:
     from django_querybudget.exceptions import LockFileError
 
     try:
-        told = comparing.compared(vars(options))
+        told = compare_command.compared(vars(options))
     except LockFileError as error:
         return _refused(str(error), 2)
     _print(told.text)
-    problem = comparing.tell_github(told)
+    problem = compare_command.tell_github(told)
     return _refused(problem, 1) if problem else 0
 
 

@@ -122,7 +122,7 @@ class Run:
         )
         if not passed:
             # What failed or never ran may have measured less than it does when it works.
-            comparison.stale.clear()
+            comparison.left_over.clear()
             if not failed:
                 comparison.better.clear()
         rewritten = self.mode != "check" and (passed or bool(failed))

@@ -120,14 +120,14 @@ def _lines(
         yield _listed(
             "without a line before" if raised else "without a line", comparison.unrecorded
         )
-    if comparison.stale:
-        yield _listed("stale, pruned" if rewritten else "stale", comparison.stale)
+    if comparison.left_over:
+        yield _listed("left over, pruned" if rewritten else "left over", comparison.left_over)
     if comparison.rows_unknown:
         what = "without rows" if mode == "record" else "not judged by rows"
         yield _listed(f"{what}, which this database does not tell", comparison.rows_unknown)
     if comparison.left_out:
         yield from _left_out(comparison)
-    to_lower = (better or comparison.stale) and not rewritten
+    to_lower = (better or comparison.left_over) and not rewritten
     to_add = comparison.unrecorded and mode != "record"
     next_steps = [
         *([f"To lower and prune lines: {tighten}."] if to_lower and mode == "check" else []),

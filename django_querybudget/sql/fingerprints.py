@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
+from . import verbs
 from .memory import Memo
 
 __all__ = ["StatementKind", "fingerprint", "first_words", "identifiers", "statement_kind"]
@@ -26,16 +27,10 @@ class StatementKind(Enum):
 
 
 _KINDS = {
-    **dict.fromkeys(("SELECT", "VALUES", "TABLE", "FETCH"), StatementKind.READ),
-    **dict.fromkeys(
-        ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE", "COPY", "LOAD", "UPSERT"),
-        StatementKind.WRITE,
-    ),
-    **dict.fromkeys(("CREATE", "ALTER", "DROP", "RENAME", "COMMENT"), StatementKind.SCHEMA),
-    **dict.fromkeys(
-        ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"),
-        StatementKind.TRANSACTION,
-    ),
+    **dict.fromkeys(verbs.READING, StatementKind.READ),
+    **dict.fromkeys(verbs.WRITING, StatementKind.WRITE),
+    **dict.fromkeys(verbs.SCHEMA, StatementKind.SCHEMA),
+    **dict.fromkeys(verbs.TRANSACTION, StatementKind.TRANSACTION),
 }
 
 _COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
@@ -51,7 +46,10 @@ _QUOTED_NAME = r'"(?:[^"]++|"")*+(?:"|\Z)|`[^`]*+(?:`|\Z)'
 # Possessive: given back, a "--" or "/*" could be cut up in exponentially many ways, or into words.
 _FIRST_WORDS = re.compile(rf"(?:[\s(;]|{_COMMENT})*+([A-Za-z]+)(?:\s+([A-Za-z]+))?", re.DOTALL)
 _NOT_CODE = re.compile(rf"{_COMMENT}|{_STRING}|{_DOLLAR_STRING}|{_QUOTED_NAME}", re.DOTALL)
-_WRITING_WORD = re.compile(r"\b(?:INSERT|DELETE|MERGE|(?<!FOR )(?<!KEY )UPDATE)\b", re.IGNORECASE)
+_WRITING_WORD = re.compile(
+    rf"(?<![.\w])(?:{'|'.join(verb.in_with for verb in verbs.WRITING.values() if verb.in_with)})\b",
+    re.IGNORECASE,
+)
 
 _TOKEN = re.compile(
     rf"(?P<space>(?:\s|{_COMMENT})+)"
@@ -113,11 +111,16 @@ def first_words(sql: str) -> tuple[str, str]:
 def _kind(sql: str) -> StatementKind:
     first, second = first_words(sql)
     if first == "WITH":
-        writes = _WRITING_WORD.search(re.sub(r"\s+", " ", _NOT_CODE.sub(" ", sql)))
+        writes = _WRITING_WORD.search(re.sub(r"\s+", " ", _NOT_CODE.sub(_blank, sql)))
         return StatementKind.WRITE if writes else StatementKind.READ
     if (first, second) == ("SET", "TRANSACTION"):
         return StatementKind.TRANSACTION
     return _KINDS.get(first, StatementKind.OTHER)
+
+
+def _blank(not_code: re.Match[str]) -> str:
+    """Return what stands for a comment, a literal or a name: a name keeps its place."""
+    return "?" if not_code[0][0] in '"`' else " "
 
 
 _shapes = Memo(_shape)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from .lexer import Kind, Token
+from .verbs import words_where
 
 __all__ = [
     "TIME_WORDS",
@@ -20,7 +21,10 @@ __all__ = [
 ]
 
 # A parenthesis after a name that follows these holds columns, not arguments.
-_NAMING = frozenset("INTO TABLE AS INSERT REPLACE COPY WITH RECURSIVE REFERENCES".split())
+_NAMING = frozenset("INTO TABLE AS WITH RECURSIVE REFERENCES".split()) | words_where(
+    lambda verb: verb.has_columns
+)
+_BEFORE_TARGETS = words_where(lambda verb: verb.before_table) - {"UPDATE"} | {"INTO"}
 _SOURCES_END = frozenset(
     """
     WHERE GROUP ORDER HAVING LIMIT UNION EXCEPT INTERSECT WINDOW SELECT SET RETURNING FOR OFFSET
@@ -79,7 +83,7 @@ def targets_of(tokens: list[Token]) -> Iterator[str]:
     for at, (kind, text) in enumerate(tokens):
         word = text.upper() if kind is Kind.WORD else ""
         if (
-            word in ("INTO", "COPY", "TRUNCATE")
+            word in _BEFORE_TARGETS
             or (word == "FROM" and before == "DELETE")
             or (word == "UPDATE" and before not in ("FOR", "KEY", "DO", "THEN"))
         ):

@@ -11,15 +11,16 @@ from typing import NamedTuple
 from .fingerprints import first_words
 from .lexer import Kind, Token, readings
 from .memory import Memo
+from .verbs import WRITING, words_where
 
 __all__ = ["OPERATIONS", "Operation", "operation_of"]
 
-OPERATIONS = frozenset("SELECT INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY".split())
+OPERATIONS = frozenset({"SELECT", *WRITING})
 LONGEST = 255
 """A summary's length, in characters."""
 _BEGINNING = 8_000
 """So much of a text is read, in characters."""
-_TARGETS = frozenset("FROM JOIN INTO UPDATE TRUNCATE COPY".split())
+_TARGETS = frozenset({"FROM", "JOIN", "INTO"}) | words_where(lambda verb: verb.before_table)
 _NO_TARGET = frozenset("ONLY TABLE LATERAL IGNORE".split())
 _FROM_INSIDE = frozenset("EXTRACT TRIM SUBSTRING OVERLAY".split())
 """Functions in whose parentheses FROM names no table."""
@@ -60,6 +61,8 @@ def _read(key: tuple[str, str]) -> Operation:
             word = ""
         if word == "FROM" and (before == "DISTINCT" or around[-1] in _FROM_INSIDE):
             word = ""
+        if word in WRITING and not _writes(word, tokens, at):
+            word = ""
         if word in OPERATIONS:
             words.append(word)
         if word in _TARGETS and (target := _name(tokens, at + 1)):
@@ -78,6 +81,19 @@ def _read(key: tuple[str, str]) -> Operation:
 
 
 _operations = Memo(_read)
+
+
+def _writes(word: str, tokens: list[Token], at: int) -> bool:
+    """Whether the word at ``at`` is a verb: not a function, a column or ``OR REPLACE``."""
+    verb = WRITING[word]
+    before, after = (
+        tokens[each].text if 0 <= each < len(tokens) else "" for each in (at - 1, at + 1)
+    )
+    if (verb.is_function and after == "(") or before.upper() in ("OR", "."):
+        return False
+    if before in ("", ";"):
+        return True
+    return bool(verb.in_with) and (after.upper() == "INTO" or "INTO" not in verb.in_with)
 
 
 def _name(tokens: list[Token], at: int) -> str:

@@ -21,15 +21,13 @@ from .names import (
     unsteady_parts,
     uses_of,
 )
+from .verbs import READING, TRANSACTION, WRITING, words_where
 
 __all__ = ["Reading", "Statement", "plain_calls", "read"]
 
-_WRITING = frozenset("INSERT UPDATE DELETE MERGE REPLACE TRUNCATE COPY LOAD UPSERT".split())
-# These are functions, too, where a parenthesis follows.
-_FUNCTIONS_TOO = frozenset({"INSERT", "REPLACE", "TRUNCATE"})
-_REMOVING = frozenset({"DELETE", "TRUNCATE", "MERGE", "REPLACE"})
-_READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FETCH"})
-_TRANSACTION = frozenset("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE".split())
+_WRITING = frozenset(WRITING)
+_FUNCTIONS_TOO = words_where(lambda verb: verb.is_function)
+_REMOVING = words_where(lambda verb: verb.removes)
 # Whatever stands in them, they change no row, and call nothing.
 _HARMLESS = frozenset(
     """
@@ -201,7 +199,7 @@ def _statement(tokens: list[Token], vendor: str, *, closed: bool) -> Statement:
     if vendor == "postgresql" and "UESCAPE" in words:
         opaque = "UESCAPE"
     opaque = opaque or _opaque(first, second, words, verbs, vendor)
-    if first in _HARMLESS or first in _TRANSACTION:
+    if first in _HARMLESS or first in TRANSACTION:
         verbs.clear()
         calls.clear()
     elif first in ("PREPARE", "DECLARE") or (first in _EXPLAINING and not _RUNNING & set(words)):
@@ -232,13 +230,13 @@ def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: 
     """Return why a statement may write what it does not name, or nothing."""
     if first in _WRITING and not (first == "LOAD" and vendor != "mysql"):
         return ""
-    if first in _READING:
+    if first in READING:
         if "INTO" in words and vendor != "mysql" and not verbs:
             return "SELECT INTO"
         return ""
     if first in _HARMLESS:
         return ""
-    if first in _TRANSACTION:
+    if first in TRANSACTION:
         if second == "PREPARED" and first == "COMMIT":
             return "COMMIT PREPARED"
         # MariaDB: BEGIN NOT ATOMIC …

@@ -29,7 +29,7 @@ Async code
 from __future__ import annotations
 
 from .files import is_djangos, is_library, is_project, is_project_file
-from .hosts import Host, HostKind, RawHost, attribute_line
+from .hosts import Host, HostKind, RawHost, attribute_line, view_of
 from .origins import Origin, RawOrigin, SerializerField, position, shown_path
 from .tasks import THREAD_HANDLER, current_task
 from .tools import is_tools_own, tools_imported
@@ -72,6 +72,7 @@ __all__ = [
     "shown_path",
     "tools_imported",
     "trail",
+    "view_of",
     "way_along",
     "whole_trail",
 ]

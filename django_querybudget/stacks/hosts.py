@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["Host", "HostKind", "RawHost", "attribute_line", "host_at"]
+__all__ = ["Host", "HostKind", "RawHost", "attribute_line", "host_at", "view_of"]
 
 
 class HostKind(Enum):
@@ -214,12 +214,20 @@ def _object_host(value: object) -> RawHost | None:
         return None
     if _descends(value, "django.contrib.admin.options", "BaseModelAdmin"):
         return RawHost(HostKind.ADMIN, type(value), _held(value).get("model"))
-    if _descends(value, "django.views.generic.base", "View"):
-        held = _held(value)
-        model = held.get("model") or getattr(held.get("queryset"), "model", None)
-        return RawHost(HostKind.VIEW, type(value), model)
+    view = view_of(value)
+    if view is not None:
+        return view
     admin = _held(value).get("model_admin")
     return None if admin is None or admin is value else _object_host(admin)
+
+
+def view_of(value: object) -> RawHost | None:
+    """Return the host that ``value`` is, if it is a class-based view."""
+    if value is None or not _descends(value, "django.views.generic.base", "View"):
+        return None
+    held = _held(value)
+    model = held.get("model") or getattr(held.get("queryset"), "model", None)
+    return RawHost(HostKind.VIEW, type(value), model)
 
 
 def _descends(value: object, module: str, name: str) -> bool:

@@ -36,6 +36,7 @@ from hypothesis.stateful import (
 
 from tests.cache import world
 from tests.cache.hosts import rows as host_rows
+from tests.cache.programs import forget
 
 __all__ = ["CACHES", "LONG", "ON_EACH", "SHORT", "Program", "aliases", "keys", "on_ground", "run"]
 
@@ -88,6 +89,9 @@ class Program(RuleBasedStateMachine):
                 _fill(alias)
         for name in CACHES:
             caches[name].clear()
+        # What a process learned makes a hit of a miss: a program found again would end elsewhere.
+        for alias in self.aliases:
+            forget(alias)
         self.blocks: dict[str, list[Any]] = {alias: [] for alias in self.aliases}
         self.manual: set[str] = set()
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from django_querybudget.cache import cache_stats, cached_queryset, invalidate, invalidate_all
 from django_querybudget.cache.payload import entries
 from django_querybudget.cache.stores import chosen
-from django_querybudget.cache.tables import tables
+from django_querybudget.cache.tables import DECIDING, tables
 from jobs.models import Industry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -245,6 +245,15 @@ def test_a_scope_that_is_no_field_is_logged_and_left_out(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "names 'nothing' of jobs.Industry, which is no field of it" in caplog.text
     assert set(tables().tables["jobs_job"].scopes) == {"client_id"}
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_setting_that_decides_the_tables_makes_them_anew(name: str, settings: Any) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"TIMEOUT": 60}}
+    known = tables()
+    assert tables() is known
+    settings.QUERYBUDGET = {"CACHE": {"TIMEOUT": 60, name: {}}}
+    assert tables() is not known
 
 
 def test_a_cache_that_keeps_nothing_is_named_as_such(settings: Any) -> None:

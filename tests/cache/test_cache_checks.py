@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core import checks
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.db import connection
 from django.test import modify_settings, override_settings
 from django.test.utils import isolate_apps
+from redis import Redis
 
+from django_querybudget.cache.stores import redis
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.conf import CacheSettings, Setting
 
 
@@ -122,6 +129,52 @@ def test_a_cache_that_processes_do_not_share_is_a_warning_for_deployment() -> No
     assert ids({}) == []
     assert ids({}, deploy=True) == ["querybudget.W021"]
     assert ids({"ALIAS": "redis"}, deploy=True) == []
+
+
+class OwnLocMemCache(LocMemCache):
+    """A project's own, as they count or log what passes."""
+
+
+class OwnDatabaseCache(DatabaseCache):
+    """A project's own."""
+
+
+class OwnDummyCache(DummyCache):
+    """A project's own."""
+
+
+@pytest.mark.parametrize("own", [OwnLocMemCache, OwnDatabaseCache, OwnDummyCache])
+def test_a_class_of_a_projects_own_is_what_it_inherits_from(own: type, settings: Any) -> None:
+    backend = {"BACKEND": f"{own.__module__}.{own.__name__}", "LOCATION": "own"}
+    settings.CACHES = {**settings.CACHES, "own": backend}
+    found = ids({"ALIAS": "own"}, deploy=True)
+    if own is not OwnDatabaseCache:
+        assert found == ["querybudget.W021"]
+    elif connection.vendor == "sqlite":
+        assert found == ["querybudget.W022", "querybudget.W021"]
+    else:
+        assert found == ["querybudget.W021"]
+
+
+def test_a_backend_that_is_not_there_is_djangos_to_tell(settings: Any) -> None:
+    settings.CACHES = {**settings.CACHES, "own": {"BACKEND": "no.such.LocMemCache"}}
+    assert ids({"ALIAS": "own"}, deploy=True) == []
+
+
+def test_a_store_of_our_own_for_redis_is_asked_as_redis_is(
+    settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Nearer(redis.RedisStore):
+        pass
+
+    monkeypatch.setattr(redis, "RedisStore", Nearer)
+    user = Redis.from_url(redis_url)
+    user.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "-info")
+    location = redis_url.replace("://", "://mute:secret@", 1)
+    backend = {**settings.CACHES["redis"], "LOCATION": location}
+    settings.CACHES = {**settings.CACHES, "nearer": backend}
+    assert type(store_for("nearer")) is Nearer
+    assert "querybudget.W027" in ids({"ALIAS": "nearer"}, deploy=True)
 
 
 def test_a_cache_that_is_used_without_settings_is_a_warning(

@@ -144,7 +144,7 @@ def test_the_table_has_every_site_and_every_reason() -> None:
 def test_json_is_for_programs() -> None:
     sites.site_of("view v").add({"hits": 90, "misses": 10, "stores": 10, "hit_seconds": 0.9})
     told = json.loads(run("stats", "--json"))
-    assert (told["hits"], told["misses"]) == (90, 10)
+    assert (told["version"], told["hits"], told["misses"]) == (1, 90, 10)
     (site,) = told["sites"]
     assert (site["name"], site["hits"], site["hit_cost"]) == ("view v", 90, 0.01)
     assert site["loss"]

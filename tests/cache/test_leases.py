@@ -126,6 +126,7 @@ def test_of_many_tasks_one_makes_the_answer(slow: list[int]) -> None:
     assert len(slow) == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("form", ["view", "queryset"])
 @pytest.mark.parametrize("dies", [False, True])
 def test_of_many_processes_one_makes_the_answer_and_two_where_it_dies(

@@ -158,6 +158,8 @@ def test_the_same_block_that_begins_again_is_another_transaction(state: State) -
 
 def test_what_is_to_be_settled(state: State) -> None:
     with transaction.atomic():
+        settle(state)
+        assert state.has_met(connection)
         assert write(state) is None
         assert state.is_watched
         assert not state.has_met(connection)

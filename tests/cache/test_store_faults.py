@@ -28,6 +28,7 @@ from django_querybudget.cache.stores.redis import RedisStore
 from django_querybudget.cache.stores.resilience import KEEPER_RETRY, PAUSE
 from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.stores.trust import RETRY
+from django_querybudget.cache.tokens import is_token
 from tests.cache.own_redis import OwnRedis
 
 pytestmark = pytest.mark.once
@@ -428,6 +429,17 @@ def test_a_store_that_is_retired_has_no_thread_any_more(
     assert not thread.is_alive()
 
 
+def test_an_entry_that_cannot_be_sent_is_counted_and_logged(
+    tested: Any, own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_redis.stop(keep=False)
+    assert tested.write("qb:e:1", b"entry", 60) is False
+    assert cache_stats().not_stored == {"the cache did not take it": 1}
+    assert not tested.distrusted  # reads tell of an outage
+    (record,) = caplog.records
+    assert "The cache 'own' did not take an entry (ConnectionError" in record.message
+
+
 # Caches that refuse by what they return, and those that need no pulse.
 
 
@@ -461,7 +473,18 @@ def refusing(
     return watched(request.param("refusing"), monkeypatch)
 
 
-def test_what_is_refused_by_a_return_value_is_a_refusal(refusing: Any, clock: Clock) -> None:
+def test_a_tag_without_a_token_is_given_one(refusing: Any) -> None:
+    values = refusing.tokens([TABLE])
+    assert values.keys() == {TABLE}
+    assert is_token(values[TABLE])
+    again = refusing.tokens([TABLE, OTHER])
+    assert again[TABLE] == values[TABLE]
+    assert is_token(again[OTHER])
+
+
+def test_what_is_refused_by_a_return_value_is_a_refusal(
+    refusing: Any, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     assert refusing._is_refusal(CacheRefused("no")) is True
     assert refusing._is_refusal(OSError("no")) is False
     assert refusing.read(None, [TABLE])[1].keys() == {PULSE}
@@ -469,6 +492,7 @@ def test_what_is_refused_by_a_return_value_is_a_refusal(refusing: Any, clock: Cl
     Refusing.refuses = True
     assert refusing.write("qb:e:1", b"entry", 60) is False
     assert cache_stats().not_stored == {"the cache did not take it": 1}
+    assert caplog.records == []  # it is the cache's way to say it, and counted
     assert not refusing.distrusted
     assert refusing.renew([TABLE], "w") is False
     assert not refusing._outage.is_unreachable

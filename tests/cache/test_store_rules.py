@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from django_querybudget.cache import cache_stats, tags
-from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores import chosen, resilience
 from django_querybudget.cache.stores.access import Lease
 from django_querybudget.cache.stores.pulse import EVERY, PULSE, Beat
 from django_querybudget.cache.stores.redis import RedisStore
@@ -125,6 +125,8 @@ def test_tokens_over_a_new_connection_may_be_another_servers(
     tested: RedisStore, client: redis_py.Redis, looked: list[bool]
 ) -> None:
     before = tested.tokens([TABLE])
+    assert before is not None
+    assert before.keys() == {TABLE}
     assert looked == [True]
     assert tested.tokens([TABLE]) == before
     assert looked == [True]
@@ -203,6 +205,19 @@ def test_a_round_of_the_keeper(tested: RedisStore) -> None:
     assert tested.tend() is None
     tested.alias = "taken out of CACHES"
     assert tested.tend() is None
+
+
+def test_a_round_does_what_else_is_to_be_done(
+    tested: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(resilience, "chores", [done.append])
+    tested.keeps_beating = True
+    tested.tend()  # nobody has used it
+    assert done == []
+    tested._used_at = time.monotonic()
+    tested.tend()
+    assert done == ["redis"]
 
 
 def test_a_round_puts_what_is_owed(tested: RedisStore) -> None:
@@ -359,6 +374,41 @@ def test_a_lease_is_one_processs_until_it_is_over_or_given_back(
     tested.drop("lease", "a")
     assert tested.take("lease", "b", 600) is Lease.TAKEN_AFTER_ANOTHER
     assert 300_000 < client.pttl(tested.cache.make_key("lease")) <= 600_000
+
+
+def test_an_entry_and_the_end_of_its_lease_arrive_together(tested: RedisStore) -> None:
+    tested.take("lease", "a", 60)
+    assert tested.write("qb:e:1", b"entry", 60, ("lease", "a"))
+    assert tested.take("lease", "b", 60) is Lease.TAKEN_AFTER_ANOTHER
+    assert tested.read("qb:e:1", ()) == (b"entry", {})
+
+
+def test_many_entries_are_read_with_tags_or_without(tested: RedisStore) -> None:
+    tested.write("qb:e:1", b"one", 60)
+    tested.write("qb:e:2", b"two", 60)
+    keys = ["qb:e:2", "qb:e:none", "qb:e:1"]
+    assert tested.read_many(keys, ()) == ([b"two", None, b"one"], {})
+    values = tested.ensure([TABLE])
+    found = tested.read_many(keys, [TABLE])
+    assert found is not None
+    assert found[0] == [b"two", None, b"one"]
+    assert found[1].keys() == {TABLE, PULSE}
+    assert found[1][TABLE] == values[TABLE]
+
+
+def test_what_is_refused_of_what_was_told_is_counted_and_logged(
+    tested: RedisStore, client: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    tested.read(None, [TABLE])
+    client.config_set("maxmemory", 1)
+    try:
+        assert tested.write("qb:e:1", b"entry", 60)  # as far as is known
+        tested.read(None, [TABLE])
+    finally:
+        client.config_set("maxmemory", 0)
+    assert cache_stats().not_stored == {"the cache did not take it": 1}
+    (record,) = (each for each in caplog.records if "did not take an entry" in each.message)
+    assert "OOM" in record.message
 
 
 def test_what_a_row_depends_on_is_forgotten_in_a_day(

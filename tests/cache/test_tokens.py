@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from django_querybudget.cache.tokens import (
     LONGEST_MARK,
     TagValue,
+    all_same,
     is_known,
     is_token,
     new_token,
@@ -41,6 +43,19 @@ def test_names_are_of_64_bits() -> None:
     writers = {new_writer() for _ in range(1000)}
     assert len(writers) == 1000
     assert {len(writer) for writer in writers} == {16}
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that has several threads
+def test_forked_processes_make_names_of_their_own() -> None:
+    read, write = os.pipe()
+    for _ in range(2):
+        if not (child := os.fork()):
+            os.write(write, new_token().encode() + b"\n")
+            os._exit(0)
+        os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as tokens:
+        assert len({token.partition("-")[2] for token in tokens}) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,6 +145,29 @@ def test_an_entry_is_true_while_each_of_its_tags_has_the_same_token() -> None:
     marked = {"a": "1-a|w@9"}
     assert not same(marked, marked, ["a"])  # stored with a mark: as if it were not
     assert TagValue("t").deadline == 0
+    assert not same({"a": ""}, {"a": ""}, ["a"])  # nothing is not the same as nothing
+
+
+TAGS = st.dictionaries(
+    st.sampled_from("abc"), st.sampled_from(["", "1-a", "2-b", "1-a|w@9", "|w@9"]), max_size=3
+)
+
+
+@given(entry=TAGS, values=TAGS)
+def test_the_quick_way_to_say_it_of_all_tags_says_the_same(
+    entry: dict[str, str], values: dict[str, str]
+) -> None:
+    assert all_same(entry, values) is same(entry, values, entry)
+
+
+def test_all_tags_are_the_same_only_if_each_is() -> None:
+    entry = {"a": "1-a", "b": "1-b"}
+    assert all_same(entry, entry)
+    assert all_same(entry, {**entry, "c": "1-c"})
+    assert not all_same(entry, {"a": "1-a"})
+    assert not all_same(entry, {"a": "1-a", "b": "2-b"})
+    assert not all_same({"a": ""}, {"a": ""})
+    assert not all_same({"a": "1-a|w@9"}, {"a": "1-a|w@9"})
 
 
 def test_each_writer_takes_its_own_mark_away() -> None:

@@ -229,6 +229,7 @@ ALIAS = pytest.mark.parametrize("alias", ["postgres"])
 DATABASE = pytest.mark.django_db(transaction=True, databases=["postgres"])
 
 
+@pytest.mark.once
 @ALIAS
 @DATABASE
 def test_nobody_reads_the_past_while_redis_half_fails(

@@ -60,6 +60,20 @@ def empty(alias: str) -> None:
                 cursor.execute(f"DELETE FROM {table}")  # names are the models'
 
 
+Rows = list[list[tuple[Any, ...]]]
+
+
+def rows(alias: str) -> Rows:
+    """Return the rows of each table, as the driver has them."""
+    connection = connections[alias]
+    found = []
+    with connection.cursor() as cursor:
+        for model in _models():
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")
+            found.append(cursor.fetchall())
+    return found
+
+
 def _rows(alias: str) -> Iterable[list[models.Model]]:
     yield [
         CustomUser(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -217,7 +219,40 @@ def test_without_settings_it_says_so(
     assert "DJANGO_SETTINGS_MODULE is not set" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "mcp.server.stdio", None)
     assert mcp.main([]) == 2
-    assert "pip install 'django-querybudget[mcp]'" in capsys.readouterr().err
+    assert "python -m pip install 'mcp>=2.0'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("SECRET_KEY = os.environ['NOT_SET']", "KeyError: 'NOT_SET'"),
+        ("INSTALLED_APPS = ['no_such_app']", "ModuleNotFoundError: No module named 'no_such_app'"),
+    ],
+)
+def test_settings_that_cannot_be_imported_are_named(project: Project, line: str, why: str) -> None:
+    settings = project.folder / "host/settings.py"
+    settings.write_text(f"{settings.read_text()}\n{line}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "django_querybudget.contrib.mcp"],
+        cwd=project.folder,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "host.settings",
+            "PYTHONPATH": os.pathsep.join(
+                [str(project.folder), str(Path(django_querybudget.__file__).parents[1])]
+            ),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Django cannot be set up with the settings host.settings: " in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.urls("tests.explaining.views")

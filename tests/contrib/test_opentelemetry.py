@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +29,15 @@ from opentelemetry.trace import SpanKind
 from django_querybudget import production, query_budget
 from django_querybudget.contrib import opentelemetry
 from django_querybudget.contrib.opentelemetry import OpenTelemetryExporter
-from django_querybudget.production.exporting import Increment, QueryKind
-from django_querybudget.production.measures import COUNTERS
+from django_querybudget.production.exporting import Increment, Observation, QueryKind
+from django_querybudget.production.measures import COUNTERS, MEASURES
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, series_key
 from django_querybudget.reports import reporters
 from django_querybudget.sql.operations import LONGEST, operation_of
 from jobs.models import Industry
+
+ROOT = Path(__file__).parent.parent.parent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -63,6 +67,15 @@ class Metrics:
     def __init__(self) -> None:
         self.reader = InMemoryMetricReader()
         self.provider = MeterProvider([self.reader])
+
+    def names(self) -> set[str]:
+        data = self.reader.get_metrics_data()
+        return {
+            metric.name
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
 
     def points(self, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
         data = self.reader.get_metrics_data()
@@ -144,6 +157,40 @@ def test_the_audit_is_told_where_there_is_one(exported: ProcessRecord, metrics: 
         ((attributes, point),) = metrics.points(f"querybudget.cache.{name}").items()
         assert dict(attributes)["querybudget.name"] == "right"
         assert point.value == number
+
+
+def test_a_hit_rate_can_be_told_of_what_never_hits(
+    exported: ProcessRecord, metrics: Metrics
+) -> None:
+    for name, hits, misses in (("never", 0, 2), ("always", 2, 0), ("uncached", 0, 0)):
+        key = series_key("view", name, "GET")
+        exported.add(key, (1, 0.001, None, 0, None, None, hits, misses, 0), [])
+    assert exported.exported()
+    for what, expected in (("hits", (0, 2)), ("misses", (2, 0))):
+        told = {
+            dict(attributes)["querybudget.name"]: point.value
+            for attributes, point in metrics.points(f"querybudget.cache.{what}").items()
+        }
+        assert told == dict(zip(("never", "always"), expected, strict=True))
+    assert not metrics.points("querybudget.cache.bypasses")
+
+
+def test_the_reference_has_every_metric(metrics: Metrics) -> None:
+    increment = Increment()
+    key = series_key("view", "a", "GET")
+    increment.record.of(key).numbers[:] = array("d", [1] * len(_numbers()))
+    increment.observations.append(Observation(key, [1] * len(MEASURES)))
+    increment.add_queries(QueryKind("SELECT 1", "postgres", "postgresql", None), (0.1,))
+    increment.lost_requests = 1
+    exporter = OpenTelemetryExporter(metrics.provider)
+    exporter(increment)
+    exporter.close()
+    names = metrics.names()
+    assert len(names) == len(MEASURES) + len(COUNTERS) + 2
+    told = set(re.findall(r"``((?:db\.client|querybudget)\.[\w.]+)``", opentelemetry.__doc__ or ""))
+    assert names <= told
+    reference = (ROOT / "docs" / "reference" / "python.rst").read_text()
+    assert f"automodule:: {opentelemetry.__name__}\n" in reference
 
 
 def test_each_view_has_its_own_metrics(exported: ProcessRecord, metrics: Metrics) -> None:
@@ -308,6 +355,19 @@ def test_mariadb_is_called_by_its_own_name(exported: ProcessRecord, metrics: Met
         ("EXPLAIN SELECT 1 FROM t", ("EXPLAIN", "t", "EXPLAIN SELECT t")),
         ("CREATE TABLE t (a int)", ("CREATE", "", "CREATE")),
         ("", ("", "", "")),
+        ("SELECT REPLACE(a, 'b', 'c'), TRUNCATE (1.5, 1) FROM t", ("SELECT", "t", "SELECT t")),
+        ("INSERT OR REPLACE INTO t VALUES (1)", ("INSERT", "t", "INSERT t")),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1 FROM t", ("CREATE", "t", "CREATE SELECT t")),
+        (
+            "WITH c AS (SELECT 1) REPLACE INTO t SELECT 1",
+            ("SELECT", "t", "SELECT REPLACE t SELECT"),
+        ),
+        ("WITH c AS (SELECT 1) UPSERT INTO t SELECT 1", ("SELECT", "t", "SELECT UPSERT t SELECT")),
+        ("UPSERT INTO t VALUES (1)", ("UPSERT", "t", "UPSERT t")),
+        ("LOAD DATA INFILE 'f' INTO TABLE t", ("LOAD", "t", "LOAD t")),
+        ("SELECT load, copy, replace FROM t", ("SELECT", "t", "SELECT t")),
+        ("SELECT 1; TRUNCATE t", ("SELECT", "t", "SELECT TRUNCATE t")),
+        ("COPY (SELECT 1 FROM t) TO STDOUT", ("COPY", "t", "COPY SELECT t")),
     ],
 )
 def test_a_statement_in_a_few_words(sql: str, words: tuple[str, str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_querybudget import production
-from django_querybudget.contrib.prometheus import LABELS, PrometheusExporter
+from django_querybudget.contrib import prometheus
+from django_querybudget.contrib.prometheus import LABELS, PREFIX, PrometheusExporter
 from django_querybudget.production.measures import COUNTERS
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.record import MOST_SERIES, series_key
@@ -57,9 +59,12 @@ def test_a_scrape_reads_the_records_own_numbers(
     jobs = series_key("view", "jobs:list", "GET")
     task = series_key("task", "send")
     for queries, seconds in ((1, 0.001), (3, 0.3), (90, 2.0)):
-        exported.add(jobs, (queries, seconds, 20, 1, 2, 1, 3, 1, 0), [], budget=2)
+        exported.add(jobs, (queries, seconds, 20, 1, 2, 1, 2, 1, 0), [], budget=2)
         assert exported.exported()
     exported.add(task, (0, 0.0, None, 0, None, None, 0, 0, 0), [])
+    for name, hits in (("never", 0), ("always", 2)):
+        key = series_key("view", name, "GET")
+        exported.add(key, (1, 0.001, None, 0, None, None, hits, 2 - hits, 0), [])
     assert exported.exported()
     read = samples(registry)
     of = ("view", "jobs:list", "GET")
@@ -74,8 +79,15 @@ def test_a_scrape_reads_the_records_own_numbers(
     assert read["querybudget_nplusone_sum", *of] == 6
     assert read["querybudget_rows_total", *of] == 60
     assert read["querybudget_duplicates_total", *of] == 3
-    reads = [read.get((f"querybudget_cache_{what}_total", *of)) for what in ("hits", "bypasses")]
-    assert reads == [9, None]
+    cached = ("hits", "misses", "bypasses")
+    assert [read.get((f"querybudget_cache_{what}_total", *of)) for what in cached] == [6, 3, None]
+    # A rate needs both: that there were none is told of either, but not where nothing is cached.
+    for name, number in (("never", 0), ("always", 2)):
+        told = [
+            read.get((f"querybudget_cache_{what}_total", "view", name, "GET")) for what in cached
+        ]
+        assert told == [number, 2 - number, None]
+    assert ("querybudget_cache_hits_total", "task", "send", "") not in read
     assert read["querybudget_queries_count", "task", "send", ""] == 1
     assert ("querybudget_nplusone_count", "task", "send", "") not in read  # not looked for
     assert read["querybudget_record_failures_total",] == 0
@@ -128,6 +140,14 @@ def test_what_clients_and_routes_hold_is_escaped_and_bounded(
     assert counts["querybudget_queries_count", "view", hostile.replace("\n", "�"), "GET"] == 1
     assert counts["querybudget_queries_count", "view", "x" * 199 + "…", "GET"] == 1
     assert counts["querybudget_queries_count", "view", "ok", "other"] == 1
+
+
+def test_the_reference_has_every_metric() -> None:
+    families = PrometheusExporter(CollectorRegistry()).describe()
+    names = {each.name + ("_total" if each.type == "counter" else "") for each in families}
+    assert set(re.findall(rf"``({PREFIX}\w+)``", prometheus.__doc__ or "")) == names
+    reference = (ROOT / "docs" / "reference" / "python.rst").read_text()
+    assert f"automodule:: {prometheus.__name__}\n" in reference
 
 
 WORKERS = """

@@ -89,7 +89,7 @@ class TestRatchet:
         assert status == 1
         assert lines(project)["GET first 2xx"] == 3
 
-    def test_stale_lines_are_named_and_pruned_by_the_same_run_alone(self, project: Project) -> None:
+    def test_lines_left_over_are_named_and_pruned_by_the_same_run(self, project: Project) -> None:
         project.tests(more=MARKED)
         project.pytest("--querybudget=record")
         status, text = project.pytest("--querybudget=record", "-k", "second")
@@ -98,7 +98,7 @@ class TestRatchet:
         project.tests()
         status, text = project.pytest("--querybudget=check")
         assert status == 0
-        assert "1 stale: host/test_views.py::test_marked" in text
+        assert "1 left over: host/test_views.py::test_marked" in text
         project.pytest("--querybudget=tighten")
         assert "host/test_views.py::test_marked" not in lines(project)
 

@@ -13,6 +13,8 @@ from jsonschema import Draft202012Validator
 
 from django_querybudget.explaining.explanation import explanation, schema
 from django_querybudget.explaining.text import render
+from django_querybudget.indexes.audit.findings import FindingKind
+from django_querybudget.nplusone import Cause
 from django_querybudget.ratchet.last_run import path_beside
 
 from .conftest import Ran
@@ -36,6 +38,17 @@ def explained(view: str, file: Path) -> dict[str, Any]:
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(schema())
     assert not VALIDATOR.is_valid({"version": 1})
+
+
+def test_the_schema_knows_every_cause_and_every_index_finding() -> None:
+    parts = schema()["$defs"]
+    assert parts["finding"]["properties"]["cause"]["enum"] == [c.name.lower() for c in Cause]
+    (kinds,) = (
+        part["properties"]["kind"]["enum"]
+        for name, part in parts.items()
+        if name.startswith("index") and "kind" in part.get("properties", {})
+    )
+    assert sorted(kinds) == sorted(str(kind) for kind in FindingKind)
 
 
 @pytest.mark.usefixtures("rows")

@@ -55,7 +55,9 @@ class TestOutput:
         assert line.endswith("KB")
 
     def test_json(self) -> None:
-        (database,) = json.loads(indexes("--json"))["databases"]
+        told = json.loads(indexes("--json"))
+        assert told["version"] == 1
+        (database,) = told["databases"]
         redundant = {f["index"] for f in database["findings"] if f["index"].endswith("_idx")}
         assert redundant == REDUNDANT
         by_name = {index["name"]: index for index in database["indexes"]}

@@ -12,6 +12,7 @@ from . import (
     cases_relations,
     cases_shapes,
     cases_silent,
+    cases_values,
     cases_views,
     cases_writes,
 )
@@ -30,4 +31,5 @@ MODULES = (
     cases_framework,
     cases_managers,
     cases_shapes,
+    cases_values,
 )

@@ -183,6 +183,16 @@ def books_of_an_inclusion_tag(run: Run) -> None:
     assert "author 3" in render_to_string("corpus/newest.html", {"run": run, "number": 5})  # N+1
 
 
+@case(
+    relation("Book.author", 'Book.objects.select_related("author")'),
+    template="corpus/in_order.html:5",
+    rooted="root: in_order_of_a_tag",
+    after=1,
+)
+def books_that_a_simple_tag_gives_a_name(run: Run) -> None:
+    assert "author 3" in render_to_string("corpus/in_order.html", {"run": run})  # N+1
+
+
 class Books(ListView):  # type: ignore[type-arg]
     queryset = Book.objects.order_by("pk")  # root: attribute
 

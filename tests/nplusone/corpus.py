@@ -49,6 +49,7 @@ NO_QUERYSET = (
 ROWS_AT_ONCE = "Load the rows with one query before the loop: filter(…__in=…)."
 IN_PYTHON = "Sort or filter the prefetched rows in Python, or prefetch as needed."
 ONE_STATEMENT = "Write all rows with one statement, if no save() or receiver is left out by it."
+AT_ONCE = "Call it once, before the loop, with all of its rows."
 ONCE = "Ask once, before the loop, for what its runs ask one by one."
 RANGES = "Ask once for all the ranges: name each row's range by an annotation, and group by it."
 NOT_THE_LINE = "A form, a validator or a package asks it, not the line itself."
@@ -90,8 +91,11 @@ class Run:
 
     _fixed: bool = field(default=False)
 
-    def __call__(self, queryset: Any) -> Any:
-        """Return the queryset with what was suggested for its model."""
+    def __call__(self, queryset: Any, **names: Any) -> Any:
+        """Return the queryset with what was suggested for its model.
+
+        ``names`` are those of the case's own that the suggestion may say.
+        """
         for fix in self.fixes:
             start, *tail = re.split(_METHODS, fix.code, maxsplit=1)
             model = start.partition(".")[0]
@@ -104,7 +108,7 @@ class Run:
                 queryset = queryset.prefetch_related(None).prefetch_related(
                     *(each for each in present if f'"{each}"' not in fix.replaces)
                 )
-            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **RUN_NAMES})  # noqa: S307
+            queryset = eval(f"queryset.{tail[0]}", {"queryset": queryset, **RUN_NAMES, **names})  # noqa: S307
         return queryset
 
     def write(self, **names: Any) -> None:

@@ -88,10 +88,25 @@ class SortedBook(Book):
         ordering = ("-title",)
 
 
+MOST_STARS = 3
+# As a project has its own from its settings: another in the next deployment.
+FEWEST_STARS = int("3")
+
+
+class Reviews(models.QuerySet["Review"]):
+    def best(self) -> Reviews:
+        return self.filter(stars=MOST_STARS)
+
+    def rated(self, stars: int) -> Reviews:
+        return self.filter(stars=stars)
+
+
 class Review(models.Model):
     book = models.ForeignKey(Book, models.CASCADE, related_name="reviews")
     stars = models.PositiveSmallIntegerField(default=3)
     text = models.TextField(default="Good.")
+
+    objects = Reviews.as_manager()
 
 
 class Place(models.Model):

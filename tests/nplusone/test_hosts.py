@@ -47,6 +47,67 @@ class ByMethod(ByModel):
         return Book.objects.order_by("pk")  # ByMethod
 
 
+class Named:
+    """What several lists share: none of its lines can be written for one of their models."""
+
+    object_list: Any
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        names = [row.author.name for row in self.object_list]
+        return super().get_context_data(names=names, **kwargs)  # type: ignore[misc,no-any-return]
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        return HttpResponse("\n".join(map(str, context["names"])))
+
+
+class NamedByModel(Named, ListView):  # type: ignore[misc,type-arg]
+    model = Book  # NamedByModel
+
+
+class NamedByMethod(Named, ListView):  # type: ignore[misc,type-arg]
+    model = Book
+
+    def get_queryset(self) -> QuerySet[Book]:  # NamedByMethod
+        return super().get_queryset().order_by("pk")  # type: ignore[no-any-return]
+
+
+class NamedByQueryset(Named, ListView):  # type: ignore[misc,type-arg]
+    queryset = Book.objects.order_by("pk")  # NamedByQueryset
+    paginate_by = 4
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = ListView.get_context_data(self, **kwargs)
+        return {**context, "names": [row.author.name for row in context["page_obj"]]}
+
+
+class SameAsModel(NamedByModel):  # type: ignore[misc] # SameAsModel
+    pass
+
+
+class OfReviews(NamedByModel):  # type: ignore[misc]
+    """Would be given books, had ``NamedByModel`` a ``queryset``."""
+
+    model = TitledReview
+
+
+class Counted(Named, ListView):  # type: ignore[misc,type-arg]
+    model = Book  # Counted
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = ListView.get_context_data(self, **kwargs)
+        return {**context, "names": [row.tags.count() for row in context["book_list"]]}
+
+
+class OfOthers(Named, ListView):  # type: ignore[misc,type-arg]
+    """Its rows are not the view's own."""
+
+    model = Author
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        names = [row.author.name for row in books_in_order()]
+        return ListView.get_context_data(self, names=names, **kwargs)
+
+
 class BookAdmin(ModelAdmin):  # type: ignore[type-arg] # BookAdmin
     list_display = ("title", "by")
 
@@ -220,6 +281,12 @@ urlpatterns = [
     path("model", ByModel.as_view()),
     path("queryset", ByQueryset.as_view()),
     path("method", ByMethod.as_view()),
+    path("named/model", NamedByModel.as_view()),
+    path("named/method", NamedByMethod.as_view()),
+    path("named/queryset", NamedByQueryset.as_view()),
+    path("named/same", SameAsModel.as_view()),
+    path("named/counted", Counted.as_view()),
+    path("named/others", OfOthers.as_view()),
     path("admin/", site.urls),
     path("api/", api.urls),
     path("graphql", graphql),
@@ -279,6 +346,22 @@ _PREFETCHED = (
         ("/model", f"queryset = {_JOIN}", "ByModel", "in the class at"),
         ("/queryset", _JOIN, "ByQueryset", ""),
         ("/method", _JOIN, "ByMethod", ""),
+        ("/named/model", f"queryset = {_JOIN}", "NamedByModel", "in the class at"),
+        ("/named/method", 'super().get_queryset().select_related("author")', "NamedByMethod", "at"),
+        ("/named/queryset", _JOIN, "NamedByQueryset", ""),
+        (
+            "/named/same",
+            f"queryset = {_JOIN}",
+            "type: ignore[misc] # SameAsModel",
+            "in the class at",
+        ),
+        (
+            "/named/counted",
+            'queryset = Book.objects.prefetch_related("tags")',
+            "Counted",
+            "in the class at",
+        ),
+        ("/named/others", _JOIN, "service", ""),
         ("/viewset/", _JOIN, "BookViewSet", ""),
         ("/new/", 'super().get_queryset().select_related("author")', "NewBookViewSet", "at"),
         ("/api/books", _JOIN, "operation", ""),
@@ -340,6 +423,9 @@ def test_what_gives_the_queryset_is_named(
     ("address", "owner"),
     [
         ("/model", ByModel),
+        ("/named/model", NamedByModel),
+        ("/named/same", SameAsModel),
+        ("/named/counted", Counted),
         ("/admin/corpus/book/", BookAdmin),
         ("/admin/corpus/author/", CountingAdmin),
         ("/admin/corpus/author/{author}/change/", Books),

@@ -178,6 +178,7 @@ def test_what_was_proved_before_the_time_was_over_stands(project: Path) -> None:
         proof.run()
         told, data, diff = as_text(proof), as_data(proof), diff_of(proof).decode("latin-1")
     assert proof.is_over_time
+    assert data["version"] == 1
     outcomes = [each["outcome"] for each in data["patches"]]
     assert {"proved", "not tried"} <= set(outcomes)
     assert told.count("Proved: ") == outcomes.count("proved")

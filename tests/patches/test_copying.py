@@ -82,6 +82,38 @@ def test_answers_differ_only_where_two_runs_differ() -> None:
         difference(b"a b c", b"d e", b"a b")
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (b"krista28", b"paula9", b"mrodriguez"),
+        # The first two fall apart into as many numbers and words, the third does not.
+        (b"a1b2c3d4e5f6g7h8i9jkl", b"q1w2e3r4t5y6u7i8o9pas", b"abcdefghij1234567890k"),
+        (
+            b"7f3bd2a1-0c4e-4b7d-9f1a-5e6d7c8b9a0f",
+            b"8a4ce3b2-1d5f-5c8e-8a2b-6f7e8d9c0b1a",
+            b"11111111-2222-4333-8444-555555555555",
+        ),
+    ],
+)
+def test_a_key_of_a_session_is_one_word(keys: tuple[bytes, bytes, bytes]) -> None:
+    first, second, third = (b"200\nSet-Cookie: sessionid=%s; Path=/\n\nrows" % key for key in keys)
+    assert difference(first, second, third) == ""
+    assert "a word differs" in difference(first, second, third.replace(b"rows", b"none"))
+
+
+def test_the_place_is_shown_that_no_run_without_the_patch_had() -> None:
+    """Not the first that differs: a time of the head does so by itself."""
+    first, second, third = (
+        b"200\nExpires: Sat, 28 Nov 2026 06:0%d:50 GMT\n\n%s of 3 rows" % each
+        for each in ((1, b"1"), (2, b"1"), (3, b"b"))
+    )
+    told = difference(first, second, third)
+    assert told.startswith("a word differs that was the same in both runs without the patch: …")
+    assert told.endswith("⏎⏎b of 3 rows…")
+    longer = first.replace(b"06:01", b"06:03") + b" and more"
+    assert difference(first, second, longer).endswith("of 3 rows and more…")
+
+
 def test_a_failure_is_told_by_the_line_that_says_why() -> None:
     counted = "AssertionError: 2 != 9 : 2 queries executed, 9 expected\n1. SELECT 1\n2. SELECT 2"
     assert headline(counted).startswith("AssertionError: 2 != 9 : 2 queries executed, 9 expected (")

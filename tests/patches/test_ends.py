@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from django_querybudget.patches import working_tree
+from django_querybudget.patches.unwritable import CannotProve
 from django_querybudget.patches.working_tree import refusals
 
 from .small import write_small
@@ -97,6 +98,26 @@ def test_a_time_limit_ends_with_what_is_proved(project: Path) -> None:
     assert _files(project) == before
 
 
+def test_a_time_limit_ends_a_run_that_does_not_end_by_itself(project: Path) -> None:
+    """Neither by Ctrl-C: whoever wrote the suite, it is over soon after."""
+    (project / "shop/tests.py").write_text(
+        "import signal, time\nfrom django.test import SimpleTestCase\n\n"
+        "class Tests(SimpleTestCase):\n    def test(self):\n"
+        "        signal.signal(signal.SIGINT, signal.SIG_IGN)\n        time.sleep(600)\n"
+    )
+    command = [sys.executable, "manage.py", "querybudget", "fix", "--time-limit", "2", "--json"]
+    done = subprocess.run(
+        [*command, "--", "test"],
+        cwd=project,
+        env=_environment(project),
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["over_time"] is True
+    assert list(Path(project.parent, "copies").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_pytest_proves_and_writes(project: Path) -> None:
     options = ["--querybudget-fix", "--querybudget-fix-apply", "shop/tests.py"]
@@ -135,6 +156,56 @@ def test_ctrl_c_while_files_are_written_puts_back_what_was(
         working_tree.apply(project, old, dict.fromkeys(paths, b"new"))
     assert written == ["odd.py", "urls.py", "odd.py", "urls.py"]
     assert _files(project) == before
+
+
+def test_a_second_ctrl_c_does_not_stop_the_putting_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _files(project)
+    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+    write = working_tree._write
+    written: list[str] = []
+
+    def interrupted(file: Path, data: bytes) -> None:
+        written.append(file.name)
+        if len(written) in (3, 4, 5):
+            os.kill(os.getpid(), signal.SIGINT)
+        write(file, data)
+
+    monkeypatch.setattr(working_tree, "_write", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            working_tree.apply(
+                project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
+            )
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert written == ["odd.py", "urls.py", "views.py", "odd.py", "urls.py", "views.py"]
+    assert _files(project) == before
+
+
+def test_what_cannot_be_put_back_is_named_and_the_rest_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _files(project)
+    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+    write = working_tree._write
+    written: list[str] = []
+
+    def full(file: Path, data: bytes) -> None:
+        written.append(file.name)
+        if len(written) in (3, 5):  # The last of the new ones, and then the second of the old.
+            raise OSError(28, "No space left on device")
+        write(file, data)
+
+    monkeypatch.setattr(working_tree, "_write", full)
+    with pytest.raises(CannotProve, match=r"shop/urls\.py could not be put back: git checkout"):
+        working_tree.apply(
+            project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
+        )
+    assert _files(project) == {**before, "shop/urls.py": b"new"}
 
 
 def test_only_files_that_git_calls_clean_are_written(project: Path) -> None:

@@ -67,6 +67,7 @@ def test_what_the_tests_do_not_see(record: ProcessRecord, folder: Path) -> None:
     told = json.loads(report("--tests", "--json"))
     assert [each["name"] for each in told["untested"]] == ["nobodys"]
     assert told["exceeding"][0]["recorded"] == 3
+    assert told["version"] == 1
     (folder / "querybudget.toml").unlink()
     with pytest.raises(CommandError, match=r"there is no such file\. Record it: pytest"):
         report("--tests")
@@ -111,6 +112,9 @@ def test_saved_reports(record: ProcessRecord, folder: Path) -> None:
     assert "83.0 → 23.0" in lines[1]
     assert "10.0 → 25.0" in lines[1]
     (folder / "after.json").write_text(report("--json"))
+    saved = json.loads((folder / "before.json").read_text())
+    assert saved.pop("version") == 1
+    (folder / "before.json").write_text(json.dumps(saved))  # as it was before it had a version
     record.stop()
     caches["default"].clear()
     assert report("--compare", "before.json", "after.json").splitlines() == lines
@@ -128,6 +132,7 @@ def test_saved_reports(record: ProcessRecord, folder: Path) -> None:
     "text",
     [
         "", "7", "[]", '{"series": [{"kind": "view"}]}', '{"series": 7}', "[" * 100_000,
+        '{"version": 2, "series": []}', '{"version": "1", "series": []}',
         '{"series": [{"kind": "view", "name": 7, "queries": 1, "milliseconds": 1, "requests": 1}]}',
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import DatabaseError
 from django.test.utils import override_settings
 
@@ -222,13 +223,18 @@ def test_one_that_cannot_be_had_is_an_error_of_the_checks_and_stops_no_site(
         production.stop()
 
 
+class OwnCache(LocMemCache):
+    """A project's own."""
+
+
 def test_the_records_cache_is_checked() -> None:
     shared = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     nothing = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
     redis = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+    own = {"BACKEND": f"{__name__}.OwnCache"}
 
     def ids(section: object, *, quiet: bool = False) -> list[str | None]:
-        caches = {"default": shared, "nothing": nothing, "redis": redis}
+        caches = {"default": shared, "nothing": nothing, "redis": redis, "own": own}
         with override_settings(CACHES=caches, QUERYBUDGET={"PRODUCTION": section}):
             messages = production_messages(tests_or_debug=quiet)
             assert all(each.hint and each.msg for each in messages)
@@ -239,6 +245,8 @@ def test_the_records_cache_is_checked() -> None:
     assert ids({}) == ["querybudget.W041"]
     assert ids({}, quiet=True) == []
     assert ids({"ALIAS": "nothing"}, quiet=True) == ["querybudget.W041"]
+    assert ids({"ALIAS": "own"}) == ["querybudget.W041"]
+    assert ids({"ALIAS": "own"}, quiet=True) == []
 
 
 def documented_receiver() -> dict[str, Any]:

@@ -348,7 +348,7 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     own = [name.split(".")[2:] for name in loaded if ".production." in name]
     assert own == [
         ["decoding"], ["encoding"], ["exporting"], ["intervals"], ["measures"], ["pending"],
-        ["process"], ["programs"], ["record"], ["scopes"], ["store"],
+        ["process"], ["record"], ["scopes"], ["store"], ["tasks_and_commands"],
     ]  # fmt: skip
 
 

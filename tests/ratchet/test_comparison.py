@@ -1,4 +1,4 @@
-"""Above, better, without a line, stale; and what becomes of the file."""
+"""Above, better, without a line, left over; and what becomes of the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django_querybudget.ratchet.lockfile import LockFile
 
 pytestmark = pytest.mark.once
 
-SAME, ABOVE, BETTER, NEW, STALE = (
-    ("views", name) for name in ("same", "above", "better", "new", "stale")
+SAME, ABOVE, BETTER, NEW, LEFT_OVER = (
+    ("views", name) for name in ("same", "above", "better", "new", "left over")
 )
 FILE = LockFile(
     run="pytest",
-    lines={key: Line(queries=3) for key in (SAME, ABOVE, BETTER, STALE)},
+    lines={key: Line(queries=3) for key in (SAME, ABOVE, BETTER, LEFT_OVER)},
 )
 MEASURED: dict[Key, Line] = {
     SAME: Line(queries=3),
@@ -30,7 +30,7 @@ def test_each_key_is_in_its_place() -> None:
     assert [change.key for change in comparison.above] == [ABOVE]
     assert [change.key for change in comparison.better] == [BETTER]
     assert comparison.unrecorded == [NEW]
-    assert comparison.stale == [STALE]
+    assert comparison.left_over == [LEFT_OVER]
 
 
 def test_less_of_one_number_does_not_make_up_for_more_of_another() -> None:
@@ -39,8 +39,8 @@ def test_less_of_one_number_does_not_make_up_for_more_of_another() -> None:
     assert change.new.duplicates == 1
 
 
-def test_a_run_of_other_tests_finds_nothing_stale_and_prunes_nothing() -> None:
-    assert compare(FILE, MEASURED, "pytest jobs").stale == []
+def test_a_run_of_other_tests_finds_nothing_left_over_and_prunes_nothing() -> None:
+    assert compare(FILE, MEASURED, "pytest jobs").left_over == []
     file = recorded(FILE, compare(FILE, MEASURED, "pytest jobs"), "pytest jobs")
     assert file.run == "pytest"
     assert file.lines == {**FILE.lines, **MEASURED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,15 @@ def test_nobody_looked_is_not_none(tmp_path: Path) -> None:
     lockfile.write(path, file)
     assert lockfile.read(path) == file
     assert path.read_text().count("loops = ") == 2
+    assert path.read_text().count("loops = []\n") == 1
+
+
+def test_a_control_character_is_written_so_that_it_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "querybudget.toml"
+    file = LockFile(lines={KEY: replace(SLOW, loops=(replace(LOOP, what="a\x7fb\x00"),))})
+    lockfile.write(path, file)
+    assert 'what = "a\\u007Fb\\u0000"' in path.read_text()
+    assert lockfile.read(path) == file
 
 
 def test_they_are_written_on_one_line_each(tmp_path: Path) -> None:
@@ -94,11 +104,11 @@ TEXT = lockfile.rendered(LockFile(lines={KEY: SLOW}))
     [
         ("queries = 20", "queries = -1", "line 11: queries of a loop of .* is -1; it has the num"),
         ("queries = 20", "queries = true", "queries of a loop of .* is True"),
-        ("queries = 20, ", "", "queries of a loop of .* is missing"),
+        ("queries = 20, ", "", "line 11: queries of a loop of .* is missing"),
         ('what = "load Job.client row by row", ', "", "what of a loop of .* is missing"),
         ("what = ", "whatever = ", "whatever of a loop of .* is unknown"),
         ('at = "jobs/views.py:66 in _job_row"', "at = 3", "at of a loop of .* is 3"),
-        ("    { queries", '    "x",\n    { queries', "the loop 'x' is not of the form"),
+        ("    { queries", '    "x",\n    { queries', "line 11: the loop 'x' is not of the form"),
     ],
 )
 def test_a_loop_that_is_none_is_named(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -34,7 +34,7 @@ def test_a_failure_names_view_counts_shapes_line_and_the_next_step() -> None:
     )
 
 
-def test_better_unrecorded_and_stale_are_told_without_failing() -> None:
+def test_better_unrecorded_and_left_over_are_told_without_failing() -> None:
     file = LockFile(run="r", lines={LIST: NEW, ("views", "old"): OLD})
     comparison = compare(file, {LIST: OLD, ("views", "new"): OLD}, "r")
     assert render(
@@ -43,7 +43,7 @@ def test_better_unrecorded_and_stale_are_told_without_failing() -> None:
         "1 view or test got better:",
         "  GET jobs:list 2xx: 22 → 3 queries, 19 → 0 queries that repeat a shape",
         "1 without a line: new",
-        "1 stale: old",
+        "1 left over: old",
         "To lower and prune lines: run tighten. To add lines: run record.",
     ]
 
@@ -61,7 +61,7 @@ def test_many_names_are_cut() -> None:
     text = render(
         compare(file, {LIST: OLD}, "r"), "f", mode="check", rewritten=False, command="run {mode}"
     )
-    assert "10 stale: v0; v1; v2; v3; v4; v5; v6; v7; and 2 more" in text
+    assert "10 left over: v0; v1; v2; v3; v4; v5; v6; v7; and 2 more" in text
 
 
 def test_nothing_to_say() -> None:

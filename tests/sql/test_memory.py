@@ -167,6 +167,7 @@ LONG: dict[str, tuple[int, Callable[[int], str]]] = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", LONG)
 def test_all_memos_together_hold_no_more_than_8_mib(kind: str) -> None:

@@ -48,6 +48,11 @@ class CacheAccess:
     is_shared = True
     """Whether other processes may have the cache, too."""
 
+    has_rights = False
+    """Whether its server has users with rights, limits and a policy of its own, as Redis has:
+    ``check --deploy`` asks for them then, by what :class:`~.redis.RedisStore` has for the checks.
+    """
+
     keeps_beating = True
     """Whether a thread may refresh the pulse, or requests have to."""
 

@@ -55,6 +55,7 @@ class RedisStore(Store):
 
     reads_tokens_at_once = True  # by scripts, which nothing comes between
     tells_writers_apart = True
+    has_rights = True
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)

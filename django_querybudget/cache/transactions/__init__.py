@@ -135,8 +135,8 @@ class State:
             if mode is Mode.AUTOCOMMIT:
                 manual, self._manual = self._manual, None
                 manual.renew()
-            elif time.monotonic() - self._manual.marked_at > conf.CACHE.MARK_TIMEOUT / 3:
-                self._manual.add((), always_mark=True)
+            else:
+                self._manual.add((), always_mark=True)  # its marks again, if they are old
         if self._test_block is not None and self._test_block not in connection.atomic_blocks:
             self._test_block = None
         if mode is Mode.AUTOCOMMIT:

@@ -17,6 +17,7 @@ from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import Statement, plain_calls, read
+from django_querybudget.sql.verbs import words_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,8 +40,7 @@ _INSERT = re.compile(
 
 _CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
 
-# That of MERGE is an INSERT, too.
-_INSERTING = frozenset({"INSERT", "REPLACE", "UPSERT", "COPY", "LOAD"})
+_INSERTING = words_where(lambda verb: verb.adds)
 
 _PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
 

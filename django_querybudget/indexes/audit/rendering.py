@@ -14,6 +14,9 @@ from django_querybudget.links import message_link, see
 from .audit import DatabaseAudit, total_size
 from .findings import IndexFinding
 
+VERSION = 1
+"""Of the JSON; one that loses a key, or changes what it means, has another."""
+
 _FINDING = ("severity", "kind", "model", "index", "size")
 _INDEX = ("table", "index", "columns", "size", "reads")
 
@@ -86,7 +89,9 @@ def _size(size: int | None) -> str:
 
 def render_json(audits: Iterable[DatabaseAudit]) -> str:
     """Return the audits as one JSON document, every index with its size and scans included."""
-    return json.dumps({"databases": [_as_dict(audit) for audit in audits]}, indent=2)
+    return json.dumps(
+        {"version": VERSION, "databases": [_as_dict(audit) for audit in audits]}, indent=2
+    )
 
 
 def _as_dict(audit: DatabaseAudit) -> dict[str, Any]:

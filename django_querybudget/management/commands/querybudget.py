@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from django_querybudget.management.printing import only_ours
 from django_querybudget.management.subcommands import subcommands
 
 
@@ -29,8 +30,13 @@ class Command(BaseCommand):
                 _add_common_options(inner)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Django's signature
-        """Run the subcommand that was asked for."""
-        subcommands()[options["subcommand"]].run(self, options)
+        """Run the subcommand that was asked for; with ``--json`` nothing else is on stdout."""
+        run = subcommands()[options["subcommand"]].run
+        if not options.get("json"):
+            run(self, options)
+            return
+        with only_ours(self):
+            run(self, options)
 
 
 def _inner_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -12,6 +12,9 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError
 from django.db import connections
 
+VERSION = 1
+"""Of the JSON; one that loses a key, or changes what it means, has another."""
+
 HELP = "Tell what the cache does in all processes; warm it; invalidate."
 
 
@@ -59,7 +62,8 @@ def _stats(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _as_json(found: Any) -> dict[str, Any]:
-    told = {each.name: getattr(found, each.name) for each in fields(found)}
+    told: dict[str, Any] = {"version": VERSION}
+    told |= {each.name: getattr(found, each.name) for each in fields(found)}
     told["sites"] = [
         {
             **{each.name: getattr(site, each.name) for each in fields(site)},

@@ -8,22 +8,22 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError
 
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.ratchet import comparing
+from django_querybudget.ratchet import compare_command
 
-HELP = comparing.HELP
+HELP = compare_command.HELP
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    comparing.add_arguments(parser)
+    compare_command.add_arguments(parser)
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print the difference. Raises ``CommandError``: 2 for what cannot be read."""
     try:
-        told = comparing.compared(options)
+        told = compare_command.compared(options)
     except LockFileError as error:
         raise CommandError(str(error), returncode=2) from error
     command.stdout.write(told.text)
-    if problem := comparing.tell_github(told):
+    if problem := compare_command.tell_github(told):
         raise CommandError(problem, returncode=1)

@@ -28,7 +28,7 @@ from django_querybudget.production.reading import (
     picture_of,
 )
 from django_querybudget.production.record import Record, SeriesKey
-from django_querybudget.production.summary import as_json, summarised
+from django_querybudget.production.summary import VERSION, as_json, summarised
 
 HELP = "Show what each view, task and command costs the database, from the record of production."
 SHOWN = 30
@@ -112,6 +112,7 @@ class Report:
             self._save(lambda: render_file(picture))
         elif self._json:
             told = {
+                "version": VERSION,
                 "since": picture.since,
                 "until": picture.until,
                 "seconds": round(picture.seconds, 6),

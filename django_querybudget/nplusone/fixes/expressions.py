@@ -11,6 +11,7 @@ from django.db.models.manager import BaseManager
 
 from django_querybudget.evidence import Filter, Load, Step
 from django_querybudget.evidence.relations import is_plain, quoted
+from django_querybudget.nplusone.source.values import Expression
 
 __all__ = [
     "annotation",
@@ -94,12 +95,19 @@ def put_named(
 
 
 def keywords(filters: tuple[Filter, ...] | None, prefix: str = "") -> str | None:
-    if filters is None or not all(is_plain(value) for _, value in filters):
+    """Return conditions as keyword arguments; None if they are not known, or no plain code."""
+    if filters is None or not all(_is_code(value) for _, value in filters):
         return None
     return ", ".join(f"{prefix}{lookup}={_literal(value)}" for lookup, value in filters)
 
 
+def _is_code(value: object) -> bool:
+    return type(value) is Expression or is_plain(value)
+
+
 def _literal(value: object) -> str:
+    if isinstance(value, Expression):
+        return value.text
     return quoted(value) if type(value) is str else repr(value)
 
 
@@ -131,7 +139,11 @@ def annotation(load: Load, path: tuple[Step, ...], *, groups: bool) -> tuple[str
         condition = keywords(load.filters, f"{relation}__")
         if condition is None or load.filters is None:
             return None
-        suffix = "".join(f"_{value}" for _, value in load.filters if str(value).isidentifier())
+        suffix = "".join(
+            f"_{value}"
+            for _, value in load.filters
+            if type(value) is not Expression and str(value).isidentifier()
+        )
         name = f"{before}{accessor}{suffix}_count"
         if not groups:
             rows = _rows(load, outer)

@@ -16,6 +16,7 @@ _SAID = {
     ),
     Cause.RELATED_QUERY: "Load the rows with one query before the loop: filter(…__in=…).",
     Cause.BYPASSED_PREFETCH: "Sort or filter the prefetched rows in Python, or prefetch as needed.",
+    Cause.PREFETCH: "Call it once, before the loop, with all of its rows.",
     Cause.WRITE: "Write all rows with one statement, if no save() or receiver is left out by it.",
 }
 _TABLES = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.findings import Fix
 from django_querybudget.nplusone.source.files import source_of
+from django_querybudget.nplusone.source.querysets import subclasses
 from django_querybudget.stacks import Host, HostKind, Origin, RawHost
 
 from .expressions import manager_of
@@ -84,6 +86,7 @@ def fix_for_host(draft: Draft, host: Host) -> Fix | None:
         return None  # It asks no class for its rows: a template's context has them.
     elif host.attribute in ("", "model"):
         code, where = f"queryset = {manager_of(draft.root.model)}{draft.chain()}", "in the class at"
+        host = _with_own_rows(host)
     elif _calls_up(host):
         code, where = f"super().get_queryset(){draft.chain()}", "at"
     else:
@@ -95,6 +98,27 @@ def fix_for_host(draft: Draft, host: Host) -> Fix | None:
     return Fix(
         code=code, place=place, built=True, saves=draft.saves, replaces=replaces, where=where
     )
+
+
+def _with_own_rows(host: Host) -> Host:
+    """Return ``host``, or its own class where a ``queryset`` of the base would be for others, too.
+
+    A subclass that has another ``model`` would be given rows of this one.
+    """
+    target = host.target
+    owner = next((each for each in target.__mro__ if host.attribute in vars(each)), target)
+    others = (vars(each) for each in subclasses(owner) if each is not target)
+    filename = str(attributes_of(sys.modules.get(target.__module__)).get("__file__") or "")
+    if owner is target or not any("model" in each for each in others) or not filename:
+        return host
+    found = [
+        node.lineno
+        for node in source_of(filename).nodes()
+        if isinstance(node, ast.ClassDef) and node.name == target.__name__
+    ]
+    if len(found) != 1:
+        return host
+    return replace(host, filename=filename, line=found[0], label=target.__name__)
 
 
 def _is_of_view(draft: Draft, host: Host) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django_querybudget.evidence import Load
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.parameters import lookup_of, split_varying
 from django_querybudget.nplusone.source.calls import Call
+from django_querybudget.nplusone.source.values import Written
 from django_querybudget.recording.raw import RawRecord
 
 from .expressions import keywords, queryset_of
@@ -16,7 +17,7 @@ from .expressions import keywords, queryset_of
 __all__ = ["grouped_fix", "lookup_fix"]
 
 
-def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
+def lookup_fix(load: Load, records: Sequence[RawRecord], written: Written) -> str | None:
     """Return the one query that answers what a loop of look-ups asks one by one."""
     if load.model is None:
         return None
@@ -40,7 +41,7 @@ def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
         return f"{start}.in_bulk({values})"
     if load.operation == "get" and not more and field.unique:
         return f"{start}.in_bulk({values}, field_name={quoted(name)})"
-    rest = keywords(more)
+    rest = keywords(written.spelled(more))
     if rest is None:
         return None
     rows = f"{start}.filter({name}__in={values}{f', {rest}' if rest else ''})"
@@ -48,7 +49,7 @@ def lookup_fix(load: Load, records: Sequence[RawRecord]) -> str | None:
         return f'{rows}.values({quoted(name)}).annotate(count=Count("pk"))'
     if load.operation == "exists":
         return f"{rows}.values_list({quoted(name)}, flat=True).distinct()"
-    if load.operation == "aggregate" and load.aggregate is not None:
+    if load.operation == "aggregate" and load.aggregate and written.has_constant_order():
         alias, function, column = load.aggregate
         return f"{rows}.values({quoted(name)}).annotate({alias}={function}({quoted(column)}))"
     return rows if load.operation in ("all", "get", "first", "last", "iterator") else None
@@ -61,9 +62,12 @@ def _grouped(load: Load) -> str | None:
     return f'queryset.values({quoted(load.last.lookup)}).annotate(count=Count("pk"))'
 
 
-def grouped_fix(load: Load, call: Call, *, waits: bool) -> tuple[str, str] | None:
+def grouped_fix(
+    load: Load, call: Call, known: Callable[[ast.expr], bool], *, waits: bool
+) -> tuple[str, str] | None:
     """Return the statement before a loop that counts for each value, and what to read in it.
 
+    ``known`` tells whether an expression can stand before the loop.
     ``waits`` is whether that is in a coroutine, where no ``dict()`` may run a query.
     ``rows.filter(status=status).count()`` is one query for each status; grouped, one for all.
     """
@@ -76,7 +80,7 @@ def grouped_fix(load: Load, call: Call, *, waits: bool) -> tuple[str, str] | Non
             func=ast.Attribute(value=rows, attr="filter"),
             args=[],
             keywords=[ast.keyword(arg=str(name), value=value)],
-        ) if name in (load.last.lookup, load.last.lookup.removesuffix("_id")):
+        ) if name in (load.last.lookup, load.last.lookup.removesuffix("_id")) and known(rows):
             grouped = f"{ast.unparse(rows)}.order_by().values_list({quoted(name)})"
             grouped += '.annotate(Count("pk"))'
             pairs = f"{{key: count async for key, count in {grouped}}}"

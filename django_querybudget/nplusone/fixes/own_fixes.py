@@ -12,12 +12,15 @@ from django_querybudget.nplusone.detection import Loop
 from django_querybudget.nplusone.findings import Fix
 from django_querybudget.nplusone.source.calls import Call, find_call
 from django_querybudget.nplusone.source.coroutines import awaited, is_in_coroutine
+from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.loops import (
     does_only,
     is_read_after,
+    line_of_loop,
     loop_around,
     stands_elsewhere,
 )
+from django_querybudget.nplusone.source.visible import is_bound_from
 from django_querybudget.stacks import Origin, RawOrigin
 
 from .imports import with_imports
@@ -25,6 +28,7 @@ from .lookup import grouped_fix, lookup_fix
 from .needs import Part
 from .places import manager_behind
 from .write import write_fix
+from .written import written_by
 
 __all__ = ["own_fix"]
 
@@ -55,20 +59,29 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
     if load.model is not None and load.manager is None and loop.origin is not None:
         receiver = None if call is None else call.receiver
         load = replace(load, manager=manager_behind(receiver, loop.origin, load.model))
+    line = line_of_loop(load.scopes)
+    filename = "" if loop.origin is None else loop.origin.filename
+    written = written_by(load, origin, call, filename, line)
+
+    def known(expression: ast.expr) -> bool:
+        return line is not None and not is_bound_from(expression, line, _scope(filename, line))
+
+    if load.fields and not written.has_constant_names():
+        return None
     code: str | None
     left, use, replaces = 1, None, None
     whole = load.kind is not LoadKind.WRITE or does_only(load.scopes)
     if load.kind is LoadKind.WRITE:
         if not whole and (_is_needed(load, call) or stands_elsewhere(load.scopes)):
             return None
-        code, left = write_fix(loops, load, call) or (None, 1)
+        code, left = write_fix(loops, load, call, written) or (None, 1)
     elif load.kind is LoadKind.PREFETCH:
         code, left = None if around is None else _prefetch_once(load), len(loops)
     else:
-        code = lookup_fix(load, loop.records)
+        code = lookup_fix(load, loop.records, written)
         if load.operation == "count" and (code is None or len(load.filters or ()) != 1):
             here = None if stands_elsewhere(load.scopes) else call
-            grouped = None if here is None else grouped_fix(load, here, waits=waits)
+            grouped = None if here is None else grouped_fix(load, here, known, waits=waits)
             if here is not None and grouped is not None:
                 code, use = grouped
                 replaces = here.text
@@ -86,6 +99,12 @@ def own_fix(loops: Sequence[Loop]) -> tuple[Part, Fix] | None:
         note=_handed_over(load, origin, around) if use is None else "",
     )
     return Part(saves=saves, use=use, replaces=replaces), with_imports(fix) or fix
+
+
+def _scope(filename: str, line: int) -> ast.AST:
+    """Return what the names of a line belong to: its function, or the module."""
+    source = source_of(filename)
+    return source.function_around(line) or source.tree or ast.Module([], [])
 
 
 def _prefetch_once(load: Load) -> str | None:

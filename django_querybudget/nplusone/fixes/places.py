@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from inspect import getattr_static, unwrap
 from types import FunctionType
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from django.utils.functional import cached_property
 
 from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.modules import module_of
+from django_querybudget.nplusone.source.names import evaluated_at, statement_at, with_their_names
 from django_querybudget.nplusone.source.querysets import (
     Asked,
     Start,
@@ -27,11 +29,12 @@ from django_querybudget.nplusone.source.querysets import (
     starts_in_called,
     starts_in_class,
 )
-from django_querybudget.stacks import Host, Origin, RawOrigin
+from django_querybudget.stacks import Host, Origin, RawHost, RawOrigin
 
 from .hosts import classes_of_view, node_of_host
 from .roots import Root
 from .starts import related_accessor, related_start
+from .views import is_handed_by_object, view_behind
 
 __all__ = [
     "Built",
@@ -42,8 +45,6 @@ __all__ = [
     "manager_at",
     "manager_behind",
 ]
-
-_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 
 
 class Built(NamedTuple):
@@ -66,8 +67,11 @@ class Place(NamedTuple):
     """The line that evaluates it."""
 
 
-def find_place(root: Root, traced: RawOrigin | None) -> Place:
-    """Return where the queryset of ``root`` is; ``traced`` is what its fetch mode knows of it."""
+def find_place(root: Root, traced: RawOrigin | None, view: RawHost | None = None) -> Place:
+    """Return where the queryset of ``root`` is; ``traced`` is what its fetch mode knows of it.
+
+    ``view`` is the view that the loop runs for, if a method of the project's led there.
+    """
     evaluated = root.place
     if traced is not None:
         built = Origin.of(traced)
@@ -79,7 +83,9 @@ def find_place(root: Root, traced: RawOrigin | None) -> Place:
         found = _given_by_method(root, asked) or _given_by_tag(root, asked)
     if found is None and evaluated is not None and evaluated.host is not None:
         found = _given_by_host(evaluated.host, asked) or _in_context(evaluated.host, asked)
-    if found is None and evaluated is not None and not root.calls:
+    if found is None and evaluated is not None and (own := view_behind(evaluated, view)):
+        found, evaluated = _given_by_host(own, asked), replace(evaluated, host=own)
+    elif found is None and evaluated is not None and not root.calls:
         # What a template evaluates is too far from the view for the way that was kept.
         found = find_built((evaluated, *root.callers), asked)
     if found is None:
@@ -110,25 +116,31 @@ def _given_by_method(root: Root, asked: Asked) -> Built | None:
 
 
 def _given_by_tag(root: Root, asked: Asked) -> Built | None:
-    """Return where an inclusion tag starts what the loop in its template iterates, if at one line.
+    """Return where a tag starts what a template's loop iterates, if at one line.
 
-    It is handed on in the dict that the function returns, by the name that the loop has for it.
+    An inclusion tag hands it on in the dict that its function returns, by the name that the loop
+    has for it; ``{% newest as books %}`` returns it.
     """
-    if root.source is None or root.source.given_by_tag is None:
+    if root.source is None:
         return None
-    function, name = root.source.given_by_tag
+    function, name = root.source.given_by_tag or (root.source.assigned_by_tag(), None)
+    if function is None:
+        return None
     filename = function.__code__.co_filename
     node, module = source_of(filename).function_of(function.__code__), module_of(filename)
     if node is None or module is None:
         return None
+    returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
     values = [
         value
-        for each in ast.walk(node)
-        if isinstance(each, ast.Return) and isinstance(each.value, ast.Dict)
-        for key, value in zip(each.value.keys, each.value.values, strict=True)
+        for each in returned
+        if isinstance(each, ast.Dict)
+        for key, value in zip(each.keys, each.values, strict=True)
         if isinstance(key, ast.Constant) and key.value == name
     ]
-    values = _with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
+    if name is None:
+        values = [each for each in returned if each is not None]
+    values = with_their_names(node, values, getattr(node, "end_lineno", 0) or 0)
     found = {start for value in values for start in starts_in(value, module, asked, node)}
     if len({each.line for each in found}) != 1:
         return None
@@ -192,6 +204,8 @@ def _is_handed(origin: Origin) -> bool:
     if scope is None:
         return False
     values = _values_behind(scope, origin.line)
+    if is_handed_by_object(values):
+        return True
     return bool(_parameters(scope) & {name for each in values for name in _names(each)})
 
 
@@ -220,7 +234,7 @@ def manager_at(origin: Origin, model: type[Model]) -> str | None:
     tree, module = source_of(origin.filename).tree, module_of(origin.filename)
     if tree is None or module is None:
         return None
-    starts = starts_in(_statement_at(tree, origin.line), module, model)
+    starts = starts_in(statement_at(tree, origin.line), module, model)
     return _manager({each for each in starts if each.line == origin.line})
 
 
@@ -290,53 +304,4 @@ def _values_behind(scope: ast.AST, line: int) -> list[ast.expr]:
 
     ``for row in page:``, ``page = paginate(rows)``, ``rows = Model.objects.all()``: all three.
     """
-    return _with_their_names(scope, _evaluated_at(scope, line), line)
-
-
-def _with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list[ast.expr]:
-    """Return ``values`` and, up to the line, what is assigned to the names in them, and so on."""
-    assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
-    seen: set[str] = set()
-    for value in values:  # It grows while it is walked.
-        for node in ast.walk(value):
-            if isinstance(node, ast.Name) and node.id not in seen:
-                seen.add(node.id)
-                values += [
-                    each.value
-                    for each in assigned
-                    if each.value is not None and each.lineno <= line and _binds(each, node.id)
-                ]
-    return values
-
-
-def _evaluated_at(scope: ast.AST, line: int) -> list[ast.expr]:
-    loops = [
-        node.iter
-        for node in ast.walk(scope)
-        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
-        and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
-    ]
-    if loops:
-        return loops
-    return [
-        node
-        for node in ast.iter_child_nodes(_statement_at(scope, line))
-        if isinstance(node, ast.expr)
-    ]
-
-
-def _statement_at(scope: ast.AST, line: int) -> ast.AST:
-    found = scope
-    for node in ast.walk(scope):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
-            found = node
-    return found
-
-
-def _binds(assignment: ast.AST, name: str) -> bool:
-    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]  # type: ignore[attr-defined]
-    return any(
-        isinstance(node, ast.Name) and node.id == name
-        for target in targets
-        for node in ast.walk(target)
-    )
+    return with_their_names(scope, evaluated_at(scope, line), line)

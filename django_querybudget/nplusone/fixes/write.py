@@ -17,12 +17,13 @@ from django_querybudget.nplusone.batches import hashable
 from django_querybudget.nplusone.detection import FRAMEWORK_TABLES, Loop
 from django_querybudget.nplusone.parameters import begins_alike, split_varying
 from django_querybudget.nplusone.source.calls import Call
+from django_querybudget.nplusone.source.values import Written
 
 from .expressions import every_row, keywords, manager_of, queryset_of
 
 __all__ = ["write_fix"]
 
-Written: TypeAlias = tuple[str, int] | None
+Wrote: TypeAlias = tuple[str, int] | None
 """The code, and how many queries it runs."""
 
 _SET = re.compile(r"^UPDATE\s+\S+\s+SET\s+(.*?)\s+WHERE\b", re.IGNORECASE | re.DOTALL)
@@ -31,7 +32,7 @@ _COLUMN = re.compile(r'["`](\w+)["`]\s*=')
 _KEYS_AT_A_TIME = 100
 
 
-def write_fix(loops: Sequence[Loop], load: Load, call: Call | None) -> Written:
+def write_fix(loops: Sequence[Loop], load: Load, call: Call | None, source: Written) -> Wrote:
     """Return what to write for the loops of one call, and the number of queries that are left.
 
     None where nothing does the same: a ``save()`` or a receiver of the project's is skipped by the
@@ -44,6 +45,8 @@ def write_fix(loops: Sequence[Loop], load: Load, call: Call | None) -> Written:
         return None if related is None else related(loops, load)
     if load.operation == "get_or_create":
         return _get_or_create(load, call)
+    if load.operation in _CHOOSING:
+        return _CHOOSING[load.operation](loops, load, source)
     write = _WRITES.get(load.operation)
     return None if write is None else write(loops, load)
 
@@ -52,7 +55,7 @@ def _rows(load: Load) -> str:
     return f"{'' if load.model is None else load.model._meta.model_name}_list"
 
 
-def _create(loops: Sequence[Loop], load: Load) -> Written:
+def _create(loops: Sequence[Loop], load: Load) -> Wrote:
     model = _bulk_model(load)
     return None if model is None else (f"{manager_of(model)}.bulk_create({_rows(load)})", 1)
 
@@ -86,7 +89,7 @@ def _has_receivers(signal: Signal, sender: Any) -> bool:
     )
 
 
-def _save(loops: Sequence[Loop], load: Load) -> Written:
+def _save(loops: Sequence[Loop], load: Load) -> Wrote:
     model = load.model
     if model is None or not _saves_plainly(model):
         return None
@@ -111,7 +114,7 @@ def _columns(loops: Sequence[Loop], model: type[Model]) -> Iterator[str]:
     return (field.name for field in model._meta.fields if field.column in found)
 
 
-def _delete(loops: Sequence[Loop], load: Load) -> Written:
+def _delete(loops: Sequence[Loop], load: Load, source: Written) -> Wrote:
     model = load.model
     if model is None:
         return None
@@ -123,28 +126,28 @@ def _delete(loops: Sequence[Loop], load: Load) -> Written:
             return None
         keys = f"[each.pk for each in {_rows(load)}]"
         return f"{every_row(model)}.filter(pk__in={keys}).delete()", left + (left > 1)
-    chosen = _chosen(loops[0], load)
+    chosen = _chosen(loops[0], load, source)
     return (
         None if chosen is None else (f"{queryset_of(model, load.manager)}{chosen}.delete()", left)
     )
 
 
-def _update(loops: Sequence[Loop], load: Load) -> Written:
+def _update(loops: Sequence[Loop], load: Load, source: Written) -> Wrote:
     """Of one value after another: at once, if every run sets the same."""
-    written, records = keywords(load.values), loops[0].records
+    written, records = keywords(source.spelled(load.values)), loops[0].records
     if len(loops) > 1 or load.model is None or not written or not load.filters:
         return None
-    chosen = _chosen(loops[0], load) if begins_alike(records, load.filters) else None
+    chosen = _chosen(loops[0], load, source) if begins_alike(records, load.filters) else None
     rows = queryset_of(load.model, load.manager)
     return None if chosen is None else (f"{rows}{chosen}.update({written})", 1)
 
 
-def _chosen(loop: Loop, load: Load) -> str | None:
+def _chosen(loop: Loop, load: Load, source: Written) -> str | None:
     """Return the filter of all rows that a loop chooses by one value after another, as code."""
     split = split_varying(loop.records, load.filters)
     if split is None or "__" in split[0].lookup:
         return None
-    name, rest = split[0].lookup, keywords(split[1])
+    name, rest = split[0].lookup, keywords(source.spelled(split[1]))
     if rest is None:
         return None
     return f".filter({name}__in={_plural(name)}{f', {rest}' if rest else ''})"
@@ -154,7 +157,7 @@ def _plural(name: str) -> str:
     return f"{name}es" if name.endswith("s") else f"{name}s"
 
 
-def _get_or_create(load: Load, call: Call | None) -> Written:
+def _get_or_create(load: Load, call: Call | None) -> Wrote:
     """A row that is there is left as it is: a conflict. Where nothing is unique there is none."""
     model = _bulk_model(load)
     if model is None or not _unique_within(model, load.keys):
@@ -170,7 +173,7 @@ def _get_or_create(load: Load, call: Call | None) -> Written:
     return f"{rows}\n{queryset_of(model, load.manager)}.in_bulk({_plural(name)}{by})", 2
 
 
-def _update_or_create(loops: Sequence[Loop], load: Load) -> Written:
+def _update_or_create(loops: Sequence[Loop], load: Load) -> Wrote:
     model = _bulk_model(load)
     if model is None or not load.fields or not _is_unique(model, load.keys):
         return None
@@ -198,13 +201,13 @@ def _unique_within(model: type[Model], names: tuple[str, ...]) -> bool:
     return any(each <= set(names) for each in _unique_sets(model))
 
 
-def _bulk_create(loops: Sequence[Loop], load: Load) -> Written:
+def _bulk_create(loops: Sequence[Loop], load: Load) -> Wrote:
     if load.model is None:
         return None
     return f"{manager_of(load.model)}.bulk_create({_rows(load)})", len(loops)
 
 
-def _bulk_update(loops: Sequence[Loop], load: Load) -> Written:
+def _bulk_update(loops: Sequence[Loop], load: Load) -> Wrote:
     if load.model is None:
         return None
     names = ", ".join(map(quoted, load.fields))
@@ -233,7 +236,7 @@ def _through(load: Load) -> tuple[str, str, str] | None:
     return f"{load.owner.__name__}.{load.step.accessor}.through.objects", here, there
 
 
-def _add(loops: Sequence[Loop], load: Load) -> Written:
+def _add(loops: Sequence[Loop], load: Load) -> Wrote:
     through = _through(load)
     if through is not None:
         rows = f"{load.step.accessor if load.step else ''}_list"
@@ -252,7 +255,7 @@ def _is_many_to_many(load: Load) -> bool:
     return bool(getattr(field, "many_to_many", False))
 
 
-def _clear(loops: Sequence[Loop], load: Load) -> Written:
+def _clear(loops: Sequence[Loop], load: Load) -> Wrote:
     through = _through(load)
     if through is None or len(loops) > 1:
         return None
@@ -260,7 +263,7 @@ def _clear(loops: Sequence[Loop], load: Load) -> Written:
     return f"{manager}.filter({here}_id__in={here}_ids).delete()", 1
 
 
-def _remove(loops: Sequence[Loop], load: Load) -> Written:
+def _remove(loops: Sequence[Loop], load: Load) -> Wrote:
     through = _through(load)
     if through is None or len(loops) > 1:
         return None
@@ -271,18 +274,20 @@ def _remove(loops: Sequence[Loop], load: Load) -> Written:
     return f"{manager}.filter({here}_id__in={here}_ids, {there}_id__in={there}_ids).delete()", 1
 
 
-_WRITES: dict[str, Callable[[Sequence[Loop], Load], Written]] = {
+_CHOOSING: dict[str, Callable[[Sequence[Loop], Load, Written], Wrote]] = {
+    "delete": _delete,
+    "update": _update,
+}
+_WRITES: dict[str, Callable[[Sequence[Loop], Load], Wrote]] = {
     "bulk_create": _bulk_create,
     "bulk_update": _bulk_update,
     "create": _create,
-    "delete": _delete,
     "save": _save,
-    "update": _update,
     "update_or_create": _update_or_create,
 }
 
 
-def _create_related(loops: Sequence[Loop], load: Load) -> Written:
+def _create_related(loops: Sequence[Loop], load: Load) -> Wrote:
     created, through = _create(loops, load), _through(load)
     if created is None or not _is_many_to_many(load):
         return created
@@ -290,7 +295,7 @@ def _create_related(loops: Sequence[Loop], load: Load) -> Written:
     return None if added is None else (f"{created[0]}\n{added[0]}", 2)
 
 
-_RELATED: dict[str, Callable[[Sequence[Loop], Load], Written]] = {
+_RELATED: dict[str, Callable[[Sequence[Loop], Load], Wrote]] = {
     "add": _add,
     "bulk_create": _bulk_create,
     "clear": _clear,

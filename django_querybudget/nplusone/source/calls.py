@@ -16,7 +16,7 @@ from django_querybudget.stacks import RawOrigin
 
 from .files import SourceFile, Span, source_of, span_of, whole_span
 
-__all__ = ["Call", "find_call", "find_queryset", "without"]
+__all__ = ["Call", "chains", "find_call", "find_queryset", "without"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class Call:
     text: str
     """What it is replaced with stands for this: with its ``await``, with ``["total"]`` after an
     ``aggregate()``."""
+    node: ast.expr
+    """The same, without its ``await``."""
     receiver: ast.expr
     """What its last method is called on: ``book.author.reviews.filter(stars=3)``."""
     is_statement: bool = False
@@ -88,6 +90,7 @@ def _call_at(filename: str, span: Span, method: str) -> Call | None:
             whole = outer if method == "aggregate" and _is_item(outer, node) else node
             return Call(
                 text=ast.unparse(whole),
+                node=call,
                 receiver=call.func.value,
                 is_statement=isinstance(outer, ast.Expr),
             )
@@ -119,15 +122,16 @@ def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
     loop = None if whole is not None else _loop_at(source, span)
     if loop is not None:
         whole = loop.iter
-    found = [] if whole is None else list(_chains(whole, accessor))
+    found = [] if whole is None else list(chains(whole, accessor))
     if len(found) != 1:
         return None
     text = ast.unparse(found[0])
     awaiting = _async_for(source, found[0])
     if awaiting is None:
-        return Call(text=text, receiver=found[0])
+        return Call(text=text, node=found[0], receiver=found[0])
     binds = ast.unparse(awaiting.target)
-    return Call(text=f"async for {binds} in {text}", receiver=found[0], binds=binds)
+    text = f"async for {binds} in {text}"
+    return Call(text=text, node=found[0], receiver=found[0], binds=binds)
 
 
 def _loop_at(source: SourceFile, span: Span) -> ast.For | ast.AsyncFor | None:
@@ -147,7 +151,7 @@ def _async_for(source: SourceFile, iterated: ast.expr) -> ast.AsyncFor | ast.com
     return None
 
 
-def _chains(node: ast.AST, accessor: str) -> Iterator[ast.expr]:
+def chains(node: ast.AST, accessor: str) -> Iterator[ast.expr]:
     """Yield the chains of methods and slices that begin with an attribute ``accessor``."""
     outermost: ast.expr | None = None
     each: ast.AST | None = node
@@ -164,7 +168,7 @@ def _chains(node: ast.AST, accessor: str) -> Iterator[ast.expr]:
                     return
         each = deeper
     for child in ast.iter_child_nodes(node):
-        yield from _chains(child, accessor)
+        yield from chains(child, accessor)
 
 
 def _is_item(outer: ast.AST, node: ast.AST) -> bool:

@@ -14,7 +14,14 @@ from django_querybudget.stacks import RawOrigin
 
 from .files import Span, source_of, span_of, whole_span
 
-__all__ = ["does_only", "is_over_rows", "is_read_after", "loop_around", "stands_elsewhere"]
+__all__ = [
+    "does_only",
+    "is_over_rows",
+    "is_read_after",
+    "line_of_loop",
+    "loop_around",
+    "stands_elsewhere",
+]
 
 Loop: TypeAlias = ast.For | ast.AsyncFor | ast.While | ast.comprehension
 
@@ -46,6 +53,25 @@ def loop_around(scopes: tuple[Scope, ...]) -> RawOrigin | None:
         if scope.loops or _innermost_loop(filename, span) is not None or _gathers(filename, span):
             return RawOrigin(scope.code, scope.instruction)
     return None
+
+
+def line_of_loop(scopes: tuple[Scope, ...]) -> int | None:
+    """Return the line of the statement with the loop, if that is in the nearest function."""
+    span = span_of(scopes[0].code, scopes[0].instruction) if scopes else None
+    if span is None or stands_elsewhere(scopes):
+        return None
+    filename = scopes[0].code.co_filename
+    loop = _innermost_loop(filename, span)
+    if loop is None or isinstance(loop, ast.While):
+        return None
+    if not isinstance(loop, ast.comprehension):
+        return loop.lineno
+    around = [
+        node.lineno
+        for node in source_of(filename).nodes()
+        if isinstance(node, ast.stmt) and node.lineno <= span[0] <= (node.end_lineno or 0)
+    ]
+    return max(around, default=None)
 
 
 def does_only(scopes: tuple[Scope, ...]) -> bool:

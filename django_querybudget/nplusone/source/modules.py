@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import getattr_static
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -15,7 +15,7 @@ from django_querybudget.evidence.instances import attributes_of, is_of
 
 from .files import source_of
 
-__all__ = ["imported_in", "module_of", "names_at", "resolve"]
+__all__ = ["imported_in", "imports_in", "module_of", "names_at", "resolve"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -41,13 +41,22 @@ def names_at(filename: str, line: int) -> set[str] | None:
 
 def imported_in(scope: ast.AST, module: ModuleType) -> dict[str, Any]:
     """Return what the ``from … import`` statements of a function, say, make of their names."""
-    found: dict[str, Any] = {}
-    for node in ast.walk(scope):
+    return {
+        each.asname or each.name: attributes_of(source).get(each.name)
+        for node, source in imports_in(ast.walk(scope), module)
+        for each in node.names
+    }
+
+
+def imports_in(
+    nodes: Iterable[ast.AST], module: ModuleType
+) -> Iterator[tuple[ast.ImportFrom, ModuleType]]:
+    """Yield the ``from … import`` statements, each with the module that it imports from."""
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             source = sys.modules.get(_absolute(node, module))
-            for each in node.names if source is not None else ():
-                found[each.asname or each.name] = attributes_of(source).get(each.name)
-    return found
+            if source is not None:
+                yield node, source
 
 
 def _absolute(node: ast.ImportFrom, module: ModuleType) -> str:

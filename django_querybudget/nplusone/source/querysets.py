@@ -14,7 +14,15 @@ from django_querybudget.evidence.instances import attributes_of, is_of
 
 from .modules import imported_in, resolve
 
-__all__ = ["Asked", "Start", "starts_in", "starts_in_called", "starts_in_class"]
+__all__ = [
+    "Asked",
+    "Start",
+    "class_of",
+    "starts_in",
+    "starts_in_called",
+    "starts_in_class",
+    "subclasses",
+]
 
 Asked: TypeAlias = type[Model] | str
 """A model, whose managers are looked for, or a related manager's name."""
@@ -129,11 +137,11 @@ def starts_in_class(
     ``method`` is the function that ``scope`` is of. Bases of this file count, and nothing does that
     a subclass has another of.
     """
-    owner = _class_of(method, tree, module)
+    owner = class_of(method, tree, module)
     for node in () if owner is None else ast.walk(scope):
         match node:
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if owner is not None:
-                if not any(name in vars(each) for each in _subclasses(owner)):
+                if not any(name in vars(each) for each in subclasses(owner)):
                     yield from _starts_in_attribute(owner, name, tree, module, asked)
 
 
@@ -167,7 +175,8 @@ def _in_body(owner: type, name: str, tree: ast.Module) -> ast.AST | None:
     return found
 
 
-def _class_of(method: ast.AST, tree: ast.Module, module: ModuleType) -> type | None:
+def class_of(method: ast.AST, tree: ast.Module, module: ModuleType) -> type | None:
+    """Return the class of this file that ``method`` is of."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and method in node.body:
             found = attributes_of(module).get(node.name)
@@ -175,8 +184,9 @@ def _class_of(method: ast.AST, tree: ast.Module, module: ModuleType) -> type | N
     return None
 
 
-def _subclasses(owner: type) -> Iterator[type]:
+def subclasses(owner: type) -> Iterator[type]:
+    """Yield the subclasses of a class, and theirs."""
     below: list[type] = type.__subclasses__(owner)
     for each in below:
         yield each
-        yield from _subclasses(each)
+        yield from subclasses(each)

@@ -126,6 +126,7 @@ def test_nobody_is_sent_what_was_made_for_another(case: str) -> None:
             run(case, application, way)
 
 
+@pytest.mark.once
 @ON_TWO
 @pytest.mark.parametrize("server", [visitors.wsgi_server, visitors.asgi_server])
 def test_nor_over_a_socket(server: Callable[[], Any]) -> None:

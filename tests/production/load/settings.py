@@ -20,7 +20,7 @@ QUERYBUDGET = {
     "PRODUCTION": {
         "INTERVAL": INTERVAL,
         "EXPORTERS": [
-            "django_querybudget.contrib.prometheus.PrometheusExporter",
+            "tests.production.load.telemetry.NotedPrometheus",
             "tests.production.load.telemetry.KeptOpenTelemetry",
         ],
     },

@@ -16,9 +16,27 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from django_querybudget.contrib.opentelemetry import DURATION, OpenTelemetryExporter
+from django_querybudget.contrib.prometheus import PrometheusExporter
 from django_querybudget.production.exporting import Increment
 
 FOLDER = "LOAD_FOLDER"
+
+
+def note(exporter: str) -> Path:
+    """Note that an exporter of this process is told of something now; return its files' path."""
+    path = Path(os.environ[FOLDER]) / f"{os.getpid()}.{exporter}"
+    with path.with_suffix(f".{exporter}.told").open("a") as file:
+        file.write(f"{time.monotonic()}\n")
+    return path
+
+
+class NotedPrometheus(PrometheusExporter):
+    """The library's exporter, which notes when it is told."""
+
+    def __call__(self, increment: Increment) -> None:
+        """Note when, and add what was measured."""
+        note("prometheus")
+        super().__call__(increment)
 
 
 class KeptOpenTelemetry(OpenTelemetryExporter):
@@ -30,9 +48,7 @@ class KeptOpenTelemetry(OpenTelemetryExporter):
 
     def __call__(self, increment: Increment) -> None:
         """Record what was measured, and leave what the reader has then; note when."""
-        path = Path(os.environ[FOLDER]) / f"{os.getpid()}.telemetry"
-        with path.with_suffix(".flushes").open("a") as file:
-            file.write(f"{time.monotonic()}\n")
+        path = note("telemetry")
         super().__call__(increment)
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(list(_points(self._reader))))
@@ -67,7 +83,7 @@ def read(folder: Path) -> tuple[dict[tuple[str, str], tuple[int, int]], int]:
     return {of: (number, queries[of]) for of, number in requests.items()}, timed
 
 
-def flushes(folder: Path, worker: int) -> list[float]:
-    """Return when each flush of a worker had begun; the clock is that of all processes."""
-    path = folder / f"{worker}.flushes"
-    return list(map(float, path.read_text().split())) if path.exists() else []
+def told(folder: Path, worker: int) -> list[list[float]]:
+    """Return for each exporter of a worker when it was told; the clock is that of all processes."""
+    paths = (folder / f"{worker}.{name}.told" for name in ("prometheus", "telemetry"))
+    return [list(map(float, path.read_text().split())) if path.exists() else [] for path in paths]

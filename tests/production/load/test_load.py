@@ -32,11 +32,11 @@ from django_querybudget.production.numbers import few
 from marketplace import sample_data
 from tests.cache.conftest import own_redis
 from tests.cache.own_redis import OwnRedis
+from tests.production.load import telemetry
 from tests.production.load.clients import Answer, Broken, Counts, Crowd, counted
 from tests.production.load.pictures import exported, page_of, reported, scraped, timed
 from tests.production.load.settings import INTERVAL
 from tests.production.load.sites import COMMANDS, WORKERS, Site, serving
-from tests.production.load.telemetry import flushes
 
 __all__ = ["own_redis"]
 
@@ -157,7 +157,7 @@ class Trouble:
             answering = {
                 worker
                 for worker in {each.worker for each in answers} - self.kills.keys()
-                if len(flushes(self._site.folder, worker)) > 5
+                if min(map(len, telemetry.told(self._site.folder, worker))) > 5
             }
         worker = self._chance.choice(sorted(answering))
         os.kill(worker, signal.SIGKILL)
@@ -179,18 +179,31 @@ class Trouble:
 
     @cache  # noqa: B019  # of a few workers
     def kept(self, worker: int) -> float:
-        """Return until when what a worker answered certainly is in Redis.
+        """Return until when what a worker answered certainly was told, and is in Redis.
 
-        A flush that began is over when the next one begins; what it had is what came before it
-        began: before the one before it was told of, to be certain. Where Redis was away in
-        between, it is not known to have come there.
+        What came before an exporter is told for the n-th time is in what it is told two times
+        later, at the latest: its thread may have been late, so that the next time was waiting
+        already. One time more, and that is over; and so is the flush to Redis that had it. Where
+        Redis was away in between, it is not known to have come there.
         """
-        began = [each for each in flushes(self._site.folder, worker) if each < self.kills[worker]]
+        return min(self._kept(each, worker) for each in telemetry.told(self._site.folder, worker))
+
+    def _kept(self, told: list[float], worker: int) -> float:
+        told = [each for each in told if each < self.kills[worker]]
         kept = 0.0
-        for before, flush, after in zip(began, began[1:], began[2:], strict=False):
-            if not any(away <= after and flush <= back for away, back in self.outages):
+        for before, begun, over in zip(told, told[1:], told[3:], strict=False):
+            if not any(away <= over and begun <= back for away, back in self.outages):
                 kept = before
         return kept
+
+    def of_killed(self, answers: list[Answer], of: tuple[str, str]) -> list[str]:
+        """Say of each answer of a worker that was killed how long before, and what was kept."""
+        return [
+            f"{self.kills[each.worker] - each.ended:.2f} s before worker {each.worker} was killed, "
+            f"what came {self.kills[each.worker] - self.kept(each.worker):.2f} s before is kept"
+            for each in answers
+            if (each.view, each.method) == of and each.worker in self.kills
+        ]
 
     def explains(self, broken: Broken) -> bool:
         """Whether a worker was killed while it was asked."""
@@ -222,14 +235,16 @@ def test_killed_workers_and_a_redis_that_is_away_lose_the_last_flush_at_most(
         for each in crowd.answers:
             of = each.view, each.method
             dearest[of] = max(dearest[of], each.queries)
-        for read in (reported(site), scraped(site), exported(site)):
+        for picture in (reported, scraped, exported):
+            read = picture(site)
             for of in told | read:
                 requests, queries = read.get(of, (0, 0))
                 most, most_queries = told.get(of, (0, 0))
                 at_most_lost = lost.get(of, (0, 0))
-                assert most - at_most_lost[0] <= requests <= most + broken[of], of
-                assert most_queries - at_most_lost[1] <= queries, of
-                assert queries <= most_queries + broken[of] * dearest[of], of
+                why = picture.__name__, of, trouble.of_killed(crowd.answers, of)
+                assert most - at_most_lost[0] <= requests <= most + broken[of], why
+                assert most_queries - at_most_lost[1] <= queries, why
+                assert queries <= most_queries + broken[of] * dearest[of], why
     # And it proves something: of those who died, there is what may not be lost.
     of_killed = [each for each in crowd.answers if each.worker in trouble.kills]
     assert sum(map(trouble.may_be_lost, of_killed)) < len(of_killed)

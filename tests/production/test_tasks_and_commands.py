@@ -20,7 +20,7 @@ from django.db import connection
 from django.test.utils import override_settings
 
 from django_querybudget import NPlusOneError, QueryBudgetExceeded, production, query_budget
-from django_querybudget.production import programs
+from django_querybudget.production import tasks_and_commands
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
 from jobs.models import Industry
@@ -71,8 +71,12 @@ def test_what_serves_asks_or_checks_is_not(
         cursor.execute("SELECT 1")
     production.stop()
     assert counted() == {}
-    assert {"runserver", "shell", "test", "querybudget"} <= programs.NOT_MEASURED
-    assert {"db_worker", "rqworker", "runworker"} <= programs.NOT_MEASURED  # their tasks are
+    assert {"runserver", "shell", "test", "querybudget"} <= tasks_and_commands.NOT_MEASURED
+    assert {
+        "db_worker",
+        "rqworker",
+        "runworker",
+    } <= tasks_and_commands.NOT_MEASURED  # their tasks are
 
 
 def test_a_command_called_by_code_belongs_to_its_caller(record: ProcessRecord) -> None:
@@ -185,7 +189,7 @@ if django.VERSION >= (6, 0):
         counts.enqueue(2)
         counts.enqueue(3)
         fails.enqueue()
-        assert programs._tasks == {}
+        assert tasks_and_commands._tasks == {}
         record.flush()
         assert counted() == {NAME: (2, 5), f"task {__name__}.fails": (1, 1)}
 
@@ -201,7 +205,7 @@ if django.VERSION >= (6, 0):
         def broken(*arguments: Any, **options: Any) -> Any:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(programs, "Work", broken)
+        monkeypatch.setattr(tasks_and_commands, "Work", broken)
         with caplog.at_level(logging.ERROR, "django_querybudget"):
             assert counts.enqueue(1).return_value == 0
         assert "could not measure a task" in caplog.text
@@ -209,13 +213,13 @@ if django.VERSION >= (6, 0):
     def test_tasks_that_never_finish_are_bounded(
         record: ProcessRecord, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(programs, "_MOST_RUNNING", 2)
+        monkeypatch.setattr(tasks_and_commands, "_MOST_RUNNING", 2)
         result = counts.enqueue(0)
         for number in range(3):
             object.__setattr__(result, "id", str(number))
-            programs._task_started(result)
-        assert len(programs._tasks) == 2
+            tasks_and_commands._task_started(result)
+        assert len(tasks_and_commands._tasks) == 2
         for number in (1, 0):
             object.__setattr__(result, "id", str(number))
-            programs._task_finished(result)
-        assert programs._tasks == {}
+            tasks_and_commands._task_finished(result)
+        assert tasks_and_commands._tasks == {}

@@ -1,4 +1,4 @@
-"""From a cause to its fix: :func:`add`. Each cause has a module of its own."""
+"""From a cause to what its queryset is given: :func:`add`. Each cause has a module of its own."""
 
 from __future__ import annotations
 
