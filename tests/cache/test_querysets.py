@@ -189,6 +189,67 @@ def test_what_cannot_be_cached_right_goes_to_the_database_and_is_counted(name: s
     assert number == 2
 
 
+def with_applications(applications: Any) -> Any:
+    return Job.objects.order_by("pk").prefetch_related(
+        Prefetch("applications", queryset=applications)
+    )
+
+
+def evaluated() -> Any:
+    applications = Application.objects.all()
+    list(applications)
+    return applications
+
+
+REFUSED_PARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "a prefetch that is locked": (
+        "select_for_update",
+        lambda c: prefetched(c(with_applications(Application.objects.select_for_update()))),
+    ),
+    "a prefetch of what is random": (
+        "function RAND",
+        lambda c: len(prefetched(c(with_applications(Application.objects.order_by("?"))))),
+    ),
+    "a prefetch of what was evaluated": (
+        "prefetch of an evaluated queryset",
+        lambda c: prefetched(c(with_applications(evaluated()))),
+    ),
+    "a prefetch of none": (
+        "no query",
+        lambda c: prefetched(c(with_applications(Application.objects.none()))),
+    ),
+    "an aggregate of a name that there is not": (
+        "aggregate that cannot be compiled: FieldError",
+        lambda c: raised(lambda: c(Job.objects.all()).aggregate(n=Count("nothing"))),
+    ),
+    "an aggregate without a name": (
+        "aggregate without an alias",
+        lambda c: raised(lambda: c(Job.objects.all()).aggregate(Count("pk") + 1)),
+    ),
+    "an aggregate by the time": (
+        "function ",
+        lambda c: c(Job.objects.all()).aggregate(n=Count("pk", filter=Q(created_at__lt=Now()))),
+    ),
+}
+
+
+def prefetched(jobs: Any) -> list[tuple[str, list[int]]]:
+    return [(job.title, sorted(each.pk for each in job.applications.all())) for job in jobs]
+
+
+@pytest.mark.parametrize("name", REFUSED_PARTS)
+def test_a_part_that_cannot_be_cached_right_goes_to_the_database(name: str) -> None:
+    reason, read = REFUSED_PARTS[name]
+    with transaction.atomic():
+        expected = read(lambda queryset: queryset)
+    for _ in range(2):
+        with transaction.atomic():
+            assert read(cached_queryset) == expected
+    [(counted, number)] = cache_stats().bypasses.items()
+    assert counted.upper().startswith(reason.upper())
+    assert number == 2
+
+
 def test_it_is_a_queryset_of_the_same_class() -> None:
     class OwnQuerySet(models.QuerySet[Job]):
         def named(self, title: str) -> OwnQuerySet:
