@@ -42,6 +42,7 @@ def rows(settings: Any) -> Iterator[None]:
     leases._unstored.clear()
     yield
     cache_stats(reset=True)
+    _coming[0] = 0
 
 
 @cached_queryset(timeout=60)
@@ -71,14 +72,23 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(1)
         fill = begun(*arguments)
         time.sleep(0.3)
+        # A thread that comes late has to come before the answer, and that before the lease ends.
+        late = time.monotonic() + 0.6
+        while cache_stats().misses < _coming[0] and time.monotonic() < late:
+            time.sleep(0.01)
         return fill
 
     monkeypatch.setattr(leases, "begun", slowly)
     return made
 
 
+_coming = [0]
+"""How many threads ask at once."""
+
+
 def at_once(ask: Callable[[], Any], number: int = MANY) -> list[Any]:
     go = threading.Barrier(number)
+    _coming[0] = number
 
     def one() -> Any:
         try:
