@@ -126,6 +126,25 @@ def test_no_text_is_too_odd_to_read(text: str) -> None:
     beat_of(f"{text} 0 0 ? 0")
 
 
+def test_a_round_after_the_cache_was_exchanged_is_no_failure(
+    settings: Any, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread may be in the middle of one: nobody has asked for the new cache's store yet."""
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "switched"}}
+    ours = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}
+    settings.CACHES = {**settings.CACHES, "switched": ours}
+    store = store_for("switched")
+    assert store.read(None, ["x:t:a"])
+    cache_stats(reset=True)
+    its = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_url}
+    settings.CACHES = {**settings.CACHES, "switched": its}
+    store.tend()
+    assert store.read(None, ["x:t:a"]) is None
+    assert cache_stats().errors == 0
+    assert caplog.records == []
+    assert store_for("switched") is not store
+
+
 @pytest.mark.parametrize("first", ["django_redis", "django"])
 def test_switching_between_the_two_clients_of_redis(
     settings: Any, redis_url: str, first: str

@@ -35,6 +35,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 SECTION = {"ALIAS": "default", "INTERVAL": 60}
 
 
+@pytest.fixture(autouse=True)
+def _no_record_goes_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the threads of the records that a test makes: one would write into another test's."""
+    made: list[ProcessRecord] = []
+    begin = ProcessRecord._begin
+
+    def noting(self: ProcessRecord) -> None:
+        made.append(self)
+        begin(self)
+
+    monkeypatch.setattr(ProcessRecord, "_begin", noting)
+    yield
+    for each in made:
+        if each._thread is not None:
+            each._pending, each._dirty = each._begun(), False
+            each.stop()
+
+
 @pytest.fixture
 def record() -> Iterator[ProcessRecord]:
     """The record of this process, in the default cache, a locmem one."""

@@ -10,6 +10,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
+from .access import kind_of
 from .backends import BackendStore, DatabaseStore, ProcessStore
 from .no_store import NoStore
 from .store import Store
@@ -35,11 +36,12 @@ def store_for(alias: str) -> Store:
             logger.error("Nothing is cached in %r: %s", alias, error)
             found = _stores[alias] = (InvalidCacheBackendError, NoStore(alias))
         return found[1]
-    kind = type(getattr(cache, "client", cache))
+    kind = kind_of(cache)
     if found is None or found[0] is not kind:
         if found is not None:
             found[1].retire()
         found = _stores[alias] = (kind, _class_for(cache)(alias))
+        found[1].kind = kind
     return found[1]
 
 

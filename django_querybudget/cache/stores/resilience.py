@@ -17,7 +17,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 
 from django_querybudget.cache import stats, tags
 
-from .access import busy
+from .access import busy, kind_of
 from .debts import Debts, Outage
 from .keeper import chores
 from .pulse import EVERY, LIFE, MARGIN, PULSE
@@ -120,8 +120,8 @@ class ResilientCache(TrustedCache):
         return True
 
     def _failed(self, error: Exception, started: float) -> None:
-        if isinstance(error, InvalidCacheBackendError):
-            return  # taken out of CACHES, as tests do: store_for() tells
+        if isinstance(error, InvalidCacheBackendError) or self._is_another():
+            return  # taken out of CACHES or exchanged, as tests do: store_for() tells
         stats.count("errors")
         self._outage.failed(started, unreachable=not self._is_refusal(error))
         self._log(
@@ -130,6 +130,10 @@ class ResilientCache(TrustedCache):
             self.alias, type(error).__name__, error,
         )  # fmt: skip
         self._keeper.start()
+
+    def _is_another(self) -> bool:
+        """Whether another cache has this one's name by now, of which another store is in charge."""
+        return self.kind is not None and kind_of(self.cache) is not self.kind
 
     def _log(self, what: str, message: str, *arguments: object) -> None:
         """Log a warning, each kind once a minute."""
