@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,16 @@ def _files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let what a test starts hear SIGINT: it is ignored where the suite runs in the background."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
     before = _files(project)
     command = [sys.executable, "manage.py", "querybudget", "fix", "--", "test"]
