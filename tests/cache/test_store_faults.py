@@ -429,6 +429,18 @@ def test_a_store_that_is_retired_has_no_thread_any_more(
     assert not thread.is_alive()
 
 
+def test_what_is_refused_of_what_was_told_is_counted_and_logged(
+    tested: Any, admin: redis_py.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    takes_no_more(admin)
+    assert tested.write("qb:e:1", b"entry", 60)  # as far as is known
+    tested.read(None, [TABLE])
+    takes_again(admin)
+    assert cache_stats().not_stored == {"the cache did not take it": 1}
+    (record,) = (each for each in caplog.records if "did not take an entry" in each.message)
+    assert "OOM" in record.message
+
+
 def test_an_entry_that_cannot_be_sent_is_counted_and_logged(
     tested: Any, own_redis: OwnRedis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -396,21 +396,6 @@ def test_many_entries_are_read_with_tags_or_without(tested: RedisStore) -> None:
     assert found[1][TABLE] == values[TABLE]
 
 
-def test_what_is_refused_of_what_was_told_is_counted_and_logged(
-    tested: RedisStore, client: redis_py.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    tested.read(None, [TABLE])
-    client.config_set("maxmemory", 1)
-    try:
-        assert tested.write("qb:e:1", b"entry", 60)  # as far as is known
-        tested.read(None, [TABLE])
-    finally:
-        client.config_set("maxmemory", 0)
-    assert cache_stats().not_stored == {"the cache did not take it": 1}
-    (record,) = (each for each in caplog.records if "did not take an entry" in each.message)
-    assert "OOM" in record.message
-
-
 def test_what_a_row_depends_on_is_forgotten_in_a_day(
     tested: RedisStore, client: redis_py.Redis
 ) -> None:
