@@ -130,7 +130,8 @@ def test_a_round_after_the_cache_was_exchanged_is_no_failure(
     settings: Any, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The thread may be in the middle of one: nobody has asked for the new cache's store yet."""
-    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "switched"}}
+    prefix = f"{uuid4().hex}:"
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "switched", "TOKEN_PREFIX": prefix}}
     ours = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}
     settings.CACHES = {**settings.CACHES, "switched": ours}
     store = store_for("switched")
