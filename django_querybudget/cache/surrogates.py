@@ -8,7 +8,6 @@ and keys of rows.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -25,7 +24,7 @@ MOST_GROUPS = 32
 """What every cache takes of ``Cache-Groups``: RFC 9875, section 2."""
 
 
-@lru_cache(maxsize=8192)
+@tags.remembered
 def _name(prefix: str, tag: str) -> str:
     return blake2b(f"{prefix} {tag}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 

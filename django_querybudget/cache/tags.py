@@ -14,16 +14,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from hashlib import blake2b
+from typing import TypeVar
 
 from .identity import database_name, every_database, lag_of
 
 __all__ = ["database_name", "digest", "every_database", "lag_of", "user_tag"]
 
+R = TypeVar("R")
+
 MANY = 100
 """More rows than this in one statement are a write of unknown extent."""
+
+
+LONGEST = 150
+"""The longest tag that anything is remembered of, in characters: one of the host's own, and the key
+of a row, may have any length, and a memo is to have a bound in bytes."""
+
+
+def remembered(spell: Callable[[str, str], R]) -> Callable[[str, str], R]:
+    """Let what ``spell(prefix, tag)`` returns be remembered for 8,192 tags that are not long."""
+    known = lru_cache(maxsize=8192)(spell)
+
+    @wraps(spell)
+    def of(prefix: str, tag: str) -> R:
+        return (known if len(tag) <= LONGEST else spell)(prefix, tag)
+
+    return of
 
 
 def digest(text: str) -> str:
@@ -106,7 +126,6 @@ def is_said(tag: str) -> bool:
     return tag.startswith("u:") or tag.endswith(":*")
 
 
-@lru_cache(maxsize=4096)
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
     kind = tag.split(":", 2)[1]

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from typing import Any, cast
 from weakref import WeakMethod
 
@@ -246,7 +245,7 @@ class _ScriptCall:
         return b"%b%b%b" % (self._head, bulk_strings(what, new_token().encode()), self._tail)
 
 
-@lru_cache(maxsize=8192)
+@tags.remembered
 def _bulk_key(prefix: str, tag: str) -> bytes:
     return bulk_strings(prefixed(prefix, tag).encode())
 

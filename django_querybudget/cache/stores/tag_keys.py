@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from django_querybudget.cache import tags
 from django_querybudget.conf import conf
@@ -15,24 +14,15 @@ __all__ = ["TRANSIENT_TIMEOUT", "prefixed", "tag_key"]
 TRANSIENT_TIMEOUT = 24 * 3600
 """How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
 
-_LONGEST = 150
-"""The longest tag that stands in a key as it is. Only such are remembered: a memo has a bound."""
-
-_SAFE = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST}}}")
+_SAFE = re.compile(r"[\x21-\x7e]{1,150}")
 
 
+@tags.remembered
 def prefixed(prefix: str, tag: str) -> str:
     """Return the cache key of a tag, with ``TOKEN_PREFIX`` as given."""
-    return (_remembered if len(tag) <= _LONGEST else _spelled)(prefix, tag)
-
-
-def _spelled(prefix: str, tag: str) -> str:
     if tag == PULSE:
         return f"{prefix}qb:pulse"
     return f"{prefix}qb:t:{tag}" if _SAFE.fullmatch(tag) else f"{prefix}qb:h:{tags.digest(tag)}"
-
-
-_remembered = lru_cache(maxsize=8192)(_spelled)
 
 
 def tag_key(tag: str) -> str:
