@@ -28,7 +28,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
 
 from django_querybudget.conf import conf
-from django_querybudget.conf.caches import kind_of_cache
+from django_querybudget.conf.caches import djangos_backend
 
 from .identity import is_told_by_server
 from .tables import scope_column
@@ -78,7 +78,7 @@ def one_database(databases: Iterable[str]) -> list[CheckMessage]:
 def not_shared(*backends: str) -> list[CheckMessage]:
     """Return what is wrong with the cache for several processes, if its backend is one of these."""
     alias = conf.CACHE.ALIAS
-    backend = kind_of_cache(alias)
+    backend = djangos_backend(alias)
     problem = {
         "LocMemCache": "keeps what it holds in one process: writes of others are not seen",
         "DummyCache": "keeps nothing",
@@ -104,7 +104,7 @@ def _alias() -> Iterator[CheckMessage]:
             hint=f"There are: {', '.join(sorted(settings.CACHES))}.",
             id="querybudget.E020",
         )
-    elif kind_of_cache(alias) == "DatabaseCache":
+    elif djangos_backend(alias) == "DatabaseCache":
         cache: Any = caches[alias]
         database = router.db_for_write(cache.cache_model_class) or DEFAULT_DB_ALIAS
         if connections[database].vendor == "sqlite":

@@ -1,4 +1,4 @@
-"""What an alias of ``CACHES`` is, for those who check that it is shared: :func:`kind_of_cache`."""
+"""What an alias of ``CACHES`` is, for who checks that it is shared: :func:`djangos_backend`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils.module_loading import import_string
 
-__all__ = ["kind_of_cache"]
+__all__ = ["djangos_backend"]
 
-_KINDS = (
+_BACKENDS = (
     (LocMemCache, "LocMemCache"),
     (DummyCache, "DummyCache"),
     (BaseDatabaseCache, "DatabaseCache"),
 )
 
 
-def kind_of_cache(alias: str) -> str:
-    """Return ``LocMemCache``, ``DummyCache`` or ``DatabaseCache``, also of a class made from it.
+def djangos_backend(alias: str) -> str:
+    """Return ``LocMemCache``, ``DummyCache`` or ``DatabaseCache``, also for a class made from it.
 
     Empty for any other backend, and for one that is not there: Django tells that.
     """
     try:
         backend = import_string(settings.CACHES[alias]["BACKEND"])
-    except Exception:  # a host's module may raise anything
+    except Exception:  # a host's module may raise anything, and Django says so at its first use
         return ""
     if not isinstance(backend, type):
         return ""
-    return next((kind for base, kind in _KINDS if issubclass(backend, base)), "")
+    return next((name for base, name in _BACKENDS if issubclass(backend, base)), "")

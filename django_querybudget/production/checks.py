@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from django_querybudget.conf import conf
-from django_querybudget.conf.caches import kind_of_cache
+from django_querybudget.conf.caches import djangos_backend
 
 __all__ = ["production_messages"]
 
@@ -55,7 +55,7 @@ def _of_the_cache(tests_or_debug: bool) -> list[CheckMessage]:
                 id="querybudget.E040",
             )
         ]
-    backend = kind_of_cache(alias)
+    backend = djangos_backend(alias)
     if backend == "DummyCache" or (backend == "LocMemCache" and not tests_or_debug):
         kept = "keeps nothing" if backend == "DummyCache" else "each process has to itself"
         return [

@@ -36,7 +36,7 @@ def stage(
         programs._execute(alias, "PRAGMA journal_mode = WAL")
     world.fill(alias)
     # The keeper of a test before would refresh the pulse that the actors leave alone.
-    for _, store in list(_stores.values()):
+    for store in list(_stores.values()):
         store.retire()
     with redis.Redis.from_url(redis_url) as client:
         yield Stage(alias, isolation, client, record_property)

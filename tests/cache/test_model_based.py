@@ -285,7 +285,7 @@ def a_clock_of_ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
     finally:
         # What was noted by it lies in the future of the others.
-        for _, store in chosen._stores.values():
+        for store in chosen._stores.values():
             store.retire()
         chosen._stores.clear()
 

@@ -115,7 +115,7 @@ def alias(
         call_command("createcachetable", database="postgres", verbosity=0)
     # A store of its own: one that a test before has seen fail asks for the pulse a moment later.
     if (before := _stores.pop("tested", None)) is not None:
-        before[1].retire()
+        before.retire()
     caches["tested"].clear()
     yield "tested"
     caches["tested"].close()  # memcached's client would leave a socket open

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis as redis_py
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, tags
 from django_querybudget.cache.stores import chosen, debts, resilience, store, trust
-from django_querybudget.cache.stores.access import CacheRefused, Lease, is_busy
+from django_querybudget.cache.stores.access import CacheRefused, Lease, client_class, is_busy
 from django_querybudget.cache.stores.backends import BackendStore, ProcessStore
 from django_querybudget.cache.stores.debts import MANY
 from django_querybudget.cache.stores.pulse import ALWAYS, LIFE, MARGIN, PULSE
@@ -413,6 +414,23 @@ def test_a_cache_that_was_taken_out_of_the_settings_has_not_failed(
     assert tested.started == 0
     tested._debts.owe("w", [TABLE], list)
     assert tested.tend() is None
+
+
+def test_a_cache_that_cannot_be_made_any_more_has_failed(
+    tested: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread makes a client of its own: what that raises is not the host's to meet."""
+    tested.chosen_for = client_class(tested.cache)
+
+    def refuses(self: object) -> NoReturn:
+        raise ImproperlyConfigured("no such sentinel")
+
+    monkeypatch.setattr(RedisStore, "cache", property(refuses))
+    assert tested.read(None, [TABLE]) is None
+    assert tested.renew([TABLE], "w") is False
+    assert cache_stats().errors >= 1
+    assert tested.distrusted
+    assert tested.tend() == KEEPER_RETRY
 
 
 def test_a_store_that_is_retired_has_no_thread_any_more(

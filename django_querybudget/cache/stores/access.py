@@ -12,7 +12,7 @@ from django.core.cache import caches
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheAccess", "CacheRefused", "Lease", "busy", "is_busy", "kind_of"]
+__all__ = ["CacheAccess", "CacheRefused", "Lease", "busy", "client_class", "is_busy"]
 
 busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
 """Set while a cache is asked."""
@@ -21,7 +21,7 @@ is_busy = busy.get
 """Whether the statement that runs now is a cache's own (Django's database cache)."""
 
 
-def kind_of(cache: BaseCache) -> type:
+def client_class(cache: BaseCache) -> type:
     """Return what decides how a cache is spoken to: its client's class, or its own."""
     return type(getattr(cache, "client", cache))
 
@@ -61,8 +61,8 @@ class CacheAccess:
     keeps_beating = True
     """Whether a thread may refresh the pulse, or requests have to."""
 
-    kind: type | None = None
-    """What the cache was when this store was chosen for it: see :func:`kind_of`."""
+    chosen_for: type | None = None
+    """The :func:`client_class` of the cache that ``store_for()`` chose this store for."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

@@ -10,7 +10,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
-from .access import kind_of
+from .access import client_class
 from .backends import BackendStore, DatabaseStore, ProcessStore
 from .no_store import NoStore
 from .store import Store
@@ -22,7 +22,7 @@ __all__ = ["store_for"]
 
 logger = logging.getLogger("django_querybudget")
 
-_stores: dict[str, tuple[type, Store]] = {}
+_stores: dict[str, Store] = {}
 
 
 def store_for(alias: str) -> Store:
@@ -32,17 +32,18 @@ def store_for(alias: str) -> Store:
         cache = caches[alias]
     except InvalidCacheBackendError as error:
         # The checks say so too, but a server that serves requests runs no checks.
-        if found is None or found[0] is not InvalidCacheBackendError:
+        if found is None or found.chosen_for is not InvalidCacheBackendError:
             logger.error("Nothing is cached in %r: %s", alias, error)
-            found = _stores[alias] = (InvalidCacheBackendError, NoStore(alias))
-        return found[1]
-    kind = kind_of(cache)
-    if found is None or found[0] is not kind:
+            found = _stores[alias] = NoStore(alias)
+            found.chosen_for = InvalidCacheBackendError
+        return found
+    client = client_class(cache)
+    if found is None or found.chosen_for is not client:
         if found is not None:
-            found[1].retire()
-        found = _stores[alias] = (kind, _class_for(cache)(alias))
-        found[1].kind = kind
-    return found[1]
+            found.retire()
+        found = _stores[alias] = _class_for(cache)(alias)
+        found.chosen_for = client
+    return found
 
 
 def _class_for(cache: BaseCache) -> Callable[[str], Store]:

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import InvalidCacheBackendError
 
 from django_querybudget.cache import stats, tags
 
-from .access import busy, kind_of
+from .access import busy, client_class
 from .debts import Debts, Outage
 from .keeper import chores
 from .pulse import EVERY, LIFE, MARGIN, PULSE
@@ -120,8 +120,8 @@ class ResilientCache(TrustedCache):
         return True
 
     def _failed(self, error: Exception, started: float) -> None:
-        if isinstance(error, InvalidCacheBackendError) or self._is_another():
-            return  # taken out of CACHES or exchanged, as tests do: store_for() tells
+        if self._is_replaced():
+            return
         stats.count("errors")
         self._outage.failed(started, unreachable=not self._is_refusal(error))
         self._log(
@@ -131,9 +131,15 @@ class ResilientCache(TrustedCache):
         )  # fmt: skip
         self._keeper.start()
 
-    def _is_another(self) -> bool:
-        """Whether another cache has this one's name by now, of which another store is in charge."""
-        return self.kind is not None and kind_of(self.cache) is not self.kind
+    def _is_replaced(self) -> bool:
+        """Whether the cache of this name is gone or another, as in tests: ``store_for()`` tells."""
+        try:
+            cache = self.cache
+        except InvalidCacheBackendError:
+            return True
+        except Exception:  # it cannot be made: it is as it was, and fails
+            return False
+        return self.chosen_for not in (None, client_class(cache))
 
     def _log(self, what: str, message: str, *arguments: object) -> None:
         """Log a warning, each kind once a minute."""
@@ -177,7 +183,7 @@ class ResilientCache(TrustedCache):
         """Refresh the pulse, or pay what is owed; return when the next round is due, in seconds."""
         token = busy.set(True)
         try:
-            if self.alias not in caches.settings:
+            if self._is_replaced():
                 return None
             if self.distrusted:
                 self._settle()
