@@ -167,14 +167,19 @@ def test_a_store_of_our_own_for_redis_is_asked_as_redis_is(
     class Nearer(redis.RedisStore):
         pass
 
+    # A project cannot name a store: a subclass is what this library's own may be one day.
     monkeypatch.setattr(redis, "RedisStore", Nearer)
-    user = Redis.from_url(redis_url)
-    user.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "-info")
-    location = redis_url.replace("://", "://mute:secret@", 1)
-    backend = {**settings.CACHES["redis"], "LOCATION": location}
-    settings.CACHES = {**settings.CACHES, "nearer": backend}
-    assert type(store_for("nearer")) is Nearer
-    assert "querybudget.W027" in ids({"ALIAS": "nearer"}, deploy=True)
+    # One who may not ask for evictions tells all who read the same pulse that there may be some.
+    own = {"ALIAS": "nearer", "TOKEN_PREFIX": "nearer:"}
+    with Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "mute", "on", ">secret", "~*", "+@all", "-info")
+        location = redis_url.replace("://", "://mute:secret@", 1)
+        backend = {**settings.CACHES["redis"], "LOCATION": location}
+        settings.CACHES = {**settings.CACHES, "nearer": backend}
+        assert type(store_for("nearer")) is Nearer
+        assert "querybudget.W027" in ids(own, deploy=True)
+        assert client.exists("nearer:qb:pulse")
+        client.execute_command("ACL", "DELUSER", "mute")
 
 
 def test_a_cache_that_is_used_without_settings_is_a_warning(
