@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django_querybudget.budgets.by_view import measured_request
 from django_querybudget.work import Work, measured_work
 
-from .measures import COUNTERS, MEASURES
+from .measures import COUNTERS
 from .process import ProcessRecord
 from .record import MOST_REMARKS, Remark, Said, SeriesKey, series_key
 
@@ -29,12 +29,6 @@ __all__ = ["Noted", "Reporting", "noted_read"]
 
 _ON_REQUEST = "_querybudget_noted"
 _NOTHING = (0, 0, 0)
-_ORDER = (
-    *("queries", "database_seconds", "rows", "duplicates", "nplusone", "violations"),
-    *("cache_hits", "cache_misses", "cache_bypasses"),
-)
-"""Of the values that :meth:`Reporting._add` hands on."""
-assert tuple(each.name for each in MEASURES) == _ORDER  # noqa: S101  # of two of our own tables
 _COUNTERS = {each.name.removeprefix("cache_"): each.total for each in COUNTERS}
 
 
@@ -129,7 +123,7 @@ class Reporting:
         log = report.log
         count, duration, duplicates, rows = log.totals
         findings = report.findings if log.evidence is not None else None
-        values = (  # in the _ORDER
+        values = (  # in the order of MEASURES
             count,
             duration,
             rows,

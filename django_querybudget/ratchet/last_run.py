@@ -138,11 +138,11 @@ def read_data(path: Path, *, wanted: int, most: int, way_out: str) -> dict[str, 
     except (OSError, ValueError, RecursionError) as error:
         raise LastRunError(f"{path}: it cannot be read ({error}). {way_out}") from error
     found = data.get("format") if isinstance(data, dict) else None
-    if found != wanted:
+    if not isinstance(data, dict) or found != wanted:
         raise LastRunError(
             f"{path}: its format is {found!r}; this django-querybudget reads {wanted}. {way_out}"
         )
-    return data  # type: ignore[no-any-return]  # a dict: it has a format
+    return data
 
 
 def read(path: Path) -> LastRun | None:

@@ -7,6 +7,7 @@ import random
 import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from django_querybudget.production.record import (
     ShapeAt,
     series_key,
 )
+from django_querybudget.production.scopes import Noted, Reporting
 from django_querybudget.production.store import RecordStore
 from django_querybudget.recording.raw import RawRecord
 from django_querybudget.reports import reporters
@@ -94,6 +96,23 @@ urlpatterns = [
     path("awaits/", awaits, name="awaits"),
     re_path(r"^long/$", three, name=LONG),
 ]
+
+
+def test_each_value_is_added_to_the_measure_of_its_name(record: ProcessRecord) -> None:
+    noted = Noted()
+    noted.hits, noted.misses, noted.bypasses = 13, 17, 19
+    report: Any = SimpleNamespace(
+        log=SimpleNamespace(totals=(7, 0.5, 3, 11), evidence=object(), raw=[]),
+        findings=[], violations=["one", "two"], budget=SimpleNamespace(max_queries=5),
+    )  # fmt: skip
+    key = series_key("view", "each", "GET")
+    Reporting(record)._add(key, report, noted, report)
+    record.flush()
+    series = read_picture(3600).whole.series[key]
+    assert {each.name: series.total(each.name) for each in MEASURES} == {
+        "queries": 7, "database_seconds": 0.5, "rows": 11, "duplicates": 3, "nplusone": 0,
+        "violations": 2, "cache_hits": 13, "cache_misses": 17, "cache_bypasses": 19,
+    }  # fmt: skip
 
 
 def series_of(title: str) -> Series:

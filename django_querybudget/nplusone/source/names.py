@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import ast
+from typing import TypeAlias
 
 __all__ = ["evaluated_at", "statement_at", "with_their_names"]
 
-_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
+_Assignment: TypeAlias = ast.Assign | ast.AnnAssign | ast.AugAssign | ast.NamedExpr
 
 
 def with_their_names(scope: ast.AST, values: list[ast.expr], line: int) -> list[ast.expr]:
     """Return ``values`` and, up to the line, what is assigned to the names in them, and so on."""
-    assigned = [node for node in ast.walk(scope) if isinstance(node, _ASSIGNMENTS)]
+    assigned: dict[str, list[ast.expr]] = {}
+    for each in ast.walk(scope):
+        if isinstance(each, _Assignment) and each.value is not None and each.lineno <= line:
+            for name in _names_of(each):
+                assigned.setdefault(name, []).append(each.value)
     seen: set[str] = set()
     for value in values:  # It grows while it is walked.
         for node in ast.walk(value):
             if isinstance(node, ast.Name) and node.id not in seen:
                 seen.add(node.id)
-                values += [
-                    each.value
-                    for each in assigned
-                    if each.value is not None and each.lineno <= line and _binds(each, node.id)
-                ]
+                values += assigned.get(node.id, ())
     return values
 
 
@@ -51,10 +52,8 @@ def statement_at(scope: ast.AST, line: int) -> ast.AST:
     return found
 
 
-def _binds(assignment: ast.AST, name: str) -> bool:
-    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]  # type: ignore[attr-defined]
-    return any(
-        isinstance(node, ast.Name) and node.id == name
-        for target in targets
-        for node in ast.walk(target)
-    )
+def _names_of(assignment: _Assignment) -> set[str]:
+    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+    return {
+        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
+    }
