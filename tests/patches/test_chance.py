@@ -184,8 +184,21 @@ def test_what_the_clock_changes_later_is_no_difference(
     assert "Running them without the patches once more" in told
 
 
-def test_what_differs_by_itself_is_named(project: Path) -> None:
-    drawn, needs = "secrets.randbelow(10**6) % 60", "import secrets"
+_RUNS = """
+import os
+from pathlib import Path
+
+RUNS = Path(os.environ["RUNS"])
+RUNS.write_text(str(int(RUNS.read_text()) + 1))
+"""
+
+
+def test_what_differs_by_itself_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has rows and requests of its own: what is not seeded, without its coincidences."""
+    runs = project.parent / "runs"
+    runs.write_text("0")
+    monkeypatch.setenv("RUNS", str(runs))
+    drawn, needs = "7 * int(RUNS.read_text()) % 60", _RUNS
     (project / "shop/tests.py").write_text(_CLASS.format(drawn=drawn, needs=needs))
     told = _fixed(_test())
     assert "Proved: " not in told
