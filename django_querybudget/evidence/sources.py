@@ -123,6 +123,7 @@ class Source:
         django-polymorphic asks so for the rows of each class: the project has never seen that one.
         """
         iterated: list[str] = []
+        names_are_known = False
         for _ in range(_MOST_FRAMES_TO_TAG):
             if frame is None or is_project(frame.f_code):
                 return
@@ -131,8 +132,9 @@ class Source:
             elif frame.f_code is _FOR and not iterated:
                 iterated = _names_iterated(frame)
                 self.given_by = _method_called(frame, iterated)
-            elif frame.f_code is _RENDER and self.named_in is None:
-                self.named_in = _named_in(frame, queryset)
+            elif frame.f_code is _RENDER and not names_are_known:
+                # Of the innermost node: those around it have the same context.
+                self.named_in, names_are_known = _named_in(frame, queryset), True
             elif frame.f_code is _INCLUSION:
                 function: Any = unwrap(frame.f_locals["self"].func)
                 if isinstance(function, FunctionType) and len(iterated) == 1:
