@@ -97,7 +97,8 @@ def _rows(alias: str) -> Iterable[list[models.Model]]:
         for pk in (1, 2, 3, 4)
     ]
     through = Job.subcategories.through
-    yield [through(job_id=job, subcategory_id=sub) for job, sub in [(1, 1), (1, 2), (2, 2)]]
+    joined = enumerate([(1, 1), (1, 2), (2, 2)], start=1)
+    yield [through(pk=pk, job_id=job, subcategory_id=sub) for pk, (job, sub) in joined]
     yield [
         Application(pk=pk, job_id=1 + pk % 2, applicant_id=pk, offer=Decimal(10 * pk))
         for pk in (1, 2, 3)
@@ -122,7 +123,8 @@ def _rows(alias: str) -> Iterable[list[models.Model]]:
         for pk in (1, 2)
     ]
     yield [Book(pk=3, title="book 3", price=30, author_id=2, editor_id=1)]
-    yield [Book.tags.through(book_id=book, tag_id=tag) for book, tag in [(1, 1), (1, 2), (2, 2)]]
+    joined = enumerate([(1, 1), (1, 2), (2, 2)], start=1)
+    yield [Book.tags.through(pk=pk, book_id=book, tag_id=tag) for pk, (book, tag) in joined]
     yield [Like(pk=pk, book_id=1, author_id=pk, warmth=pk) for pk in (1, 2)]
     book_type = ContentType.objects.db_manager(alias).get_for_model(Book)
     yield [
@@ -145,8 +147,6 @@ def _insert(alias: str, rows: list[models.Model]) -> None:
     """Insert into each row's own table only: a child's parents are there already."""
     meta = rows[0]._meta
     fields = [field for field in meta.local_concrete_fields if field.column]
-    if rows[0]._meta.auto_created or rows[0].pk is None:
-        fields = [field for field in fields if not field.primary_key]
     connection = connections[alias]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in fields)
