@@ -69,7 +69,8 @@ def _lines(trial: Trial, command: str, status: int, rows: int | None) -> Iterato
     if not trial.views:
         yield (
             "A view is measured when a request reaches it through Django's handler: by the test "
-            "client, the live server or runserver. RequestFactory calls views past it."
+            "client, the live server or runserver. RequestFactory and the TestClient of "
+            "ninja.testing call views past it."
         )
     yield from _views(trial)
     yield from _loops(trial)

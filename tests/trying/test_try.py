@@ -114,6 +114,33 @@ def test_pytest_with_split_settings_and_a_red_suite(project: StrangersProject) -
     assert "GET signs: an unknown number of shop.Sign" in text
 
 
+NINJA_TESTS = """
+from django.test import TestCase
+from ninja import NinjaAPI
+from ninja.testing import TestClient
+from .models import Author
+
+api = NinjaAPI()
+
+@api.get("/authors")
+def authors(request):
+    return [author.name for author in Author.objects.all()]
+
+class NinjaTests(TestCase):
+    def test_authors(self):
+        Author.objects.create(name="Ann")
+        self.assertEqual(TestClient(api).get("/authors").json(), ["Ann"])
+"""
+
+
+def test_a_test_client_that_passes_by_the_handler_is_named(project: StrangersProject) -> None:
+    project.start()
+    project.write("shop/tests.py", NINJA_TESTS)
+    status, text, data = project.try_("manage.py", "test")
+    assert (status, queries(data)) == (0, {}), text
+    assert "the TestClient of ninja.testing call views past it." in text
+
+
 @pytest.mark.slow
 def test_pytest_in_several_processes(project: StrangersProject) -> None:
     project.write("settings_of_it.py", PLAIN_SETTINGS)
