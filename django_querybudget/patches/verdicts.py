@@ -31,6 +31,8 @@ class Problem(NamedTuple):
     """The test that showed it, if one did."""
     is_answer: bool = False
     """Whether it is an answer that is another one: by the clock, it may be, since the first run."""
+    is_moving: bool = False
+    """Whether that answer is never the same for long."""
 
 
 @dataclass
@@ -61,6 +63,16 @@ class Verdict:
     def stands(self) -> bool:
         """Whether the patches are proved."""
         return not self.problems
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a further run of the unpatched code may show that there is no problem."""
+        return bool(self.problems) and all(each.is_answer for each in self.problems)
+
+    @property
+    def may_still_pass(self) -> bool:
+        """The same, where the last run was one for that."""
+        return self.may_pass and any(each.is_moving for each in self.problems)
 
     @property
     def is_compared(self) -> bool:
@@ -147,7 +159,7 @@ def _of_answers(
             verdict.touched[compared.extent] += old.view in touched.get(test, ())
             if compared.text:
                 told = f"{test}: the answer to {old.request} differs: {compared.text}"
-                yield Problem(told, test, is_answer=True)
+                yield Problem(told, test, is_answer=True, is_moving=compared.is_moving)
 
 
 def _asks_otherwise(test: str, was: list[Answer], now: list[Answer]) -> Problem:
