@@ -52,6 +52,8 @@ def growth_text(trial: Trial, grown: Grown) -> str:
 
 
 def _before(trial: Trial, grown: Grown) -> int:
+    if grown.before is not None:
+        return grown.before
     view = trial.views.get(grown.name)
     return 0 if view is None else view.queries
 

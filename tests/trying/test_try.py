@@ -68,7 +68,7 @@ def test_a_new_project_and_its_few_rows(project: StrangersProject) -> None:
     assert data["loops"][1]["loops"][0]["place"] == "shop/views.py:8"
     grown = {each["name"]: each for each in data["grown"]}
     assert "GET books" not in grown  # Five rows show its loop.
-    assert grown["GET shelves"]["queries"] == 22
+    assert (grown["GET shelves"]["before"], grown["GET shelves"]["queries"]) == (2, 22)
     assert grown["GET signs"]["problems"] == {
         "shop.Sign": "room must differ, and nothing varies it"
     }
