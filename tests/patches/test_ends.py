@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -133,52 +133,57 @@ def test_pytest_proves_and_writes(project: Path) -> None:
     assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
 
 
-def test_ctrl_c_while_files_are_written_puts_back_what_was(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = contents(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+PATHS = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+
+
+def _disturb_writing(
+    monkeypatch: pytest.MonkeyPatch, disturb: Callable[[], None], *at: int
+) -> list[str]:
+    """Let that come before the files of these numbers; return what is written, in a list to be."""
     write = working_tree._write
     written: list[str] = []
 
-    def interrupted(file: Path, data: bytes) -> None:
+    def disturbed(file: Path, data: bytes) -> None:
         written.append(file.name)
-        if len(written) == 2:
-            raise KeyboardInterrupt
+        if len(written) in at:
+            disturb()
         write(file, data)
 
-    monkeypatch.setattr(working_tree, "_write", interrupted)
-    old = {path: before[path] for path in paths}
+    monkeypatch.setattr(working_tree, "_write", disturbed)
+    return written
+
+
+def _apply(project: Path, before: dict[str, bytes]) -> None:
+    old = {path: before[path] for path in PATHS}
+    working_tree.apply(project, old, dict.fromkeys(PATHS, b"new"))
+
+
+def test_ctrl_c_while_files_are_written_puts_back_what_was(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    before = contents(project)
+    written = _disturb_writing(monkeypatch, interrupt, 2)
     with pytest.raises(KeyboardInterrupt):
-        working_tree.apply(project, old, dict.fromkeys(paths, b"new"))
+        _apply(project, before)
     assert written == ["odd.py", "urls.py", "odd.py", "urls.py"]
     assert contents(project) == before
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_stop_the_putting_back(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def press() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
     before = contents(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
-    write = working_tree._write
-    written: list[str] = []
-
-    def interrupted(file: Path, data: bytes) -> None:
-        written.append(file.name)
-        if len(written) in (3, 4, 5):
-            os.kill(os.getpid(), signal.SIGINT)
-        write(file, data)
-
-    monkeypatch.setattr(working_tree, "_write", interrupted)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            working_tree.apply(
-                project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
-            )
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    written = _disturb_writing(monkeypatch, press, 3, 4, 5)
+    with pytest.raises(KeyboardInterrupt):
+        _apply(project, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert written == ["odd.py", "urls.py", "views.py", "odd.py", "urls.py", "views.py"]
     assert contents(project) == before
 
@@ -186,22 +191,13 @@ def test_a_second_ctrl_c_does_not_stop_the_putting_back(
 def test_what_cannot_be_put_back_is_named_and_the_rest_is(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
     before = contents(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
-    write = working_tree._write
-    written: list[str] = []
-
-    def full(file: Path, data: bytes) -> None:
-        written.append(file.name)
-        if len(written) in (3, 5):  # The last of the new ones, and then the second of the old.
-            raise OSError(28, "No space left on device")
-        write(file, data)
-
-    monkeypatch.setattr(working_tree, "_write", full)
+    _disturb_writing(monkeypatch, full, 3, 5)  # The last of the new ones, the second of the old.
     with pytest.raises(CannotProve, match=r"shop/urls\.py could not be put back: git checkout"):
-        working_tree.apply(
-            project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
-        )
+        _apply(project, before)
     assert contents(project) == {**before, "shop/urls.py": b"new"}
 
 
