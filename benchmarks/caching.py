@@ -228,7 +228,7 @@ def serve(library: str, options: argparse.Namespace) -> None:
         trips += 1
         send(self, command, check_health)
 
-    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]
+    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]  # to count
     runs = cases(library)
     for line in sys.stdin:
         name = line.strip()
