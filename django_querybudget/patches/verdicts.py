@@ -15,20 +15,12 @@ from typing import NamedTuple
 
 from django_querybudget.reports.report import number
 
+from .answers import Answer, Extent, aligned
+from .baseline import Baseline
 from .comparing import Uncomparable, difference
-from .rehearsals import Answer, Rehearsal, Scope, headline
+from .rehearsals import Rehearsal, Scope, headline
 
-__all__ = ["Baseline", "Problem", "Verdict", "ViewChange", "changing", "judge"]
-
-
-@dataclass
-class Baseline:
-    """Two runs of the unpatched code."""
-
-    first: Rehearsal
-    """Of all tests."""
-    second: Rehearsal
-    """Of all tests, or of some: what differs from run to run is learned from it."""
+__all__ = ["Problem", "Verdict", "ViewChange", "changing", "judge", "parts"]
 
 
 class Problem(NamedTuple):
@@ -58,10 +50,11 @@ class Verdict:
     """Why the patches do not stand; none if they do."""
     views: list[ViewChange] = field(default_factory=list)
     """The views in which the patches save queries."""
-    answers: int = 0
-    """How many answers were compared, of the tests that show what the patches save."""
-    uncompared: int = 0
-    """How many of them differ from run to run by too much to be compared."""
+    extents: Counter[Extent] = field(default_factory=Counter)
+    """How many answers were compared whole, in part and not at all, of the tests that show what
+    the patches save."""
+    touched: Counter[Extent] = field(default_factory=Counter)
+    """Those of them that come from the views in which the patches save queries."""
     tests: int = 0
 
     @property
@@ -70,20 +63,27 @@ class Verdict:
         return not self.problems
 
     @property
+    def is_compared(self) -> bool:
+        """Whether an answer of what was changed was compared: else only tests and counts speak."""
+        return bool(self.touched["whole"] or self.touched["part"])
+
+    @property
     def proof(self) -> str:
         """``"GET jobs:list 83 → 3 queries, 14 responses identical, 9 tests pass"``."""
         parts = [
             f"{each.view} {each.before} → {number(each.after, 'query', 'queries')}"
             for each in self.views
         ]
-        same = self.answers - self.uncompared
-        parts.append(
-            number(same, "response identical", "responses identical")
-            if same
-            else "no response could be compared"
-        )
-        if self.uncompared:
-            parts.append(f"{self.uncompared} that no two runs answer alike")
+        same, in_part, unlike = (self.extents[each] for each in ("whole", "part", "none"))
+        if not self.is_compared:
+            parts.append("no response of it could be compared")
+        if same:
+            word = "response" if self.is_compared else "other response"
+            parts.append(number(same, f"{word} identical", f"{word}s identical"))
+        if in_part:
+            parts.append(f"{in_part} identical in what two runs without a patch share")
+        if unlike:
+            parts.append(f"{unlike} that no two runs answer alike")
         parts.append(number(self.tests, "test passes", "tests pass"))
         return ", ".join(parts)
 
@@ -100,7 +100,7 @@ def judge(
     verdict.problems += _of_tests(base, run)
     if not ran and not verdict.problems:
         verdict.problems.append(Problem(f"no test ran: {run.output[-300:]}"))
-    verdict.problems += _of_answers(base, run, verdict, base.first.showing(about))
+    verdict.problems += _of_answers(base, run, verdict, about)
     verdict.problems += _of_counts(base, run, keys)
     verdict.views = list(_views(base, run, about))
     verdict.tests = len(base.first.showing(about) & ran)
@@ -120,28 +120,49 @@ def _of_tests(base: Baseline, run: Rehearsal) -> Iterator[Problem]:
 
 
 def _of_answers(
-    base: Baseline, run: Rehearsal, verdict: Verdict, showing: set[str]
+    base: Baseline, run: Rehearsal, verdict: Verdict, about: Collection[str]
 ) -> Iterator[Problem]:
+    touched = base.first.touched(about)
     for test in run.outcomes:
         was, now = base.first.answers.get(test, []), run.answers.get(test, [])
-        if _requests(was) != _requests(now):
-            again = base.second.answers.get(test)
-            if again is None or _requests(again) == _requests(was):
-                yield Problem(f"{test} asks for other things: {_first_other(was, now)}", test)
+        again = [(found, aligned(was, found)) for found in base.answers(test)]
+        places = aligned(was, now)
+        counted = verdict.extents if test in touched else Counter[Extent]()
+        if places is None:
+            if all(each is not None for _, each in again):
+                yield _asks_otherwise(test, was, now)
+            counted["none"] += len(was)
             continue
-        again = base.second.answers.get(test, was)
-        for place, (old, new) in enumerate(zip(was, now, strict=True)):
-            other = again[place] if place < len(again) else old
-            counts = test in showing
-            verdict.answers += counts
-            try:
-                text = _difference(base, run, old, other, new)
-            except Uncomparable:
-                verdict.uncompared += counts
+        for place, old in enumerate(was):
+            new = now[places[place]]
+            others = [found[each[place]] for found, each in again if each is not None]
+            if again and not others and new.digest != old.digest:
+                counted["none"] += 1
                 continue
-            if text:
-                told = f"{test}: the answer to {old.request} differs: {text}"
+            if not _asks_the_same(old, others, new):
+                yield _asks_otherwise(test, was, now)
+                break
+            compared = base.compare(run, old, others, new)
+            counted[compared.extent] += 1
+            verdict.touched[compared.extent] += old.view in touched.get(test, ())
+            if compared.text:
+                told = f"{test}: the answer to {old.request} differs: {compared.text}"
                 yield Problem(told, test, is_answer=True)
+
+
+def _asks_otherwise(test: str, was: list[Answer], now: list[Answer]) -> Problem:
+    return Problem(f"{test} asks for other things: {_first_other(was, now)}", test)
+
+
+def _asks_the_same(old: Answer, others: list[Answer], new: Answer) -> bool:
+    """Whether a path is the same, or is another one in a way in which it is without a patch."""
+    for other in (old, *others):
+        try:
+            if not difference(old.request.encode(), other.request.encode(), new.request.encode()):
+                return True
+        except Uncomparable:
+            return True
+    return False
 
 
 def _first_other(was: list[Answer], now: list[Answer]) -> str:
@@ -156,26 +177,6 @@ def _first_other(was: list[Answer], now: list[Answer]) -> str:
 
 def _requests(answers: list[Answer]) -> list[str]:
     return [each.request for each in answers]
-
-
-def _difference(base: Baseline, run: Rehearsal, old: Answer, other: Answer, new: Answer) -> str:
-    if new.digest in (old.digest, other.digest):
-        return ""
-    bodies = (
-        base.first.body(old.digest),
-        base.second.body(other.digest),
-        run.body(new.digest),
-    )
-    first, second, third = bodies
-    if first is None or second is None or third is None:
-        if old.digest == other.digest:
-            return "its digest is another one, and it was too large to be kept"
-        raise Uncomparable
-    # The status is no word that may differ, whatever else does.
-    statuses = {each.split(b"\n", 1)[0] for each in (first, third)}
-    if len(statuses) > 1 and old.digest != other.digest:
-        return "its status is another one"
-    return difference(first, second, third)
 
 
 def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[Problem]:
@@ -226,11 +227,31 @@ def _counted_twice(test: str, one: Scope, other: Scope) -> str:
     )
 
 
+def parts(base: Baseline, keys: list[str], verdict: Verdict) -> list[list[str]]:
+    """Return the patches that failed together, parted so that few runs tell which did.
+
+    First those that no failing test shows; then the others, each by itself if each has a
+    failing test of its own, else in halves.
+    """
+    tests = {each.test for each in verdict.problems if each.test is not None}
+    scopes = base.first.scopes
+    shown = [
+        {key for scope in scopes.get(test, ()) for key in scope.saves} & {*keys} for test in tests
+    ]
+    blamed = [key for key in keys if any(key in each for each in shown)]
+    if blamed and len(blamed) < len(keys):
+        return [[key for key in keys if key not in blamed], blamed]
+    if all({key} in shown for key in keys):
+        return [[key] for key in keys]
+    half = len(keys) // 2
+    return [keys[:half], keys[half:]]
+
+
 def changing(base: Baseline) -> Iterator[str]:
     """Yield what is not the same in two runs of the unpatched code, a line for each test."""
     for test in sorted(each for each in base.second.outcomes if each in base.first.outcomes):
         was, now = base.first.answers.get(test, []), base.second.answers.get(test, [])
-        if _requests(was) != _requests(now):
+        if aligned(was, now) is None:
             yield f"without a patch, {test} asks for other things: {_first_other(was, now)}"
             continue
         pairs = _paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))

@@ -1,0 +1,142 @@
+"""Answers of which no two are alike: what can be is compared, and all else is not called proved."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from django_querybudget.patches.edits import Edit
+from django_querybudget.patches.fixing import Wanted, fix
+from django_querybudget.patches.judged import Judged
+from django_querybudget.patches.proving import Proof
+from django_querybudget.patches.rehearsals import Suite
+from django_querybudget.patches.report import as_data, as_text, diff_of
+
+from .project import commit
+from .small import write_small
+
+pytestmark = pytest.mark.once
+
+_VIEWS = """
+import os
+
+from django.http import HttpResponse
+
+from shop.models import Book
+
+
+def ago(request):
+    names = [book.author.name for book in Book.objects.all()]
+    run = len(os.listdir(os.environ["RUNS"]))
+    open(f"{os.environ['RUNS']}/{run}", "w").close()
+    return HttpResponse("".join(f"<p>{name}</p>" for name in names) + ", 3 s" * run)
+
+
+def noise(request):
+    names = [book.author.name for book in Book.objects.all()]
+    words = " ".join(os.urandom(1).hex() for _ in range(100 + os.urandom(1)[0]))
+    return HttpResponse(words + ", ".join(names))
+
+
+def away(request):
+    return HttpResponse("the same")
+"""
+_URLS = """
+from django.urls import path
+
+from shop import odd_views as views
+
+urlpatterns = [path(name, getattr(views, name), name=name) for name in ("ago", "noise", "away")]
+"""
+_TESTS = """
+from django.test import TestCase
+
+from shop.models import Author, Book
+
+
+class Tests(TestCase):
+    def setUp(self):
+        for number in range(4):
+            Book.objects.create(author=Author.objects.create(name=f"author {number}"))
+
+    def test_ago(self):
+        self.client.get("/ago")
+
+    def test_noise(self):
+        self.client.get("/away")
+        self.client.get("/noise")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "small"
+    write_small(folder)
+    (folder / "shop/odd_views.py").write_text(_VIEWS)
+    (folder / "shop/urls.py").write_text(_URLS)
+    (folder / "shop/tests.py").write_text(_TESTS)
+    commit(folder)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "small_settings")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    return folder
+
+
+def _suite() -> Suite:
+    return Suite("test", (), (str(Path("manage.py").resolve()),))
+
+
+def test_a_wrong_line_is_found_beside_what_differs_and_noise_is_not_proved(project: Path) -> None:
+    """The queries and the tests are the same with the wrong one: only its answer is not."""
+    with Proof(project, _suite()) as proof:
+        proof.find()
+        ago, noise = sorted(proof.judged.values(), key=lambda each: each.patch.found[0].origin)
+        text = proof.before("shop/odd_views.py").decode()
+        start = text.index("Book.objects.all()")
+        edit = Edit(
+            "shop/odd_views.py",
+            start,
+            start + len("Book.objects.all()"),
+            'Book.objects.select_related("author").order_by("-pk")',
+        )
+        wrong = Judged(replace(ago.patch, edits=(edit,)), ago.saves)
+        for scope in (each for every in proof.baseline.first.scopes.values() for each in every):
+            if saves := scope.saves.get(ago.patch.key):
+                scope.saves[wrong.patch.key] = saves
+        proof.judged = {each.patch.key: each for each in (wrong, noise)}
+        proof.prove()
+        proof.judged[ago.patch.key] = ago
+        proof._prove([ago.patch.key])
+        told, data, diff = as_text(proof), as_data(proof), diff_of(proof).decode()
+    assert wrong.outcome == "withdrawn", told
+    assert "the answer to GET /ago differs: a part is not there" in wrong.reasons[0]
+    assert ago.proof == (
+        "GET ago 5 → 1 query, 1 identical in what two runs without a patch share, 1 test passes"
+    )
+    assert noise.outcome == "uncompared"
+    assert noise.proof == (
+        "GET noise 5 → 1 query, no response of it could be compared, 1 other response identical, "
+        "1 that no two runs answer alike, 1 test passes"
+    )
+    assert "Saves, tests pass, no answer compared: shop/odd_views.py" in told
+    assert told.count("Proved: ") == diff.count("+    names") == 1
+    outcomes = {each["id"]: each["outcome"] for each in data["patches"]}
+    assert outcomes[noise.patch.key] == "uncompared"
+
+
+def test_what_no_answer_was_compared_of_is_written_if_asked_for(project: Path) -> None:
+    told: list[str] = []
+    suite = Suite("test", ("shop.tests.Tests.test_noise",), _suite().program)
+    wanted = Wanted(apply=True, uncompared=True)
+    assert fix(suite, wanted, out=told.append, err=told.append) == 0, told
+    report = "\n".join(told)
+    assert "Saves, tests pass, no answer compared: shop/odd_views.py" in report
+    assert "Proved: " not in report
+    assert 'select_related("author")' in (project / "shop/odd_views.py").read_text()
