@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_data, as_text, diff_of
 
 from .project import commit
-from .small import write_small
 
 pytestmark = pytest.mark.once
 
@@ -73,20 +70,15 @@ class Tests(TestCase):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "small"
-    write_small(folder)
-    (folder / "shop/odd_views.py").write_text(_VIEWS)
-    (folder / "shop/urls.py").write_text(_URLS)
-    (folder / "shop/tests.py").write_text(_TESTS)
-    commit(folder)
-    (tmp_path / "runs").mkdir()
-    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "small_settings")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    return folder
+def project(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (project / "shop/odd_views.py").write_text(_VIEWS)
+    (project / "shop/urls.py").write_text(_URLS)
+    (project / "shop/tests.py").write_text(_TESTS)
+    commit(project)
+    runs = project.parent / "runs"
+    runs.mkdir()
+    monkeypatch.setenv("RUNS", str(runs))
+    return project
 
 
 def _suite() -> Suite:
