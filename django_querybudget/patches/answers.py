@@ -1,8 +1,8 @@
 """Whether what a test client received is the same: :func:`compare_answers`.
 
-Beside the first run of the unpatched code stand further ones: what differs between them may differ
-with a patch, too. What they teach is believed only if they agree on it: where one of them differs
-from the first by more than another one does, nothing can be said of that answer.
+Beside the first run of the unpatched code stand further ones: what differs between any two of them
+may differ with a patch, too. What two teach is believed only if all that are like them keep to it.
+Data that a suite makes by the clock moves: runs that are near in time are alike, others are not.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Literal, NamedTuple
 
-from .comparing import LONG_WORDS, Uncomparable, difference, shown
-from .shared import Shared
+from .comparing import LONG_WORDS, Uncomparable, difference, in_places, shown
+from .shared import Shared, differing
 
 __all__ = ["Answer", "Compared", "Extent", "aligned", "compare_answers"]
 
 Extent = Literal["whole", "part", "none"]
+
+_MUCH = 0.1
 
 
 class Answer(NamedTuple):
@@ -41,6 +44,9 @@ class Compared(NamedTuple):
     """How it differs from what it was without a patch; empty if it does not."""
     extent: Extent = "whole"
     """``"part"``: what two runs have in common was compared; ``"none"``: nothing could be."""
+    is_moving: bool = False
+    """Whether it differs by more than words from run to run without a patch: a further run may be
+    more like this one."""
 
 
 def aligned(one: Sequence[Answer], other: Sequence[Answer]) -> list[int] | None:
@@ -63,21 +69,40 @@ def aligned(one: Sequence[Answer], other: Sequence[Answer]) -> list[int] | None:
 
 def compare_answers(first: bytes, others: Sequence[bytes], third: bytes) -> Compared:
     """Return how ``third`` differs beyond what ``others`` do, which are of the unpatched code."""
-    if third in (first, *others):
+    known = [*dict.fromkeys((first, *others))]
+    if third in known:
         return Compared()
-    statuses = {each.split(b"\n", 1)[0] for each in (first, *others)}
-    if third.split(b"\n", 1)[0] not in statuses:
+    if third.split(b"\n", 1)[0] not in {each.split(b"\n", 1)[0] for each in known}:
         return Compared("its status is another one")
-    learned = [other for other in others if other != first] or [first]
-    found = {other: _beside(first, other, third) for other in learned}
+    pairs = [*combinations(known, 2)] or [(first, first)]
+    moving = [pair for pair in pairs if not in_places(*pair)]
+    # Those that are like it tell more narrowly what may differ than all together.
+    alike = [each for each in known if in_places(each, third)]
+    near = [*combinations(alike, 2)] if moving else []
+    found = {pair: _beside(*pair, third) for pair in near or pairs}
     for extent in ("whole", "part"):
         for each in found.values():
             if each.extent == extent and not each.text:
                 return each
-    for other, each in reversed(found.items()):
-        if each.text and all(_is_accepted(first, other, known) for known in learned):
-            return each
+    if moving and _may_be_chance(known, moving, third):
+        return Compared(extent="none")
+    for pair, each in reversed(found.items()):
+        held = known if pair in moving else [one for one in known if in_places(one, pair[0])]
+        if each.text and all(_is_accepted(*pair, one) for one in held):
+            return each._replace(is_moving=bool(moving))
     return Compared(extent="none")
+
+
+def _may_be_chance(
+    known: Sequence[bytes], moving: Sequence[tuple[bytes, bytes]], third: bytes
+) -> bool:
+    """Whether runs without a patch differ by much, and ``third`` from each of them as well.
+
+    Where the clock makes a row more, all that is drawn behind it is another thing, too.
+    """
+    apart = [differing(*pair) for pair in moving]
+    nearest = min(differing(each, third) for each in known)
+    return max(apart) >= _MUCH and nearest >= min(apart) / 2
 
 
 def _is_accepted(first: bytes, other: bytes, known: bytes) -> bool:

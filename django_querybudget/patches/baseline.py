@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .answers import Answer, Compared, compare_answers
-from .rehearsals import Rehearsal
+from .rehearsals import Rehearsal, Scope
 
-__all__ = ["Baseline"]
+__all__ = ["Baseline", "Held", "paired"]
+
+
+class Held(NamedTuple):
+    """A request, as runs of the unpatched code know it."""
+
+    scope: Scope
+    """What a run with patches is held to."""
+    other: Scope | None = None
+    """One that executed another number of queries, if no two runs in a row execute the same."""
 
 
 @dataclass
@@ -30,10 +41,32 @@ class Baseline:
             self.earlier.append(self.second)
         self.second = run
 
+    def _further(self, test: str) -> list[Rehearsal]:
+        runs = [*self.earlier, self.second] if self.second is not self.first else []
+        return [run for run in runs if test in run.outcomes]
+
     def answers(self, test: str) -> list[list[Answer]]:
         """Return what a test received in each further run that it was in."""
-        runs = [*self.earlier, self.second] if self.second is not self.first else []
-        return [run.answers.get(test, []) for run in runs if test in run.outcomes]
+        return [run.answers.get(test, []) for run in self._further(test)]
+
+    def requests(self, test: str) -> list[Held]:
+        """Return the requests of a test in the first run's order, each as it was last."""
+        was = self.first.scopes.get(test, [])
+        further = [paired(was, run.scopes.get(test, [])) for run in self._further(test)]
+        known = [pairs for pairs in further if pairs is not None]
+        return [
+            self._held([scope, *(p[place][1] for p in known)]) for place, scope in enumerate(was)
+        ]
+
+    def _held(self, scopes: list[Scope]) -> Held:
+        first, last = scopes[0], scopes[-1]
+        if all(each.queries == first.queries for each in scopes):
+            return Held(first)
+        if scopes[-2].queries != last.queries:
+            return Held(first, last)
+        # What the clock moves has moved on. What nobody reads is told of the first run alone.
+        unread = {key: saves for key, saves in first.saves.items() if key in self.first.vain}
+        return Held(last._replace(saves={**unread, **last.saves}))
 
     def compare(
         self, run: Rehearsal, old: Answer, others: Sequence[Answer], new: Answer
@@ -54,3 +87,16 @@ class Baseline:
             else:
                 self._compared[key] = Compared(extent="none")
         return self._compared[key]
+
+
+def paired(was: Sequence[Scope], now: Sequence[Scope]) -> list[tuple[Scope, Scope]] | None:
+    """Return the requests of a test in pairs, in the order of each view; None if they differ.
+
+    Threads and coroutines may change the order from run to run.
+    """
+    if Counter(each.view for each in was) != Counter(each.view for each in now):
+        return None
+    by_view: dict[str, list[Scope]] = {}
+    for scope in now:
+        by_view.setdefault(scope.view, []).append(scope)
+    return [(scope, by_view[scope.view].pop(0)) for scope in was]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-__all__ = ["LONG_WORDS", "Uncomparable", "difference", "shown"]
+__all__ = ["LONG_WORDS", "Uncomparable", "difference", "in_places", "shown"]
 
 _TIME = rb"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIMES = (
@@ -65,6 +65,15 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
     if told:
         return told
     raise Uncomparable
+
+
+def in_places(first: bytes, second: bytes) -> bool:
+    """Whether two answers differ by no more than words in their places."""
+    try:
+        difference(first, second, first + second)
+    except Uncomparable:
+        return False
+    return True
 
 
 def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> tuple[str, int] | None:

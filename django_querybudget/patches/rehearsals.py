@@ -218,7 +218,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _command(copy: ScratchCopy, suite: Suite, environment: dict[str, str]) -> list[str]:
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and what multiprocessing calls
     arguments = [copy.moved(each) for each in suite.arguments]
     if suite.tool == "pytest":
         return [sys.executable, *flags, "-m", "pytest", *arguments]

@@ -11,7 +11,7 @@ from collections import Counter
 from difflib import SequenceMatcher
 from itertools import takewhile
 
-__all__ = ["Shared"]
+__all__ = ["Shared", "differing"]
 
 _CHUNKS: re.Pattern[bytes] = re.compile(rb"[^\n>,}]*[\n>,}]|[^\n>,}]+")
 """A line of text, a tag, a value of JSON."""
@@ -78,6 +78,14 @@ class Shared:
             return last
         more = len(third) - sum(map(len, self.parts))
         return b"" if more > self._most_between else None
+
+
+def differing(one: bytes, other: bytes) -> float:
+    """Return how much of two texts differs, from 0 to 1."""
+    ours, theirs = _CHUNKS.findall(one), _CHUNKS.findall(other)
+    if max(len(ours), len(theirs)) > _MOST_CHUNKS:
+        return 1.0
+    return 1 - SequenceMatcher(None, ours, theirs).ratio()
 
 
 def _common(one: list[bytes], other: list[bytes]) -> list[bytes]:

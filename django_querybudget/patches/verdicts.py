@@ -16,7 +16,7 @@ from typing import NamedTuple
 from django_querybudget.reports.report import number
 
 from .answers import Answer, Extent, aligned
-from .baseline import Baseline
+from .baseline import Baseline, paired
 from .comparing import Uncomparable, difference
 from .rehearsals import Rehearsal, Scope, headline
 
@@ -29,8 +29,10 @@ class Problem(NamedTuple):
     text: str
     test: str | None = None
     """The test that showed it, if one did."""
-    is_answer: bool = False
-    """Whether it is an answer that is another one: by the clock, it may be, since the first run."""
+    may_pass: bool = False
+    """Whether it may be the clock's work: a further run of the unpatched code tells."""
+    is_moving: bool = False
+    """Whether it surely is, in runs without a patch: two further ones may tell."""
 
 
 @dataclass
@@ -61,6 +63,16 @@ class Verdict:
     def stands(self) -> bool:
         """Whether the patches are proved."""
         return not self.problems
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a further run of the unpatched code may show that there is no problem."""
+        return bool(self.problems) and all(each.may_pass for each in self.problems)
+
+    @property
+    def may_still_pass(self) -> bool:
+        """The same, where the last run was one for that."""
+        return self.may_pass and any(each.is_moving for each in self.problems)
 
     @property
     def is_compared(self) -> bool:
@@ -147,7 +159,7 @@ def _of_answers(
             verdict.touched[compared.extent] += old.view in touched.get(test, ())
             if compared.text:
                 told = f"{test}: the answer to {old.request} differs: {compared.text}"
-                yield Problem(told, test, is_answer=True)
+                yield Problem(told, test, may_pass=True, is_moving=compared.is_moving)
 
 
 def _asks_otherwise(test: str, was: list[Answer], now: list[Answer]) -> Problem:
@@ -186,15 +198,14 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
     unsteady: dict[str, str] = {}
     for test in run.outcomes:
         was = base.first.scopes.get(test, [])
-        pairs = _paired(was, run.scopes.get(test, []))
+        pairs = paired(was, run.scopes.get(test, []))
         if pairs is None:
-            if _paired(was, base.second.scopes.get(test, was)) is not None:
+            if paired(was, base.second.scopes.get(test, was)) is not None:
                 yield Problem(f"{test} asks for other views", test)
             continue
-        again = _paired(was, base.second.scopes.get(test, was))
-        for place, (old, new) in enumerate(pairs):
+        for (old, other), (_, new) in zip(base.requests(test), pairs, strict=True):
             promised = {key: saves for key, saves in old.saves.items() if key in keys}
-            if again is not None and (other := again[place][1]).queries != old.queries:
+            if other is not None:
                 # Nothing is known of it: by itself it executes now more, now fewer.
                 unsteady |= dict.fromkeys(promised, _counted_twice(test, old, other))
                 continue
@@ -217,7 +228,8 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
             )
     for key in set(keys) - seen:
         told = f": {unsteady[key]}" if key in unsteady else ""
-        yield Problem(f"no request in which it is to save queries could be measured again{told}")
+        text = f"no request in which it is to save queries could be measured again{told}"
+        yield Problem(text, may_pass=key in unsteady, is_moving=key in unsteady)
 
 
 def _counted_twice(test: str, one: Scope, other: Scope) -> str:
@@ -254,30 +266,17 @@ def changing(base: Baseline) -> Iterator[str]:
         if aligned(was, now) is None:
             yield f"without a patch, {test} asks for other things: {_first_other(was, now)}"
             continue
-        pairs = _paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))
+        pairs = paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))
         differing = [pair for pair in pairs or () if pair[0].queries != pair[1].queries]
         if differing:
             yield _counted_twice(test, *differing[0])
 
 
-def _paired(was: list[Scope], now: list[Scope]) -> list[tuple[Scope, Scope]] | None:
-    """Return the requests of a test in pairs, in the order of each view; None if they differ.
-
-    Threads and coroutines may change the order from run to run.
-    """
-    if Counter(each.view for each in was) != Counter(each.view for each in now):
-        return None
-    by_view: dict[str, list[Scope]] = {}
-    for scope in now:
-        by_view.setdefault(scope.view, []).append(scope)
-    return [(scope, by_view[scope.view].pop(0)) for scope in was]
-
-
 def _views(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[ViewChange]:
     most: dict[str, ViewChange] = {}
     for test in base.first.showing(keys):
-        pairs = _paired(base.first.scopes.get(test, []), run.scopes.get(test, []))
-        for old, new in pairs or ():
+        pairs = paired(base.first.scopes.get(test, []), run.scopes.get(test, []))
+        for (old, _), (_, new) in zip(base.requests(test), pairs or (), strict=False):
             if not set(old.saves) & set(keys):
                 continue
             known = most.get(old.view)

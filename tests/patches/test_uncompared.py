@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_data, as_text, diff_of
 
 from .project import commit
-from .small import write_small
 
 pytestmark = pytest.mark.once
 
@@ -33,7 +30,7 @@ def ago(request):
     names = [book.author.name for book in Book.objects.all()]
     run = len(os.listdir(os.environ["RUNS"]))
     open(f"{os.environ['RUNS']}/{run}", "w").close()
-    return HttpResponse("".join(f"<p>{name}</p>" for name in names) + ", 3 s" * run)
+    return HttpResponse("".join(f"<p>{name}</p>" for name in names) + "<hr>" * 60 + ", 3 s" * run)
 
 
 def noise(request):
@@ -73,62 +70,51 @@ class Tests(TestCase):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "small"
-    write_small(folder)
-    (folder / "shop/odd_views.py").write_text(_VIEWS)
-    (folder / "shop/urls.py").write_text(_URLS)
-    (folder / "shop/tests.py").write_text(_TESTS)
-    commit(folder)
-    (tmp_path / "runs").mkdir()
-    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "small_settings")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[2])]))
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    return folder
+def project(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (project / "shop/odd_views.py").write_text(_VIEWS)
+    (project / "shop/urls.py").write_text(_URLS)
+    (project / "shop/tests.py").write_text(_TESTS)
+    commit(project)
+    runs = project.parent / "runs"
+    runs.mkdir()
+    monkeypatch.setenv("RUNS", str(runs))
+    return project
 
 
 def _suite() -> Suite:
     return Suite("test", (), (str(Path("manage.py").resolve()),))
 
 
-def test_a_wrong_line_is_found_beside_what_differs_and_noise_is_not_proved(project: Path) -> None:
-    """The queries and the tests are the same with the wrong one: only its answer is not."""
+def test_what_is_compared_in_part_is_proved_and_noise_is_not(project: Path) -> None:
     with Proof(project, _suite()) as proof:
-        proof.find()
+        proof.run()
         ago, noise = sorted(proof.judged.values(), key=lambda each: each.patch.found[0].origin)
+        told, data, diff = as_text(proof), as_data(proof), diff_of(proof).decode()
+        assert ago.proof == (
+            "GET ago 5 → 1 query, 1 identical in what two runs without a patch share, 1 test passes"
+        )
+        assert noise.proof == (
+            "GET noise 5 → 1 query, no response of it could be compared, "
+            "1 other response identical, 1 that no two runs answer alike, 1 test passes"
+        )
+        assert "Saves, tests pass, no answer compared: shop/odd_views.py" in told
+        assert told.count("Proved: ") == diff.count("+    names") == 1
+        outcomes = {each["id"]: each["outcome"] for each in data["patches"]}
+        assert outcomes == {ago.patch.key: "proved", noise.patch.key: "uncompared"}
+        # With this line the queries and the tests are the same, too: only its answer is not.
         text = proof.before("shop/odd_views.py").decode()
         start = text.index("Book.objects.all()")
-        edit = Edit(
-            "shop/odd_views.py",
-            start,
-            start + len("Book.objects.all()"),
-            'Book.objects.select_related("author").order_by("-pk")',
-        )
+        new = 'Book.objects.select_related("author").order_by("-pk")'
+        edit = Edit("shop/odd_views.py", start, start + len("Book.objects.all()"), new)
         wrong = Judged(replace(ago.patch, edits=(edit,)), ago.saves)
         for scope in (each for every in proof.baseline.first.scopes.values() for each in every):
             if saves := scope.saves.get(ago.patch.key):
                 scope.saves[wrong.patch.key] = saves
-        proof.judged = {each.patch.key: each for each in (wrong, noise)}
-        proof.prove()
-        proof.judged[ago.patch.key] = ago
-        proof._prove([ago.patch.key])
-        told, data, diff = as_text(proof), as_data(proof), diff_of(proof).decode()
-    assert wrong.outcome == "withdrawn", told
+        proof.judged[wrong.patch.key] = wrong
+        proof._accepted.clear()
+        proof._prove([wrong.patch.key])
+    assert wrong.outcome == "withdrawn"
     assert "the answer to GET /ago differs: a part is not there" in wrong.reasons[0]
-    assert ago.proof == (
-        "GET ago 5 → 1 query, 1 identical in what two runs without a patch share, 1 test passes"
-    )
-    assert noise.outcome == "uncompared"
-    assert noise.proof == (
-        "GET noise 5 → 1 query, no response of it could be compared, 1 other response identical, "
-        "1 that no two runs answer alike, 1 test passes"
-    )
-    assert "Saves, tests pass, no answer compared: shop/odd_views.py" in told
-    assert told.count("Proved: ") == diff.count("+    names") == 1
-    outcomes = {each["id"]: each["outcome"] for each in data["patches"]}
-    assert outcomes[noise.patch.key] == "uncompared"
 
 
 def test_what_no_answer_was_compared_of_is_written_if_asked_for(project: Path) -> None:
