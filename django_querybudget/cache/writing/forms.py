@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from django_querybudget.cache.columns import Column
+
 
 __all__ = ["UNKNOWN", "Form", "assigned_columns", "form_of"]
 
@@ -62,7 +64,11 @@ class Form:
 
     tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
-    columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
+    columns: tuple[str, ...] = ()  # INSERT: those of plain rows; UPDATE: those that are set
+    # UPDATE: the foreign keys that pin lists and are set, and which parameter each is set to (None
+    # where the database computes one of the values), and whether there are others.
+    pins: tuple[tuple[Column, int | None], ...] = ()
+    sets_all_pins: bool = False
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: str = ""  # why it may write anything, if it may
@@ -221,8 +227,17 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
     number = 1 if match["one"] else match["many"].count("%s")
     if deleting:
         return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
-    assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
-    return None if table.key.name in assigned else Form((), table, keys=number)
+    assigned = tuple(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
+    if table.key.name in assigned:
+        return None
+    # MySQL takes a column twice, and the last value counts.
+    is_plain = len(set(assigned)) == len(assigned) and _PLAIN_SET.fullmatch(match["set"])
+    pins = tuple(
+        (column, assigned.index(name) if is_plain else None)
+        for name, column in table.pins.items()
+        if name in assigned
+    )
+    return Form((), table, assigned, pins, sets_all_pins=len(pins) == len(table.pins), keys=number)
 
 
 def _unquoted(name: str) -> str:
