@@ -27,6 +27,7 @@ from django_redis.client import DefaultClient, ShardClient
 from redis import connection
 from redis.exceptions import ResponseError
 
+from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import new_token
 from django_querybudget.conf import conf
 
