@@ -88,6 +88,11 @@ class Columns:
 
     others: frozenset[str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that the models have."""
+        return self.plain | self.others
+
     @classmethod
     def of(cls, model: type[models.Model]) -> Columns:
         pins: dict[str, Column] = {}
@@ -112,9 +117,11 @@ class Columns:
     def __or__(self, other: Columns) -> Columns:
         """Return those of a table that two models share."""
         others = self.others | other.others
+        plain = (self.plain | other.plain) - others
+        pins = {**self.pins, **other.pins}
         return Columns(
-            {**self.pins, **other.pins},
-            (self.plain | other.plain) - others,
+            {name: column for name, column in pins.items() if name in plain},
+            plain,
             self.moments | other.moments,
             others,
         )

@@ -139,22 +139,18 @@ def stand_ins(tag: str) -> frozenset[str]:
     """
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
-    return _stand_ins_of_row(tag.rpartition(":")[0]) if is_row(tag) else _stand_ins(tag)
+    database, kind, *rest = tag.split(":", 2)
+    if kind == "r":
+        return _stand_ins(database, kind, rest[0].rpartition(":")[0])
+    if kind in ("s", "v"):
+        return _stand_ins(database, kind, rest[0].rsplit(":", 2)[0])
+    return frozenset()
 
 
 @lru_cache(maxsize=1024)
-def _stand_ins_of_row(start: str) -> frozenset[str]:
-    return frozenset((bulk_tag(*start.split(":r:", 1)),))
-
-
-@lru_cache(maxsize=4096)
-def _stand_ins(tag: str) -> frozenset[str]:
-    database, kind, *rest = tag.split(":", 2)
-    if kind == "s":
-        return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
-    if kind == "v":
-        return frozenset((any_value_tag(database, rest[0].rsplit(":", 2)[0]),))
-    return frozenset()
+def _stand_ins(database: str, kind: str, table: str) -> frozenset[str]:
+    many = {"r": bulk_tag, "s": any_scope_tag, "v": any_value_tag}[kind]
+    return frozenset((many(database, table),))
 
 
 def is_said(tag: str) -> bool:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from functools import lru_cache
 
 from django_querybudget.cache import tags
 
@@ -91,17 +90,18 @@ def arranged(wanted: Collection[str], *, writes: bool) -> tuple[list[str], bytes
 
 def _kind(tag: str) -> tuple[str, str]:
     """Return what :func:`arranged` says of a tag, and the table's that it is to stand behind."""
-    return _kind_of_lists(tag) if _OF_LISTS.match(tag) else _KINDS[tags.is_transient(tag)]
+    found = _OF_LISTS.match(tag)
+    return _KINDS[tags.is_transient(tag)] if found is None else _kind_of_lists(found[1], tag)
 
 
 _KINDS = ("1", ""), ("0", "")
-_OF_LISTS = re.compile(r"(?!u:)[^:]*:[kvVc]:")
+_OF_LISTS = re.compile(r"(?!u:)[^:]*:([kvVc]):")
 
 
-@lru_cache(maxsize=4096)
-def _kind_of_lists(tag: str) -> tuple[str, str]:
+@tags.remembered
+def _kind_of_lists(kind: str, tag: str) -> tuple[str, str]:
     table = tags.table_tag(tag.split(":", 1)[0], tags.parsed(tag).name)
-    return "2" if tags.is_twin(tag) else "4", table
+    return "2" if kind == "k" else "4", table
 
 
 class OnlyWriters:
