@@ -388,14 +388,14 @@ def test_an_update_of_a_row_renews_the_lists_that_it_may_come_into(
 @pytest.mark.parametrize(
     "text",
     [
-        # SQLite and MySQL take a name in any letters; no model has the column; it is no quoted name.
+        # SQLite and MySQL take a name in any letters; no model has the column; it has no quotes.
         '"CLIENT_ID" = %s', '"Id" = %s', '"no_column" = %s', "client_id = %s",
         '"client_id"=%s', '"client_id"  = %s', '"title" = %s, "client_id"=%s',
         '("client_id", "title") = (%s, %s)', '"title"[1] = %s', '"jobs_job"."client_id" = %s',
         # Where a text ends is not certain.
-        """"title" = '\\', "client_id" = %s, "status" = '' """, "\"title\" = $$'$$, client_id = %s",
-        '"title" = %s -- ', '"title" = %s /* */', '"title" = %s #', '"title" = %s)', '"title" = (%s',
-        """"title" = 'a""", "",
+        """"title" = '\\', "client_id" = %s, "status" = '' """,
+        '"title" = %s -- ', '"title" = %s /* */', '"title" = %s #', '"title" = %s)',
+        '"title" = (%s', "",
     ],
 )  # fmt: skip
 def test_an_update_of_columns_that_are_not_certain_is_of_unknown_extent(text: str) -> None:
