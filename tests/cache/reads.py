@@ -588,6 +588,13 @@ def chapters_of_a_book(c: Cached, using: str) -> Any:
 
 
 @read
+def notes_about_a_book(c: Cached, using: str) -> Any:
+    book = Book(pk=1)
+    book._state.db = using
+    return list(c(book.notes.order_by("pk")))
+
+
+@read
 def warm_likes_of_an_author(c: Cached, using: str) -> Any:
     return list(c(Like.objects.using(using).filter(author=2, warmth__gte=1).order_by("pk")))
 
@@ -644,3 +651,17 @@ if django.VERSION >= (6, 1):
     @read
     def kennel_by_key(c: Cached, using: str) -> Any:
         return c(Kennel.objects.using(using)).get(pk=1)
+
+    # Lists whose rows the database deletes, or takes out of them
+
+    @read
+    def pets_of_an_owner(c: Cached, using: str) -> Any:
+        return list(c(Pet.objects.using(using).filter(owner=1).order_by("pk")))
+
+    @read
+    def collars_of_a_pet(c: Cached, using: str) -> Any:
+        return list(c(Collar.objects.using(using).filter(pet__in=[1, 2]).order_by("pk")))
+
+    @read
+    def kennels_of_an_owner(c: Cached, using: str) -> Any:
+        return list(c(Kennel.objects.using(using).filter(owner=1).order_by("name"))[:1])

@@ -18,9 +18,11 @@ from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cached_queryset, fetch_together, tables, tags
 from django_querybudget.cache.columns import Columns
-from django_querybudget.cache.reading import lists
+from django_querybudget.cache.payload.entries import decoded
 from django_querybudget.cache.reading.conditions import list_of
+from django_querybudget.cache.reading.lists import MOST_ROWS
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.store import Store
 from jobs.models import Job
 from tests.cache import world
 from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like
@@ -170,12 +172,31 @@ def test_lists_of_a_group_are_refined_too(alias: str) -> None:
     assert both() == 1
 
 
-def test_a_list_of_many_rows_depends_on_its_table(
-    alias: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("over", [0, 1])
+def test_an_entry_has_the_tags_of_fifty_rows_at_most(
+    alias: str, over: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "MOST_ROWS", 1)
-    assert not is_kept(alias, of_author(1), create(4))
-    assert is_kept(alias, of_author(2), create(1))
+    Book.objects.using(alias).filter(author=4).delete()
+    rows = [Book(title=str(n), author_id=4) for n in range(MOST_ROWS + over)]
+    Book.objects.using(alias).bulk_create(rows)
+    stored = entries_stored(monkeypatch)
+    asks(alias, of_author(4))
+    found = [tag for tag in stored[-1] if tags.is_row(tag)]
+    assert len(found) == (0 if over else MOST_ROWS)
+    assert is_kept(alias, of_author(4), save(1, price=7)) is not bool(over)
+
+
+def entries_stored(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """Return the tokens of the entries that are stored from now on."""
+    stored: list[dict[str, str]] = []
+    write = Store.write
+
+    def noting(store: Any, key: str, entry: bytes, *others: Any, **more: Any) -> bool:
+        stored.append(dict(decoded(key, entry).tokens))
+        return write(store, key, entry, *others, **more)
+
+    monkeypatch.setattr(Store, "write", noting)
+    return stored
 
 
 # Writers that know other foreign keys
