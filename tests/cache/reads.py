@@ -606,6 +606,12 @@ def jobs_of_a_client(c: Cached, using: str) -> Any:
 
 
 @read
+def number_of_payments_of_a_payer(c: Cached, using: str) -> Any:
+    """No list, but of a scope that is declared."""
+    return c(Payment.objects.using(using).filter(payer=1)).count()
+
+
+@read
 def payments_for_a_job(c: Cached, using: str) -> Any:
     payments = Payment.objects.using(using).filter(job=3, amount__gte=6)
     return list(c(payments.order_by("-amount", "pk"))[:2])

@@ -175,7 +175,7 @@ def _no_values(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_assigned_values(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(statements, "values_tags", lambda *_: set())
+    patch.setattr(statements, "_assigned", lambda *_: set())
 
 
 def _no_assigned_columns(patch: pytest.MonkeyPatch) -> None:

@@ -701,7 +701,8 @@ def bulk_update_of_a_foreign_key(using: str) -> None:
 
 @kind()
 def bulk_update_of_a_condition(using: str) -> None:
-    books = list(Book.objects.using(using).filter(pk__in=[1, 2]).order_by("pk"))
+    """Of a row that was in no list by its price, and of another author's."""
+    books = list(Book.objects.using(using).filter(pk__in=[1, 3]).order_by("pk"))
     books[0].price, books[1].price = 20, 10
     Book.objects.using(using).bulk_update(books, ["price"])
 
