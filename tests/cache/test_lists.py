@@ -6,12 +6,12 @@ That none is ever stale is proved by ``test_statements``, the orders and the ran
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Concat, Lower
 from django.test.utils import CaptureQueriesContext
@@ -25,7 +25,7 @@ from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.store import Store
 from jobs.models import Job
 from tests.cache import world
-from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like
+from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like, Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -372,5 +372,44 @@ def test_a_value_beyond_the_column_is_none(vendor_alias: str, db: None) -> None:
     assert list_of(sql, (1,), connection) is not None
     for value in (2**63, -(2**63) - 1, 1.0, True, None, "a", "1_0"):
         assert list_of(sql, (value,), connection) is None
+    # What MySQL makes of NULL, in a column that takes none, where it is not strict.
+    assert (list_of(sql, (0,), connection) is None) is (connection.vendor == "mysql")
     assert list_of(sql, (1, 2), connection) is None
     assert list_of(sql, {"a": 1}, connection) is None
+
+
+def test_a_null_that_mysql_makes_a_zero_of_is_seen(alias: str) -> None:
+    is_mysql = connections[alias].vendor == "mysql"
+    none = Note.objects.using(alias).filter(content_type=0).order_by("pk")
+    try:
+        if is_mysql:
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SET SESSION sql_mode = ''")
+        assert asks(alias, lambda _: none.all()) == ([], 1)
+        with suppress(IntegrityError):
+            Note.objects.using(alias).filter(pk=1).update(content_type=None)
+        assert asks(alias, lambda _: none.all())[0] == ([1] if is_mysql else [])
+    finally:
+        connections[alias].close()
+
+
+# What a reading of the text does not tell
+
+
+def table_and_key(alias: str) -> tuple[str, str]:
+    quote = connections[alias].ops.quote_name
+    return quote("relations_book"), quote("id")
+
+
+@pytest.mark.parametrize(
+    "text", ["author_id = %s", "{0}=%s", "{0}  = %s", "price = 7, {0} = %s", "{0}\n= %s"]
+)
+def test_a_row_that_comes_by_an_update_that_is_nearly_the_orms(alias: str, text: str) -> None:
+    table, key = table_and_key(alias)
+    text = text.format(connections[alias].ops.quote_name("author_id"))
+
+    def write(alias: str) -> None:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"UPDATE {table} SET {text} WHERE {table}.{key} = %s", [1, 3])
+
+    assert not is_kept(alias, of_author(1), write)
