@@ -108,6 +108,15 @@ def bulk_create(*authors: int) -> Write:
     )
 
 
+def bulk_update(pk: int, **values: Any) -> Write:
+    def run(alias: str) -> None:
+        book = Book.objects.using(alias).get(pk=pk)
+        vars(book).update(values)
+        Book.objects.using(alias).bulk_update([book], [name.removesuffix("_id") for name in values])
+
+    return run
+
+
 KEPT = [
     ("an insert with another value", of_author(1), create(2)),
     ("an insert of many with other values", of_author(1), bulk_create(2, 3, 2)),
@@ -116,6 +125,7 @@ KEPT = [
     ("an update() of another's row", of_author(1), update(3, price=99)),
     ("an update() of a column that it does not name", dear, update(3, title="other")),
     ("a save() of all columns of another's row", dear, save(3, price=1)),
+    ("a bulk_update() of another's row", of_author(1), bulk_update(3, price=99)),
     ("a row that moves between others", of_author(1), save(3, author_id=4)),
     ("a delete of another's row", of_author(1), delete(3)),
     ("an update() of no order", dearest, update(3, title="other")),
@@ -132,7 +142,9 @@ RENEWED = [
     ("a row that goes", of_author(1), save(1, author_id=4)),
     ("a row that comes by update()", of_author(1), update(3, author=1)),
     ("a row that comes by an expression", of_author(1), update(3, author=F("editor"))),
+    ("a row that comes by bulk_update()", of_author(1), bulk_update(3, author_id=1)),
     ("a row that comes to meet its condition", dear, update(1, price=20)),
+    ("a row that comes to meet its condition by bulk_update()", dear, bulk_update(1, price=20)),
     ("a row that comes before its limit", dearest, update(1, price=99)),
     ("a write of unknown extent", of_author(1),
      lambda alias: Book.objects.using(alias).filter(price=30).update(title="raw")),
