@@ -16,27 +16,22 @@ much memory the process took for it. It takes minutes with the peers.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
-import random
 import resource
 import statistics
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import truediv
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
+import taking_turns
+from taking_turns import OURS
 
 LIBRARIES = {
     "no cache": None,
-    "querybudget": None,
-    "querybudget, decorated": None,
+    "querybudget": OURS,
+    "querybudget, decorated": OURS,
     "cachalot": "cachalot",
     "cacheops": "cacheops",
 }
@@ -69,43 +64,6 @@ BLOCK = {
     "save()": 20,
     "filter(pk).update()": 20,
 }
-
-
-def configure(library: str) -> None:
-    """Configure Django for one library."""
-    import django
-    from django.conf import settings
-
-    from tests.servers import PostgreSQL, Redis, Run
-
-    run = Run.current()
-    redis = os.environ.get("REDIS_URL") or Redis(run).url()
-    if url := os.environ.get("DATABASE_URL"):
-        import dj_database_url
-
-        database = dj_database_url.parse(url)
-    else:
-        database = PostgreSQL(run).settings()
-    settings.configure(
-        DATABASES={"default": database},
-        CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis}},
-        INSTALLED_APPS=[
-            *({"cachalot": ["cachalot"], "cacheops": ["cacheops"]}.get(library, [])),
-            *(["django_querybudget"] if library.startswith("querybudget") else []),
-            "django.contrib.contenttypes",
-            "django.contrib.auth",
-            "accounts",
-            "jobs",
-        ],
-        AUTH_USER_MODEL="accounts.CustomUser",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
-        QUERYBUDGET={"CACHE": {}},
-        CACHALOT_TIMEOUT=600,
-        CACHEOPS_REDIS=redis,
-        CACHEOPS={"*.*": {"ops": (), "timeout": 600}},
-    )
-    django.setup()
 
 
 def cases(library: str) -> dict[str, Callable[[int], None]]:
@@ -256,9 +214,10 @@ def _writes() -> dict[str, Callable[[int], None]]:
     }
 
 
-def serve(library: str) -> None:
+def serve(library: str, options: argparse.Namespace) -> None:
     """Be one library's process: run the blocks that stdin asks for."""
-    configure(library)
+    del options
+    taking_turns.configure(LIBRARIES[library])
     from redis.connection import AbstractConnection
 
     trips = 0
@@ -269,7 +228,7 @@ def serve(library: str) -> None:
         trips += 1
         send(self, command, check_health)
 
-    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]
+    AbstractConnection.send_packed_command = counted  # type: ignore[method-assign]  # to count
     runs = cases(library)
     for line in sys.stdin:
         name = line.strip()
@@ -290,7 +249,7 @@ def _peak() -> float:
 
 def fill() -> None:
     """Make the tables and 1,000 jobs."""
-    configure("no cache")
+    taking_turns.configure(None)
     from django.core.management import call_command
     from django.core.management.color import no_style
     from django.db import connection
@@ -328,58 +287,15 @@ def fill() -> None:
             cursor.execute(statement)
 
 
-def main() -> None:
-    """Start the servers and the libraries' processes, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument(
-        "--case", choices=[*CASES, *BIG], action="append", help="all, if none is named"
-    )
-    parser.add_argument("--library", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.library == "fill":
-        fill()
-        return
-    if options.library:
-        serve(options.library)
-        return
-    from tests.servers import PostgreSQL, Redis, Run
-
-    run = Run.current()
-    if not os.environ.get("REDIS_URL"):
-        Redis(run).start()
-    if not os.environ.get("DATABASE_URL"):
-        PostgreSQL(run).start()
-    try:
-        compare(options.rounds, options.case or CASES)
-    finally:
-        run.clean_up()
-
-
-def compare(rounds: int, wanted: Sequence[str]) -> None:
+def compare(options: argparse.Namespace) -> None:
     """Let the libraries take turns, and print what they took."""
-    command = [sys.executable, __file__, "--library"]
-    subprocess.run([*command, "fill"], check=True)
-    processes = {}
-    for library, module in LIBRARIES.items():
-        if module and importlib.util.find_spec(module) is None:
-            print(f"{library}: not installed, left out")
-            continue
-        processes[library] = subprocess.Popen(
-            [*command, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    wanted = options.case or CASES
+    processes = taking_turns.start(LIBRARIES, LIBRARIES)
     figures: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for case in wanted:
-            # In no fixed order: what one leaves behind (vacuum, checkpoints) is the next one's.
-            for library, process in random.sample(list(processes.items()), len(processes)):
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(f"{case}\n")
-                process.stdin.flush()
-                figures.setdefault((case, library), []).append(
-                    tuple(json.loads(process.stdout.readline()))
-                )
+            for library, answer in taking_turns.ask(processes, case):
+                figures.setdefault((case, library), []).append(tuple(json.loads(answer)))
     for process in processes.values():
         process.communicate()
     heads = "".join(f"{name:>28}" for name in processes)
@@ -410,4 +326,9 @@ def _break_even(hit: float, miss: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--case", choices=[*CASES, *BIG], action="append", help="all, if none is named"
+    )
+    taking_turns.main(parser, fill=fill, serve=serve, compare=compare)

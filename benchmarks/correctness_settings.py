@@ -2,7 +2,7 @@
 
 import os
 
-from tests.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403 - as the suite has them
 from tests.settings import CACHES, INSTALLED_APPS, MIDDLEWARE, SUITE_REDIS_URL
 
 LIBRARY = os.environ["QUERYBUDGET_LIBRARY"]

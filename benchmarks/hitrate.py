@@ -23,37 +23,26 @@ step      the mean time of a step, reads and writes, and its ratio to no cache's
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import os
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import accumulate
-from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "testproject"), str(ROOT / "benchmarks")]
+import taking_turns
+from taking_turns import OURS, TIMEOUT, zipf
 
 LIBRARIES = {
     "no cache": None,
-    "cached_view": None,
-    "cached_queryset": None,
+    "cached_view": OURS,
+    "cached_queryset": OURS,
     "cachalot": "cachalot",
     "cacheops": "cacheops",
     "cache_page": None,
 }
-OURS = ("cached_view", "cached_queryset")
 SCALE = 5.0
 USERS, JOBS = 1000, 2500
-BLOCK = 50
 WRITES = 0.05
-TIMEOUT = 600
 SHARED = ("alljobs", "job-details", "reviews")
 ENDPOINTS = (
     "alljobs", "job-details", "user-profile", "reviews", "applications", "saved-jobs", "payments",
@@ -69,8 +58,8 @@ Step = tuple[str, int, int]
 def trace(steps: int) -> Iterator[Step]:
     """Return the steps, the same at each call."""
     drawn = random.Random(14)  # noqa: S311  # the same trace each time
-    users, jobs, pages = _zipf(USERS), _zipf(JOBS), _zipf(20)
-    endpoints = _zipf(len(ENDPOINTS), 0.5)
+    users, jobs, pages = zipf(USERS), zipf(JOBS), zipf(20)
+    endpoints = zipf(len(ENDPOINTS), 0.5)
 
     def one(cumulated: list[float]) -> int:
         return drawn.choices(range(1, len(cumulated) + 1), cum_weights=cumulated)[0]
@@ -86,57 +75,22 @@ def trace(steps: int) -> Iterator[Step]:
         yield name, one(users), detail
 
 
-def _zipf(size: int, power: float = 1.0) -> list[float]:
-    return list(accumulate(1 / rank**power for rank in range(1, size + 1)))
-
-
 # In a library's own process
 
 
-def configure(library: str, database: str) -> None:
-    """Configure Django for one library on a database of its own."""
-    import django
-    from django.conf import settings
-
-    from tests.servers import PostgreSQL, Redis, Run
-
-    run = Run.current()
-    number = list(LIBRARIES).index(library)
-    redis = os.environ.get("REDIS_URL") or Redis(run).url()
-    redis += f"{'&' if '?' in redis else '?'}db={number}"
-    own = {**PostgreSQL(run).settings(), "NAME": database}
-    settings.configure(
-        ROOT_URLCONF=__name__,
-        ALLOWED_HOSTS=["testserver"],
-        SECRET_KEY="only here",  # noqa: S106  # signs nothing that leaves this process
-        DATABASES={"default": own},
-        CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis}},
-        INSTALLED_APPS=[
-            *({"cachalot": ["cachalot"], "cacheops": ["cacheops"]}.get(library, [])),
-            *(["django_querybudget"] if library in OURS else []),
-            "django.contrib.contenttypes",
-            "django.contrib.auth",
-            "accounts",
-            "jobs",
-            "payment",
-            "rating",
-        ],
-        MIDDLEWARE=[
+def settings(library: str) -> dict[str, Any]:
+    """Return what differs from the settings of every such benchmark."""
+    return {
+        "ROOT_URLCONF": __name__,
+        "INSTALLED_APPS": ["payment", "rating"],
+        "MIDDLEWARE": [
             "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.common.CommonMiddleware",
             "django.contrib.auth.middleware.AuthenticationMiddleware",
         ],
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-        AUTHENTICATION_BACKENDS=[f"{__name__}.Backend"],
-        AUTH_USER_MODEL="accounts.CustomUser",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
-        QUERYBUDGET={"CACHE": {"SCOPES": {"payment.Payment": ["payer", "recipient"]}}},
-        CACHALOT_TIMEOUT=TIMEOUT,
-        CACHEOPS_REDIS=redis,
-        CACHEOPS={"*.*": {"ops": (), "timeout": TIMEOUT}},
-    )
-    django.setup()
+        "AUTHENTICATION_BACKENDS": [f"{__name__}.Backend"],
+        "QUERYBUDGET": {"CACHE": {"SCOPES": {"payment.Payment": ["payer", "recipient"]}}},
+    }
 
 
 class Backend:
@@ -173,7 +127,7 @@ def make_views(library: str) -> dict[str, Callable[[Any], Any]]:
         "payments": payment.list_payments,
     }
     read: Callable[[Any], Any] = from_database
-    if library in OURS:
+    if LIBRARIES[library] == OURS:
         Backend.read = staticmethod(libraries.querybudget)
     if library == "cached_queryset":
         read = libraries.querybudget
@@ -195,19 +149,15 @@ def make_views(library: str) -> dict[str, Callable[[Any], Any]]:
     return plain
 
 
-class Run:
+class Run(taking_turns.Run):
     """One library's way through the trace."""
 
-    def __init__(self, library: str, steps: int) -> None:
+    def __init__(self, library: str, options: argparse.Namespace) -> None:
         import libraries
-        from django.core.cache import cache
         from django.core.handlers.base import BaseHandler
-        from django.db import connection
         from django.test import RequestFactory
 
-        cache.clear()
-        self.library = library
-        self.steps = trace(steps)
+        super().__init__(trace(options.steps))
         self.plain = make_views(library)
         self.handler = BaseHandler()
         self.handler.load_middleware()
@@ -218,40 +168,19 @@ class Run:
             (lambda: libraries.without("cachalot")) if library == "cachalot" else nullcontext
         )
         self.times: list[float] = []
-        self.spent = 0.0
-        self.queries = self.hits = self.reads = self.same = self.stale = self.done = 0
-        self.counted = False
-        connection.execute_wrappers.append(self._count)
+        self.hits = self.reads = self.same = 0
 
-    def _count(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        self.queries += self.counted
-        return execute(sql, params, many, context)
-
-    def go(self, steps: int) -> None:
-        for _ in range(steps):
-            step = next(self.steps, None)
-            if step is None:
-                return
-            self.done += 1
-            if step[0] == "write":
-                self._timed(lambda step=step: write(*step[1:]))
-            else:
-                self._read(*step)
-
-    def _timed(self, call: Callable[[], Any]) -> tuple[Any, float]:
-        self.counted = True
-        began = perf_counter()
-        found = call()
-        seconds = perf_counter() - began
-        self.counted = False
-        self.spent += seconds
-        return found, seconds
+    def step(self, name: str, first: int, second: int) -> None:
+        if name == "write":
+            self.timed(lambda: write(first, second))
+        else:
+            self._read(name, first, second)
 
     def _read(self, name: str, user: int, detail: int) -> None:
         query = {"id": detail} if name == "job-details" else {"page": detail}
         request = self.factory.get(f"/{name}", query, HTTP_COOKIE=self._cookie(user))
         before = self.queries
-        response, seconds = self._timed(lambda: self.handler.get_response(request))
+        response, seconds = self.timed(lambda: self.handler.get_response(request))
         self.times.append(seconds)
         self.reads += 1
         self.hits += self.queries == before
@@ -335,116 +264,11 @@ def _save(row: Any, **values: Any) -> None:
     row.save()
 
 
-def serve(library: str, database: str, steps: int) -> None:
-    """Be one library's process: run the blocks that stdin asks for, then print the figures."""
-    configure(library, database)
-    run = Run(library, steps)
-    if library in OURS:
-        _wait_for_the_pulse()
-    for line in sys.stdin:
-        run.go(int(line))
-        print(".", flush=True)
-    print(json.dumps(run.figures()), flush=True)
-
-
-def _wait_for_the_pulse() -> None:
-    """A cache that was emptied rests for two seconds, before anyone trusts it."""
-    import time
-
-    from django_querybudget.cache import cache_stats, cached_queryset
-    from jobs.models import Industry
-
-    until = perf_counter() + 10
-    while not cache_stats(reset=True).hits:
-        if perf_counter() > until:
-            raise SystemExit("Nothing is cached.")
-        list(cached_queryset(Industry.objects.all()))
-        list(cached_queryset(Industry.objects.all()))
-        time.sleep(0.1)
-
-
-# The process that starts the others
-
-
-def main() -> None:
-    """Start the servers and the libraries' processes, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--only", choices=LIBRARIES, action="append", help="with no cache, these")
-    parser.add_argument("--library", help=argparse.SUPPRESS)
-    parser.add_argument("--database", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.library == "fill":
-        fill()
-        return
-    if options.library:
-        serve(options.library, options.database, options.steps)
-        return
-    from tests.servers import PostgreSQL, Redis
-    from tests.servers import Run as ServerRun
-
-    run = ServerRun.current()
-    if not os.environ.get("REDIS_URL"):
-        Redis(run).start()
-    PostgreSQL(run).start()
-    try:
-        print_table(compare(options.steps, options.only or list(LIBRARIES)))
-    finally:
-        run.clean_up()
-
-
 def fill() -> None:
-    """Make the database that the others are copies of."""
-    import psycopg
+    """Make the rows."""
+    from marketplace import sample_data
 
-    from tests.servers import PostgreSQL
-    from tests.servers import Run as ServerRun
-
-    own = PostgreSQL(ServerRun.current()).settings()
-    where = {"host": own["HOST"], "user": own["USER"], "dbname": own["NAME"]}
-    with psycopg.connect(**where, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE hitrate_filled")
-        configure("no cache", "hitrate_filled")
-        from django.core.management import call_command
-        from django.db import connections
-
-        from marketplace import sample_data
-
-        call_command("migrate", verbosity=0, interactive=False)
-        sample_data.fill(SCALE)
-        with connections["default"].cursor() as cursor:
-            cursor.execute("ANALYZE")
-        connections.close_all()
-        for number in range(len(LIBRARIES)):
-            connection.execute(f"CREATE DATABASE hitrate_{number} TEMPLATE hitrate_filled")
-
-
-def compare(steps: int, wanted: list[str]) -> dict[str, dict[str, Any]]:
-    """Let the libraries take turns; return their figures."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--library"]
-    subprocess.run([*command, "fill"], check=True)
-    processes: dict[str, subprocess.Popen[str]] = {}
-    for number, (library, module) in enumerate(LIBRARIES.items()):
-        if library != "no cache" and library not in wanted:
-            continue
-        if module and importlib.util.find_spec(module) is None:
-            print(f"{library}: not installed, left out")
-            continue
-        processes[library] = subprocess.Popen(
-            [*command, library, "--database", f"hitrate_{number}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    for _ in range(0, steps, BLOCK):
-        for process in random.sample(list(processes.values()), len(processes)):
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(f"{BLOCK}\n")
-            process.stdin.flush()
-            if process.stdout.readline().strip() != ".":
-                raise SystemExit("A library's process failed; its own words are above.")
-    return {library: json.loads(process.communicate()[0]) for library, process in processes.items()}
+    sample_data.fill(SCALE)
 
 
 def print_table(found: dict[str, dict[str, Any]]) -> None:
@@ -465,4 +289,10 @@ def print_table(found: dict[str, dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=2500)
+    taking_turns.trace_main(
+        parser, LIBRARIES, settings=settings, fill=fill, run=Run, print_table=print_table
+    )

@@ -16,7 +16,7 @@ def querybudget(queryset: QuerySet[Any]) -> QuerySet[Any]:
 
 def cacheops(queryset: QuerySet[Any]) -> QuerySet[Any]:
     ops = ["get", "fetch", "count", "aggregate", "exists"]
-    cached: QuerySet[Any] = queryset.cache(ops=ops, timeout=600)  # type: ignore[attr-defined]
+    cached: QuerySet[Any] = queryset.cache(ops=ops, timeout=600)  # type: ignore[attr-defined]  # cacheops adds it
     return cached
 
 
@@ -30,5 +30,5 @@ def without(library: str) -> AbstractContextManager[Any]:
     if library == "cachalot":
         from cachalot.api import cachalot_disabled
 
-        return cachalot_disabled()  # type: ignore[no-any-return]
+        return cachalot_disabled()  # type: ignore[no-any-return]  # cachalot has no types
     return nullcontext()

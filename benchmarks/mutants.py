@@ -168,7 +168,7 @@ def _nodes(
     if isinstance(node, ast.Raise | ast.JoinedStr):
         return
     if not inside and (is_function or isinstance(node, ast.ClassDef)):
-        names, inside = (*names, node.name), is_function  # type: ignore[attr-defined]
+        names, inside = (*names, node.name), is_function  # type: ignore[attr-defined]  # a function or a class
     for name, value in ast.iter_fields(node):
         if name in SKIPPED_FIELDS or (is_function and name == "args"):
             continue

@@ -122,7 +122,7 @@ def nplusone() -> Iterator[list[Alarm]]:
 
     alarms: list[Alarm] = []
 
-    class Collector(Profiler):  # type: ignore[misc]
+    class Collector(Profiler):  # type: ignore[misc]  # nplusone has no types
         def notify(self, message: Any) -> None:
             alarms.append((getattr(message.model, "__name__", str(message.model)), message.field))
 
@@ -235,7 +235,7 @@ def compile_query(model: Any, number: int) -> Callable[[], Any]:
     order = f"{names[number % 5]!r}, {names[number // 5]!r}"
     source = "\n" * number + f"query = lambda: list(Book.objects.order_by({order})[:5])"
     space = {"Book": model}
-    exec(compile(source, str(ROOT / "benchmarks" / "page.py"), "exec"), space)  # noqa: S102
+    exec(compile(source, str(ROOT / "benchmarks" / "page.py"), "exec"), space)  # noqa: S102 - our own text
     return space["query"]
 
 

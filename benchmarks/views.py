@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import os
 import pstats
 import random
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
+import taking_turns
 
 BARE, OURS = "bare view", "cached_view"
 PEERS = {"cache_page, django-redis": "default", "cache_page, Django's": "django"}
@@ -54,38 +50,15 @@ urlpatterns: list[Any] = []
 
 def configure() -> None:
     """Configure Django with both servers."""
-    import django
-    from django.conf import settings
-
-    from tests.servers import PostgreSQL, Redis, Run
-
-    run = Run.current()
-    redis = os.environ.get("REDIS_URL") or Redis(run).url()
-    if url := os.environ.get("DATABASE_URL"):
-        import dj_database_url
-
-        database = dj_database_url.parse(url)
-    else:
-        database = PostgreSQL(run).settings()
-    settings.configure(
-        ROOT_URLCONF=__name__,
-        ALLOWED_HOSTS=["testserver"],
-        SECRET_KEY="only here",  # noqa: S106  # signs nothing that leaves this process
-        DATABASES={"default": database},
+    clients = {"default": "django_redis.cache", "django": "django.core.cache.backends.redis"}
+    redis = taking_turns.redis_url()
+    taking_turns.configure(
+        taking_turns.OURS,
         CACHES={
-            "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis},
-            "django": {
-                "BACKEND": "django.core.cache.backends.redis.RedisCache",
-                "LOCATION": redis,
-            },
+            alias: {"BACKEND": f"{module}.RedisCache", "LOCATION": redis}
+            for alias, module in clients.items()
         },
-        INSTALLED_APPS=[
-            "django_querybudget",
-            "django.contrib.contenttypes",
-            "django.contrib.auth",
-            "accounts",
-            "jobs",
-        ],
+        ROOT_URLCONF=__name__,
         MIDDLEWARE=[
             "django.middleware.security.SecurityMiddleware",
             "django.contrib.sessions.middleware.SessionMiddleware",
@@ -94,13 +67,7 @@ def configure() -> None:
             "django.contrib.auth.middleware.AuthenticationMiddleware",
             "django.middleware.clickjacking.XFrameOptionsMiddleware",
         ],
-        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-        AUTH_USER_MODEL="accounts.CustomUser",
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
-        QUERYBUDGET={"CACHE": {}},
     )
-    django.setup()
 
 
 def fill() -> None:
@@ -300,14 +267,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--profile", choices=CASES, help="where cached_view spends it, of one case")
     options = parser.parse_args()
-    from tests.servers import PostgreSQL, Redis, Run
-
-    run = Run.current()
-    if not os.environ.get("REDIS_URL"):
-        Redis(run).start()
-    if not os.environ.get("DATABASE_URL"):
-        PostgreSQL(run).start()
-    try:
+    with taking_turns.servers():
         configure()
         fill()
         from django.core.cache import cache
@@ -315,36 +275,11 @@ def main() -> None:
         cache.clear()
         count_trips()
         views = make_views()
-        _warm_up()
+        taking_turns.wait_for_the_pulse()
         if options.profile:
             _profile(Measured(options.profile, OURS, views))
             return
         print_table(measure(options.rounds, views))
-    finally:
-        run.clean_up()
-
-
-def _warm_up() -> None:
-    """Until the pulse has come back: a cache that was emptied rests for two seconds."""
-    import time
-
-    from django.http import HttpRequest, HttpResponse
-    from django.test import RequestFactory
-
-    from django_querybudget.cache import cache_stats, cached_view
-
-    @cached_view(60, vary_on=())
-    def probe(request: HttpRequest) -> HttpResponse:
-        return HttpResponse()
-
-    until = perf_counter() + 10
-    while perf_counter() < until:
-        cache_stats(reset=True)
-        probe(RequestFactory().get("/"))
-        if cache_stats().hits:
-            return
-        time.sleep(0.2)  # the cache was emptied: it rests before anyone trusts it
-    raise SystemExit("Nothing is cached.")
 
 
 def _profile(one: Measured) -> None:

@@ -21,12 +21,12 @@ class QueryBudgetConfig(AppConfig):
     def ready(self) -> None:
         """Install the hook; register the checks by importing them. Opens no connection."""
         # Here, not above: checks name models and views, which exist once the apps are ready.
-        from . import checks  # noqa: F401
+        from . import checks  # noqa: F401 - registers them
 
         hook.install_everywhere()
         if conf.CACHE.written() is not None:
             # Whoever only writes must invalidate, too.
-            from . import cache  # noqa: F401
+            from . import cache  # noqa: F401 - hooks the writes
 
             self.watches_writes = True
         if conf.PRODUCTION.written() is not None:

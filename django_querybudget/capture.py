@@ -171,7 +171,7 @@ class capture_queries:  # noqa: N801 - a context manager reads as a function
         def finished(recording: Recording, error: BaseException | None, result: object) -> None:
             del error, result
             recording.close()
-            wrapped.last_log = recording.log  # type: ignore[attr-defined]
+            wrapped.last_log = recording.log  # type: ignore[attr-defined]  # an attribute of a function
 
         wrapped = wrap_callable(function, lambda: self._recording_class(self._using), finished)
         return wrapped

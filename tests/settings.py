@@ -7,7 +7,7 @@ servers themselves are started later, by the fixtures of ``conftest``, and only 
 import os
 from pathlib import Path
 
-from marketplace.settings import *  # noqa: F403
+from marketplace.settings import *  # noqa: F403 - as settings are extended
 from marketplace.settings import CACHES, DATABASES, INSTALLED_APPS, TEMPLATES
 from tests.servers import MariaDB, Memcached, PgBouncer, PostgreSQL, Redis, Run
 

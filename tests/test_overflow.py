@@ -86,7 +86,7 @@ def test_values_of_one_hash_are_no_duplicates() -> None:
     assert log_of(statements, 1).duplicate_count == 0
 
 
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda log: pickle.loads(pickle.dumps(log))])  # noqa: S301
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda log: pickle.loads(pickle.dumps(log))])  # noqa: S301 - of our own making
 def test_a_copy_counts_as_much(again: Any) -> None:
     log = log_of([RawRecord(STATEMENTS[0], (1,), False, "default", "sqlite", 0.0, 0.5)] * 9, 4)
     assert counts(again(log)) == counts(log)

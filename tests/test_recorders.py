@@ -54,7 +54,7 @@ def test_the_caller_of_a_cursor_can_be_left_out(settings: Any) -> None:
 def test_what_another_tool_asks_for_itself_is_not_recorded() -> None:
     silk: dict[str, Any] = {}
     source = "def explain(cursor):\n    cursor.execute('SELECT 2')\n"
-    exec(compile(source, "/srv/lib/site-packages/silk/sql.py", "exec"), silk)  # noqa: S102
+    exec(compile(source, "/srv/lib/site-packages/silk/sql.py", "exec"), silk)  # noqa: S102 - the test's own
     with capture_queries() as log, connection.cursor() as cursor:
         silk["explain"](cursor)
         ask()

@@ -172,7 +172,7 @@ class TestOrigins:
                 fields = ("name", "industry")
 
         with capture_queries() as log:
-            SubcategorySerializer(Subcategory.objects.all(), many=True).data  # noqa: B018
+            SubcategorySerializer(Subcategory.objects.all(), many=True).data  # noqa: B018 - asking is what queries
         assert "SubcategorySerializer.industry" in report_of(log, Budget(0)).render()
 
     def test_using_leaves_out_other_databases_shapes(self) -> None:
@@ -197,7 +197,7 @@ def test_growth_names_the_shape_its_slope_and_its_counts() -> None:
 
 def test_an_exception_crosses_processes_with_its_text() -> None:
     report = report_of(log_of(SECRET), Budget(0))
-    error = pickle.loads(pickle.dumps(QueryBudgetExceeded(str(report), report=report)))  # noqa: S301
+    error = pickle.loads(pickle.dumps(QueryBudgetExceeded(str(report), report=report)))  # noqa: S301 - of our own making
     assert str(error) == str(report)
     assert error.report is None
     assert isinstance(error, AssertionError)

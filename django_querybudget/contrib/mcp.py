@@ -19,6 +19,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ logger = logging.getLogger("django_querybudget")
 
 MOST_FINDINGS = 50
 """So many findings are listed unless another number is asked for."""
+
+_LONG_WORD = re.compile(r"(\S{200})\S+")
 
 _VIEW = {
     "type": "string",
@@ -238,7 +241,7 @@ def _server(file: Path) -> Server[Any]:
     async def call_tool(context: object, asked: CallToolRequestParams) -> CallToolResult:
         del context
         told, problem = await sync_to_async(_called)(file, asked.name, asked.arguments or {})
-        text = problem or json.dumps(told, ensure_ascii=False)
+        text = _shortened(problem) or json.dumps(told, ensure_ascii=False)
         return CallToolResult(
             content=[TextContent(type="text", text=text)],
             structured_content=told,
@@ -253,6 +256,11 @@ def _server(file: Path) -> Server[Any]:
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
+
+
+def _shortened(problem: str) -> str:
+    """Return a problem without the most of a long value that it names: an agent reads all of it."""
+    return _LONG_WORD.sub(r"\1…", problem)
 
 
 def _called(

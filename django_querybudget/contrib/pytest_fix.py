@@ -18,6 +18,7 @@ def run(config: pytest.Config) -> int:
     option = config.option
     wanted = Wanted(
         apply=option.querybudget_fix_apply,
+        uncompared=option.querybudget_fix_uncompared,
         diff=option.querybudget_fix_diff,
         seconds=option.querybudget_fix_seconds,
         quiet=option.verbose < 0,

@@ -68,6 +68,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="with --querybudget-fix: write what is proved where git says that files are clean",
     )
     group.addoption(
+        "--querybudget-fix-uncompared",
+        action="store_true",
+        help="with --querybudget-fix: take into the diff also what saves and passes the tests, and "
+        "no answer of which could be compared",
+    )
+    group.addoption(
         "--querybudget-fix-diff",
         metavar="FILE",
         help="with --querybudget-fix: write the diff to this file",

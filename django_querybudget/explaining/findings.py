@@ -106,6 +106,7 @@ def _patch_of(files: Known, finding: Mapping[str, Any]) -> dict[str, str | None]
         return {**_unproved(why), "proof": attempt.proof}
     what = {
         "withdrawn": "Its patch was withdrawn",
+        "uncompared": "Its patch saves and the tests pass, but no answer was compared",
         "not written": "No patch was written",
         "not tried": "The time limit of the last fix came before its patch was tried",
     }[attempt.outcome]

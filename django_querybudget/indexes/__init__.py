@@ -12,7 +12,7 @@ from django_querybudget.indexes.models.mixins import (
 )
 
 # Registered here and not by the app alone: a host may use the sets without the app.
-from . import checks  # noqa: F401
+from . import checks  # noqa: F401 - registers them
 
 __all__ = [
     "IndexMixin",

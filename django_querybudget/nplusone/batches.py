@@ -150,5 +150,5 @@ def hashable(params: Any) -> Hashable:
         return tuple((key, hashable(value)) for key, value in params.items())
     for plain in _PLAIN:
         if issubclass(type(params), plain):  # A member of an enumeration, a safe string.
-            return str(plain.__repr__(params))  # type: ignore[call-arg]
+            return str(plain.__repr__(params))  # type: ignore[call-arg]  # the class' own, not the object's
     return repr(params) if type(params).__module__ in _DRIVERS_MODULES else id(params)

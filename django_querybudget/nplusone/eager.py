@@ -148,7 +148,7 @@ class EagerLoads:
             key = id(instance)
             entry = self._held.get(key)
             if entry is None:
-                gone = ref(instance, lambda _, key=key: self._held.pop(key, None))  # type: ignore[misc]
+                gone = ref(instance, lambda _, key=key: self._held.pop(key, None))  # type: ignore[misc]  # mypy infers no lambda that has a default
                 entry = self._held[key] = gone, {}
             entry[1][attribute] = load
 

@@ -124,7 +124,7 @@ def _is_same(source: SourceText, node: ast.expr, start: ast.expr, filename: str)
 
 
 def _is_ended(source: SourceText, node: ast.expr) -> bool:
-    names = [each.func.attr for each in chain_after(source, node)]  # type: ignore[attr-defined]
+    names = [each.func.attr for each in chain_after(source, node)]  # type: ignore[attr-defined]  # a chain is of methods' calls
     return bool(names) and names[-1].removeprefix("a") in _ENDS
 
 

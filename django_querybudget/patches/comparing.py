@@ -3,7 +3,7 @@
 Two runs of the unpatched code give two answers. Where both are equal, a third must be equal to the
 byte. Where they differ (an id, a time, a token), that word may differ in the third as well; all
 else may not. Numbers whose order both runs share must keep it: ids that begin elsewhere are still
-in the order of their rows.
+in the order of their rows. Where the words are not in the same places, :mod:`.shared` is asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-__all__ = ["Uncomparable", "difference"]
+__all__ = ["LONG_WORDS", "Uncomparable", "difference", "in_places", "shown"]
 
 _TIME = rb"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIMES = (
@@ -27,7 +27,7 @@ _TOKENS = (
 _WORDS = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9]+|[A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _NAMES = re.compile(_TIMES + rb"|" + _TOKENS + rb"|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 """Where one draws ``krista28`` and the next one ``mrodriguez``."""
-_LONG = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
+LONG_WORDS = re.compile(_TIMES + rb"|[0-9A-Za-z_\-+/=:.]{16,}|[0-9A-Za-z]+|[^0-9A-Za-z]", re.DOTALL)
 _SHOWN = 60
 _MOST_WORDS = 2_000_000
 
@@ -46,8 +46,8 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
     if third in (first, second):
         return ""
     told = ""
-    for pattern in (_WORDS, _NAMES, _LONG):
-        if told and pattern is _LONG:
+    for pattern in (_WORDS, _NAMES, LONG_WORDS):
+        if told and pattern is LONG_WORDS:
             break  # It takes too much for one word.
         words = [pattern.findall(each) for each in (first, second)]
         if len(words[0]) != len(words[1]) or len(words[0]) > _MOST_WORDS:
@@ -65,6 +65,15 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
     if told:
         return told
     raise Uncomparable
+
+
+def in_places(first: bytes, second: bytes) -> bool:
+    """Whether two answers differ by no more than words in their places."""
+    try:
+        difference(first, second, first + second)
+    except Uncomparable:
+        return False
+    return True
 
 
 def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> tuple[str, int] | None:
@@ -85,6 +94,9 @@ def _by_word(first: list[bytes], second: list[bytes], third: list[bytes]) -> tup
         return "it has more or fewer words", end if other is None else other
     if other is not None:
         return "a word differs that was the same in both runs without the patch", other
+    drawn, now = (sorted(each[place] for place in places) for each in (first, third))
+    if drawn == sorted(second[place] for place in places) and now != drawn:
+        return "words whose order is chance are other words", places[0]
     return _of_numbers(places, first, second, third), places[0]
 
 
@@ -116,7 +128,7 @@ def _shown_from(first: list[bytes], third: list[bytes], place: int) -> str:
     """Return two answers, in words, near the place where they differ, as text."""
     start = max(place - _SHOWN // 6, 0)
     near = (b"".join(each[start : place + _SHOWN])[: 2 * _SHOWN] for each in (first, third))
-    was, now = (each.decode("utf-8", "replace").replace("\n", "⏎") for each in near)
+    was, now = map(shown, near)
     return f"…{was}… became …{now}…"
 
 
@@ -127,8 +139,10 @@ def _shown(first: bytes, third: bytes) -> str:
         min(len(first), len(third)),
     )
     start = max(place - _SHOWN // 3, 0)
-    was, now = (
-        each[start : start + _SHOWN].decode("utf-8", "replace").replace("\n", "⏎")
-        for each in (first, third)
-    )
+    was, now = (shown(each[start : start + _SHOWN]) for each in (first, third))
     return f"…{was}… became …{now}…"
+
+
+def shown(part: bytes) -> str:
+    """Return bytes as a line of text, the first of them."""
+    return part[: 2 * _SHOWN].decode("utf-8", "replace").replace("\n", "⏎")

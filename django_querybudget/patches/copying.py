@@ -212,7 +212,7 @@ def _is_below(path: str, root: Path) -> bool:
 def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(
-            ["git", *arguments],  # noqa: S607
+            ["git", *arguments],  # noqa: S607 - the developer's own git
             cwd=folder,
             capture_output=True,
             check=False,

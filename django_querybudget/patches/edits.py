@@ -38,7 +38,7 @@ class Edit:
     @classmethod
     def from_data(cls, data: list[object]) -> Edit:
         path, start, end, new, calls, imports = data
-        return cls(path, start, end, new, tuple(calls), tuple(imports))  # type: ignore[arg-type]
+        return cls(path, start, end, new, tuple(calls), tuple(imports))  # type: ignore[arg-type]  # of as_data()
 
 
 def method_call(call: str) -> tuple[ast.Call, ast.Attribute]:

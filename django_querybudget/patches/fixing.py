@@ -35,6 +35,8 @@ class Wanted(NamedTuple):
 
     apply: bool = False
     """Whether what is proved is written into the project."""
+    uncompared: bool = False
+    """Whether that is also what saves and passes the tests, and no answer of which was compared."""
     json: bool = False
     diff: str | None = None
     """A file for the diff."""
@@ -60,7 +62,12 @@ def fix(suite: Suite, wanted: Wanted, *, out: Write, err: Write) -> int:
             out(line)
 
     try:
-        with _ended_by_sigterm(), Proof(root, suite, seconds=wanted.seconds, tell=tell) as proof:
+        with (
+            _ended_by_sigterm(),
+            Proof(
+                root, suite, seconds=wanted.seconds, uncompared=wanted.uncompared, tell=tell
+            ) as proof,
+        ):
             proof.run()
             _print(proof, wanted, out)
             _leave(proof, root, wanted.file, err)

@@ -24,6 +24,7 @@ from django_querybudget.conf import conf
 from django_querybudget.nplusone.eager import watch_process
 from django_querybudget.ratchet.collecting import MIDDLEWARE, current_test
 from django_querybudget.reports.report import QueryReport
+from django_querybudget.routing.views import view_name_of
 from django_querybudget.signals import queries_measured
 
 from .seeding import seed, seed_test_cases
@@ -205,7 +206,9 @@ def _note_answer(test: str | None, request: str, response: Any, body: bytes) -> 
     data = head.encode() + body
     digest = hashlib.sha256(data).hexdigest()
     _keep(digest, data)
-    _write({"kind": "answer", "test": test, "request": request, "digest": digest})
+    asked = getattr(response, "wsgi_request", None) or response.asgi_request
+    view = "" if (name := view_name_of(asked)) is None else f"{asked.method} {name}"
+    _write({"kind": "answer", "test": test, "request": request, "digest": digest, "view": view})
 
 
 def _keep(digest: str, data: bytes) -> None:

@@ -19,7 +19,8 @@ class Judged:
     saves: int
     """How many queries it was to save over all tests."""
     outcome: str = "not tried"
-    """``"proved"``, ``"withdrawn"``, or ``"not tried"`` if the time was over."""
+    """``"proved"``, ``"withdrawn"``, ``"not tried"`` if the time was over, or ``"uncompared"``: it
+    saves and the tests pass, but of what it changes no answer could be compared."""
     reasons: list[str] = field(default_factory=list)
     verdict: Verdict | None = None
 
@@ -46,7 +47,8 @@ class Judged:
                 {"view": each.view, "before": each.before, "after": each.after}
                 for each in (verdict.views if verdict else ())
             ],
-            "responses": verdict.answers - verdict.uncompared if verdict else 0,
-            "responses_not_compared": verdict.uncompared if verdict else 0,
+            "responses": verdict.extents["whole"] if verdict else 0,
+            "responses_compared_in_part": verdict.extents["part"] if verdict else 0,
+            "responses_not_compared": verdict.extents["none"] if verdict else 0,
             "tests": verdict.tests if verdict else 0,
         }

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
+from .baseline import Baseline
 from .copying import ScratchCopy
 from .drafts import Draft
 from .edits import Contradiction
 from .judged import Judged
 from .patch import NotWritten, Patch
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
-from .unread import removals
 from .unwritable import CannotProve
-from .verdicts import Baseline, Verdict, changing, judge
+from .verdicts import Verdict, changing, judge, parts
 
 __all__ = ["Proof"]
 
@@ -25,8 +25,9 @@ _MOST_CHANGING = 5
 class Proof:
     """The whole of ``querybudget fix``, but for what it prints and what it writes.
 
-    ``tell`` is called with a line for each step. ``seconds`` is the time limit. Use it as a context
-    manager: the copy is removed at its end, however that comes.
+    ``tell`` is called with a line for each step. ``seconds`` is the time limit. ``uncompared``
+    keeps patches that save, and of which no answer could be compared. Use it as a context manager:
+    the copy is removed at its end, however that comes.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class Proof:
         suite: Suite,
         *,
         seconds: float | None = None,
+        uncompared: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         # From here on: to copy a large project takes a while, too.
         self.deadline = None if seconds is None else time.monotonic() + seconds
         self.copy = ScratchCopy(root, deadline=self.deadline)
         self.suite = suite
+        self.keeps_uncompared = uncompared
         self.tell = tell
         self.judged: dict[str, Judged] = {}
         self.left: list[NotWritten] = []
@@ -63,7 +66,7 @@ class Proof:
 
     @property
     def proved(self) -> list[Judged]:
-        """The patches that stand."""
+        """The patches that stand, and are written."""
         return [self.judged[key] for key in self._accepted]
 
     def files(self, patches: Iterable[Judged] | None = None) -> dict[str, bytes]:
@@ -96,7 +99,7 @@ class Proof:
             raise CannotProve(f"No test ran.\n{first.output}")
         self.left = list(first.left.values())
         self.notes = sorted(first.notes)
-        self._find_unread(first)
+        self.left += first.find_unread(self.copy.of)
         for key, patch in first.patches.items():
             self._keep_to_time()
             if reason := self._foreign(patch):
@@ -113,29 +116,6 @@ class Proof:
                 return f"{path} is in the submodule {submodule}: run fix in its own repository"
         return ""
 
-    def _find_unread(self, first: Rehearsal) -> None:
-        """Add a patch for each eager load that no test of the whole run read."""
-        found, left = removals(first.loads, first.read, self.copy.of)
-        self.left += left
-        for removal in found:
-            key, shows = removal.patch.key, False
-            for scope in (each for scopes in first.scopes.values() for each in scopes):
-                times = {each.id: scope.loads.get(each.id, 0) for each in removal.loads}
-                if any(times.values()):
-                    # A prefetch is a query, a join is none.
-                    scope.saves[key] = sum(
-                        times[each.id]
-                        for each in removal.loads
-                        if each.operation == "prefetch_related"
-                    )
-                    shows = True
-            if shows:
-                first.patches[key] = removal.patch
-                first.vain[key] = frozenset(each.what for each in removal.loads)
-            else:
-                reason = "no request of a test loads it: nothing of it would be measured"
-                self.left += [NotWritten(each, reason) for each in removal.patch.found]
-
     def prove(self) -> None:
         """Learn what differs by itself, then judge the patches that were found."""
         base = self.baseline
@@ -143,7 +123,7 @@ class Proof:
             return
         self._tests = base.first.showing(self.judged.keys())
         self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
-        base.second = self._rehearse(self._tests)
+        base.add(self._rehearse(self._tests))
         if base.second.failed or base.second.status:
             raise CannotProve(
                 f"Run by themselves, tests fail that pass among all. {_red(base.second)}"
@@ -173,36 +153,20 @@ class Proof:
         if not keys:
             return
         verdict, run = self._try([*self._accepted, *keys], keys)
-        if verdict.stands and run is not None:
-            self._accepted += keys
-            self._last = list(self._accepted)
-            self._note(run, self._accepted)
+        if verdict.stands:
+            self._note(run, [*self._accepted, *keys])
+            if compared := self._compared(keys):
+                if len(compared) < len(keys):
+                    self._prove(compared)  # Without the others: they are not written.
+                    return
+                self._accepted += keys
+                self._last = list(self._accepted)
         elif len(keys) == 1:
             self._withdraw(keys[0], [each.text for each in verdict.problems])
         else:
             self.tell(f"{len(keys)} patches do not stand together: trying fewer at a time …")
-            for part in self._parts(keys, verdict):
+            for part in parts(self.baseline, keys, verdict):
                 self._prove(part)
-
-    def _parts(self, keys: list[str], verdict: Verdict) -> list[list[str]]:
-        """Return the patches that failed together, parted so that few runs tell which did.
-
-        First those that no failing test shows; then the others, each by itself if each has a
-        failing test of its own, else in halves.
-        """
-        tests = {each.test for each in verdict.problems if each.test is not None}
-        scopes = self.baseline.first.scopes
-        shown = [
-            {key for scope in scopes.get(test, ()) for key in scope.saves} & {*keys}
-            for test in tests
-        ]
-        blamed = [key for key in keys if any(key in each for each in shown)]
-        if blamed and len(blamed) < len(keys):
-            return [[key for key in keys if key not in blamed], blamed]
-        if all({key} in shown for key in keys):
-            return [[key] for key in keys]
-        half = len(keys) // 2
-        return [keys[:half], keys[half:]]
 
     def _fitting(self, keys: list[str]) -> list[str]:
         """Return the keys that can be written together, beside what is accepted."""
@@ -219,25 +183,41 @@ class Proof:
                 fitting.append(key)
         return fitting
 
-    def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal | None]:
+    def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal]:
         self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
         self.copy.write(self._written(keys))
         run = self._rehearse(self._tests)
         verdict = judge(self.baseline, run, keys, about=new)
-        if verdict.problems and all(each.is_answer for each in verdict.problems):
-            self.tell("Running them without the patches once more: time has gone on …")
-            self.copy.write({})
-            again = self._rehearse(self._tests)
-            if not again.failed and not again.status:
-                # What the clock changed until the run with the patches, it has changed here, too.
-                self.baseline.second = again
-                verdict = judge(self.baseline, run, keys, about=new)
+        if verdict.may_pass:
+            verdict = self._compare_again(run, keys, new, verdict)
+        if verdict.may_still_pass:
+            verdict = self._compare_again(run, keys, new, verdict)
         return verdict, run
+
+    def _compare_again(
+        self, run: Rehearsal, keys: list[str], new: list[str], verdict: Verdict
+    ) -> Verdict:
+        """Judge a run beside one more without the patches: what the clock changed for one, it has
+        changed for the other."""
+        self.tell("Running them without the patches once more: time has gone on …")
+        self.copy.write({})
+        again = self._rehearse(self._tests)
+        if again.failed or again.status:
+            return verdict
+        self.baseline.add(again)
+        return judge(self.baseline, run, keys, about=new)
 
     def _note(self, run: Rehearsal, keys: list[str]) -> None:
         for key in keys:
-            self.judged[key].verdict = judge(self.baseline, run, keys, about=[key])
-            self.judged[key].outcome = "proved"
+            verdict = judge(self.baseline, run, keys, about=[key])
+            self.judged[key].verdict = verdict
+            self.judged[key].outcome = "proved" if verdict.is_compared else "uncompared"
+
+    def _compared(self, keys: list[str]) -> list[str]:
+        """Return the patches that are kept: of the others no answer could be compared."""
+        if self.keeps_uncompared:
+            return keys
+        return [key for key in keys if self.judged[key].outcome != "uncompared"]
 
     def _prove_over_all(self) -> None:
         """Run every test with what is accepted: also those in which no finding showed."""
@@ -252,11 +232,17 @@ class Proof:
             # Of tests that show no finding it was not learned what differs by itself.
             self.copy.write({})
             self.tell("Running all tests without the patches once more, to compare …")
-            base.second = self._rehearse()
+            base.add(self._rehearse())
             self._note_changing()
             verdict = judge(base, run, keys, about=keys)
+            if verdict.may_still_pass:
+                self._tests = set(base.first.outcomes)
+                verdict = self._compare_again(run, keys, keys, verdict)
         if verdict.stands:
             self._note(run, keys)
+            self._accepted = self._compared(keys)
+            if len(self._accepted) < len(keys):
+                self._prove_over_all()
             return
         self._tests, self._accepted = set(base.first.outcomes), []
         for key in keys:  # The time limit may come before they are tried again.
@@ -264,7 +250,7 @@ class Proof:
         if len(keys) == 1:
             self._withdraw(keys[0], [each.text for each in verdict.problems])
             return
-        for part in self._parts(keys, verdict):
+        for part in parts(self.baseline, keys, verdict):
             self._prove(part)
 
     def _note_changing(self) -> None:

@@ -9,19 +9,20 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from django_querybudget.ratchet.spool import read_lines
 
+from .answers import Answer
 from .copying import ScratchCopy
 from .patch import Found, NotWritten, Patch
-from .unread import Load
+from .unread import Load, removals
 from .unwritable import CannotProve
 
-__all__ = ["Answer", "Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
+__all__ = ["Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
 
 _PATIENCE = 2
 """Seconds that a run is given to end by itself: its test databases may be servers'."""
@@ -55,13 +56,6 @@ class Scope(NamedTuple):
     def times(self, what: str) -> int:
         """Return how often a relation was loaded eagerly, from whatever line."""
         return sum(count for name, count in self.loads.items() if name.rpartition(" ")[0] == what)
-
-
-class Answer(NamedTuple):
-    """What a test client received."""
-
-    request: str
-    digest: str
 
 
 @dataclass
@@ -101,13 +95,44 @@ class Rehearsal:
         except OSError:
             return None
 
+    def touched(self, keys: Collection[str]) -> dict[str, set[str]]:
+        """Return by test the views in which patches of these keys have something to save."""
+        found: dict[str, set[str]] = {}
+        for test, scopes in self.scopes.items():
+            views = {each.view for each in scopes if set(each.saves) & set(keys)}
+            if test is not None and views:
+                found[test] = views
+        return found
+
     def showing(self, keys: Collection[str]) -> set[str]:
         """Return the tests in which patches of these keys have something to save."""
-        return {
-            test
-            for test, scopes in self.scopes.items()
-            if test is not None and any(set(each.saves) & set(keys) for each in scopes)
-        }
+        return set(self.touched(keys))
+
+    def find_unread(self, before: Callable[[str], bytes]) -> list[NotWritten]:
+        """Add a patch for each eager load that no test of this run read; return what has none.
+
+        ``before`` returns what a file of the project holds.
+        """
+        found, left = removals(self.loads, self.read, before)
+        for removal in found:
+            key, shows = removal.patch.key, False
+            for scope in (each for scopes in self.scopes.values() for each in scopes):
+                times = {each.id: scope.loads.get(each.id, 0) for each in removal.loads}
+                if any(times.values()):
+                    # A prefetch is a query, a join is none.
+                    scope.saves[key] = sum(
+                        times[each.id]
+                        for each in removal.loads
+                        if each.operation == "prefetch_related"
+                    )
+                    shows = True
+            if shows:
+                self.patches[key] = removal.patch
+                self.vain[key] = frozenset(each.what for each in removal.loads)
+            else:
+                reason = "no request of a test loads it: nothing of it would be measured"
+                left += [NotWritten(each, reason) for each in removal.patch.found]
+        return left
 
 
 def headline(text: str) -> str:
@@ -193,7 +218,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _command(copy: ScratchCopy, suite: Suite, environment: dict[str, str]) -> list[str]:
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and what multiprocessing calls
     arguments = [copy.moved(each) for each in suite.arguments]
     if suite.tool == "pytest":
         return [sys.executable, *flags, "-m", "pytest", *arguments]
@@ -228,7 +253,7 @@ def _add(run: Rehearsal, record: dict[str, Any]) -> None:
                 left = NotWritten(Found(*found), reason, code)
                 run.left[left.found, left.reason] = left
         case "answer":
-            answer = Answer(record["request"], record["digest"])
+            answer = Answer(record["request"], record["digest"], record["view"])
             run.answers.setdefault(record["test"], []).append(answer)
         case "outcome":
             before = run.outcomes.get(record["test"])

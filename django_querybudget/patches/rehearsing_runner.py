@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.test.runner import DiscoverRunner
-from django.test.utils import get_runner, iter_test_cases  # type: ignore[attr-defined]
+from django.test.utils import get_runner, iter_test_cases  # type: ignore[attr-defined]  # not in the stubs
 
 from django_querybudget.recording.warming import warm_django_caches
 
@@ -24,7 +24,7 @@ BASE_VARIABLE = "QUERYBUDGET_REHEARSAL_RUNNER"
 
 
 def _result_class(base: type[unittest.TestResult]) -> type[unittest.TestResult]:
-    class RehearsingResult(base):  # type: ignore[misc, valid-type]
+    class RehearsingResult(base):  # type: ignore[misc, valid-type]  # the base is a value: the project's
         """Tells the journal of each test; of those of other processes, too."""
 
         def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's name
@@ -79,7 +79,7 @@ if not (isinstance(_base, type) and issubclass(_base, DiscoverRunner)):
     RehearsingRunner = _base
 else:
 
-    class RehearsingRunner(_base):  # type: ignore[no-redef, misc]
+    class RehearsingRunner(_base):  # type: ignore[no-redef, misc]  # as above
         """The runner of the settings."""
 
         def load_tests_for_label(self, label: str, discover_kwargs: dict[str, Any]) -> Any:

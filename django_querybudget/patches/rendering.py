@@ -112,6 +112,9 @@ def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
     ):
         inner = indent + source.unit
         start, end = source.start_of(outer), source.end_of(outer)
+        if pieces := _in_last_call(source, at, flat, outer, width):
+            yield from pieces
+            return
         yield start, start, f"(\n{inner}"
         yield from _on_lines(source, edit, anchor, following, inner, width)
         yield end, end, f"\n{indent})"
@@ -120,6 +123,53 @@ def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
         room = width - len(line) + len(line.lstrip())
         wide = [_own_units(source, call_lines(call, room)) for call in edit.calls]
         yield at, at, "".join(f"\n{indent}".join(lines) for lines in wide)
+
+
+def _in_last_call(
+    source: SourceText, at: int, flat: str, outer: ast.expr, width: int
+) -> list[_Piece]:
+    """Break a chain in the parentheses of its last call, as black does where one method follows.
+
+    Empty where that is not the way: several methods are one a line.
+    """
+    start, end = source.start_of(outer), source.end_of(outer)
+    whole = SourceText((source.text[start:at] + flat + source.text[at:end]).encode())
+    (statement,) = whole.tree.body
+    node = statement.value if isinstance(statement, ast.Expr) else None
+    if not isinstance(node, ast.Call) or _methods_behind_calls(node) > 1:
+        return []
+    opening = whole.end_of(node.func)
+    arguments = whole.text[opening + 1 : -1]
+    indent = source.indent_at(outer.lineno)
+    inner = indent + source.unit
+    before = start - source.line_start(outer.lineno)
+    if (
+        whole.text[opening] != "("
+        or not arguments.strip()
+        or arguments.rstrip().endswith(",")
+        or before + opening + 1 > width
+        or len(inner) + len(arguments) > width
+    ):
+        return []
+    opened, closed = f"\n{inner}", f"\n{indent}"
+    if start + opening < at:  # the method that is added is not the last
+        return []
+    if opening - (at - start) < len(flat):
+        place = opening - (at - start) + 1
+        return [(at, at, f"{flat[:place]}{opened}{flat[place:-1]}{closed}{flat[-1]}")]
+    place = start + opening - len(flat) + 1
+    return [(at, at, flat), (place, place, opened), (end - 1, end - 1, closed)]
+
+
+def _methods_behind_calls(node: ast.expr) -> int:
+    """Return how many attributes of a chain stand behind a call or a subscript."""
+    found = 0
+    while isinstance(node, ast.Call | ast.Attribute | ast.Subscript):
+        inner = node.func if isinstance(node, ast.Call) else node.value
+        if isinstance(node, ast.Attribute):
+            found += isinstance(inner, ast.Call | ast.Subscript)
+        node = inner
+    return found
 
 
 def _on_lines(

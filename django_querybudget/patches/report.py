@@ -47,7 +47,7 @@ def attempts_of(proof: Proof) -> dict[str, Attempt]:
         is_proved = each.outcome == "proved"
         attempt = Attempt(
             outcome=each.outcome,
-            reason="; ".join(each.reasons[:_MOST_REASONS]),
+            reason="; ".join(each.reasons[:_MOST_REASONS]) or ("" if is_proved else each.proof),
             patch=_alone(proof, each) if is_proved else "",
             proof=each.proof,
             files=_digests(proof, each.patch.found, each.patch.paths),
@@ -78,12 +78,18 @@ def as_text(proof: Proof) -> str:
 def _lines(proof: Proof) -> Iterator[str]:
     by_outcome = {
         outcome: [each for each in proof.judged.values() if each.outcome == outcome]
-        for outcome in ("proved", "withdrawn", "not tried")
+        for outcome in ("proved", "uncompared", "withdrawn", "not tried")
     }
     for each in by_outcome["proved"]:
         yield f"Proved: {', '.join(each.patch.paths)}"
         yield from (f"  {text}" for text in each.patch.texts)
         yield f"  {each.proof}"
+    for each in by_outcome["uncompared"]:
+        yield f"Saves, tests pass, no answer compared: {', '.join(each.patch.paths)}"
+        yield from (f"  {text}" for text in each.patch.texts)
+        yield f"  {each.proof}"
+    if by_outcome["uncompared"] and not proof.keeps_uncompared:
+        yield "  Not in the diff. Read the lines, and have them there by --uncompared."
     for each in by_outcome["withdrawn"]:
         yield f"Withdrawn: {', '.join(each.patch.paths)}"
         yield from (f"  {text}" for text in each.patch.texts)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import sys
 import zlib
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -40,8 +39,8 @@ def seed_test_cases() -> None:
 
     ``setUpTestData()`` is before the first test; those of ``--parallel`` tell their runner late.
     """
-    set_up: Callable[..., None] = SimpleTestCase.setUpClass.__func__  # type: ignore[attr-defined]
-    call = SimpleTestCase.__call__
+    case: Any = SimpleTestCase
+    set_up, call = case.setUpClass.__func__, SimpleTestCase.__call__
 
     @wraps(set_up)
     def seeded_set_up(cls: type[SimpleTestCase]) -> None:
@@ -53,5 +52,4 @@ def seed_test_cases() -> None:
         seed(self.id())
         return call(self, result)
 
-    case: Any = SimpleTestCase
     case.setUpClass, case.__call__ = classmethod(seeded_set_up), seeded_call

@@ -15,20 +15,12 @@ from typing import NamedTuple
 
 from django_querybudget.reports.report import number
 
+from .answers import Answer, Extent, aligned
+from .baseline import Baseline, paired
 from .comparing import Uncomparable, difference
-from .rehearsals import Answer, Rehearsal, Scope, headline
+from .rehearsals import Rehearsal, Scope, headline
 
-__all__ = ["Baseline", "Problem", "Verdict", "ViewChange", "changing", "judge"]
-
-
-@dataclass
-class Baseline:
-    """Two runs of the unpatched code."""
-
-    first: Rehearsal
-    """Of all tests."""
-    second: Rehearsal
-    """Of all tests, or of some: what differs from run to run is learned from it."""
+__all__ = ["Problem", "Verdict", "ViewChange", "changing", "judge", "parts"]
 
 
 class Problem(NamedTuple):
@@ -37,8 +29,10 @@ class Problem(NamedTuple):
     text: str
     test: str | None = None
     """The test that showed it, if one did."""
-    is_answer: bool = False
-    """Whether it is an answer that is another one: by the clock, it may be, since the first run."""
+    may_pass: bool = False
+    """Whether it may be the clock's work: a further run of the unpatched code tells."""
+    is_moving: bool = False
+    """Whether it surely is, in runs without a patch: two further ones may tell."""
 
 
 @dataclass
@@ -58,10 +52,11 @@ class Verdict:
     """Why the patches do not stand; none if they do."""
     views: list[ViewChange] = field(default_factory=list)
     """The views in which the patches save queries."""
-    answers: int = 0
-    """How many answers were compared, of the tests that show what the patches save."""
-    uncompared: int = 0
-    """How many of them differ from run to run by too much to be compared."""
+    extents: Counter[Extent] = field(default_factory=Counter)
+    """How many answers were compared whole, in part and not at all, of the tests that show what
+    the patches save."""
+    touched: Counter[Extent] = field(default_factory=Counter)
+    """Those of them that come from the views in which the patches save queries."""
     tests: int = 0
 
     @property
@@ -70,20 +65,37 @@ class Verdict:
         return not self.problems
 
     @property
+    def may_pass(self) -> bool:
+        """Whether a further run of the unpatched code may show that there is no problem."""
+        return bool(self.problems) and all(each.may_pass for each in self.problems)
+
+    @property
+    def may_still_pass(self) -> bool:
+        """The same, where the last run was one for that."""
+        return self.may_pass and any(each.is_moving for each in self.problems)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether an answer of what was changed was compared: else only tests and counts speak."""
+        return bool(self.touched["whole"] or self.touched["part"])
+
+    @property
     def proof(self) -> str:
         """``"GET jobs:list 83 → 3 queries, 14 responses identical, 9 tests pass"``."""
         parts = [
             f"{each.view} {each.before} → {number(each.after, 'query', 'queries')}"
             for each in self.views
         ]
-        same = self.answers - self.uncompared
-        parts.append(
-            number(same, "response identical", "responses identical")
-            if same
-            else "no response could be compared"
-        )
-        if self.uncompared:
-            parts.append(f"{self.uncompared} that no two runs answer alike")
+        same, in_part, unlike = (self.extents[each] for each in ("whole", "part", "none"))
+        if not self.is_compared:
+            parts.append("no response of it could be compared")
+        if same:
+            word = "response" if self.is_compared else "other response"
+            parts.append(number(same, f"{word} identical", f"{word}s identical"))
+        if in_part:
+            parts.append(f"{in_part} identical in what two runs without a patch share")
+        if unlike:
+            parts.append(f"{unlike} that no two runs answer alike")
         parts.append(number(self.tests, "test passes", "tests pass"))
         return ", ".join(parts)
 
@@ -100,7 +112,7 @@ def judge(
     verdict.problems += _of_tests(base, run)
     if not ran and not verdict.problems:
         verdict.problems.append(Problem(f"no test ran: {run.output[-300:]}"))
-    verdict.problems += _of_answers(base, run, verdict, base.first.showing(about))
+    verdict.problems += _of_answers(base, run, verdict, about)
     verdict.problems += _of_counts(base, run, keys)
     verdict.views = list(_views(base, run, about))
     verdict.tests = len(base.first.showing(about) & ran)
@@ -120,28 +132,49 @@ def _of_tests(base: Baseline, run: Rehearsal) -> Iterator[Problem]:
 
 
 def _of_answers(
-    base: Baseline, run: Rehearsal, verdict: Verdict, showing: set[str]
+    base: Baseline, run: Rehearsal, verdict: Verdict, about: Collection[str]
 ) -> Iterator[Problem]:
+    touched = base.first.touched(about)
     for test in run.outcomes:
         was, now = base.first.answers.get(test, []), run.answers.get(test, [])
-        if _requests(was) != _requests(now):
-            again = base.second.answers.get(test)
-            if again is None or _requests(again) == _requests(was):
-                yield Problem(f"{test} asks for other things: {_first_other(was, now)}", test)
+        again = [(found, aligned(was, found)) for found in base.answers(test)]
+        places = aligned(was, now)
+        counted = verdict.extents if test in touched else Counter[Extent]()
+        if places is None:
+            if all(each is not None for _, each in again):
+                yield _asks_otherwise(test, was, now)
+            counted["none"] += len(was)
             continue
-        again = base.second.answers.get(test, was)
-        for place, (old, new) in enumerate(zip(was, now, strict=True)):
-            other = again[place] if place < len(again) else old
-            counts = test in showing
-            verdict.answers += counts
-            try:
-                text = _difference(base, run, old, other, new)
-            except Uncomparable:
-                verdict.uncompared += counts
+        for place, old in enumerate(was):
+            new = now[places[place]]
+            others = [found[each[place]] for found, each in again if each is not None]
+            if again and not others and new.digest != old.digest:
+                counted["none"] += 1
                 continue
-            if text:
-                told = f"{test}: the answer to {old.request} differs: {text}"
-                yield Problem(told, test, is_answer=True)
+            if not _asks_the_same(old, others, new):
+                yield _asks_otherwise(test, was, now)
+                break
+            compared = base.compare(run, old, others, new)
+            counted[compared.extent] += 1
+            verdict.touched[compared.extent] += old.view in touched.get(test, ())
+            if compared.text:
+                told = f"{test}: the answer to {old.request} differs: {compared.text}"
+                yield Problem(told, test, may_pass=True, is_moving=compared.is_moving)
+
+
+def _asks_otherwise(test: str, was: list[Answer], now: list[Answer]) -> Problem:
+    return Problem(f"{test} asks for other things: {_first_other(was, now)}", test)
+
+
+def _asks_the_same(old: Answer, others: list[Answer], new: Answer) -> bool:
+    """Whether a path is the same, or is another one in a way in which it is without a patch."""
+    for other in (old, *others):
+        try:
+            if not difference(old.request.encode(), other.request.encode(), new.request.encode()):
+                return True
+        except Uncomparable:
+            return True
+    return False
 
 
 def _first_other(was: list[Answer], now: list[Answer]) -> str:
@@ -158,26 +191,6 @@ def _requests(answers: list[Answer]) -> list[str]:
     return [each.request for each in answers]
 
 
-def _difference(base: Baseline, run: Rehearsal, old: Answer, other: Answer, new: Answer) -> str:
-    if new.digest in (old.digest, other.digest):
-        return ""
-    bodies = (
-        base.first.body(old.digest),
-        base.second.body(other.digest),
-        run.body(new.digest),
-    )
-    first, second, third = bodies
-    if first is None or second is None or third is None:
-        if old.digest == other.digest:
-            return "its digest is another one, and it was too large to be kept"
-        raise Uncomparable
-    # The status is no word that may differ, whatever else does.
-    statuses = {each.split(b"\n", 1)[0] for each in (first, third)}
-    if len(statuses) > 1 and old.digest != other.digest:
-        return "its status is another one"
-    return difference(first, second, third)
-
-
 def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[Problem]:
     """Yield the views that execute more, and what was promised and is not saved."""
     more: Counter[str] = Counter()
@@ -185,15 +198,14 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
     unsteady: dict[str, str] = {}
     for test in run.outcomes:
         was = base.first.scopes.get(test, [])
-        pairs = _paired(was, run.scopes.get(test, []))
+        pairs = paired(was, run.scopes.get(test, []))
         if pairs is None:
-            if _paired(was, base.second.scopes.get(test, was)) is not None:
+            if paired(was, base.second.scopes.get(test, was)) is not None:
                 yield Problem(f"{test} asks for other views", test)
             continue
-        again = _paired(was, base.second.scopes.get(test, was))
-        for place, (old, new) in enumerate(pairs):
+        for (old, other), (_, new) in zip(base.requests(test), pairs, strict=True):
             promised = {key: saves for key, saves in old.saves.items() if key in keys}
-            if again is not None and (other := again[place][1]).queries != old.queries:
+            if other is not None:
                 # Nothing is known of it: by itself it executes now more, now fewer.
                 unsteady |= dict.fromkeys(promised, _counted_twice(test, old, other))
                 continue
@@ -216,7 +228,8 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
             )
     for key in set(keys) - seen:
         told = f": {unsteady[key]}" if key in unsteady else ""
-        yield Problem(f"no request in which it is to save queries could be measured again{told}")
+        text = f"no request in which it is to save queries could be measured again{told}"
+        yield Problem(text, may_pass=key in unsteady, is_moving=key in unsteady)
 
 
 def _counted_twice(test: str, one: Scope, other: Scope) -> str:
@@ -226,37 +239,44 @@ def _counted_twice(test: str, one: Scope, other: Scope) -> str:
     )
 
 
+def parts(base: Baseline, keys: list[str], verdict: Verdict) -> list[list[str]]:
+    """Return the patches that failed together, parted so that few runs tell which did.
+
+    First those that no failing test shows; then the others, each by itself if each has a
+    failing test of its own, else in halves.
+    """
+    tests = {each.test for each in verdict.problems if each.test is not None}
+    scopes = base.first.scopes
+    shown = [
+        {key for scope in scopes.get(test, ()) for key in scope.saves} & {*keys} for test in tests
+    ]
+    blamed = [key for key in keys if any(key in each for each in shown)]
+    if blamed and len(blamed) < len(keys):
+        return [[key for key in keys if key not in blamed], blamed]
+    if all({key} in shown for key in keys):
+        return [[key] for key in keys]
+    half = len(keys) // 2
+    return [keys[:half], keys[half:]]
+
+
 def changing(base: Baseline) -> Iterator[str]:
     """Yield what is not the same in two runs of the unpatched code, a line for each test."""
     for test in sorted(each for each in base.second.outcomes if each in base.first.outcomes):
         was, now = base.first.answers.get(test, []), base.second.answers.get(test, [])
-        if _requests(was) != _requests(now):
+        if aligned(was, now) is None:
             yield f"without a patch, {test} asks for other things: {_first_other(was, now)}"
             continue
-        pairs = _paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))
+        pairs = paired(base.first.scopes.get(test, []), base.second.scopes.get(test, []))
         differing = [pair for pair in pairs or () if pair[0].queries != pair[1].queries]
         if differing:
             yield _counted_twice(test, *differing[0])
 
 
-def _paired(was: list[Scope], now: list[Scope]) -> list[tuple[Scope, Scope]] | None:
-    """Return the requests of a test in pairs, in the order of each view; None if they differ.
-
-    Threads and coroutines may change the order from run to run.
-    """
-    if Counter(each.view for each in was) != Counter(each.view for each in now):
-        return None
-    by_view: dict[str, list[Scope]] = {}
-    for scope in now:
-        by_view.setdefault(scope.view, []).append(scope)
-    return [(scope, by_view[scope.view].pop(0)) for scope in was]
-
-
 def _views(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterator[ViewChange]:
     most: dict[str, ViewChange] = {}
     for test in base.first.showing(keys):
-        pairs = _paired(base.first.scopes.get(test, []), run.scopes.get(test, []))
-        for old, new in pairs or ():
+        pairs = paired(base.first.scopes.get(test, []), run.scopes.get(test, []))
+        for (old, _), (_, new) in zip(base.requests(test), pairs or (), strict=False):
             if not set(old.saves) & set(keys):
                 continue
             known = most.get(old.view)

@@ -118,7 +118,7 @@ def _git_status(root: Path, path: str) -> str | None:
     """Return what git says has changed of a file; None if it does not know the file."""
     try:
         known = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", "--", path],  # noqa: S607
+            ["git", "ls-files", "--error-unmatch", "--", path],  # noqa: S607 - the developer's own git
             cwd=root,
             capture_output=True,
             check=False,
@@ -126,7 +126,7 @@ def _git_status(root: Path, path: str) -> str | None:
         if known.returncode:
             return None
         done = subprocess.run(
-            ["git", "status", "--porcelain", "--", path],  # noqa: S607
+            ["git", "status", "--porcelain", "--", path],  # noqa: S607 - the developer's own git
             cwd=root,
             capture_output=True,
             check=True,

@@ -94,11 +94,11 @@ class Measure(NamedTuple):
         for number, held in enumerate(buckets):
             if held and below + held >= wanted:
                 if number == len(self.bounds):
-                    break
+                    return self.bounds[-1]
                 low = self.bounds[number - 1] if number else 0.0
                 return low + (self.bounds[number] - low) * (wanted - below) / held
             below += held
-        return self.bounds[-1] if below else 0.0
+        return 0.0
 
 
 def _laid_out(*rows: tuple[str, str, tuple[float, ...]]) -> tuple[Measure, ...]:

@@ -28,7 +28,7 @@ NAME = "last-fix.json"
 MOST_BYTES = 4 * 1024 * 1024
 """What the file holds at most; findings that find no place in it are left out."""
 
-OUTCOMES = ("proved", "withdrawn", "not tried", "not written")
+OUTCOMES = ("proved", "uncompared", "withdrawn", "not tried", "not written")
 
 _WAY_OUT = "Delete it, and run fix again: manage.py querybudget fix -- test."
 
@@ -38,7 +38,8 @@ class Attempt:
     """What came of one finding."""
 
     outcome: str
-    """``"proved"``, ``"withdrawn"``, ``"not tried"`` (the time was over) or ``"not written"``."""
+    """``"proved"``, ``"uncompared"`` (no answer could be), ``"withdrawn"``, ``"not tried"`` (the
+    time was over) or ``"not written"``."""
     reason: str = ""
     """Why it is not proved."""
     patch: str = ""

@@ -23,7 +23,7 @@ failed: set[str] = set()
 def _result_class(base: type[unittest.TestResult]) -> type[unittest.TestResult]:
     """Return ``base``, told of each test: also of those that ran in another process."""
 
-    class MeasuringResult(base):  # type: ignore[misc, valid-type]
+    class MeasuringResult(base):  # type: ignore[misc, valid-type]  # the base is a value: the project's
         def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's name
             # In a process of --parallel, a test may be the one that fills a cache.
             warm_django_caches()
@@ -55,7 +55,7 @@ if not (isinstance(_base, type) and issubclass(_base, DiscoverRunner)):
     MeasuringRunner = _base
 else:
 
-    class MeasuringRunner(_base):  # type: ignore[no-redef, misc]
+    class MeasuringRunner(_base):  # type: ignore[no-redef, misc]  # as above
         """The runner of the settings, whose results are listened to."""
 
         def get_test_runner_kwargs(self) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def _locks(word: str, before: str, two_before: str, first: str) -> bool:
     return before == "FOR" or (before == "KEY" and two_before == "NO")
 
 
-def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: str) -> str:  # noqa: PLR0911
+def _opaque(first: str, second: str, words: list[str], verbs: set[str], vendor: str) -> str:  # noqa: PLR0911 - a return for each kind of statement
     """Return why a statement may write what it does not name, or nothing."""
     if first in _WRITING and not (first == "LOAD" and vendor != "mysql"):
         return ""

@@ -16,7 +16,7 @@ from django_querybudget.reports import reporters
 from django_querybudget.reports.enforcement import in_tests
 from django_querybudget.reports.report import QueryReport, number
 
-from .growing import growth_of
+from .growing import before_of, growth_of
 from .holders import is_added
 from .launching import ROWS_VARIABLE
 from .notes import is_full, write
@@ -72,6 +72,8 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
 
     view = view_of(report)
     if growth is None:
+        if (beside := before_of(request)) is not None:
+            beside.note(view)
         _note_view(view)
         if not in_tests():
             _print_line(report)

@@ -29,9 +29,10 @@ from .launching import FOLDER_VARIABLE, ROWS_VARIABLE
 from .notes import write
 from .trial import Grown, View, read_few
 
-__all__ = ["GrowingMiddleware", "Growth", "growth_of"]
+__all__ = ["GrowingMiddleware", "Growth", "before_of", "growth_of"]
 
 _ON_REQUEST = "_querybudget_growth"
+_BEFORE = "_querybudget_before"
 MOST_TIMES = 5
 """So often a process answers one view with copies: a test may have no right to see its rows."""
 
@@ -56,6 +57,12 @@ def growth_of(request: HttpRequest) -> Growth | None:
     return found
 
 
+def before_of(request: HttpRequest) -> Growth | None:
+    """Return what is to know the same of a request without copies; None for any other request."""
+    found: Growth | None = request.__dict__.get(_BEFORE)
+    return found
+
+
 class GrowingMiddleware:
     """Stands above all others in the second run of ``try --rows``."""
 
@@ -74,27 +81,31 @@ class GrowingMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if self.is_async:
             return self._answer(request)
-        if (grown := self._due(request)) is not None:
-            with _noted(grown), ExitStack() as rolled_back:
-                self._copy(grown, rolled_back)
-                if grown.copied:
-                    again, growth = self._again(grown, request)
-                    _note(grown, growth, self.get_response(again))
-        return self.get_response(request)
+        if (grown := self._due(request)) is None:
+            return self.get_response(request)
+        with _noted(grown), ExitStack() as rolled_back:
+            self._copy(grown, rolled_back)
+            if grown.copied:
+                again, growth = self._again(grown, request)
+                _note(grown, growth, self.get_response(again))
+        with _written(grown, request):
+            return self.get_response(request)
 
     async def _answer(self, request: HttpRequest) -> Any:
-        if (grown := self._due(request)) is not None:
-            with _noted(grown):
-                rolled_back = ExitStack()
-                # On the thread that the view's own queries are sent from.
-                try:
-                    await sync_to_async(self._copy)(grown, rolled_back)
-                    if grown.copied:
-                        again, growth = self._again(grown, request)
-                        _note(grown, growth, await self.get_response(again))
-                finally:
-                    await sync_to_async(rolled_back.close)()
-        return await self.get_response(request)
+        if (grown := self._due(request)) is None:
+            return await self.get_response(request)
+        with _noted(grown):
+            rolled_back = ExitStack()
+            # On the thread that the view's own queries are sent from.
+            try:
+                await sync_to_async(self._copy)(grown, rolled_back)
+                if grown.copied:
+                    again, growth = self._again(grown, request)
+                    _note(grown, growth, await self.get_response(again))
+            finally:
+                await sync_to_async(rolled_back.close)()
+        with _written(grown, request):
+            return await self.get_response(request)
 
     def _due(self, request: HttpRequest) -> Grown | None:
         """Return what is to be known of a request's view, if it is one that listed few rows."""
@@ -127,12 +138,23 @@ class GrowingMiddleware:
 
 @contextmanager
 def _noted(grown: Grown) -> Iterator[None]:
-    """Write down what the block finds out, however it ends."""
+    """Take note of what the block finds out, however it ends."""
     try:
         yield
     except Exception as error:  # the project's view, its database or its router
         grown.problems[""] = f"{type(error).__name__}: {error}"
-    write("grown", asdict(grown))
+
+
+@contextmanager
+def _written(grown: Grown, request: HttpRequest) -> Iterator[None]:
+    """Write down what was found out, with what the request by itself executes in the block."""
+    by_itself = request.__dict__[_BEFORE] = Growth(0, grown.name)
+    try:
+        yield
+    finally:
+        if by_itself.seen is not None:
+            grown.before = by_itself.seen.queries
+        write("grown", asdict(grown))
 
 
 def _note(grown: Grown, growth: Growth, response: HttpResponseBase) -> None:

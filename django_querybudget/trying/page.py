@@ -52,6 +52,8 @@ def growth_text(trial: Trial, grown: Grown) -> str:
 
 
 def _before(trial: Trial, grown: Grown) -> int:
+    if grown.before is not None:
+        return grown.before
     view = trial.views.get(grown.name)
     return 0 if view is None else view.queries
 
@@ -69,7 +71,8 @@ def _lines(trial: Trial, command: str, status: int, rows: int | None) -> Iterato
     if not trial.views:
         yield (
             "A view is measured when a request reaches it through Django's handler: by the test "
-            "client, the live server or runserver. RequestFactory calls views past it."
+            "client, the live server or runserver. RequestFactory and the TestClient of "
+            "ninja.testing call views past it."
         )
     yield from _views(trial)
     yield from _loops(trial)

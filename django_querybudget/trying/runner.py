@@ -26,7 +26,7 @@ if (
 else:
     from .indexes import ViewWorkload, note_advice
 
-    class TryingRunner(_base):  # type: ignore[no-redef, misc]
+    class TryingRunner(_base):  # type: ignore[no-redef, misc]  # the base is a value: the project's runner
         """The runner of the settings; what its worker processes ask is not looked at."""
 
         def run_suite(self, suite: object, **kwargs: object) -> Any:

@@ -100,6 +100,8 @@ class Grown:
     name: str
     queries: int | None = None
     """With the copies; None where it could not be measured."""
+    before: int | None = None
+    """Of the same request without them; None where that is not known."""
     copied: list[str] = field(default_factory=list)
     """The models whose rows were copied."""
     not_listed: list[str] = field(default_factory=list)

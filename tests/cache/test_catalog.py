@@ -156,7 +156,7 @@ def catalog_connection() -> Any:
 
 def test_the_hosts_transaction_is_left_alone(lookups: list[int]) -> None:
     connection = connections["postgres"]
-    with pytest.raises((InternalError, ProgrammingError)), transaction.atomic("postgres"):  # noqa: PT012
+    with pytest.raises((InternalError, ProgrammingError)), transaction.atomic("postgres"):  # noqa: PT012 - its end is what raises
         with connection.cursor() as cursor, pytest.raises(ProgrammingError):
             cursor.execute("SELECT nonsense")
         # The transaction has failed: a query of ours in it would fail, and so would the next.

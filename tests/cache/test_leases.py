@@ -30,9 +30,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MANY = 64
 
-PATIENCE = 20.0
-"""How long a lease lasts, where its end is not what is tested; in seconds."""
-
 
 @pytest.fixture(autouse=True)
 def rows(settings: Any) -> Iterator[None]:
@@ -66,13 +63,6 @@ FORMS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no lease end by its time: a machine that stands still for a second has two make it."""
-    for name in ("LEASE", "LONGEST", "WAIT"):
-        monkeypatch.setattr(leases, name, PATIENCE)
-
-
-@pytest.fixture
 def slow(patient: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let each answer take a while to make; return a list with an item for each that was made."""
     made: list[int] = []
@@ -83,7 +73,7 @@ def slow(patient: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         fill = begun(*arguments)
         time.sleep(0.3)
         # A thread that comes late has to come before the answer.
-        late = time.monotonic() + PATIENCE / 2
+        late = time.monotonic() + 10.0
         while _come() < _coming[0] and time.monotonic() < late:
             time.sleep(0.01)
         return fill

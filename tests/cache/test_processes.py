@@ -111,7 +111,7 @@ def test_no_reader_sees_the_past_and_none_sees_an_error(
         },
     }
     seed = int(os.environ.get("QUERYBUDGET_SEED") or secrets.randbits(32))
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 - the same each time
     print(f"QUERYBUDGET_SEED={seed}")  # noqa: T201  # pytest shows it with a failure
     allowed: list[tuple[float, float]] = []
     with crowd_at_work(setup, board, log) as (replace, processes):

@@ -399,7 +399,7 @@ def test_how_much_is_looked_at_has_a_bound() -> None:
     functions = "\n".join(f"def f{number}(): return f{number + 1}()" for number in range(MOST + 50))
     exec(functions, names)  # noqa: S102  # the test's own
     changed = dict(names)
-    exec(functions.replace(f"return f{MOST + 40}()", "return 1"), changed)  # noqa: S102
+    exec(functions.replace(f"return f{MOST + 40}()", "return 1"), changed)  # noqa: S102 - the test's own
     assert code_version(names["f0"]) == code_version(changed["f0"])
 
 
@@ -408,7 +408,7 @@ def test_the_code_is_what_was_loaded_not_what_the_file_says(tmp_path: Path) -> N
     module = tmp_path / "replaced.py"
     module.write_text("def f(): return 1\n")
     names: dict[str, Any] = {"__name__": "replaced", "__file__": str(module)}
-    exec(compile(module.read_text(), str(module), "exec"), names)  # noqa: S102
+    exec(compile(module.read_text(), str(module), "exec"), names)  # noqa: S102 - the test's own
     before = code_version(names["f"])
     module.write_text("def f(): return 2\n")
     assert code_version(names["f"]) == before

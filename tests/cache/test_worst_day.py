@@ -219,7 +219,7 @@ def go_through(
                 board.noted(each, worst_day.SLOWEST)
                 for each in range(worst_day.READERS + worst_day.WRITERS)
             ]
-            print(f"{fault.__name__}: {hits} hits in it, again after {took:.1f} s, {slowest} ms")  # noqa: T201
+            print(f"{fault.__name__}: {hits} hits in it, again after {took:.1f} s, {slowest} ms")  # noqa: T201 - for who runs it by hand
             assert board.noted(worst_day.READERS, worst_day.READS) > written
             assert log.read_text() == "", fault.__name__
         assert all(process.is_alive() for process in processes)

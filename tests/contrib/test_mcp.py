@@ -107,6 +107,7 @@ CALLS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "over": ("check_budget", {"view": "first"}),
     "within": ("check_budget", {"view": "host.urls.second"}),
     "unknown view": ("explain_view", {"view": "frist"}),
+    "long view": ("explain_view", {"view": "frist" * 9999}),
     "unknown view of findings": ("list_findings", {"view": "frist"}),
     "unknown view to check": ("check_budget", {"view": "frist"}),
     "several views to check": ("check_budget", {"view": "*"}),
@@ -200,6 +201,9 @@ def test_an_agent_asks_each_tool_and_nothing_is_written(host: Project) -> None:
 
     for key in ("unknown view", "unknown view of findings", "unknown view to check"):
         assert "No view is called 'frist'. Did you mean first" in answers.problem(key)
+    long = answers.problem("long view")
+    assert len(long) < 600
+    assert "… A view is named as in BUDGETS" in long
     assert "stands for first, second" in answers.problem("several views to check")
     assert f"has no finding '00000000'; it has {NAME}" in answers.problem("unknown finding")
     assert "'view' is a required property" in answers.problem("no argument")

@@ -223,7 +223,7 @@ def test_bad_settings_are_reported(values: dict[str, Any]) -> None:
 
 
 def test_errors_cross_processes() -> None:
-    error = pickle.loads(pickle.dumps(NPlusOneError("six", report=None)))  # noqa: S301
+    error = pickle.loads(pickle.dumps(NPlusOneError("six", report=None)))  # noqa: S301 - of our own making
     assert str(error) == "six"
 
 

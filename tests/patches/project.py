@@ -6,10 +6,14 @@ tabs, another encoding than UTF-8.
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
-__all__ = ["FILES", "STYLES", "commit", "write_project"]
+import pytest
+
+__all__ = ["FILES", "STYLES", "commit", "contents", "git", "stand_in", "write_project"]
 
 MANAGE = """\
 import os
@@ -655,4 +659,34 @@ def commit(folder: Path, ignored: str = "*.sqlite3\n__pycache__/\n") -> None:
     (folder / ".gitignore").write_text(ignored, encoding="utf-8")
     who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "All"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S607
+        git(folder, *command)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git says."""
+    done = subprocess.run(
+        ["git", *arguments],  # noqa: S607 - the developer's own git
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return done.stdout.decode()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files by their paths, without git's own."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
+
+
+def stand_in(folder: Path, settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be where a person calls ``fix``: in the project, its settings chosen."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", settings)
+    # This process has modules of the repository, which a person's has not.
+    paths = [str(Path(__file__).parents[2]), str(folder.parent)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])

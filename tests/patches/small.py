@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from django_querybudget.patches.fixing import Wanted, fix
+from django_querybudget.patches.rehearsals import Suite
+
 from .project import commit
 
-__all__ = ["write_small"]
+__all__ = ["Told", "write_small"]
 
 _SETTINGS = """\
 from pathlib import Path
@@ -155,3 +158,17 @@ def write_small(folder: Path) -> None:
     (folder / "manage.py").write_text(_MANAGE, encoding="utf-8")
     (folder.parent / "outside.py").write_text(OUTSIDE, encoding="utf-8")
     commit(folder)
+
+
+class Told:
+    """What ``fix`` said, and how it ended."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.out: list[str] = []
+        self.err: list[str] = []
+        suite = Suite("test", (), (str(Path("manage.py").resolve()),))
+        self.status = fix(suite, wanted, out=self.out.append, err=self.err.append)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.out)

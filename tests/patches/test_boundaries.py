@@ -19,9 +19,8 @@ from django_querybudget.patches.report import as_data, as_text, diff_of
 from django_querybudget.patches.unwritable import Unwritable
 from django_querybudget.patches.writing import source_below
 
-from .test_fix import Told, _git, project
-
-__all__ = ["project"]
+from .project import git
+from .small import Told
 
 pytestmark = pytest.mark.once
 
@@ -57,10 +56,10 @@ def test_a_submodule_and_a_changed_file_are_left_and_named(project: Path) -> Non
     (library / "__init__.py").write_text(VENDORED)
     who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
     for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "All"]):
-        _git(library, *command)
+        git(library, *command)
     views = project / "shop/views.py"
     views.write_text(views.read_text().replace("import outside", "import vendored as outside"))
-    _git(
+    git(
         project,
         "-c",
         "protocol.file.allow=always",
@@ -70,7 +69,7 @@ def test_a_submodule_and_a_changed_file_are_left_and_named(project: Path) -> Non
         str(library),
         "vendored",
     )
-    _git(project, *who, "commit", "-qam", "Vendored")
+    git(project, *who, "commit", "-qam", "Vendored")
     # What a person is at.
     views.write_text(views.read_text() + "\n# to be continued\n")
     before = views.read_bytes()
@@ -90,7 +89,7 @@ def test_a_submodule_and_a_changed_file_are_left_and_named(project: Path) -> Non
     assert views.read_bytes() == before
     assert (project / "vendored/__init__.py").read_text() == VENDORED
     assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
-    assert _git(project, "diff", "--name-only").split() == ["shop/odd.py", "shop/views.py"]
+    assert git(project, "diff", "--name-only").split() == ["shop/odd.py", "shop/views.py"]
 
 
 def test_edits_of_one_expression_are_one_or_a_contradiction() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 
 from django_querybudget.patches.fixing import Wanted, fix
 from django_querybudget.patches.rehearsals import Suite
-
-from .small import write_small
 
 pytestmark = pytest.mark.once
 
@@ -83,18 +80,6 @@ def test_first():
 def test_drawn(client, rows):
     client.get("/read")
 """
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "small"
-    write_small(folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "small_settings")
-    paths = [str(Path(__file__).parents[2]), str(tmp_path)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    return folder
 
 
 def _fixed(suite: Suite) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,11 @@ from django_querybudget.patches import working_tree
 from django_querybudget.patches.unwritable import CannotProve
 from django_querybudget.patches.working_tree import refusals
 
-from .small import write_small
+from .project import contents
 
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "small"
-    write_small(folder)
-    return folder
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -49,14 +42,6 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and ".git" not in path.parts
-    }
-
-
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Let what a test starts hear SIGINT: it is ignored where the suite runs in the background."""
@@ -68,7 +53,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
-    before = _files(project)
+    before = contents(project)
     command = [sys.executable, "manage.py", "querybudget", "fix", "--", "test"]
     process = subprocess.Popen(
         command,
@@ -86,13 +71,13 @@ def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Stopped. Nothing of the project was changed." in err
-    assert _files(project) == before
+    assert contents(project) == before
     assert list(Path(project.parent, "copies").iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_time_limit_ends_with_what_is_proved(project: Path) -> None:
-    before = _files(project)
+    before = contents(project)
     command = [sys.executable, "manage.py", "querybudget", "fix", "--time-limit", "0.5", "--json"]
     done = subprocess.run(
         [*command, "--", "test"],
@@ -105,7 +90,7 @@ def test_a_time_limit_ends_with_what_is_proved(project: Path) -> None:
     assert told["over_time"] is True
     assert told["diff"] == ""
     assert [each["outcome"] for each in told["patches"] if each["outcome"] == "proved"] == []
-    assert _files(project) == before
+    assert contents(project) == before
 
 
 def test_a_time_limit_ends_a_run_that_does_not_end_by_itself(project: Path) -> None:
@@ -148,76 +133,72 @@ def test_pytest_proves_and_writes(project: Path) -> None:
     assert b'select_related("author")' in (project / "shop/odd.py").read_bytes()
 
 
+PATHS = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
+
+
+def _disturb_writing(
+    monkeypatch: pytest.MonkeyPatch, disturb: Callable[[], None], *at: int
+) -> list[str]:
+    """Let that come before the files of these numbers; return what is written, in a list to be."""
+    write = working_tree._write
+    written: list[str] = []
+
+    def disturbed(file: Path, data: bytes) -> None:
+        written.append(file.name)
+        if len(written) in at:
+            disturb()
+        write(file, data)
+
+    monkeypatch.setattr(working_tree, "_write", disturbed)
+    return written
+
+
+def _apply(project: Path, before: dict[str, bytes]) -> None:
+    old = {path: before[path] for path in PATHS}
+    working_tree.apply(project, old, dict.fromkeys(PATHS, b"new"))
+
+
 def test_ctrl_c_while_files_are_written_puts_back_what_was(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _files(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
-    write = working_tree._write
-    written: list[str] = []
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-    def interrupted(file: Path, data: bytes) -> None:
-        written.append(file.name)
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        write(file, data)
-
-    monkeypatch.setattr(working_tree, "_write", interrupted)
-    old = {path: before[path] for path in paths}
+    before = contents(project)
+    written = _disturb_writing(monkeypatch, interrupt, 2)
     with pytest.raises(KeyboardInterrupt):
-        working_tree.apply(project, old, dict.fromkeys(paths, b"new"))
+        _apply(project, before)
     assert written == ["odd.py", "urls.py", "odd.py", "urls.py"]
-    assert _files(project) == before
+    assert contents(project) == before
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_does_not_stop_the_putting_back(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _files(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
-    write = working_tree._write
-    written: list[str] = []
+    def press() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
 
-    def interrupted(file: Path, data: bytes) -> None:
-        written.append(file.name)
-        if len(written) in (3, 4, 5):
-            os.kill(os.getpid(), signal.SIGINT)
-        write(file, data)
-
-    monkeypatch.setattr(working_tree, "_write", interrupted)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            working_tree.apply(
-                project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
-            )
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    before = contents(project)
+    written = _disturb_writing(monkeypatch, press, 3, 4, 5)
+    with pytest.raises(KeyboardInterrupt):
+        _apply(project, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert written == ["odd.py", "urls.py", "views.py", "odd.py", "urls.py", "views.py"]
-    assert _files(project) == before
+    assert contents(project) == before
 
 
 def test_what_cannot_be_put_back_is_named_and_the_rest_is(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _files(project)
-    paths = ["shop/odd.py", "shop/urls.py", "shop/views.py"]
-    write = working_tree._write
-    written: list[str] = []
+    def full() -> None:
+        raise OSError(28, "No space left on device")
 
-    def full(file: Path, data: bytes) -> None:
-        written.append(file.name)
-        if len(written) in (3, 5):  # The last of the new ones, and then the second of the old.
-            raise OSError(28, "No space left on device")
-        write(file, data)
-
-    monkeypatch.setattr(working_tree, "_write", full)
+    before = contents(project)
+    _disturb_writing(monkeypatch, full, 3, 5)  # The last of the new ones, the second of the old.
     with pytest.raises(CannotProve, match=r"shop/urls\.py could not be put back: git checkout"):
-        working_tree.apply(
-            project, {path: before[path] for path in paths}, dict.fromkeys(paths, b"new")
-        )
-    assert _files(project) == {**before, "shop/urls.py": b"new"}
+        _apply(project, before)
+    assert contents(project) == {**before, "shop/urls.py": b"new"}
 
 
 def test_only_files_that_git_calls_clean_are_written(project: Path) -> None:

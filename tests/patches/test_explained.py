@@ -13,9 +13,8 @@ import pytest
 from django_querybudget.patches.fixing import Wanted
 from django_querybudget.ratchet import last_fix
 
-from .test_fix import Told, _contents, _git, project
-
-__all__ = ["project"]
+from .project import contents, git
+from .small import Told
 
 pytestmark = pytest.mark.once
 
@@ -36,12 +35,12 @@ def findings_of(view: str) -> list[dict[str, Any]]:
 
 def test_explain_has_the_patch_that_was_proved(project: Path) -> None:
     manage("record", "--", "test")
-    before = _contents(project)
+    before = contents(project)
     told = Told(Wanted())
     assert told.status == 0, told.err
-    left = set(_contents(project)) - set(before)
+    left = set(contents(project)) - set(before)
     assert left == {".querybudget/last-fix.json"}
-    assert _git(project, "status", "--porcelain").split() == ["??", "querybudget.toml"]
+    assert git(project, "status", "--porcelain").split() == ["??", "querybudget.toml"]
 
     (read,) = findings_of("read")
     assert read["proof"] == "GET read 5 → 1 query, 7 responses identical, 1 test passes"
@@ -61,7 +60,7 @@ def test_explain_has_the_patch_that_was_proved(project: Path) -> None:
 
     path = project.parent / "one.diff"
     path.write_text(read["patch"], encoding="utf-8", newline="")
-    _git(project, "apply", str(path))
+    git(project, "apply", str(path))
     (read,) = findings_of("read")
     assert (read["patch"], read["proof"]) == (None, None)
     assert read["unproved"].startswith("Changed since the last fix, ")

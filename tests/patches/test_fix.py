@@ -2,71 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from django_querybudget.patches.fixing import Wanted, fix
-from django_querybudget.patches.rehearsals import Suite
+from django_querybudget.patches.fixing import Wanted
 
-from .small import write_small
+from .project import contents, git
+from .small import Told
 
 pytestmark = pytest.mark.once
 
 
-class Told:
-    """What ``fix`` said, and how it ended."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self.out: list[str] = []
-        self.err: list[str] = []
-        suite = Suite("test", (), (str(Path("manage.py").resolve()),))
-        self.status = fix(suite, wanted, out=self.out.append, err=self.err.append)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.out)
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "small"
-    write_small(folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "small_settings")
-    # This process has modules of the repository, which a person's has not.
-    paths = [str(Path(__file__).parents[2]), str(tmp_path)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    return folder
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments],  # noqa: S607
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return done.stdout.decode()
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and ".git" not in path.parts
-    }
-
-
 def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
-    before = _contents(project)
+    before = contents(project)
     told = Told(Wanted(diff=str(project.parent / "found.diff")))
     assert told.status == 0, told.err
-    assert _contents(project) == before
+    assert contents(project) == before
     # Three things that a line of a file with tabs, Windows' line ends and an encoding does.
     assert "GET odd 13 → 1 query" in told.text
     assert "1 that no two runs answer alike" not in told.text  # An id of a run is no difference.
@@ -83,7 +35,7 @@ def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
     assert "outside.py is not in the project" in told.text
     assert told.text.count("Not written: ") == 2
     assert "Nothing of the project was changed" in told.text
-    _git(project, "apply", "--whitespace=nowarn", str(project.parent / "found.diff"))
+    git(project, "apply", "--whitespace=nowarn", str(project.parent / "found.diff"))
     odd = (project / "shop/odd.py").read_bytes()
     lines = odd.decode("latin-1").split("\r\n")
     assert not any("\n" in line or line.startswith(" ") for line in lines)
@@ -98,7 +50,7 @@ def test_what_is_proved_is_a_diff_and_all_else_is_named(project: Path) -> None:
     views = (project / "shop/views.py").read_text()
     assert '    books = Book.objects.prefetch_related("reviews")\n' in views
     assert views.count('select_related("author")') == 2
-    assert {*_git(project, "diff", "--name-only").split()} == {"shop/odd.py", "shop/views.py"}
+    assert {*git(project, "diff", "--name-only").split()} == {"shop/odd.py", "shop/views.py"}
 
 
 def test_red_tests_prove_nothing(project: Path) -> None:
@@ -109,4 +61,4 @@ def test_red_tests_prove_nothing(project: Path) -> None:
     assert told.status == 2
     assert "The tests fail before anything is patched" in told.err[0]
     assert "shop.tests.Tests.test_all: AssertionError: 200 != 201" in told.err[0]
-    assert _git(project, "diff", "--name-only").split() == ["shop/tests.py"]
+    assert git(project, "diff", "--name-only").split() == ["shop/tests.py"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_text, diff_of
 from django_querybudget.patches.text import SourceText
 
-from .project import STYLES, commit, write_project
+from .project import STYLES, commit, contents, stand_in, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -26,11 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.once]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "site_settings")
-    # This process has modules of the repository, which a person's has not.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    stand_in(folder, "site_settings", monkeypatch)
     return folder
 
 
@@ -38,18 +33,10 @@ def _suite(folder: Path) -> Suite:
     return Suite("test", (), (str(folder / "manage.py"),))
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and ".git" not in path.parts
-    }
-
-
 def test_real_styles_are_written_and_proved(project: Path) -> None:
     write_project(project)
     commit(project)
-    before = _contents(project)
+    before = contents(project)
     with Proof(project, _suite(project)) as proof:
         proof.run()
         assert {each.outcome for each in proof.judged.values()} == {"proved"}, as_text(proof)
@@ -60,7 +47,7 @@ def test_real_styles_are_written_and_proved(project: Path) -> None:
         diff = diff_of(proof)
     assert not folder.exists()
     # Nothing of the project is changed, and no file is beside its files.
-    assert _contents(project) == before
+    assert contents(project) == before
     # Each line that is not touched has its encoding, its end and its blanks.
     for path, comment in (("odd_crlf", "für"), ("odd_latin", "für"), ("odd_tabs", "für")):
         name = f"shop/{path}.py"

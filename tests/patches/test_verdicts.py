@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from django_querybudget.patches.rehearsals import Answer, Rehearsal, Scope
-from django_querybudget.patches.verdicts import Baseline, changing, judge
+from django_querybudget.patches.answers import Answer
+from django_querybudget.patches.baseline import Baseline
+from django_querybudget.patches.rehearsals import Rehearsal, Scope
+from django_querybudget.patches.verdicts import changing, judge
 
 LOAD = "select_related shop.Book author shop/views.py:7"
 
@@ -36,7 +38,7 @@ class Runs:
         run = Rehearsal(self.bodies)
         run.outcomes["test"] = outcome, "AssertionError: why"
         run.scopes["test"] = [Scope(view, queries, saves or {}, loads or {})]
-        run.answers["test"] = [Answer("GET /books", digest)]
+        run.answers["test"] = [Answer("GET /books", digest, view)]
         return run
 
 
@@ -94,7 +96,8 @@ def test_a_proof_without_an_answer_says_so(runs: Runs) -> None:
         run.answers["test"] = [Answer(f"GET /books/{number}", "none")]
     verdict = judge(Baseline(first, second), third, ["key"], about=["key"])
     assert verdict.proof == (
-        "GET books 9 → 3 queries, no response could be compared, 1 test passes"
+        "GET books 9 → 3 queries, no response of it could be compared, "
+        "1 that no two runs answer alike, 1 test passes"
     )
 
 

@@ -145,6 +145,19 @@ def test_nothing_is_wider_than_a_phone(page: Browser) -> None:
     assert roles.count("rowheader") == roles.count("row") - 1  # as cards it is a table still
 
 
+WIDTHS = (737, 780, 897, 961, 1089, 1280)
+
+
+def test_nothing_is_wider_than_a_window_between_phone_and_desk(page: Browser) -> None:
+    for each in PAGES:
+        page.open(f"/querybudget/{each}")
+        found = []
+        for width in WIDTHS:
+            page.look(width=width, height=800)
+            found.append(page.evaluate("document.documentElement.scrollWidth"))
+        assert found == [*WIDTHS], each
+
+
 def test_the_keyboard_reaches_every_link_in_order(page: Browser) -> None:
     page.open("/querybudget/")
     links = page.evaluate("[...document.querySelectorAll('a')].map(each => each.href)")

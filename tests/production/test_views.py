@@ -22,7 +22,7 @@ from django_querybudget.cache import cached_queryset
 from django_querybudget.middleware import QueryBudgetMiddleware
 from django_querybudget.production import record as record_module
 from django_querybudget.production.encoding import encoded
-from django_querybudget.production.measures import COUNTERS, MEASURES, SIZE
+from django_querybudget.production.measures import COUNTERS, MEASURES, SIZE, observe
 from django_querybudget.production.pending import Pending
 from django_querybudget.production.process import ProcessRecord
 from django_querybudget.production.reading import read_picture
@@ -118,6 +118,21 @@ def test_each_value_is_added_to_the_measure_of_its_name(record: ProcessRecord) -
 def series_of(title: str) -> Series:
     found = {key.title: each for key, each in read_picture(3600).whole.series.items()}
     return found[title]
+
+
+@pytest.mark.parametrize(("values", "share", "found"), [
+    ((2200.0,), 0.95, 1000),  # above all bounds: the highest of them, not none
+    ((0.0, 0.0, 2200.0), 0.5, 0),
+    ((4.0, 2200.0), 0.95, 1000),
+    ((), 0.95, 0),
+])  # fmt: skip
+def test_a_quantile_above_all_bounds_is_the_last_of_them(
+    values: tuple[float, ...], share: float, found: float
+) -> None:
+    numbers = [0.0] * SIZE
+    for value in values:
+        observe(numbers, [value, *[None] * (len(MEASURES) - 1)])
+    assert MEASURES[0].quantile(numbers, share) == found
 
 
 def test_each_view_has_its_counts_and_the_lines_they_come_from(record: ProcessRecord) -> None:

@@ -148,7 +148,7 @@ class Runner:
         asked = {name: filled(str(text), contexts) for name, text in step["env"].items()}
         job.ran.append(step["name"])
         done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],  # noqa: S607
+            ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)],  # noqa: S607 - the runner's own shell
             cwd=self.workspace,
             env={**self.environment, **asked, "GITHUB_OUTPUT": str(output)},
             stdin=subprocess.DEVNULL,

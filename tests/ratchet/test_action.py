@@ -79,7 +79,7 @@ def test_nothing_that_is_handed_in_is_part_of_a_script() -> None:
     assert [each["name"] for each in steps] == [LOOK, INSTALL, TESTS, COMPARE, JUDGE]
     assert [each["name"] for each in steps if "${{" in each["run"]] == []
     inputs = set(re.findall(r"inputs\.([\w-]+)", text))
-    assert inputs == set(Runner(ROOT, ROOT, Path("/tmp")).action["inputs"])  # noqa: S108
+    assert inputs == set(Runner(ROOT, ROOT, Path("/tmp")).action["inputs"])  # noqa: S108 - as above
 
 
 @pytest.mark.parametrize("tests", [" ".join(["pytest", *WITHOUT]), "test -v 0"])

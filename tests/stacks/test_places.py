@@ -184,7 +184,7 @@ class BookType:
 class Query:
     @strawberry.field
     def books(self) -> list[BookType]:  # resolver
-        return Book.objects.all()  # type: ignore[return-value]
+        return Book.objects.all()  # type: ignore[return-value]  # strawberry takes a queryset
 
 
 urlpatterns = [

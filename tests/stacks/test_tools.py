@@ -89,7 +89,7 @@ def called(*frames: tuple[str, str]) -> bool:
     names: dict[str, Any] = {"inner": lambda: is_tools_own(sys._getframe(1))}
     for filename, name in reversed(frames):
         code = f"def {name}(inner=inner):\n    return inner()"
-        exec(compile(code, filename, "exec"), names)  # noqa: S102
+        exec(compile(code, filename, "exec"), names)  # noqa: S102 - the test's own
         names["inner"] = names[name]
     return bool(names["inner"]())
 

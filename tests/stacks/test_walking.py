@@ -81,14 +81,14 @@ def test_frames_of_the_standard_library_are_not_the_caller() -> None:
             return reduce(lambda total, _: total + Industry.objects.count(), [1], 0)
 
     with capture_queries() as log:
-        Page().total  # noqa: B018
+        Page().total  # noqa: B018 - asking is what queries
     origin = only_origin(log)
     assert (origin.filename, origin.function.rsplit(".", 1)[-1]) == (HERE, "<lambda>")
 
 
 def test_djangos_own_frames_are_not_the_caller() -> None:
     with capture_queries() as log:
-        Paginator(Industry.objects.all(), 10).num_pages  # noqa: B018
+        Paginator(Industry.objects.all(), 10).num_pages  # noqa: B018 - asking is what queries
         line = line_above()
     assert (only_origin(log).filename, only_origin(log).line) == (HERE, line)
 
@@ -99,7 +99,7 @@ def test_a_third_party_frame_stands_in_only_where_no_project_frame_is(
     library = "/srv/venv/lib/python3.13/site-packages/shop/models.py"
     names: dict[str, Any] = {"locate": locate, "inspect": inspect}
     code = "def lookup():\n    return locate(inspect.currentframe())[0]\n"
-    exec(compile(code, library, "exec"), names)  # noqa: S102
+    exec(compile(code, library, "exec"), names)  # noqa: S102 - the test's own
     raw = names["lookup"]()
     assert Origin.of(raw).filename == HERE  # type: ignore[union-attr]
     # A worker's thread that is all libraries: the nearest one that is not Django's.
@@ -130,7 +130,7 @@ def test_a_text_that_comes_another_way_is_another_line() -> None:
     subcategories = [Subcategory(industry_id=industry.pk, name=str(each)) for each in range(3)]
 
     def lazily() -> int:
-        subcategories.pop().industry  # noqa: B018
+        subcategories.pop().industry  # noqa: B018 - asking is what queries
         return line_above()
 
     def directly() -> int:
@@ -186,7 +186,7 @@ def test_a_serializers_field_is_named() -> None:
     Subcategory.objects.create(industry=industry, name="milk")
     subcategories = list(Subcategory.objects.all())
     with capture_queries() as log:
-        SubcategorySerializer(subcategories, many=True).data  # noqa: B018
+        SubcategorySerializer(subcategories, many=True).data  # noqa: B018 - asking is what queries
         line = line_above()
     origin = only_origin(log)
     assert origin.serializer_field == "SubcategorySerializer.industry"
@@ -353,7 +353,7 @@ def nested(files: list[str]) -> Any:
     """Return a function that calls itself a frame inwards for each of ``files``, then locates."""
     names: dict[str, Any] = {"inner": lambda: locate(sys._getframe(1))}
     for filename in reversed(files):
-        exec(compile("def call(inner=inner):\n    return inner()\n", filename, "exec"), names)  # noqa: S102
+        exec(compile("def call(inner=inner):\n    return inner()\n", filename, "exec"), names)  # noqa: S102 - the test's own
         names["inner"] = names["call"]
     return names["inner"]
 

@@ -130,23 +130,29 @@ def test_a_process_writes_so_much_and_no_more(
 
 
 def test_what_copies_showed_comes_by_how_much_it_grew(tmp_path: Path) -> None:
-    def grown(name: str, queries: int | None, **problems: str) -> tuple[str, Any]:
+    def grown(
+        name: str, queries: int | None, before: int | None = None, **problems: str
+    ) -> tuple[str, Any]:
         return "grown", {
-            "name": name, "queries": queries, "copied": ["jobs.Job"], "problems": problems,
+            "name": name, "queries": queries, "before": before, "copied": ["jobs.Job"],
+            "problems": problems,
         }  # fmt: skip
 
     trial = merged(
         tmp_path,
         [
             STARTED,
-            *(view(f"GET {name}", 5, Job=1) for name in ("same", "more", "most", "failed")),
+            *(view(f"GET {name}", 5, Job=1) for name in ("same", "more", "most", "failed", "else")),
             grown("GET same", 5), grown("GET more", 7), grown("GET most", 25),
+            # Another request to it executes more than that, without copies.
+            grown("GET else", 4, before=1),
             grown("GET failed", None, Job="why"), grown("GET most", None, Job="no row"),
         ],
     )  # fmt: skip
     text = page(trial, "pytest", status=0, rows=20).partition("(--rows 20)\n")[2]
     assert text.partition("\n\n")[0].splitlines() == [
         "  GET most: 5 → 25 queries, with copies of jobs.Job",
+        "  GET else: 1 → 4 queries, with copies of jobs.Job",
         "  GET more: 5 → 7 queries, with copies of jobs.Job",
         "  GET failed: not measured (Job: why)",
         "  No more queries: GET same",

@@ -68,7 +68,7 @@ def test_a_new_project_and_its_few_rows(project: StrangersProject) -> None:
     assert data["loops"][1]["loops"][0]["place"] == "shop/views.py:8"
     grown = {each["name"]: each for each in data["grown"]}
     assert "GET books" not in grown  # Five rows show its loop.
-    assert grown["GET shelves"]["queries"] == 22
+    assert (grown["GET shelves"]["before"], grown["GET shelves"]["queries"]) == (2, 22)
     assert grown["GET signs"]["problems"] == {
         "shop.Sign": "room must differ, and nothing varies it"
     }
@@ -112,6 +112,33 @@ def test_pytest_with_split_settings_and_a_red_suite(project: StrangersProject) -
     assert data["missing_indexes"] == [NEEDED]
     assert "Put --rows 20 before the command" in text
     assert "GET signs: an unknown number of shop.Sign" in text
+
+
+NINJA_TESTS = """
+from django.test import TestCase
+from ninja import NinjaAPI
+from ninja.testing import TestClient
+from .models import Author
+
+api = NinjaAPI()
+
+@api.get("/authors")
+def authors(request):
+    return [author.name for author in Author.objects.all()]
+
+class NinjaTests(TestCase):
+    def test_authors(self):
+        Author.objects.create(name="Ann")
+        self.assertEqual(TestClient(api).get("/authors").json(), ["Ann"])
+"""
+
+
+def test_a_test_client_that_passes_by_the_handler_is_named(project: StrangersProject) -> None:
+    project.start()
+    project.write("shop/tests.py", NINJA_TESTS)
+    status, text, data = project.try_("manage.py", "test")
+    assert (status, queries(data)) == (0, {}), text
+    assert "the TestClient of ninja.testing call views past it." in text
 
 
 @pytest.mark.slow

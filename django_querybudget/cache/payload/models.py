@@ -36,7 +36,7 @@ def version_of(model: type[Model]) -> str:
 
 def has_own_from_db(model: type[Model]) -> bool:
     """Whether the host's code makes the instance of a row."""
-    return model.from_db.__func__ is not Model.from_db.__func__  # type: ignore[attr-defined]
+    return model.from_db.__func__ is not Model.from_db.__func__  # type: ignore[attr-defined]  # a class method's function
 
 
 def is_plain_model(model: type[Model]) -> bool:

@@ -102,7 +102,7 @@ def _may_wait(manager: type, queryset: type[QuerySet[Any]]) -> bool:
         return False
     try:
         # A trial: of no member, since nothing is asked of it.
-        unbuilt(queryset, _Prefetched(Any, "", None))  # type: ignore[arg-type]
+        unbuilt(queryset, _Prefetched(Any, "", None))  # type: ignore[arg-type]  # of no member
     except Exception:  # a metaclass or __init_subclass__() objects
         return False
     return True

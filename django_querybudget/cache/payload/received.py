@@ -71,7 +71,7 @@ def _has_queryset(lookup: object) -> bool:
     )
 
 
-class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]
+class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]  # generic in the stubs only
     """A lookup whose rows are noted; its ``queryset`` stays the host's, and on the instances."""
 
     _received: Notes
@@ -104,7 +104,7 @@ class _Asked:
         return getattr(self._queryset, name)
 
 
-class _Noting(ModelIterable):  # type: ignore[type-arg]
+class _Noting(ModelIterable):  # type: ignore[type-arg]  # generic in the stubs only
     """Yields the instances that Django makes, and notes what it made them of."""
 
     def __init__(self, queryset: Any, received: Notes, options: Mapping[str, Any]) -> None:

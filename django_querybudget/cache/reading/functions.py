@@ -134,7 +134,7 @@ def decorated(
         kind = type(function).__name__
         raise TypeError(f"cached_queryset decorates a function: put @{kind} above it, not below.")
     bound = type(function) is MethodType
-    plain: Any = function.__func__ if bound else function  # type: ignore[attr-defined]
+    plain: Any = function.__func__ if bound else function  # type: ignore[attr-defined]  # a bound method has one
     if isinstance(plain, CachedFunction | _Bound):
         raise TypeError("cached_queryset decorates a plain function, which this one is no longer.")
     if type(plain) is not FunctionType:
@@ -151,7 +151,7 @@ def decorated(
         )
     made = CachedFunction(plain, options)
     note_function(made.name, made, warm)
-    return _Bound(made, function.__self__) if bound else made  # type: ignore[attr-defined]
+    return _Bound(made, function.__self__) if bound else made  # type: ignore[attr-defined]  # as above
 
 
 def _tag(name: str, identity: str) -> str:

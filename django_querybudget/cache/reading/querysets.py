@@ -60,7 +60,7 @@ class CachedQuerySetMixin:
     # What rows were made of, from when they are fetched until they are stored.
     _querybudget_received: Notes | None = None
 
-    # mypy: a mixin of QuerySet, of whatever class.
+    # mypy: a mixin of QuerySet, of whatever class; what that returns is Any to it.
     def _clone(self: Any) -> Any:
         clone = super()._clone()  # type: ignore[misc]
         clone._querybudget_options = self._querybudget_options

@@ -213,7 +213,7 @@ def _is_early(left: float, cost: float) -> bool:
 
     Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015.
     """
-    return left <= -EARLY * cost * log(1 - random())  # noqa: S311
+    return left <= -EARLY * cost * log(1 - random())  # noqa: S311 - no secret
 
 
 def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:

@@ -103,7 +103,7 @@ def _login(connection: BaseDatabaseWrapper) -> str:
         }
         text = digest(repr((options.get("USER"), options.get("TIME_ZONE"), sorted(own.items()))))
         known = (options, text[:8])
-        connection._querybudget_login = known  # type: ignore[attr-defined]
+        connection._querybudget_login = known  # type: ignore[attr-defined]  # kept by the connection, as long as it lives
     return known[1]
 
 

@@ -35,12 +35,12 @@ class CachedViewMixin:
     def as_view(cls, **initkwargs: Any) -> Any:
         """Return the view. Raises ``TypeError`` or ``ValueError`` for a wrong attribute."""
         _of_attributes(initkwargs)
-        return super().as_view(**initkwargs)  # type: ignore[misc]
+        return super().as_view(**initkwargs)  # type: ignore[misc]  # the view that it is mixed into
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer from the cache, or as the class below does."""
         name = f"{type(self).__module__}.{type(self).__qualname__}"
-        below: Any = super().dispatch  # type: ignore[misc]
+        below: Any = super().dispatch  # type: ignore[misc]  # as above
         try:
             decorate = _of_attributes({each: getattr(self, each) for each in _ATTRIBUTES})
         except (TypeError, ValueError) as error:  # of a property's; the others' is told before

@@ -10,7 +10,7 @@ from django.http.request import HttpHeaders
 __all__ = ["NotedDict", "NotedHeaders"]
 
 
-class NotedDict(dict):  # type: ignore[type-arg]
+class NotedDict(dict):  # type: ignore[type-arg]  # of anything, as the host's
     """A dict of the request's, with what is read of it noted; what is written goes to both."""
 
     def __init__(self, raw: Any, note: Callable[[Any], None], note_all: Callable[[], None]) -> None:

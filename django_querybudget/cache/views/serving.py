@@ -230,7 +230,7 @@ class Served(Turn):
 async def waited(found: Served) -> None:
     """Wait until it is this request's turn, and block no loop."""
     waits = found.waits()
-    while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110
+    while (seconds := await sync_to_async(_next)(waits)) is not None:  # noqa: ASYNC110 - another process computes: no event to wait for
         await asyncio.sleep(seconds)  # another process computes
 
 

@@ -202,7 +202,7 @@ def _tables(known: Tables, names: Iterable[str]) -> tuple[Table, ...]:
     return tuple(known.tables[name] for name in names)
 
 
-def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911
+def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a return for each form, and for what spoils it
     """Return the form of one statement as the ORM writes it, None for any other."""
     match: re.Match[str] | None
     if match := _INSERT.fullmatch(sql):

@@ -87,7 +87,7 @@ class QueryBudgetPanel(Panel):
             return
         recording.close()
         try:
-            self.record_stats(  # type: ignore[no-untyped-call]
+            self.record_stats(  # type: ignore[no-untyped-call]  # the toolbar has no types
                 _told(_report(recording, request, response))
             )
         except Exception:  # a defect of ours must not become the host's
@@ -104,7 +104,7 @@ class QueryBudgetPanel(Panel):
         return str(_template().render(Context(self._stats(), use_l10n=False)))
 
     def _stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get_stats()  # type: ignore[no-untyped-call]
+        found: dict[str, Any] = self.get_stats()  # type: ignore[no-untyped-call]  # the toolbar has no types
         return found
 
 

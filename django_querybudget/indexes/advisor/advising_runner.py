@@ -22,12 +22,12 @@ __all__ = ["AdvisingRunner"]
 def _result_class(base: type[unittest.TestResult], workload: Workload) -> type[unittest.TestResult]:
     """Return ``base``, telling the workload which test runs."""
 
-    class NamingResult(base):  # type: ignore[misc, valid-type]
+    class NamingResult(base):  # type: ignore[misc, valid-type]  # the base is a value: the project's
         def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's name
             workload.test = test.id()
             super().startTest(test)
 
-        def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - as above
             super().stopTest(test)
             workload.test = None
 
@@ -44,7 +44,7 @@ if not (isinstance(_base, type) and issubclass(_base, DiscoverRunner)):
     )
 
 
-class AdvisingRunner(_base):  # type: ignore[misc]
+class AdvisingRunner(_base):  # type: ignore[misc]  # the base is a value: the project's
     """The runner of the settings, in one process: another would record for itself."""
 
     report: ClassVar[AdvisorReport | None] = None

@@ -58,11 +58,11 @@ def _expected(
             if index.unique:
                 continue
             # Django creates the index and leaves the condition out.
-            index = replace(index, condition="")  # noqa: PLW2901
+            index = replace(index, condition="")  # noqa: PLW2901 - as Django would have it
         if index.include and not features.supports_covering_indexes:
             if index.unique:
                 continue
-            index = replace(index, include=())  # noqa: PLW2901
+            index = replace(index, include=())  # noqa: PLW2901 - as Django would have it
         if index.origin is IndexOrigin.DB_INDEX and index.columns[0] in limited:
             continue
         yield index

@@ -50,7 +50,7 @@ class IndexMixin(models.Model):
         for base in cls.__mro__[1:]:
             meta = vars(base).get("Meta")
             if meta is not None and not _hides_nothing(base, meta):
-                cls.Meta = meta  # type: ignore[misc]
+                cls.Meta = meta  # type: ignore[misc]  # what Django reads of a model's class
                 return
 
 

@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write what is proved into the project, where git says that the files are clean",
     )
+    parser.add_argument(
+        "--uncompared",
+        action="store_true",
+        help="take into the diff, and write by --apply, also what saves and passes the tests, and "
+        "no answer of which could be compared",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--diff", metavar="FILE", help="write the diff to this file")
     parser.add_argument(
@@ -52,6 +58,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
 
     wanted = Wanted(
         apply=options["apply"],
+        uncompared=options["uncompared"],
         json=options["json"],
         diff=options["diff"],
         seconds=options["time_limit"],

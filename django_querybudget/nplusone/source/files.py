@@ -81,7 +81,7 @@ def span_of(code: CodeType, instruction: int) -> Span | None:
     if found is None or any(each is None for each in found):
         return None
     line, last_line, column, last_column = found
-    return line, last_line, column, last_column  # type: ignore[return-value]
+    return line, last_line, column, last_column  # type: ignore[return-value]  # none is None: see above
 
 
 def whole_span(node: ast.expr | ast.stmt) -> tuple[int, int | None, int, int | None]:

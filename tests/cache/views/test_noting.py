@@ -50,7 +50,7 @@ READS: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
     "pop of none": (lambda it: it.pop("c", 3), {"c"}),
     "match": (matched, {ALL, "a"}),  # it asks for the length
     "format": ("{a}".format_map, {"a"}),
-    "percent": (lambda it: "%(a)s" % it, {"a"}),  # noqa: UP031
+    "percent": (lambda it: "%(a)s" % it, {"a"}),  # noqa: UP031 - this way of reading is the case
     "iter": (list, {ALL}),
     "reversed": (lambda it: list(reversed(it)), {ALL}),
     "len": (len, {ALL}),
@@ -68,12 +68,12 @@ READS: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
     "or from the right": (lambda it: {"c": 3} | it, {ALL}),
     "update of another": (updated, {ALL}),
     "equal": (lambda it: it == {"a": 1, "b": 2}, {ALL}),
-    "equal from the right": (lambda it: {"a": 1, "b": 2} == it, {ALL}),  # noqa: SIM300
+    "equal from the right": (lambda it: {"a": 1, "b": 2} == it, {ALL}),  # noqa: SIM300 - this order is the case
     "not equal": (lambda it: it != {"a": 1}, {ALL}),
     "repr": (repr, {ALL}),
     "str": (str, {ALL}),
     "json": (json.dumps, {ALL}),
-    "pickle": (lambda it: pickle.loads(pickle.dumps(dict(it))), {ALL}),  # noqa: S301
+    "pickle": (lambda it: pickle.loads(pickle.dumps(dict(it))), {ALL}),  # noqa: S301 - of our own making
     "popitem": (lambda it: it.popitem(), {ALL}),
     "sorted": (sorted, {ALL}),
     "max": (max, {ALL}),

@@ -82,7 +82,7 @@ class Crowd:
         self._site, self._cookies = site, cookies
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, args=(random.Random(seed + each),))  # noqa: S311
+            threading.Thread(target=self._work, args=(random.Random(seed + each),))  # noqa: S311 - the same each time
             for each in range(CLIENTS)
         ]
 

@@ -4,7 +4,7 @@ The environment names the servers, as the marketplace's own settings say, and ``
 each process leaves what its OpenTelemetry holds.
 """
 
-from marketplace.settings import *  # noqa: F403
+from marketplace.settings import *  # noqa: F403 - as settings are extended
 from marketplace.settings import CACHES, MIDDLEWARE, QUERYBUDGET
 
 ROOT_URLCONF = "tests.production.load.urls"

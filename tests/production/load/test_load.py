@@ -89,7 +89,7 @@ def loaded(server: str, redis: OwnRedis, postgres_url: str) -> Iterator[Loaded]:
     with serving(server, environment) as site:
         crowd = Crowd(site.socket, cookies, seed)
         try:
-            yield Loaded(site, crowd, cookies[0], random.Random(seed))  # noqa: S311
+            yield Loaded(site, crowd, cookies[0], random.Random(seed))  # noqa: S311 - the same each time
         finally:
             crowd.stop()
 
