@@ -35,7 +35,11 @@ def name_of(tag: str) -> str:
 
 
 def names_of(found: Collection[str], most: int = MOST) -> list[str]:
-    """Return the names of the tags; of more than ``most``, rows' are replaced by their tables'."""
+    """Return the names of the tags; of more than ``most``, rows' are replaced by their tables'.
+
+    So are those of lists always: no CDN tells who has written.
+    """
+    found = {_table_of(tag) if tags.is_of_lists(tag) or tags.is_twin(tag) else tag for tag in found}
     if len(found) > most:
         found = {_table_of(tag) for tag in found}
     return sorted(map(name_of, found))
@@ -44,7 +48,7 @@ def names_of(found: Collection[str], most: int = MOST) -> list[str]:
 def _table_of(tag: str) -> str:
     """Return the tag of the table that a row's or a scope's is of: every write to it renews it."""
     part = tags.parsed(tag)
-    if part.kind not in ("r", "s", "S"):
+    if part.kind not in ("r", "s", "S", "v", "V", "c", "k"):
         return tag
     return tags.table_tag(tag.split(":", 1)[0], part.name)
 

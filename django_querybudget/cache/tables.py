@@ -7,12 +7,11 @@ here asks a database.
 from __future__ import annotations
 
 import logging
-import re
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -27,11 +26,10 @@ from django_querybudget.sql.fingerprints import identifiers
 from django_querybudget.sql.statements import read
 
 from . import tags
+from .columns import Column, Columns, target_of
 from .withheld import Withheld
 
-__all__ = ["Column", "Table", "Tables", "converted", "tables", "whole_table"]
-
-R = TypeVar("R")
+__all__ = ["Table", "Tables", "table_tags", "tables", "whole_table"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -39,69 +37,7 @@ logger = logging.getLogger("django_querybudget")
 _DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column whose values compare in the database exactly as they do here."""
-
-    name: str
-    type: type
-
-    @classmethod
-    def of(cls, field: models.Field[Any, Any]) -> Column | None:
-        """Return the column of an integer or UUID field (a foreign key to one too), else None.
-
-        A text column may compare without regard to case or accents: two spellings, one row.
-        """
-        target = _target(field)
-        if field.column is None:
-            return None
-        if ":" in field.column:
-            return None  # it stands in a tag, between colons
-        if isinstance(target, models.AutoField | models.IntegerField):
-            return cls(field.column, int)
-        if isinstance(target, models.UUIDField):
-            return cls(field.column, uuid.UUID)
-        return None
-
-    def text(self, value: object) -> str | None:
-        """Return one spelling for all spellings of a value, None for what is not one.
-
-        ``value`` is one of the database's, as it stands in a row or in a parameter.
-        """
-        if isinstance(value, bool):
-            return None
-        if self.type is int:
-            if isinstance(value, str) and not _WHOLE.fullmatch(value):
-                return None  # MySQL takes "1_0" for 1, Python for 10
-            return str(int(value)) if isinstance(value, int | str) else None
-        if isinstance(value, uuid.UUID):
-            return value.hex
-        try:
-            return uuid.UUID(value).hex if isinstance(value, str) else None
-        except ValueError:
-            return None
-
-
-def _target(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
-    """Return the field whose values stand in the column: of a foreign key, what it refers to."""
-    while field.remote_field is not None and hasattr(field, "target_field"):
-        field = field.target_field
-    return field
-
-
-def converted(field: models.Field[Any, Any], convert: Callable[[], R]) -> R:
-    """Return what ``field`` makes of a value for the database: ``convert()``.
-
-    Raises :class:`ValueError` where a field of the host's own makes another thing of it each time,
-    as one that encrypts with a nonce: what one statement is sent says nothing of the next.
-    """
-    found = convert()
-    if not type(_target(field)).__module__.startswith("django.") and convert() != found:
-        raise ValueError(f"{field} is converted in another way each time")
-    return found
-
-
-_WHOLE = re.compile(r"-?[0-9]{1,40}")
+_NO_COLUMNS = Columns({}, frozenset(), frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +50,34 @@ class Table:
     defaults: frozenset[str] = frozenset()
     """The functions that the database calls for what an INSERT leaves out, in small letters."""
 
+    columns: Columns = _NO_COLUMNS
+
+    known: str = ""
+    """What stands for all by which writes tell lists of it apart, the same in every process that
+    has the same models and the same of this library; empty where they tell none apart."""
+
+    @property
+    def pins(self) -> Mapping[str, Column]:
+        """The columns by which lists of it are pinned, where its rows can be told apart."""
+        return {} if self.key is None else self.columns.pins
+
+
+def table_tags(database: str, table: Table) -> frozenset[str]:
+    """Return the tags of any write to ``table``: its own, and its twin where there is one."""
+    return _table_tags(database, table.name, table.known)
+
+
+@lru_cache(maxsize=1024)
+def _table_tags(database: str, name: str, known: str) -> frozenset[str]:
+    own = tags.table_tag(database, name)
+    return frozenset((own, tags.twin_tag(database, name, known)) if known else (own,))
+
 
 def whole_table(database: str, table: Table | None) -> set[str]:
     """Return the tags of a write of unknown extent to ``table``; None is one that no model has."""
     if table is None:
         return {tags.unmodelled(database)}
-    found = {tags.table_tag(database, table.name), tags.bulk_tag(database, table.name)}
+    found = {*table_tags(database, table), tags.bulk_tag(database, table.name)}
     if table.scopes:
         found.add(tags.any_scope_tag(database, table.name))
     return found
@@ -193,7 +151,10 @@ class Tables:
         defaults = frozenset(_default_functions(model))
         if name in self.tables:
             defaults |= self.tables[name].defaults
-        self.tables[name] = Table(name, key, columns, defaults)
+        known = Columns.of(model)
+        if name in self.tables:
+            known |= self.tables[name].columns
+        self.tables[name] = Table(name, key, columns, defaults, known, _spelled(key, known))
 
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
@@ -234,6 +195,17 @@ class Tables:
         return table in self._ignored
 
 
+_FORM = "1"
+"""Of what writes say of lists. Another one for each change in that."""
+
+
+def _spelled(key: Column | None, columns: Columns) -> str:
+    if key is None or not columns.pins:
+        return ""
+    pins = [each.spelled() for _, each in sorted(columns.pins.items())]
+    return tags.digest(repr((_FORM, key.spelled(), pins, sorted(columns.plain))))[:12]
+
+
 _told: set[tuple[str, str]] = set()
 
 
@@ -251,7 +223,7 @@ def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, s
     ):
         return None, "which is no column of its table"
     column = Column.of(field)
-    return column, "" if column else f"which is a {type(_target(field)).__name__}"
+    return column, "" if column else f"which is a {type(target_of(field)).__name__}"
 
 
 def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

@@ -8,6 +8,10 @@
 ``<database>:r:<table>:…``   one row, by primary key
 ``<database>:s:<table>:…``   the rows with one value in a declared scope
 ``<database>:S:<table>``     writes of known rows whose scope values are unknown
+``<database>:v:<table>:…``   rows that get one value in a foreign key's column
+``<database>:V:<table>``     writes of known rows whose foreign keys' values are unknown
+``<database>:c:<table>:…``   one column, set in known rows where a foreign key is not
+``<database>:k:<table>:…``   the table's twin: renewed with it by who knows the same columns
 ``u:<name>``                 a tag that the host's code made up
 ===========================  =====================================================================
 """
@@ -28,6 +32,9 @@ R = TypeVar("R")
 
 MANY = 100
 """More rows than this in one statement are a write of unknown extent."""
+
+MANY_VALUES = 32
+"""More values of foreign keys than this in one statement are unknown ones."""
 
 
 LONGEST = 150
@@ -79,6 +86,22 @@ def any_scope_tag(database: str, table: str) -> str:
     return f"{database}:S:{table}"
 
 
+def value_tag(database: str, table: str, column: str, value: str) -> str:
+    return f"{database}:v:{table}:{column}:{value}"
+
+
+def any_value_tag(database: str, table: str) -> str:
+    return f"{database}:V:{table}"
+
+
+def column_tag(database: str, table: str, column: str) -> str:
+    return f"{database}:c:{table}:{column}"
+
+
+def twin_tag(database: str, table: str, known: str) -> str:
+    return f"{database}:k:{table}:{known}"
+
+
 def user_tag(name: str) -> str:
     return f"u:{name}"
 
@@ -101,24 +124,33 @@ def parsed(tag: str) -> Parsed:
     if kind == "r":
         name, _, value = name.rpartition(":")
         return Parsed(kind, name, value)
-    if kind == "s":
+    if kind in ("s", "v"):
         return Parsed(kind, name.rsplit(":", 2)[0])
+    if kind in ("c", "k"):
+        table, _, value = name.rpartition(":")
+        return Parsed(kind, table, value)
     return Parsed(kind, name)
 
 
 def stand_ins(tag: str) -> frozenset[str]:
     """Return the tags that stand for ``tag`` and all of its kind; none for a tag of a few.
 
-    An entry that depends on a row or on a scope's value depends on those, too.
+    An entry that depends on a row, on a scope's or on a foreign key's value depends on those, too.
     """
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
     database, kind, *rest = tag.split(":", 2)
     if kind == "r":
-        return frozenset((bulk_tag(database, rest[0].rpartition(":")[0]),))
-    if kind == "s":
-        return frozenset((any_scope_tag(database, rest[0].rsplit(":", 2)[0]),))
+        return _stand_ins(database, kind, rest[0].rpartition(":")[0])
+    if kind in ("s", "v"):
+        return _stand_ins(database, kind, rest[0].rsplit(":", 2)[0])
     return frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _stand_ins(database: str, kind: str, table: str) -> frozenset[str]:
+    many = {"r": bulk_tag, "s": any_scope_tag, "v": any_value_tag}[kind]
+    return frozenset((many(database, table),))
 
 
 def is_said(tag: str) -> bool:
@@ -126,7 +158,29 @@ def is_said(tag: str) -> bool:
     return tag.startswith("u:") or tag.endswith(":*")
 
 
+def is_row(tag: str) -> bool:
+    """Whether it is a row's."""
+    return ":r:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "r"
+
+
+def is_twin(tag: str) -> bool:
+    """Whether it is a table's twin."""
+    return ":k:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "k"
+
+
+@lru_cache(maxsize=1024)
+def pair_of(twin: str) -> tuple[str, str]:
+    """Return the tag of a twin's table, and that of any value in it."""
+    database, name = twin.split(":", 1)[0], parsed(twin).name
+    return table_tag(database, name), any_value_tag(database, name)
+
+
+def is_of_lists(tag: str) -> bool:
+    """Whether it is one that only entries of lists depend on, besides the twin."""
+    return not tag.startswith("u:") and tag.split(":", 2)[1] in ("v", "V", "c")
+
+
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
     kind = tag.split(":", 2)[1]
-    return tag.startswith("u:") or kind in ("r", "s")
+    return tag.startswith("u:") or kind in ("r", "s", "v", "V", "c", "k")

@@ -118,6 +118,8 @@ def _chain(source: SourceText, edit: Edit, width: int) -> Iterator[_Piece]:
         yield start, start, f"(\n{inner}"
         yield from _on_lines(source, edit, anchor, following, inner, width)
         yield end, end, f"\n{indent})"
+    elif pieces := _unfolded(source, edit, anchor, following, statement, width):
+        yield from pieces
     else:
         # In the parentheses of a call a line can always be broken.
         room = width - len(line) + len(line.lstrip())
@@ -159,6 +161,51 @@ def _in_last_call(
         return [(at, at, f"{flat[:place]}{opened}{flat[place:-1]}{closed}{flat[-1]}")]
     place = start + opening - len(flat) + 1
     return [(at, at, flat), (place, place, opened), (end - 1, end - 1, closed)]
+
+
+def _unfolded(
+    source: SourceText,
+    edit: Edit,
+    anchor: ast.expr,
+    following: list[ast.Call],
+    statement: ast.stmt,
+    width: int,
+) -> list[_Piece]:
+    """Break a chain before its methods that was broken in the parentheses of its last call.
+
+    Empty where it was not, or where that is not what black does.
+    """
+    last = following[-1] if following else None
+    if (
+        last is None
+        or not isinstance(statement, ast.Assign | ast.AnnAssign | ast.Return)
+        or statement.value is not last
+    ):
+        return []
+    start, opening, end = source.start_of(last), source.end_of(last.func), source.end_of(last)
+    inside = source.text[opening + 1 : end - 1]
+    given: list[ast.expr | ast.keyword] = [*last.args, *last.keywords]
+    given.sort(key=source.start_of)
+    arguments = ", ".join(source.segment(each) for each in given)
+    indent = source.indent_at(statement.lineno)
+    inner = indent + source.unit
+    behind = len(edit.calls) + len(following) - (not isinstance(anchor, ast.Call))
+    name = last.func.attr if isinstance(last.func, ast.Attribute) else ""
+    if (
+        behind < 2
+        or "\n" in source.text[start:opening]
+        or "\n" in arguments
+        or "#" in inside
+        or inside.rstrip().endswith(",")
+        or len(f"{inner}.{name}({arguments})") > width
+    ):
+        return []
+    return [
+        (start, start, f"(\n{inner}"),
+        *_on_lines(source, edit, anchor, following, inner, width),
+        (opening + 1, end - 1, arguments),
+        (end, end, f"\n{indent})"),
+    ]
 
 
 def _methods_behind_calls(node: ast.expr) -> int:

@@ -71,15 +71,15 @@ class SourceText:
             return start + column
         return start + len(self.line(line).encode()[:column].decode())
 
-    def start_of(self, node: ast.expr | ast.stmt) -> int:
+    def start_of(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
         """Return where a node begins."""
         return self.position(node.lineno, node.col_offset)
 
-    def end_of(self, node: ast.expr | ast.stmt) -> int:
+    def end_of(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
         """Return where a node ends."""
         return self.position(node.end_lineno or node.lineno, node.end_col_offset or 0)
 
-    def segment(self, node: ast.expr | ast.stmt) -> str:
+    def segment(self, node: ast.expr | ast.stmt | ast.keyword) -> str:
         """Return a node's text as it is written."""
         return self.text[self.start_of(node) : self.end_of(node)]
 

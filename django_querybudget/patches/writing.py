@@ -23,6 +23,7 @@ from .chains import queryset_edits
 from .classes import class_edit
 from .edits import Edit
 from .loops import loop_edits, statement_around
+from .modules import by_modules
 from .patch import Found, NotWritten, Patch
 from .text import SourceText
 from .unwritable import Unwritable
@@ -129,7 +130,8 @@ class _Writer:
         code = fix.code
         # Of a loop's own values nothing is known before it.
         code = with_values(code, given, source, place.line, at_line=False)
-        imports = [Edit(path, 0, 0, imports=fix.imports)] if fix.imports else []
+        code, needed = by_modules(source, path, code, fix.imports)
+        imports = [Edit(path, 0, 0, imports=needed)] if needed else []
         if fix.where == "in the class at":
             return [class_edit(source, path, code, place.line), *imports]
         if fix.in_loop:

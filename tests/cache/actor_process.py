@@ -85,7 +85,7 @@ def configure(setup: dict[str, Any], *, with_stops: bool = True) -> None:
     caches.settings.update(setup["caches"])
     if dotted := setup.get("cached"):
         programs.cached = import_string(dotted)
-    if dotted := setup.get("defect"):
+    for dotted in setup.get("defects", ()):
         import_string(dotted)()
     if with_stops:
         connection_created.connect(_put_stops, weak=False)

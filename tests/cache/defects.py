@@ -5,15 +5,18 @@ Every one has to be found by the orders that run in CI, or they would prove noth
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from django_querybudget.cache import tokens, transactions
-from django_querybudget.cache.reading import fills, leases
+from django_querybudget.cache import columns as columns_of
+from django_querybudget.cache import tables, tags, tokens, transactions
+from django_querybudget.cache.reading import conditions, fills, leases, lists, questions
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
+from django_querybudget.cache.stores import twins as twins_of
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.transactions import on_commit
-from django_querybudget.cache.writing import invalidation, watcher
+from django_querybudget.cache.writing import invalidation, statements, watcher
 from tests.cache import programs
 
 
@@ -99,6 +102,75 @@ def tokens_of_a_group_come_from_its_last_look() -> None:
     leases.keep = late  # type: ignore[attr-defined]
 
 
+def rows_of_a_list_are_left_out() -> None:
+    lists._keys = lambda *_: []
+
+
+def tokens_of_rows_are_taken_for_older_than_the_query() -> None:
+    def read(fill: Any, rows: Any, guard: str) -> bool:
+        fill.take_tokens(rows)
+        return True
+
+    lists._read_after = read
+
+
+def what_is_set_renews_no_list() -> None:
+    statements._assigned = lambda *_: set()
+
+
+def columns_that_a_list_names_are_left_out() -> None:
+    list_of = conditions.list_of
+
+    def without_columns(*args: Any) -> Any:
+        found = list_of(*args)
+        if found is None:
+            return None
+        kept = frozenset(tag for tag in found.tags if tags.parsed(tag).kind != "c")
+        return replace(found, tags=kept)
+
+    lists.list_of = questions.list_of = without_columns
+
+
+def whoever_writes_is_taken_to_know() -> None:
+    """What a process does not know that writes is not looked at when a list is read."""
+    redis.settled = lambda values, twins: values | dict.fromkeys(twins, twins_of.SAME)
+
+
+def what_was_stored_before_stays_when_a_reader_repairs_a_twin() -> None:
+    _replace_in_script("(paired and kind == '3')", "false", scripts.ENSURE)
+
+
+def what_was_stored_before_stays_when_a_writer_repairs_a_twin() -> None:
+    _replace_in_script("differ = twin and value ~= before", "differ = false")
+
+
+def a_twin_is_repaired_while_a_writer_is_in_flight() -> None:
+    _replace_in_script("and not string.find(before, '|', 1, true)", "", scripts.ENSURE)
+
+
+# No defects: what a process knows of the tables that has the code of before a migration
+
+
+def no_foreign_key() -> None:
+    _knowing(lambda columns: replace(columns, pins={}))
+
+
+def one_foreign_key_less() -> None:
+    """It is an integer to that process: a full save() sets all the foreign keys that it knows."""
+
+    def without(columns: columns_of.Columns) -> columns_of.Columns:
+        pins = {name: column for name, column in columns.pins.items() if name != "job_id"}
+        return replace(columns, pins=pins)
+
+    _knowing(without)
+
+
+def _knowing(less: Any) -> None:
+    of = columns_of.Columns.of
+    columns_of.Columns.of = lambda model: less(of(model))  # type: ignore[method-assign,assignment]
+    tables._tables = None
+
+
 # Not stale, and not to be taken for right
 
 
@@ -149,7 +221,7 @@ def a_renewal_erases_the_marks_of_others() -> None:
     _replace_in_script("if over > now and over - now <= 86400000 then", "if ARGV[1] == 'mark' then")
 
 
-def _replace_in_script(old: str, new: str) -> None:
-    text = scripts.CHANGE.text.decode()
+def _replace_in_script(old: str, new: str, script: scripts.Script = scripts.CHANGE) -> None:
+    text = script.text.decode()
     assert old in text
-    scripts.CHANGE.__init__(text.replace(old, new))  # type: ignore[misc]
+    script.__init__(text.replace(old, new))  # type: ignore[misc]

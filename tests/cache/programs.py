@@ -34,7 +34,16 @@ def _by_key(rows: QuerySet[Payment]) -> Decimal:
 
 
 def _by_scope(rows: QuerySet[Payment]) -> Decimal:
-    return sum((payment.amount for payment in rows.filter(payer=2)), Decimal())
+    return sum(rows.filter(payer=2).values_list("amount", flat=True), Decimal())
+
+
+def _by_list(rows: QuerySet[Payment]) -> Decimal:
+    return sum((payment.amount for payment in rows.filter(job=3)), Decimal())
+
+
+def _by_condition(rows: QuerySet[Payment]) -> Decimal:
+    """Of a list that a row comes into when it is written."""
+    return sum((payment.amount for payment in rows.filter(job=3, amount__gte=500)), Decimal())
 
 
 def _by_table(rows: QuerySet[Payment]) -> Decimal:
@@ -45,6 +54,8 @@ def _by_table(rows: QuerySet[Payment]) -> Decimal:
 FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
     "key": _by_key,
     "scope": _by_scope,
+    "list": _by_list,
+    "condition": _by_condition,
     "table": _by_table,
 }
 
@@ -169,6 +180,11 @@ def save(alias: str, pk: int, amount: int) -> None:
 
 def update(alias: str, pk: int, amount: int) -> None:
     Payment.objects.using(alias).filter(pk=pk).update(amount=Decimal(amount))
+
+
+def update_of_another_column(alias: str, pk: int, amount: int) -> None:
+    """Leave the amount as it is."""
+    Payment.objects.using(alias).filter(pk=pk).update(currency=str(amount)[:3])
 
 
 def raw(alias: str, pk: int, amount: int) -> None:
@@ -317,7 +333,7 @@ def open_connections(alias: str) -> None:
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
     from django_querybudget.cache.reading import leases
-    from django_querybudget.cache.reading.through import _dependencies
+    from django_querybudget.cache.reading.through import _dependencies, _rows
     from django_querybudget.cache.transactions import mode_of, state_of
     from django_querybudget.cache.views import learned
 
@@ -325,6 +341,7 @@ def forget(alias: str) -> None:
     learned._reads.clear()
     state_of(connection).settle(connection, mode_of(connection))
     _dependencies.clear()
+    _rows.forget()
     leases._unstored.clear()
 
 

@@ -487,6 +487,146 @@ def named_above(c: Cached, using: str) -> Any:
     return c(Named.objects.using(using).filter(value__gt=F("value") - 1, value__gte=2)).count()
 
 
+# Lists that a foreign key pins
+
+
+@read
+def books_of_an_author(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(author=1).order_by("pk")))
+
+
+@read
+def books_of_nobody(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(author=4).order_by("pk")))
+
+
+@read
+def books_through_their_author(c: Cached, using: str) -> Any:
+    author = Author(pk=2)
+    author._state.db = using
+    return list(c(author.books.order_by("-pk")))
+
+
+@read
+def dear_books_of_an_author(c: Cached, using: str) -> Any:
+    books = Book.objects.using(using).filter(author=1, price__gte=15, price__lt=99)
+    return list(c(books.order_by("title")))
+
+
+@read
+def books_of_an_author_but_one(c: Cached, using: str) -> Any:
+    books = Book.objects.using(using).filter(author=1).exclude(title="book 2")
+    return list(c(books.only("title").order_by("pk")))
+
+
+@read
+def books_edited_by_an_author(c: Cached, using: str) -> Any:
+    books = Book.objects.using(using).filter(editor=2, author=1)
+    return list(c(books.prefetch_related("chapters").order_by("pk")))
+
+
+@read
+def unread_books_of_an_editor(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(editor=1, reader__isnull=True).order_by("pk")))
+
+
+@read
+def books_of_two_authors(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(author__in=[1, 4]).order_by("pk")))
+
+
+@read
+def books_of_an_author_by_either(c: Cached, using: str) -> Any:
+    either = Q(title="new") | Q(price=20) | Q(price=F("editor"))
+    return list(c(Book.objects.using(using).filter(either, author=1).order_by("pk")))
+
+
+@read
+def books_read_by_an_author(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(reader=1).order_by("pk")))
+
+
+@read
+def dearest_book_of_an_author(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(author=1).order_by("-price", "pk"))[:1])
+
+
+@read
+def first_book_of_an_editor(c: Cached, using: str) -> Any:
+    return c(Book.objects.using(using).filter(editor=2).order_by("title", "-pk")).first()
+
+
+@read
+def second_book_of_an_author(c: Cached, using: str) -> Any:
+    return list(c(Book.objects.using(using).filter(author=1).order_by("price", "pk"))[1:2])
+
+
+@read
+def book_of_an_author_by_title(c: Cached, using: str) -> Any:
+    return c(Book.objects.using(using).filter(author=1)).get(title="book 2")
+
+
+@read
+def number_of_books_of_an_author(c: Cached, using: str) -> Any:
+    books = c(Book.objects.using(using).filter(author=1))
+    return books.count(), books.filter(price=20).exists()
+
+
+@read
+def dear_books_of_one_author(c: Cached, using: str) -> Any:
+    return list(c(DearBook.objects.using(using).filter(author=1).order_by("pk")))
+
+
+@read
+def pupils_of_an_author(c: Cached, using: str) -> Any:
+    return list(c(Author.objects.using(using).filter(mentor=2).order_by("pk")))
+
+
+@read
+def chapters_of_a_book(c: Cached, using: str) -> Any:
+    return list(c(Chapter.objects.using(using).filter(book=2).order_by("_order")))
+
+
+@read
+def notes_about_a_book(c: Cached, using: str) -> Any:
+    book = Book(pk=1)
+    book._state.db = using
+    return list(c(book.notes.order_by("pk")))
+
+
+@read
+def warm_likes_of_an_author(c: Cached, using: str) -> Any:
+    return list(c(Like.objects.using(using).filter(author=2, warmth__gte=1).order_by("pk")))
+
+
+@read
+def jobs_of_a_client(c: Cached, using: str) -> Any:
+    jobs = Job.objects.using(using).filter(client=2, budget__gt=1, status="open")
+    return list(c(jobs.order_by("pk")))
+
+
+@read
+def number_of_payments_of_a_payer(c: Cached, using: str) -> Any:
+    """No list, but of a scope that is declared."""
+    return c(Payment.objects.using(using).filter(payer=1)).count()
+
+
+@read
+def payments_for_a_job(c: Cached, using: str) -> Any:
+    payments = Payment.objects.using(using).filter(job=3, amount__gte=6)
+    return list(c(payments.order_by("-amount", "pk"))[:2])
+
+
+@read
+def applications_of_a_user(c: Cached, using: str) -> Any:
+    return list(c(Application.objects.using(using).filter(applicant=1).order_by("pk")))
+
+
+@read
+def saved_jobs_of_a_user(c: Cached, using: str) -> Any:
+    return list(c(SavedJob.objects.using(using).filter(user=1).order_by("pk")))
+
+
 if django.VERSION >= (6, 1):
     from tests.cache.relations.models import Collar, Kennel, Owner, Pet
 
@@ -517,3 +657,17 @@ if django.VERSION >= (6, 1):
     @read
     def kennel_by_key(c: Cached, using: str) -> Any:
         return c(Kennel.objects.using(using)).get(pk=1)
+
+    # Lists whose rows the database deletes, or takes out of them
+
+    @read
+    def pets_of_an_owner(c: Cached, using: str) -> Any:
+        return list(c(Pet.objects.using(using).filter(owner=1).order_by("pk")))
+
+    @read
+    def collars_of_a_pet(c: Cached, using: str) -> Any:
+        return list(c(Collar.objects.using(using).filter(pet__in=[1, 2]).order_by("pk")))
+
+    @read
+    def kennels_of_an_owner(c: Cached, using: str) -> Any:
+        return list(c(Kennel.objects.using(using).filter(owner=1).order_by("name"))[:1])

@@ -33,7 +33,7 @@ class Stage:
     record: Callable[[str, object], None]
     """Notes what the run's summary tells."""
 
-    def actor(self, name: str, *, defect: str = "", **cache: Any) -> Actor:
+    def actor(self, name: str, *, defect: str = "", knowledge: str = "", **cache: Any) -> Actor:
         """Return an actor that is yet to be started; ``cache`` are settings that differ."""
         connection = connections[self.alias]
         database: dict[str, Any] = {"NAME": str(connection.settings_dict["NAME"])}
@@ -47,7 +47,7 @@ class Stage:
             "database": database,
             "caches": {"redis": dict(settings.CACHES["redis"])},
             "querybudget": querybudget(**cache),
-            "defect": defect and f"tests.cache.defects.{defect}",
+            "defects": [f"tests.cache.defects.{each}" for each in (defect, knowledge) if each],
         }
         return Actor(name, setup)
 
@@ -134,6 +134,7 @@ def run_all_orders(
     defect: str = "",
     outcomes: list[tuple[list[Step], Any]] | None = None,
     again: str = "read",
+    knowledge: str = "",
     **cache: Any,
 ) -> int:
     """Explore a reader and writers; fail on the first order after which anyone reads the past.
@@ -141,6 +142,7 @@ def run_all_orders(
     ``warm``: an entry from before is in the cache. ``snapshots``: the reader's own answers may be
     of its transaction's snapshot. ``outcomes`` receives each order, and what it led to. ``cache``:
     settings that differ. ``again``: the program that fills the cache before, and reads after.
+    ``knowledge`` names what of ``tests.cache.defects`` the first writer is told of the tables.
     Returns how many orders there are.
 
     After each order, what is read last is answered from the cache, or it is an error; and so is at
@@ -155,7 +157,15 @@ def run_all_orders(
         snapshots=snapshots,
         again=again,
         read=stage.actor("reader", defect=defect, **cache),
-        writers=[stage.actor(f"writer{number}", defect=defect, **cache) for number in numbers],
+        writers=[
+            stage.actor(
+                f"writer{number}",
+                defect=defect,
+                knowledge=knowledge if number == 1 else "",
+                **cache,
+            )
+            for number in numbers
+        ],
     )
     plan = {"reader": reader}
     plan |= {actor.name: write for actor, write in zip(scene.writers, writes, strict=True)}

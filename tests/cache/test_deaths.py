@@ -66,11 +66,32 @@ def test_r11_finds_a_planted_defect(stage: Stage, defect: str) -> None:
             kill_at_each_step(stage, "update_in_atomic", "key", defect=defect)
 
 
-def kill_at_each_step(stage: Stage, write: str, form: str, defect: str = "") -> list[str]:
+# The forms of a list, and what the writer that dies knows of the foreign key that pins it.
+OF_LISTS = [
+    ("list", ""),
+    ("condition", ""),
+    ("list", "no_foreign_key"),
+    ("condition", "no_foreign_key"),
+    ("condition", "one_foreign_key_less"),
+]
+
+
+@pytest.mark.parametrize(("form", "knowledge"), OF_LISTS)
+@pytest.mark.parametrize("write", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+def test_r11_a_writer_killed_at_any_step_leaves_no_old_list(
+    stage: Stage, write: str, form: str, knowledge: str
+) -> None:
+    found = kill_at_each_step(stage, write, form, knowledge=knowledge)
+    assert found == steps_of(stage, write)
+
+
+def kill_at_each_step(
+    stage: Stage, write: str, form: str, defect: str = "", knowledge: str = ""
+) -> list[str]:
     """Kill a writer before each of its steps in turn; return what they are."""
-    reader, writer = (
-        stage.actor(name, defect=defect, **SHORT_MARKS) for name in ("reader", "writer")
-    )
+    reader = stage.actor("reader", defect=defect, **SHORT_MARKS)
+    writer = stage.actor("writer", defect=defect, knowledge=knowledge, **SHORT_MARKS)
     actors = [reader, writer]
     died_at: list[str] = []
     with started(*actors):
@@ -103,14 +124,35 @@ def test_r12_finds_a_planted_defect(stage: Stage) -> None:
         kill_one_of_two(stage, "update_in_atomic", "a_renewal_erases_the_marks_of_others")
 
 
-def kill_one_of_two(stage: Stage, loser: str, defect: str = "") -> int:
+@pytest.mark.parametrize(("form", "knowledge"), OF_LISTS)
+@pytest.mark.parametrize("loser", ["save", "update_in_atomic"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+def test_r12_of_two_writers_of_a_list_one_dies(
+    stage: Stage, loser: str, form: str, knowledge: str
+) -> None:
+    deaths = kill_one_of_two(stage, loser, form=form, knowledge=knowledge)
+    assert deaths == 3 * len(steps_of(stage, loser)) - 3
+
+
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE[1:2])
+def test_r12_finds_a_defect_where_a_writer_knows_less(stage: Stage, knowledge: str) -> None:
+    defect = "a_twin_is_repaired_while_a_writer_is_in_flight"
+    with pytest.raises(Stale, match=r"not \d+"):  # one call, three times
+        kill_one_of_two(stage, "update_in_atomic", defect, form="condition", knowledge=knowledge)
+
+
+def kill_one_of_two(
+    stage: Stage, loser: str, defect: str = "", form: str = "table", knowledge: str = ""
+) -> int:
     """Kill a writer at each step, while another, at each of three places in it, does its work.
 
     The survivor's renewal must not erase the mark of the other, who may have committed. Returns
     how many deaths there were.
     """
     reader, dying, living = actors = [
-        stage.actor(name, defect=defect, **SHORT_MARKS) for name in ("reader", "dying", "living")
+        stage.actor(name, defect=defect, knowledge=knows, **SHORT_MARKS)
+        for name, knows in (("reader", ""), ("dying", knowledge), ("living", ""))
     ]
     deaths = 0
     last = len(steps_of(stage, loser)) - 1
@@ -120,12 +162,12 @@ def kill_one_of_two(stage: Stage, loser: str, defect: str = "") -> int:
         for before, death in itertools.product(range(1, 4), range(1, last + 1)):
             dying.run("open_connections")
             stage.reset(*actors)
-            reader.run("read", "table")
+            reader.run("read", form)
             dying.begin(loser, 1, 1000)
             living.begin("update_in_atomic", 2, 2000)
             stage.go(dying, min(before, death), actors)
             stage.go(living, 99, actors)
-            reader.run("read", "table")
+            reader.run("read", form)
             stage.go(dying, death - min(before, death), actors)
             assert dying.state == "stopped", dying
             told = f"died before {dying.at}, the other wrote after {before} steps"
@@ -137,8 +179,8 @@ def kill_one_of_two(stage: Stage, loser: str, defect: str = "") -> int:
                 living.step(stage.waiting)
             stage.go(living, 99, actors)
             assert living.state == "idle", living
-            compare(stage, "table", [reader], f"{told}, a moment ago")
-            after_the_marks(stage, "table", actors, told)
+            compare(stage, form, [reader], f"{told}, a moment ago")
+            after_the_marks(stage, form, actors, told)
     return deaths
 
 

@@ -17,6 +17,8 @@ from tests.cache import world
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 DAY = 24 * 3600
+OF_A_FEW = (":r:", ":s:", ":v:", ":V:", ":c:", ":k:")
+"""Kinds of tags of a few rows: of rows, scopes, and of lists that a foreign key pins."""
 BACKENDS = {
     "django-redis": "django_redis.cache.RedisCache",
     "django's redis": "django.core.cache.backends.redis.RedisCache",
@@ -47,7 +49,7 @@ def server(request: pytest.FixtureRequest, settings: Any, redis_url: str) -> Ite
 
 
 def seconds(server: Any) -> dict[str, list[int | None]]:
-    """Return how long the entries live, the tokens of rows, scopes and tags, and the others."""
+    """Return how long the entries live, the tokens of rows, scopes, lists and tags, the others."""
     found: dict[str, list[int | None]] = {"entries": [], "rows": [], "tables": []}
     for key in server.scan_iter(match=f"{server.prefix}*", count=1000):
         name = key.decode().removeprefix(server.prefix)
@@ -57,7 +59,7 @@ def seconds(server: Any) -> dict[str, list[int | None]]:
         kind = "tables"
         if "qb:e:" in name:
             kind = "entries"
-        elif any(part in name for part in (":r:", ":s:", "qb:t:u:")):
+        elif any(part in name for part in (*OF_A_FEW, "qb:t:u:")):
             kind = "rows"
         found[kind].append(None if life == -1 else round(life / 1000))
     return found

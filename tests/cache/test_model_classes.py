@@ -19,6 +19,7 @@ from django.utils.functional import SimpleLazyObject
 
 from django_querybudget.cache import cache_stats, cached_queryset, invalidate, tags
 from django_querybudget.cache.reading.dependencies import pins_of
+from django_querybudget.cache.tables import tables
 from django_querybudget.cache.writing.instances import row_tags
 from tests.cache.hosts import models
 from tests.cache.hosts.fields import Grade
@@ -460,6 +461,7 @@ def test_a_key_that_is_encrypted_anew_each_time_tells_no_row() -> None:
     for row in (first, second, Sealed(pk=first.pk)):
         assert row_tags(row, "default") == {
             tags.table_tag(database, table), tags.bulk_tag(database, table),
+            tags.twin_tag(database, table, tables().tables[table].known),
         }  # fmt: skip
     # Where Django's own lookup compares: by what is sent, which is another number each time.
     for model, is_pinned in ((Sealed, False), (Negated, True)):

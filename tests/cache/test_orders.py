@@ -64,7 +64,31 @@ def test_race(stage: Stage, race: str, record_property: Any) -> None:
     record_property("orders", orders)
 
 
-@pytest.mark.parametrize("form", ["key", "scope", "table"])
+@pytest.mark.parametrize("form", ["list", "condition"])
+@pytest.mark.parametrize(
+    ("alias", "isolation", "race"),
+    [
+        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
+        for name, race in RACES.items()
+        for where in ON_EACH_DATABASE
+        if VENDORS[str(where.values[0])] in race.vendors
+    ],
+)
+def test_race_of_a_list(stage: Stage, race: str, form: str, record_property: Any) -> None:
+    """The same read by a list that a foreign key pins: the written row is in it, or comes in."""
+    chosen = RACES[race]
+    orders = run_all_orders(
+        stage,
+        (chosen.reader, form),
+        (chosen.write, 1, 1000),
+        warm=chosen.warm,
+        snapshots=chosen.snapshot,
+    )
+    assert orders >= AT_LEAST[race]
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("form", ["key", "scope", "table", "list", "condition"])
 @pytest.mark.parametrize("write", ["save", "update", "update_in_atomic"])
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE)
 def test_no_order_leaves_the_past_under_any_form_of_tags(
@@ -98,22 +122,71 @@ def test_no_order_of_a_group_leaves_the_past(
     record_property("orders", orders)
 
 
+@pytest.mark.parametrize("form", ["table", "list", "condition"])
 @pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
 @pytest.mark.parametrize("name", ["R1", "R2", "R2b", "R3", "R5", "R7", "R8", "R9"])
 def test_race_with_in_flight_marks_turned_off(
-    stage: Stage, name: str, record_property: Any
+    stage: Stage, name: str, form: str, record_property: Any
 ) -> None:
     """They are there for writers that die; no one dies here, and tokens alone have to do."""
     race = RACES[name]
     orders = run_all_orders(
         stage,
-        (race.reader, "table"),
+        (race.reader, form),
         (race.write, 1, 1000),
         warm=race.warm,
         snapshots=race.snapshot,
         IN_FLIGHT_MARKS=False,
     )
     assert orders >= AT_LEAST_UNMARKED.get(name, 3)
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize("form", ["list", "condition"])
+@pytest.mark.parametrize(
+    ("alias", "isolation", "race"),
+    [
+        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
+        for name, race in RACES.items()
+        for where in ON_EACH_VENDOR
+        if VENDORS[str(where.values[0])] in race.vendors
+    ],
+)
+def test_race_with_a_writer_of_older_code(
+    stage: Stage, race: str, form: str, knowledge: str, record_property: Any
+) -> None:
+    """It does not know the foreign key that pins the list, as while a migration is deployed."""
+    chosen = RACES[race]
+    orders = run_all_orders(
+        stage,
+        (chosen.reader, form),
+        (chosen.write, 1, 1000),
+        warm=chosen.warm,
+        snapshots=chosen.snapshot,
+        knowledge=knowledge,
+    )
+    assert orders >= AT_LEAST[race]
+    record_property("orders", orders)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("form", ["list", "condition"])
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize("second", ["save", "update_of_another_column"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_VENDOR)
+def test_no_order_of_a_writer_of_older_code_and_another_leaves_the_past(
+    stage: Stage, second: str, knowledge: str, form: str, warm: bool, record_property: Any
+) -> None:
+    orders = run_all_orders(
+        stage,
+        ("read", form),
+        ("save", 1, 1000),
+        (second, 2, 2000),
+        warm=warm,
+        knowledge=knowledge,
+    )
+    assert orders >= 70
     record_property("orders", orders)
 
 

@@ -50,6 +50,19 @@ CASES = [
     if race != "R6" or where.values[1] != "read committed"
 ]
 
+# Of lists that a foreign key pins: the defect, the race and the form of the read that find it.
+FOUND_BY_LISTS = [
+    ("rows_of_a_list_are_left_out", "R2b", "list"),
+    ("tokens_of_rows_are_taken_for_older_than_the_query", "R1", "list"),
+    ("tokens_of_rows_are_taken_for_older_than_the_query", "R2b", "list"),
+    ("what_is_set_renews_no_list", "R2", "condition"),
+    ("what_is_set_renews_no_list", "R2b", "condition"),
+    ("columns_that_a_list_names_are_left_out", "R2b", "condition"),
+    ("tokens_are_read_after_the_query", "R1", "condition"),
+    ("any_snapshot_may_be_stored", "R6", "list"),
+    ("any_snapshot_may_be_stored", "R6", "condition"),
+]
+
 ON_POSTGRESQL = [where for where in ON_EACH_VENDOR if where.values[0] == "postgres"]
 
 
@@ -79,6 +92,44 @@ def test_a_planted_defect_is_found(
     stage: Stage, defect: str, race: str, cache: dict[str, Any]
 ) -> None:
     assert is_found(stage, race, defect=defect, **cache)
+
+
+@pytest.mark.parametrize(
+    ("alias", "isolation", "defect", "race", "form"),
+    [
+        pytest.param(*where.values, *case, marks=where.marks, id=f"{'-'.join(case)}-{where.id}")
+        for case in FOUND_BY_LISTS
+        for where in (ON_EACH_DATABASE if case[1] == "R6" else ON_EACH_VENDOR)
+        if case[1] != "R6" or where.values[1] != "read committed"
+    ],
+)
+def test_a_defect_is_found_by_lists(stage: Stage, defect: str, race: str, form: str) -> None:
+    assert is_found(stage, race, form=form, defect=defect)
+
+
+# Where the first writer has the code of before a migration.
+FOUND_BY_OTHERS = [
+    ("whoever_writes_is_taken_to_know", [("save", 1, 1000)]),
+    ("what_was_stored_before_stays_when_a_reader_repairs_a_twin", [("save", 1, 1000)]),
+    (
+        "what_was_stored_before_stays_when_a_writer_repairs_a_twin",
+        [("save", 1, 1000), ("update_of_another_column", 2, 2000)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize(
+    ("defect", "writes"), FOUND_BY_OTHERS, ids=[each[0] for each in FOUND_BY_OTHERS]
+)
+def test_a_defect_is_found_where_a_writer_knows_less(
+    stage: Stage, defect: str, writes: list[tuple[Any, ...]], knowledge: str
+) -> None:
+    with pytest.raises(Stale):
+        run_all_orders(
+            stage, ("read", "condition"), *writes, warm=True, knowledge=knowledge, defect=defect
+        )
 
 
 @pytest.mark.parametrize(("alias", "isolation"), ON_POSTGRESQL)

@@ -138,7 +138,8 @@ def test_equal_values_of_two_types_are_two_questions() -> None:
     connection = connections["default"]
     shape = questions._shape_of(queryset, "models ", options, connection, "SELECT 1", (), False)
     keys = {
-        questions._ask(queryset, shape, options, (value,), connection).key for value in (1, True)
+        questions._ask(queryset, shape, options, (value,), connection, False).key
+        for value in (1, True)
     }
     assert len(keys) == 2
 

@@ -181,6 +181,28 @@ def _no_old_scopes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scopes, "written", lambda *_: set())
 
 
+def _no_values(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(statements, "_inserted", lambda *_: set())
+
+
+def _no_assigned_values(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(statements, "_assigned", lambda *_: set())
+
+
+def _no_assigned_columns(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(statements.tags, "column_tag", lambda *_: "d:c:nothing:x")
+
+
+def _no_limits_order(patch: pytest.MonkeyPatch) -> None:
+    """Not planted in the text's reading, which is remembered: in what a write renews of it."""
+    column_tag = statements.tags.column_tag
+    patch.setattr(
+        statements.tags,
+        "column_tag",
+        lambda database, table, name: column_tag(database, table, "x" if name == "price" else name),
+    )
+
+
 def _no_executemany(patch: pytest.MonkeyPatch) -> None:
     effect = statements.effect
 
@@ -212,6 +234,14 @@ def _no_executemany(patch: pytest.MonkeyPatch) -> None:
             (_first_word_only, "postgres", "raw_cte_that_writes"),
             (_no_old_scopes, "default", "save_that_moves_a_row_between_scopes"),
             (_no_executemany, "default", "raw_executemany"),
+            (_no_values, "default", "create_in_a_list"),
+            (_no_values, "postgres", "bulk_create_in_lists"),
+            (_no_values, "mariadb", "raw_insert_into_a_list_as_the_orm_writes_it"),
+            (_no_assigned_values, "default", "save_that_moves_a_row_between_lists"),
+            (_no_assigned_values, "postgres", "save_of_a_foreign_key_alone"),
+            (_no_assigned_columns, "default", "save_of_a_condition_alone"),
+            (_no_assigned_columns, "mariadb", "bulk_update_of_a_condition"),
+            (_no_limits_order, "default", "save_of_an_order_alone"),
         ]
         if name in KINDS
     ],

@@ -609,6 +609,160 @@ def save_of_a_text_key_in_capitals(using: str) -> None:
     Named(name="FIRST", value=10).save(using=using, force_update=True)
 
 
+# Rows that come into a list that a foreign key pins, and that leave it
+
+
+@kind()
+def create_in_a_list(using: str) -> None:
+    Book.objects.using(using).create(title="new", price=20, author_id=1, editor_id=2, reader_id=1)
+
+
+@kind()
+def create_of_the_first_in_a_list(using: str) -> None:
+    Book.objects.using(using).create(title="new", price=50, author_id=4)
+
+
+@kind()
+def save_that_moves_a_row_between_lists(using: str) -> None:
+    book = Book.objects.using(using).get(pk=1)
+    book.author_id, book.editor_id = 4, 1
+    book.save(using=using)
+
+
+@kind()
+def save_of_a_foreign_key_alone(using: str) -> None:
+    book = Book.objects.using(using).get(pk=3)
+    book.author_id = 1
+    book.save(using=using, update_fields=["author"])
+
+
+@kind()
+def save_of_another_foreign_key_alone(using: str) -> None:
+    book = Book.objects.using(using).get(pk=3)
+    book.reader_id = 1
+    book.save(using=using, update_fields=["reader"])
+
+
+@kind()
+def save_of_a_condition_alone(using: str) -> None:
+    """A row that was in no list by its price comes into some."""
+    book = Book.objects.using(using).get(pk=1)
+    book.price = 20
+    book.save(using=using, update_fields=["price"])
+
+
+@kind()
+def save_of_an_order_alone(using: str) -> None:
+    """The row beyond a limit comes before the one that was found."""
+    Book.objects.using(using).filter(pk=1).update(price=98)
+
+
+@kind()
+def update_of_a_condition(using: str) -> None:
+    Like.objects.using(using).filter(pk=2).update(warmth=0)
+
+
+@kind()
+def update_of_a_foreign_key(using: str) -> None:
+    Book.objects.using(using).filter(pk=3).update(author=1, price=21)
+
+
+@kind()
+def update_of_a_foreign_key_to_null(using: str) -> None:
+    Book.objects.using(using).filter(pk__in=[1, 2]).update(reader=None)
+
+
+@kind()
+def update_of_a_foreign_key_to_another_column(using: str) -> None:
+    Book.objects.using(using).filter(pk=3).update(author=F("editor"))
+
+
+@kind()
+def update_of_a_condition_to_an_expression(using: str) -> None:
+    Book.objects.using(using).filter(pk=1).update(price=F("price") + 10)
+
+
+@kind()
+def update_of_all_in_a_list(using: str) -> None:
+    Book.objects.using(using).filter(author=1).update(price=F("price") + 1)
+
+
+@kind()
+def update_of_all_in_a_list_to_another(using: str) -> None:
+    Book.objects.using(using).filter(author=1).update(author=4)
+
+
+@kind()
+def bulk_update_of_a_foreign_key(using: str) -> None:
+    books = list(Book.objects.using(using).filter(pk__in=[1, 3]).order_by("pk"))
+    books[0].author_id, books[1].author_id = 2, 1
+    Book.objects.using(using).bulk_update(books, ["author"])
+
+
+@kind()
+def bulk_update_of_a_condition(using: str) -> None:
+    """Of a row that was in no list by its price, and of another author's."""
+    books = list(Book.objects.using(using).filter(pk__in=[1, 3]).order_by("pk"))
+    books[0].price, books[1].price = 20, 10
+    Book.objects.using(using).bulk_update(books, ["price"])
+
+
+@kind()
+def bulk_create_in_lists(using: str) -> None:
+    Book.objects.using(using).bulk_create(
+        Book(title="new", price=20, author_id=author, editor_id=2) for author in (1, 4, 1)
+    )
+
+
+@kind()
+def bulk_create_with_an_expression_in_lists(using: str) -> None:
+    Book.objects.using(using).bulk_create(
+        [
+            Book(title=Concat(Value("n"), Value("ew")), price=20, author_id=1),
+            Book(title="new", author_id=4),
+        ]
+    )
+
+
+@kind()
+def delete_from_a_list(using: str) -> None:
+    Book.objects.using(using).get(pk=2).delete()
+
+
+@kind()
+def delete_of_a_whole_list(using: str) -> None:
+    Book.objects.using(using).filter(author=1).delete()
+
+
+@kind()
+def raw_insert_into_a_list(using: str) -> None:
+    execute(
+        using,
+        "INSERT INTO relations_book (title, price, author_id, editor_id) VALUES ('new', 20, 4, 1)",
+    )
+
+
+@kind()
+def raw_insert_into_a_list_as_the_orm_writes_it(using: str) -> None:
+    """But for the columns that it leaves to the database."""
+    quote = connections[using].ops.quote_name
+    names = ", ".join(map(quote, ("title", "price", "author_id")))
+    execute(using, f"INSERT INTO {quote('relations_book')} ({names}) VALUES (%s, %s, %s)",
+            ["new", 20, "4"])  # fmt: skip
+
+
+@kind()
+def raw_update_of_a_condition(using: str) -> None:
+    execute(using, "UPDATE relations_book SET price = 20 WHERE id = 1")
+
+
+@kind()
+def save_of_a_deferred_row_in_a_list(using: str) -> None:
+    book = Book.objects.using(using).only("price").get(pk=1)
+    book.price = 20
+    book.save(using=using)
+
+
 # The database's own cascades
 
 if django.VERSION >= (6, 1):

@@ -46,6 +46,31 @@ found = (
     .order_by("pk")
 )""",
     ),
+    "broken in the last call before": (
+        """\
+instances = DiaperChange.objects.filter(time__range=(min_date, max_date)).order_by(
+    "-time"
+)""",
+        "DiaperChange.objects",
+        """\
+instances = (
+    DiaperChange.objects.select_related("project")
+    .filter(time__range=(min_date, max_date))
+    .order_by("-time")
+)""",
+    ),
+    "with a comma at its end, which a person wrote": (
+        """\
+instances = DiaperChange.objects.filter(time__range=(min_date, max_date)).order_by(
+    "-time",
+)""",
+        "DiaperChange.objects",
+        """\
+instances = DiaperChange.objects.select_related("project").filter(time__range=(min_date, \
+max_date)).order_by(
+    "-time",
+)""",
+    ),
     "one that fits": (
         "found = Book.objects.all()",
         "Book.objects.all()",
@@ -57,6 +82,7 @@ found = (
 @pytest.mark.parametrize("case", CASES)
 def test_a_line_that_becomes_too_long_is_broken_as_formatters_do(case: str) -> None:
     line, chain, expected = CASES[case]
+    line = line.replace("\n", "\n    ")
     before = f"def view(ctx):\n    {line}\n"
     source = SourceText(before.encode())
     end = before.index(chain) + len(chain)

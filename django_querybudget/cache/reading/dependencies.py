@@ -15,8 +15,9 @@ from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
 from django_querybudget.cache import relations, tags
+from django_querybudget.cache.columns import converted
 from django_querybudget.cache.sql_functions import unknown_functions
-from django_querybudget.cache.tables import Table, Tables, converted, tables
+from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import read

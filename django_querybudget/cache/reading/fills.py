@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -21,14 +20,17 @@ from django_querybudget.cache.relations import refused_relation
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.tokens import readable
-from django_querybudget.cache.transactions import Mode, State, mode_of, state_of
+from django_querybudget.cache.transactions import Mode, mode_of, state_of
 from django_querybudget.conf import conf
 
 from .dependencies import Pins, ReadTags, pins_of_text, refused, tags_read, withheld
 from .routes import Rerouted, Routes
+from .statements import ReadFrom, Reading
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from .lists import Listing
 
 __all__ = [
     "Fill",
@@ -86,34 +88,6 @@ def session_refusal(connection: BaseDatabaseWrapper, known: Mapping[str, str]) -
     return None if same else "the session was changed"
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadFrom:
-    """Where a statement of the fill read."""
-
-    state: State
-    mode: Mode
-    lag: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A statement that is on its way, and reads one row perhaps."""
-
-    fill: Fill
-    tags: ReadTags
-
-    def done(
-        self, cursor: Any, connection: BaseDatabaseWrapper, error: BaseException | None
-    ) -> None:
-        """Note what was read: the row, if the driver says that it came; else the table."""
-        found = error is None and connection.vendor in _COUNTING and cursor.rowcount > 0
-        self.fill.needed |= self.tags.if_found if found else self.tags.all
-
-
-# Whose drivers know, after execute(), how many rows there are. (A server-side cursor does not.)
-_COUNTING = ("postgresql", "mysql")
-
-
 class Fill:
     """The tokens read, and whether what was read may be stored.
 
@@ -138,12 +112,16 @@ class Fill:
         self.ended = False
         self.pins_by_text = False
         """Whether statements that were not announced are read for what pins them."""
+        self.listing: Listing | None = None
+        """Whose rows the next statement fetches."""
+        self.asked: set[str] = set()
+        """Tags whose tokens such a list needs to have been read, besides those it depends on."""
         self.aliases: set[str] = set()
         self.routes: Routes | None = None
         """What routers choose for what is read; None where the project has none."""
         self._next: Pins | None = pins
         self._known = known or {}
-        self._sources: list[_ReadFrom] = []
+        self._sources: list[ReadFrom] = []
         self._began = 0.0
         self._made_at = time.time()
         self.cost = 0.0
@@ -161,7 +139,7 @@ class Fill:
         self.aliases.add(connection.alias)
         if reason := refusal(connection) or session_refusal(connection, self._known):
             self.spoil(reason)
-        source = _ReadFrom(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
+        source = ReadFrom(state_of(connection), mode_of(connection), tags.lag_of(connection.alias))
         if source not in self._sources:
             self._sources.append(source)
         if reason := (
@@ -171,19 +149,30 @@ class Fill:
         ):
             self.spoil(reason)
         pins, self._next = self._next, None
+        listing, self.listing = self.listing, None
         by_text = pins is None and self.pins_by_text
         if by_text:
             pins = pins_of_text(sql, params, connection)
         found = tags_read(sql, connection, pins)
-        self.needed |= found.always
-        self.take_tokens(found.all)
+        wanted = frozenset[str]()
+        if listing is not None and (pins is None or pins.key is None):
+            wanted = listing.takes(found, sql, params, connection)
+        self.take_tokens(wanted or found.all)
         if self.routes is not None:
             self.routes.note(found.all, connection.alias)
+        if wanted:
+            return None  # what it depends on is said when the rows are there
         if by_text:
+            self.needed |= found.always
             return Reading(self, found) if found.if_found else None
+        self.depends_on(found)
+        return None
+
+    def depends_on(self, found: ReadTags) -> None:
+        """What is made depends on a statement with these tags."""
+        self.needed |= found.always
         self.instead[0].update(found.if_found)
         self.instead[1].update(found.if_empty)
-        return None
 
     @contextmanager
     def next_reads(self, pins: Pins | None) -> Iterator[None]:
@@ -206,7 +195,8 @@ class Fill:
         if values is None:
             self.spoil("cache failed")
             return
-        self.tokens |= values
+        # What else was read stays as it was read first: a statement before may depend on it.
+        self.tokens |= {tag: values[tag] for tag in missing if tag in values}
         self.cost -= time.perf_counter() - began
 
     def absorb(
@@ -264,14 +254,23 @@ class Fill:
             self.spoil("the cache kept no token")
         if not all(map(readable, tokens.values())):
             self.spoil("a writer is in flight")
-        if self.reason is None and not all(
-            source.state.may_store(tokens.values(), source.mode, self._began, source.lag)
-            for source in self._sources
-        ):
+        if self.reason is None and not self._is_recent_enough(tokens.values()):
             self.spoil("the snapshot may be older than a write")
         if self.reason is None and store_for(conf.CACHE.ALIAS).may_be_marked(tokens.values()):
             self.spoil("the cache evicts keys")
         return tokens if self.reason is None else None
+
+    def _is_recent_enough(self, tokens: Collection[str]) -> bool:
+        """Whether what was read is no older than any of the tokens."""
+        return all(
+            source.state.may_store(tokens, source.mode, self._began, source.lag)
+            for source in self._sources
+        )
+
+    def may_store(self, tokens: Collection[str]) -> bool:
+        """Whether what was read may be stored under these tokens, by what is known so far."""
+        store = store_for(conf.CACHE.ALIAS)
+        return self._is_recent_enough(tokens) and not store.may_be_marked(tokens)
 
 
 @contextmanager

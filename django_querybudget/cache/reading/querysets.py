@@ -32,6 +32,7 @@ from .audit import Again
 from .codecs import Codec
 from .fills import current_fill
 from .leases import read_through
+from .lists import listing_rows
 from .questions import Options, question_of, rows_question, site_name
 from .spelling import spelled_aggregates
 from .through import bypass
@@ -69,8 +70,7 @@ class CachedQuerySetMixin:
     def _fetch_all(self: Any) -> None:
         if self._result_cache is None and self._querybudget_fetched is not None:
             self._querybudget_fetched.append(self)
-            with noting(self) as self._querybudget_received:
-                QuerySet._fetch_all(self)
+            _fetch(self)
         elif self._result_cache is None and self._querybudget_options is not None:
             _read_rows(self, lambda: super(CachedQuerySetMixin, self)._fetch_all())  # type: ignore[misc]
         # What the host's own method does to rows that have been fetched.
@@ -153,9 +153,13 @@ def computed_rows(queryset: Any) -> Any:
 
     Who has stored them sets ``_querybudget_received`` to None.
     """
-    with noting(queryset) as queryset._querybudget_received:
-        QuerySet._fetch_all(queryset)
+    _fetch(queryset)
     return queryset._result_cache
+
+
+def _fetch(queryset: Any) -> None:
+    with listing_rows(queryset), noting(queryset) as queryset._querybudget_received:
+        QuerySet._fetch_all(queryset)
 
 
 def take_rows(queryset: Any, rows: list[Any]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import connections
+from django.db.models.query import ModelIterable
 
 from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
@@ -26,10 +27,13 @@ from django_querybudget.cache.queryset_classes import (
 )
 from django_querybudget.cache.relations import as_known
 from django_querybudget.cache.sql_functions import tell_time
+from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tables import tables
+from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 
 from .codecs import Codec, rows_codec
+from .conditions import list_of
 from .dependencies import Pins, pins_of, tags_read, withheld
 from .spelling import check_answer, compiled_for
 from .through import Question
@@ -101,6 +105,7 @@ class _Asked:
     key: str
     expected: frozenset[str]
     pins: Pins | None
+    is_list: bool
 
 
 _shapes: Memo[tuple[Any, ...], _Shape] = Memo()
@@ -134,13 +139,13 @@ def question_of(
     shape = _shape_of(queryset, codec.kind, options, connection, sql, params, is_of_rows)
     kinds = tuple(map(type, params))
     if shape.stamp is None or not _REMEMBERED.issuperset(kinds):
-        asked = _ask(queryset, shape, options, params, connection)
+        asked = _ask(queryset, shape, options, params, connection, is_of_rows)
     else:
         what = (shape.stamp, params, kinds)
         try:
             asked = _asked[what]
         except KeyError:
-            asked = _ask(queryset, shape, options, params, connection)
+            asked = _ask(queryset, shape, options, params, connection, is_of_rows)
             _asked.remember(what, asked)
     return Question(
         key=asked.key,
@@ -158,6 +163,7 @@ def question_of(
         cache=options.cache,
         user_tags=options.user_tags,
         pins=asked.pins,
+        is_list=asked.is_list,
     )
 
 
@@ -204,6 +210,7 @@ def _ask(
     options: Options,
     params: tuple[Any, ...],
     connection: BaseDatabaseWrapper,
+    is_of_rows: bool,
 ) -> _Asked:
     """Return the shape's key and tags with these values. Raises :class:`CannotCache`."""
     if tell_time(params):
@@ -218,7 +225,18 @@ def _ask(
         shape.database, shape.session, shape.text, spelled_params, options.key or "",
         *sorted(options.tags),
     )  # fmt: skip
-    return _Asked(key, tags_read(shape.sql, connection, pins).all, pins)
+    expected = tags_read(shape.sql, connection, pins).all
+    found = None
+    if (
+        is_of_rows
+        and queryset._iterable_class is ModelIterable
+        and not (pins and pins.key)
+        and store_for(conf.CACHE.ALIAS).tells_writers_apart
+    ):
+        found = list_of(shape.sql, params, connection)
+    if found is not None:
+        expected |= found.tags | {found.guard}
+    return _Asked(key, expected, pins, found is not None)
 
 
 def site_name(label: str, kind: str = "models") -> str:

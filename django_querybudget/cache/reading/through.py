@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import log
 from random import random
@@ -29,6 +30,7 @@ from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.tokens import all_same, is_known, readable, same
 from django_querybudget.cache.transactions import state_of
 from django_querybudget.conf import conf
+from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.shortening import shortened
 
 from . import audit
@@ -49,7 +51,7 @@ __all__ = [
     "look_up",
     "noted",
     "refusal_of",
-    "remember",
+    "remember_all",
     "seen",
     "site_of_question",
     "tags_of",
@@ -98,6 +100,8 @@ class Question:
     cache: str
     user_tags: frozenset[str]
     pins: Pins | None = None
+    is_list: bool = False
+    """Whether it is of a list that a foreign key pins: its rows' tags are remembered by its key."""
     required: frozenset[str] = frozenset()
     """Tags that the entry depends on besides those of its queries."""
 
@@ -116,6 +120,8 @@ MANY = 20
 """How many times its cost before its end an answer is made again at most: the chance is 2e-9."""
 
 _dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
+_rows: Memo[str, frozenset[str]] = Memo()
+"""The tags of the rows that a list had the last time, by its key."""
 
 
 @dataclass(slots=True)
@@ -249,7 +255,11 @@ def refusal_of(question: Question) -> str | None:
 
 def tags_of(question: Question) -> set[str]:
     """Return the tags whose tokens are to be read with the entry."""
-    return {*question.expected, *question.user_tags, *noted(question.shape)}
+    found = {*question.expected, *question.user_tags, *noted(question.shape)}
+    if question.is_list:
+        with suppress(KeyError):
+            found |= _rows[question.key]
+    return found
 
 
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
@@ -344,8 +354,11 @@ def _valid(
         return MISS
     if len(known) < len(needed):
         # Tags of relations that this process has not seen yet: one more look, once.
-        remember(question.shape, needed)
+        remember_all(question, needed)
         missing = [tag for tag in needed if tag not in values]
+        if any(map(tags.is_twin, missing)):
+            # What a twin says holds with a tag of any value that was not read before it.
+            missing = [tag for tag in needed if tag != PULSE]
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
@@ -411,7 +424,8 @@ def remember(shape: str, found: Collection[str]) -> None:
     )
     before = noted(shape)
     if not kept <= before:
-        both = before | kept
+        # Rows are those that the last answer had.
+        both = kept.union(tag for tag in before if not tags.is_row(tag))
         _dependencies[_short(shape)] = both if len(both) <= _MOST_TAGS else kept
         if len(_dependencies) > _REMEMBERED:
             _dependencies.popitem(last=False)
@@ -444,7 +458,7 @@ def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | N
     routes, tokens = fill.chosen(), fill.settled()
     if tokens is None:
         if fill.routes is not None:
-            _remember_all(question, fill.dependencies())  # whose database to ask for the next time
+            remember_all(question, fill.dependencies())  # whose database to ask for the next time
         return _not_kept(site, fill.reason or "")
     cost, timeout = fill.cost, question.timeout
     try:
@@ -456,7 +470,7 @@ def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | N
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    _remember_all(question, (*tokens, *fill.instead[0], *fill.instead[1]))
+    remember_all(question, (*tokens, *fill.instead[0], *fill.instead[1], *fill.asked))
     if not store_for(question.cache).write(question.key, packed, timeout, lease):
         site.refused("the cache did not take it")
         return False
@@ -464,8 +478,11 @@ def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | N
     return True
 
 
-def _remember_all(question: Question, depends: Collection[str]) -> None:
+def remember_all(question: Question, depends: Collection[str]) -> None:
+    """Note the tags that the answer to a question was found to depend on, to ask for at once."""
     remember(question.shape, depends)
+    if question.is_list:
+        _rows.remember(question.key, frozenset(filter(tags.is_row, depends)))
     if question.kind:
         remember(question.kind, depends)
 

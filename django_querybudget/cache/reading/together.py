@@ -16,6 +16,7 @@ from typing import Any, TypeVarTuple, cast
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
+from django_querybudget.cache import tags
 from django_querybudget.cache.payload.entries import decoded
 from django_querybudget.cache.sessions import Unknown, everywhere
 from django_querybudget.cache.stores.chosen import store_for
@@ -36,7 +37,7 @@ from .through import (
     answer_in,
     bypass,
     refusal_of,
-    remember,
+    remember_all,
     seen,
     tags_of,
     to_be_audited,
@@ -199,10 +200,12 @@ def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[st
     stored, values = [entries[each.question.key] for each in asked], read[1]
     if missing := _unread(asked, stored, values):
         # Tags of relations that this process has not seen yet: one more look, once.
-        more = store.read(None, missing)
+        # What a twin says holds with a tag of any value that was not read before it.
+        again = {tags.pair_of(tag)[1] for tag in missing if tags.is_twin(tag)}
+        more = store.read(None, missing | again)
         if more is not None:
             # The pulse that was read first counts: what was read under it, and not before it came.
-            values = {**more[1], **values}
+            values = {**more[1], **values, **{tag: more[1].get(tag, "") for tag in again}}
     return stored, values
 
 
@@ -217,6 +220,6 @@ def _unread(asked: Iterable[_Asked], entries: Iterable[Any], values: dict[str, s
         except Exception:  # noqa: S112  # no entry: answer_in() tells
             continue
         if not tokens.keys() <= values.keys():
-            remember(each.question.shape, tokens)
+            remember_all(each.question, tokens)
             missing.update(tokens.keys() - values.keys())
     return missing

@@ -33,6 +33,7 @@ from .access import CacheRefused
 from .pulse import LIFE, PULSE, beat_of
 from .store import Store
 from .tag_keys import TRANSIENT_TIMEOUT, tag_key
+from .twins import OnlyWriters, twins_in
 
 __all__ = ["BackendStore", "DatabaseStore", "ProcessStore"]
 
@@ -51,6 +52,7 @@ class BackendStore(Store):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._lock = threading.Lock()
+        self._writers = OnlyWriters()
 
     @property
     def _plain(self) -> BaseCache:
@@ -72,12 +74,14 @@ class BackendStore(Store):
     def _read_many(
         self, keys: Sequence[str], wanted: Collection[str]
     ) -> tuple[list[Any], dict[str, str]]:
-        of_tags = {tag_key(tag): tag for tag in wanted}
+        twins = twins_in(wanted)
+        of_tags = {tag_key(tag): tag for tag in wanted if tag not in twins}
         own = [self.cache.make_key(key) for key in keys]
         found = self._found([*of_tags, *own])
-        return [found.get(each) for each in own], {
-            tag: found[each] for each, tag in of_tags.items() if _is_text(found.get(each))
-        }
+        values = {tag: found[each] for each, tag in of_tags.items() if _is_text(found.get(each))}
+        if twins and self.tells_writers_apart:
+            values |= self._writers.values(twins)
+        return [found.get(each) for each in own], values
 
     def _found(self, keys: list[str]) -> dict[str, Any]:
         """Return what stands under the keys; what cannot be read as a value is left out."""
@@ -100,11 +104,12 @@ class BackendStore(Store):
         return found
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
-        cache, fresh = self._plain, new_token()
-        for tag in missing:
+        cache, fresh, twins = self._plain, new_token(), twins_in(missing)
+        self._writers.take(twins)
+        for tag in set(missing).difference(twins):
             cache.add(tag_key(tag), fresh, _token_timeout(tag))
         values = self._read(None, missing)[1]
-        foreign = [tag for tag in missing if not is_known(values.get(tag, ""))]
+        foreign = [tag for tag in missing if tag not in twins and not is_known(values.get(tag, ""))]
         for tag in foreign:
             cache.set(tag_key(tag), fresh, _token_timeout(tag))
         return values | self._read(None, foreign)[1]
@@ -125,6 +130,11 @@ class BackendStore(Store):
 
     def _replace(self, wanted: Collection[str], changed: Callable[[TagValue], TagValue]) -> None:
         with self._lock:
+            twins = twins_in(wanted)
+            self._writers.take(twins)
+            wanted = set(wanted).difference(twins)
+            if not self.tells_writers_apart:  # nobody reads these then
+                wanted = [tag for tag in wanted if not tags.is_of_lists(tag)]
             _, values = self._read(None, wanted)
             by_timeout: dict[float | None, dict[str, str]] = {}
             for tag in wanted:
@@ -190,6 +200,7 @@ class ProcessStore(BackendStore):
 
     has_pulse = False
     is_shared = False
+    tells_writers_apart = True  # all of them know what this process knows
 
     @staticmethod
     def takes(cache: BaseCache) -> bool:

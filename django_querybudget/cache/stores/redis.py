@@ -37,6 +37,7 @@ from .resp import bulk_strings, packed
 from .scripts import BEAT, CHANGE, ENSURE, LEASE
 from .store import Store
 from .tag_keys import TRANSIENT_TIMEOUT, prefixed, tag_key
+from .twins import arranged, settled, twins_in, with_tables
 from .wire import Wire
 
 __all__ = ["RedisStore"]
@@ -52,6 +53,8 @@ it takes the lease so much later at most."""
 class RedisStore(Store):
     """A cache of django-redis with its default or Sentinel client."""
 
+    reads_tokens_at_once = True  # by scripts, which nothing comes between
+    tells_writers_apart = True
     has_rights = True
 
     def __init__(self, alias: str) -> None:
@@ -85,6 +88,8 @@ class RedisStore(Store):
     ) -> tuple[list[Any], dict[str, str]]:
         client = self._client
         wire = self._wire_of(client)
+        if twins := twins_in(wanted):
+            wanted = with_tables(wanted, twins)
         words = _bulk_keys(wanted)
         words += [bulk_strings(_encoded(client, key, wire.pool)) for key in keys]
         if not words:
@@ -94,31 +99,33 @@ class RedisStore(Store):
         entries = found[len(wanted) :]
         del found[len(wanted) :]
         try:
-            return entries, dict(zip(wanted, map(bytes.decode, found), strict=True))
+            values = dict(zip(wanted, map(bytes.decode, found), strict=True))
         except (TypeError, UnicodeDecodeError):  # one is missing, or somebody else's
-            return entries, {
+            values = {
                 tag: value.decode("ascii", "replace")
                 for tag, value in zip(wanted, found, strict=True)
                 if value is not None
             }
+        return entries, settled(values, twins) if twins else values
 
     def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
         return self._ensure(wanted)  # which leaves those that stand, in the same trip
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:
+        asked, kinds = arranged(missing, writes=False)
         arguments = b"%b%b%b" % (
-            bulk_strings(b"%d" % len(missing)),
-            b"".join(_bulk_keys(missing)),
-            bulk_strings(new_token().encode(), _lasting(missing), _TRANSIENT),
+            bulk_strings(b"%d" % len(asked)),
+            b"".join(_bulk_keys(asked)),
+            bulk_strings(new_token().encode(), kinds, _TRANSIENT),
         )
-        *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(missing) + 4)
+        *values, evicted = self._wire_of(self._client).run(ENSURE, arguments, len(asked) + 4)
         beat = self._pulse[1]
         if evicted and beat is not None and beat.token and evicted.decode() != beat.evicted:
             self._evicts()  # since the pulse was refreshed: the tag may have been there, marked
-        return {
-            tag: value.decode("ascii", "replace")
-            for tag, value in zip(missing, values, strict=True)
+        found = {
+            tag: value.decode("ascii", "replace") for tag, value in zip(asked, values, strict=True)
         }
+        return settled(found, twins_in(missing))
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         self._wire_of(self._client).tell(self._setting(key, entry, timeout))
@@ -236,9 +243,10 @@ class _ScriptCall:
 
     def __init__(self, wanted: Collection[str], writer: str, mark: int) -> None:
         self.wanted, self.writer = wanted, writer
-        self.count = len(wanted) + 7
-        self._head = bulk_strings(b"%d" % len(wanted)) + b"".join(_bulk_keys(wanted))
-        self._tail = bulk_strings(writer.encode(), b"%d" % mark, _lasting(wanted), _TRANSIENT)
+        keys, kinds = arranged(wanted, writes=True)
+        self.count = len(keys) + 7
+        self._head = bulk_strings(b"%d" % len(keys)) + b"".join(_bulk_keys(keys))
+        self._tail = bulk_strings(writer.encode(), b"%d" % mark, kinds, _TRANSIENT)
 
     def arguments(self, what: bytes) -> bytes:
         """Return the packed arguments of the call that does ``what``, with a token of now."""
@@ -260,8 +268,3 @@ def _encoded(client: Any, key: str, pool: Any) -> bytes:
     options = pool.connection_kwargs
     made = str(client.make_key(key))
     return made.encode(options.get("encoding", "utf-8"), options.get("encoding_errors", "strict"))
-
-
-def _lasting(wanted: Collection[str]) -> bytes:
-    """Return for each tag ``1`` if its token stays for ever, ``0`` if not."""
-    return b"".join([b"0" if tags.is_transient(tag) else b"1" for tag in wanted])

@@ -58,23 +58,23 @@ local function evicted()
 end
 """
 
-# ARGV: what to do, a fresh token, the writer, the mark's milliseconds, for each key whether its
-# token stays for ever ("1") or not ("0"), and for how many milliseconds those stay that do not.
+# ARGV: what to do, a fresh token, the writer, the mark's milliseconds, for each key its kind (see
+# twins.py), and for how many milliseconds tokens stay that do not stay for ever.
 # A token that does not stay and is missing need not be renewed: no entry is valid without it.
 CHANGE = Script(
     _COMMON
     + """
 local what, fresh, writer = ARGV[1], ARGV[2], ARGV[3]
-for i, key in ipairs(KEYS) do
-  local token, kept, last, lost = parse(get(key), writer)
-  local stays = string.byte(ARGV[5], i) ~= 48
+local before, twin, differ = '', false, false
+local function change(key, value, stays, any)
+  local token, kept, last, lost = parse(value, writer)
   if what == 'renew' and token == '' and #kept == 0 and not stays then
     redis.call('DEL', key)
   else
-    if what == 'renew' or lost then
+    if what == 'renew' or lost or any then
       token = fresh
     end
-    if what == 'mark' then
+    if what == 'mark' and not any then
       local deadline = string.format('%d', now + tonumber(ARGV[4]))
       table.insert(kept, writer .. '@' .. deadline)
       last = math.max(last, tonumber(deadline))
@@ -88,29 +88,60 @@ for i, key in ipairs(KEYS) do
     end
   end
 end
+for i, key in ipairs(KEYS) do
+  local kind = string.char(string.byte(ARGV[5], i))
+  if kind == '2' then
+    local value = get(key)
+    twin = value ~= ''
+    differ = twin and value ~= before
+    if twin then
+      change(key, value, false)
+    end
+  elseif kind == '3' then
+    if differ then
+      change(key, get(key), false, true)
+    end
+  elseif kind ~= '4' or twin then
+    before = get(key)
+    change(key, before, kind == '1')
+  end
+end
 """
 )
 
-# ARGV: a fresh token, which tokens stay, for how many milliseconds the others do. Returns the
-# values that stand, and how many keys were evicted if one was missing: it may have been.
+# ARGV: a fresh token, the kinds of the keys, for how many milliseconds tokens stay that do not for
+# ever. Returns the values that stand, and how many keys were evicted if one was missing: it may
+# have been. A twin that is not its table's tag is made so, unless a writer is in flight.
 ENSURE = Script(
     _COMMON
     + """
 local values, count = {}, ''
+local before, paired, any = '', false, false
 for i, key in ipairs(KEYS) do
+  local kind = string.char(string.byte(ARGV[2], i))
   local value = get(key)
-  local token, kept = parse(value, '')
-  if #kept == 0 and (token == '' or token ~= value) then
-    value = ARGV[1]
-    if string.byte(ARGV[2], i) == 48 then
+  if kind == '2' then
+    paired = value ~= before and not string.find(before, '|', 1, true)
+    if paired then
+      value = before
       redis.call('SET', key, value, 'PX', ARGV[3])
-    else
-      redis.call('SET', key, value)
+      any = true
     end
-    if count == '' then
-      count = evicted()
+  else
+    local token, kept, last = parse(value, '')
+    if #kept == 0 and (token == '' or token ~= value or (paired and kind == '3')) then
+      value = ARGV[1]
+      if kind == '1' then
+        redis.call('SET', key, value)
+      else
+        redis.call('SET', key, value, 'PX', ARGV[3])
+      end
+      if count == '' then
+        count = evicted()
+      end
     end
   end
+  before = value
   values[i] = value
 end
 values[#KEYS + 1] = count

@@ -25,6 +25,12 @@ class Store(ResilientCache):
     A subclass says how: see :class:`~.access.CacheAccess`.
     """
 
+    reads_tokens_at_once = False
+    """Whether :meth:`tokens` reads all of them in one step, and each write changes its in one."""
+
+    tells_writers_apart = False
+    """Whether it tells if anybody has written who knows less of a table, as :mod:`.twins` says."""
+
     def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from django_querybudget.cache.columns import Column
+
 
 __all__ = ["UNKNOWN", "Form", "assigned_columns", "form_of"]
 
@@ -62,7 +64,11 @@ class Form:
 
     tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
-    columns: tuple[str, ...] = ()  # INSERT: the columns of plain rows
+    columns: tuple[str, ...] = ()  # INSERT: those of plain rows; UPDATE: those that are set
+    # UPDATE: the foreign keys that pin lists and are set, and which parameter each is set to (None
+    # where the database computes one of the values), and whether there are others.
+    pins: tuple[tuple[Column, int | None], ...] = ()
+    sets_all_pins: bool = False
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: str = ""  # why it may write anything, if it may
@@ -208,6 +214,8 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a re
         lists = match["lists"] is not None and _PLAIN_LISTS.fullmatch(match["lists"]) is not None
         plain = lists or (match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"]))
         columns = tuple(map(_unquoted, re.findall(_NAME, match["columns"]))) if plain else ()
+        if len({name.lower() for name in columns}) < len(columns):
+            columns = ()  # SQLite takes a column twice
         return Form((), table, columns, lists=lists)
     match = _UPDATE_ROWS.fullmatch(sql)
     deleting = match is None
@@ -221,8 +229,46 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a re
     number = 1 if match["one"] else match["many"].count("%s")
     if deleting:
         return Form(_tables(known, known.deleted_with(table.name)), table, keys=number)
-    assigned = frozenset(_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"]))
-    return None if table.key.name in assigned else Form((), table, keys=number)
+    assigned = _assigned(match["set"])
+    if not assigned or table.key.name in assigned or not table.columns.names.issuperset(assigned):
+        return None  # some databases take a name in other letters
+    # MySQL takes a column twice, and the last value counts.
+    is_plain = len(set(assigned)) == len(assigned) and _PLAIN_SET.fullmatch(match["set"])
+    pins = tuple(
+        (column, assigned.index(name) if is_plain else None)
+        for name, column in table.pins.items()
+        if name in assigned
+    )
+    return Form((), table, assigned, pins, sets_all_pins=len(pins) == len(table.pins), keys=number)
+
+
+def _assigned(text: str) -> tuple[str, ...]:
+    """Return the columns that ``SET`` and ``text`` assign; none where that is not certain."""
+    if _PLAIN_SET.fullmatch(text):
+        return tuple(map(_unquoted, re.findall(_NAME, text)))
+    if _UNCERTAIN.search(text):
+        return ()
+    depth, place, terms = 0, 0, [""]
+    while place < len(text):
+        found = _PART.match(text, place)
+        if found is None:
+            return ()  # a quote that does not end
+        part, place = found[0], found.end()
+        depth += (part == "(") - (part == ")")
+        if depth < 0:
+            return ()
+        if part == "," and not depth:
+            terms.append("")
+        else:
+            terms[-1] += part
+    names = [_ASSIGNMENT.match(term) for term in terms]
+    return () if depth or None in names else tuple(_unquoted(name[1]) for name in names if name)
+
+
+# A backslash before a quote, a quote of dollars, a comment.
+_UNCERTAIN = re.compile(r"[\\$#]|--|/\*")
+_PART = re.compile(rf"{_NAME}|'(?:[^']|'')*'|[(),]|[^\"`'(),]+")
+_ASSIGNMENT = re.compile(rf" ?({_NAME}) = ")
 
 
 def _unquoted(name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from django.db import connections, models, router
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tables import Table, converted, tables, whole_table
+from django_querybudget.cache.columns import converted
+from django_querybudget.cache.tables import Table, table_tags, tables, whole_table
 
 __all__ = ["row_dependencies", "row_tags", "with_parents"]
 
@@ -28,9 +29,11 @@ def row_tags(instance: models.Model, alias: str) -> set[str]:
         if table is None or key is None:
             found |= whole_table(database, table)
             continue
-        found |= {tags.table_tag(database, table.name), tags.row_tag(database, table.name, key)}
+        found |= {*table_tags(database, table), tags.row_tag(database, table.name, key)}
         if table.scopes:
             found.add(tags.any_scope_tag(database, table.name))
+        if table.pins:
+            found.add(tags.any_value_tag(database, table.name))
     return found
 
 

@@ -28,7 +28,7 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.transactions import Mode, state_of
 
 from .forms import UNKNOWN, assigned_columns
-from .statements import OldScopes, scope_tags
+from .statements import OldScopes, values_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def written(
             if new[column.name] is UNKNOWN:
                 return unknown
             values.append(new[column.name])
-        if (some := scope_tags(database, table, column, values)) is None:
+        if (some := values_tags(database, table, column, values)) is None:
             return unknown
         found |= some
     return frozenset(found)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.tables import Column, Table, whole_table
+from django_querybudget.cache.tables import Table, table_tags, whole_table
 
 from .forms import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["OldScopes", "Write", "effect", "scope_tags"]
+    from django_querybudget.cache.columns import Column
+
+__all__ = ["OldScopes", "Write", "effect", "values_tags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,17 @@ def _add_rows(
     """Add the tags of a write of known rows; return the rows whose old scopes are not known."""
     table = form.target
     assert table is not None  # noqa: S101  # the caller's own condition
-    found.add(tags.table_tag(database, table.name))
+    found |= table_tags(database, table)
     values = params if isinstance(params, tuple | list) and not many else None
     if not form.keys:
-        if table.scopes:
-            found |= _inserted_scopes(database, table, form, values)
+        if table.scopes or table.pins:
+            given = _given(form, values)
+            found |= _inserted(
+                database, table, table.scopes, given, tags.scope_tag, tags.any_scope_tag
+            )
+            found |= _inserted(
+                database, table, table.pins, given, tags.value_tag, tags.any_value_tag
+            )
         return None
     assert table.key is not None  # noqa: S101  # as the form was made
     keys = values[-form.keys :] if values is not None else ()
@@ -66,40 +74,88 @@ def _add_rows(
         found |= whole_table(database, table)
         return None
     found |= {tags.row_tag(database, table.name, text) for text in texts if text is not None}
+    if table.pins and form.columns:
+        found |= _assigned(database, table, form, values or ())
     return OldScopes(table, tuple(keys)) if table.scopes else None
 
 
-def _inserted_scopes(
-    database: str, table: Table, form: Form, values: Sequence[Any] | None
-) -> set[str]:
-    unknown = {tags.any_scope_tag(database, table.name)}
+def _given(form: Form, values: Sequence[Any] | None) -> Mapping[str, Sequence[Any]]:
+    """Return the values that an INSERT gives to each column, as far as they are told."""
     columns = form.columns
     if values is None or not columns or len(values) % len(columns):
-        return unknown
-    if form.lists and not all(isinstance(each, list) for each in values):
-        return unknown
+        return {}
+    if not form.lists:
+        return {name: values[place :: len(columns)] for place, name in enumerate(columns)}
+    if len(values) != len(columns) or not all(isinstance(each, list) for each in values):
+        return {}
+    return dict(zip(columns, values, strict=True))
+
+
+def _inserted(
+    database: str,
+    table: Table,
+    columns: Mapping[str, Column],
+    given: Mapping[str, Sequence[Any]],
+    one: Callable[[str, str, str, str], str],
+    unknown: Callable[[str, str], str],
+) -> set[str]:
+    """Return the tags of the values that new rows have in ``columns``, or of unknown ones."""
     found: set[str] = set()
-    for column in table.scopes.values():
-        if column.name not in columns:
-            return unknown
-        place = columns.index(column.name)
-        given = values[place] if form.lists else values[place :: len(columns)]
-        some = scope_tags(database, table, column, given)
+    for column in columns.values():
+        some = None
+        if column.name in given:
+            some = values_tags(database, table, column, given[column.name], one)
         if some is None:
-            return unknown
+            return {unknown(database, table.name)}
         found |= some
+    if one is tags.value_tag and len(found) > tags.MANY_VALUES:
+        return {unknown(database, table.name)}
     return found
 
 
-def scope_tags(
-    database: str, table: Table, column: Column, values: Sequence[Any]
+def _assigned(database: str, table: Table, form: Form, values: Sequence[Any]) -> set[str]:
+    """Return the tags of the lists that rows may come into by what is set in them.
+
+    A row comes into a list that a foreign key pins by the value that this key is given, which the
+    statement tells; or else by another column that the list's condition names, its key being left
+    as it was.
+    """
+    is_known = len(values) == len(form.columns) + form.keys
+    found: set[str] = set()
+    for column, place in form.pins:
+        if place is None or not is_known:
+            return {tags.any_value_tag(database, table.name)}
+        value = values[place]
+        if value is None:
+            continue
+        if (text := column.text(value)) is None:
+            return {tags.any_value_tag(database, table.name)}
+        found.add(tags.value_tag(database, table.name, column.name, text))
+    if not form.sets_all_pins:
+        found |= {
+            tags.column_tag(database, table.name, name)
+            for name in form.columns
+            if name in table.columns.plain
+        }
+    return found
+
+
+def values_tags(
+    database: str,
+    table: Table,
+    column: Column,
+    values: Sequence[Any],
+    one: Callable[[str, str, str, str], str] = tags.scope_tag,
 ) -> set[str] | None:
-    """Return the tags of the scopes that ``values`` name; None if one cannot be told, or many."""
+    """Return the tags of the values in a column; None if one cannot be told, or of many.
+
+    ``one`` makes a value's tag: of a scope, or of a list that a foreign key pins.
+    """
     found: set[str] = set()
     for value in values:
         if value is None:
             continue
         if (text := column.text(value)) is None:
             return None
-        found.add(tags.scope_tag(database, table.name, column.name, text))
+        found.add(one(database, table.name, column.name, text))
     return None if len(found) > tags.MANY else found

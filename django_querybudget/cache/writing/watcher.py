@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
-from django_querybudget.cache.reading.fills import Reading
+from django_querybudget.cache.reading.statements import Reading
 from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.access import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
