@@ -21,15 +21,21 @@ from django_querybudget.cache.views import decorator  # isort: skip
 from jobs.models import Industry  # isort: skip
 
 _log = Path()
-_slow = 0.0
+_meeting = 0
 _dies = False
 
 
-def _note_run() -> None:
-    """Say that the answer is made; be slow about it, or die."""
+def _note(what: str) -> None:
     with _log.open("a") as file:
-        file.write("run\n")
-    time.sleep(_slow)
+        file.write(f"{what}\n")
+
+
+def _note_run() -> None:
+    """Say that the answer is made; be slow about it, until enough others wait. Or die then."""
+    _note("run")
+    deadline = time.monotonic() + 20
+    while _log.read_text().count("wait") < _meeting and time.monotonic() < deadline:
+        time.sleep(0.01)
     if _dies:
         os._exit(1)
 
@@ -58,6 +64,8 @@ def by_queryset() -> str:
 def _waiting(seconds: float) -> None:
     """Wait as a reader does, and note it: how often says for how long at least."""
     _waited.times = getattr(_waited, "times", 0) + 1
+    if _waited.times == 1:
+        _note("wait")
     time.sleep(seconds)
 
 
@@ -73,11 +81,13 @@ _waited = threading.local()
 
 def read(setup: dict[str, Any], pipe: Any) -> None:
     """Say that one is ready, wait, read in threads; say what each read, how often it waited."""
-    global _log, _slow, _dies
+    global _log, _meeting, _dies
     actor_process.configure(setup, with_stops=False)
-    _log, _slow, _dies = Path(setup["log"]), setup["slow"], setup["dies"]
+    _log, _meeting, _dies = Path(setup["log"]), setup["meeting"], setup["dies"]
     leases.time = decorator.time = _Time  # type: ignore[assignment]
     leases.WAIT = setup["wait"]
+    if not setup["dies"]:
+        leases.LEASE = leases.LONGEST = setup["wait"]  # or two make it where a machine stands still
     ask = {"view": by_view, "queryset": by_queryset}[setup["form"]]
     go = threading.Barrier(setup["threads"])
 

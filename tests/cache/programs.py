@@ -333,7 +333,7 @@ def open_connections(alias: str) -> None:
 def forget(alias: str) -> None:
     """Forget what a process learns with time, and owes: each order begins with the same."""
     from django_querybudget.cache.reading import leases
-    from django_querybudget.cache.reading.through import _dependencies, _rows
+    from django_querybudget.cache.reading.remembered import _dependencies, _rows
     from django_querybudget.cache.transactions import mode_of, state_of
     from django_querybudget.cache.views import learned
 

@@ -18,7 +18,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cache_stats, cached_queryset, cached_view, invalidate_all
-from django_querybudget.cache.reading import audit, sampling, through
+from django_querybudget.cache.reading import audit, fills, sampling, through
 from jobs.models import Industry
 from tests.cache.views.urls import runs
 
@@ -137,7 +137,7 @@ def test_rows_without_an_order_may_come_in_another(monkeypatch: pytest.MonkeyPat
         list(cached_queryset(Industry.objects.order_by()))
 
     read()
-    fetch = through.Fill.settled
+    fetch = fills.Fill.settled
     from django.db.models import QuerySet
 
     fetch_all = QuerySet._fetch_all
@@ -148,7 +148,7 @@ def test_rows_without_an_order_may_come_in_another(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(QuerySet, "_fetch_all", backwards)
     read()
-    assert through.Fill.settled is fetch
+    assert fills.Fill.settled is fetch
     assert (cache_stats().stale, cache_stats().audited) == (0, 1)
 
 

@@ -19,9 +19,17 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from django_querybudget.cache import cache_stats, cached_queryset, cached_view, invalidate
-from django_querybudget.cache.reading import leases, through
+from django_querybudget.cache import (
+    cache_stats,
+    cached_queryset,
+    cached_view,
+    invalidate,
+    sites,
+)
+from django_querybudget.cache.reading import fills, leases, through
+from django_querybudget.cache.reading.question import Question, site_of_question
 from django_querybudget.cache.stores.chosen import store_for
+from django_querybudget.cache.stores.pulse import PULSE
 from jobs.models import Industry
 from tests.cache import lease_process
 from tests.cache.actors import CONTEXT
@@ -148,7 +156,7 @@ def test_of_many_tasks_one_makes_the_answer(slow: list[int]) -> None:
 def test_of_many_processes_one_makes_the_answer_and_two_where_it_dies(
     form: str, dies: bool, redis_url: str, tmp_path: Path
 ) -> None:
-    """The first has 1 reader, each of the others 21, who come while it makes the answer.
+    """The first has 1 reader, each of the others 21, of whom 21 come while it makes the answer.
 
     Nobody waits for longer than the bound: the lease of one that died, and ``WAIT``. That is long
     here, or a machine that stands still would have all of them make it.
@@ -174,7 +182,7 @@ def test_of_many_processes_one_makes_the_answer_and_two_where_it_dies(
                 "form": form,
                 "log": str(log),
                 "dies": dies and number == 0,
-                "slow": 0.3,
+                "meeting": each_has,
                 "threads": each_has if number else 1,
                 "wait": wait,
             }  # fmt: skip
@@ -236,7 +244,7 @@ def test_a_lease_is_for_what_is_dear(
 ) -> None:
     settings.QUERYBUDGET = {"CACHE": {"LEASE_FROM": least}}
     FORMS["queryset"]()
-    (site,) = through.site_of.__globals__["_sites"].values()
+    (site,) = sites._sites.values()
     site.last_cost = cost
     caches["default"].clear()
     assert bool(trips_of(FORMS["queryset"], monkeypatch)) is takes
@@ -247,7 +255,7 @@ def test_the_cost_is_known_from_a_dead_entry_in_another_process(
 ) -> None:
     settings.QUERYBUDGET = {"CACHE": {"LEASE_FROM": 0.2}}
     with monkeypatch.context() as patch:
-        patch.setattr(through.Fill, "settled", _dear(through.Fill.settled))
+        patch.setattr(fills.Fill, "settled", _dear(fills.Fill.settled))
         FORMS["queryset"]()
     cache_stats(reset=True)  # as in another process
     Industry.objects.create(name="three")
@@ -272,7 +280,7 @@ def test_nobody_waits_for_what_is_not_stored(monkeypatch: pytest.MonkeyPatch) ->
     def ask() -> None:
         list(cached_queryset(Industry.objects.order_by("pk"), 60))
 
-    monkeypatch.setattr(through.Fill, "settled", lambda fill: fill.spoil("for the test"))
+    monkeypatch.setattr(fills.Fill, "settled", lambda fill: fill.spoil("for the test"))
     assert trips_of(ask, monkeypatch)
     assert trips_of(ask, monkeypatch) == []
 
@@ -335,7 +343,7 @@ def test_a_lease_is_as_long_as_the_answer_takes(
     cost: float, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question = _question()
-    through.site_of_question(question).last_cost = cost
+    site_of_question(question).last_cost = cost
     turn = leases.Turn(question, through.look_up(question))
     taken: list[float] = []
 
@@ -348,7 +356,7 @@ def test_a_lease_is_as_long_as_the_answer_takes(
     assert taken == [seconds]
 
 
-def _question() -> through.Question:
+def _question() -> Question:
     from django_querybudget.cache.reading.questions import rows_question
 
     return rows_question(cached_queryset(Industry.objects.order_by("pk"), 60))
@@ -534,7 +542,7 @@ def test_not_where_the_pulse_is_another(monkeypatch: pytest.MonkeyPatch) -> None
 
     def after_a_gap(*arguments: Any) -> Any:
         found, values, entry = look_up(*arguments)
-        return found, {**values, through.PULSE: "another"}, entry
+        return found, {**values, PULSE: "another"}, entry
 
     monkeypatch.setattr(through, "_look_up", after_a_gap)
     with elsewhere():
@@ -616,7 +624,7 @@ def test_what_a_transaction_has_read_may_be_older_than_it_says(
     assert cache_stats().stores == 3
 
 
-def _question_of_ask() -> through.Question:
+def _question_of_ask() -> Question:
     from django_querybudget.cache.reading.questions import rows_question
 
     return rows_question(

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import CustomUser
 from django_querybudget.cache import cache_stats, cached_queryset, cached_view
-from django_querybudget.cache.reading import through
+from django_querybudget.cache.reading import remembered
 from django_querybudget.cache.reading.routes import Rerouted, Routes, same_routes
 from django_querybudget.cache.tags import database_name, table_tag
 from django_querybudget.cache.views import learned
@@ -58,7 +58,7 @@ def forget(patch: pytest.MonkeyPatch) -> None:
     """Be a process that has seen no read yet."""
     patch.setattr(learned, "_routed", {})
     patch.setattr(learned, "_reads", {})
-    patch.setattr(through, "_dependencies", OrderedDict())
+    patch.setattr(remembered, "_dependencies", OrderedDict())
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from django_querybudget.cache import (
     fetch_together,
     invalidate,
 )
-from django_querybudget.cache.reading import through, together
+from django_querybudget.cache.reading import remembered, together
 from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.store import Store
@@ -55,7 +55,7 @@ def rows(
     }
     settings.QUERYBUDGET = {"CACHE": own}
     caches[CACHES[alias]].clear()
-    through._dependencies.clear()
+    remembered._dependencies.clear()
     world.fill(alias)
     cache_stats(reset=True)
 
@@ -120,7 +120,7 @@ def test_a_group_is_what_each_would_be_alone(alias: str) -> None:
     # Entries are shared with those who ask alone.
     assert [plain(list(each)) for each in page(alias)] == true
     assert counts() == (size, 0, 0)
-    through._dependencies.clear()  # as in another process
+    remembered._dependencies.clear()  # as in another process
     assert fetched(alias) == true
     assert counts() == (size, 0, 0)
 
@@ -291,7 +291,7 @@ def test_a_pulse_that_comes_late_vouches_for_nothing(
     """The second look brings a pulse, and the first, which brought the entries, did not."""
     querysets = [Payment.objects.using(alias).filter(pk=pk).select_related("job") for pk in (1, 2)]
     fetch_together(*map(cached_queryset, querysets))
-    through._dependencies.clear()
+    remembered._dependencies.clear()
     read = Store.read_many
 
     def without_pulse(its: Store, keys: Any, wanted: Any) -> Any:

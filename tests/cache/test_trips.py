@@ -25,12 +25,7 @@ from django_querybudget.cache import (
     grouped_invalidation,
     invalidate,
 )
-from django_querybudget.cache.reading.through import (
-    _MOST_TAGS,
-    _dependencies,
-    noted,
-    remember,
-)
+from django_querybudget.cache.reading.remembered import _MOST_TAGS, _dependencies, noted, remember
 from django_querybudget.cache.stores import wire
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.resp import packed

@@ -26,10 +26,11 @@ from .fills import Fill, current_fill
 from .instances import fresh, holds_instances
 from .leases import read_through
 from .querysets import cached, cached_class, capturing, is_typical
+from .question import Question
 from .questions import CannotCache, Options, rows_question
+from .remembered import noted
 from .surroundings import Surroundings, surroundings
 from .template import look_of
-from .through import Question, noted
 
 if TYPE_CHECKING:
     from .arguments import Arguments

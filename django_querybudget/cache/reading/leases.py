@@ -25,17 +25,9 @@ from django_querybudget.conf import conf
 
 from . import audit, sampling
 from .fills import Fill, current_fill, filling
-from .through import (
-    MISS,
-    Looked,
-    Question,
-    begun,
-    bypass,
-    keep,
-    look_up,
-    site_of_question,
-    to_be_audited,
-)
+from .keeping import begun, keep
+from .question import Question, site_of_question
+from .through import MISS, Looked, bypass, look_up, to_be_audited
 
 __all__ = ["Turn", "make", "read_through"]
 

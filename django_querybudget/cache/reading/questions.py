@@ -35,8 +35,8 @@ from django_querybudget.sql.memory import Memo
 from .codecs import Codec, rows_codec
 from .conditions import list_of
 from .dependencies import Pins, pins_of, tags_read, withheld
+from .question import Question
 from .spelling import check_answer, compiled_for
-from .through import Question
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -1,17 +1,15 @@
-"""The two halves of every cached read: looking an answer up, and keeping one.
+"""The first half of every cached read: looking an answer up.
 
 tokens and entry, at once → is each token still the one it was stored under? → the answer; else
-the database, with the tokens that were read before, and the entry is stored under them.
-:mod:`.leases` puts the halves together.
+the database, with the tokens that were read before, and the entry is stored under them
+(:mod:`.keeping`). :mod:`.leases` puts the halves together.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import log
 from random import random
 from time import perf_counter
@@ -21,96 +19,33 @@ from django.db import connections, router
 
 from django_querybudget.cache import stats, tags
 from django_querybudget.cache.identity import identified
-from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt, pack
+from django_querybudget.cache.payload.entries import Entry, decoded, log_corrupt
 from django_querybudget.cache.payload.models import Changed
-from django_querybudget.cache.payload.values import Unfreezable
-from django_querybudget.cache.sites import Site, known_site, site_of
+from django_querybudget.cache.sites import site_of
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
-from django_querybudget.cache.tokens import all_same, is_known, readable, same
+from django_querybudget.cache.tokens import all_same, readable, same
 from django_querybudget.cache.transactions import state_of
 from django_querybudget.conf import conf
-from django_querybudget.sql.memory import Memo
-from django_querybudget.sql.shortening import shortened
 
 from . import audit
-from .codecs import Codec
-from .dependencies import Pins
-from .fills import Fill, current_fill, refusal, session_refusal, transaction_refusal
-from .routes import Routes, same_routes
+from .fills import current_fill, session_refusal, transaction_refusal
+from .question import Question, refusal_of, site_of_question
+from .remembered import remember_all, tags_of
+from .routes import same_routes
 
 __all__ = [
     "MISS",
     "Looked",
-    "Question",
-    "absent_of",
     "answer_in",
-    "begun",
     "bypass",
-    "keep",
     "look_up",
-    "noted",
-    "refusal_of",
-    "remember_all",
     "seen",
-    "site_of_question",
-    "tags_of",
     "to_be_audited",
 ]
 
 
-@dataclass(kw_only=True, slots=True)  # not frozen: that doubles the time to make one
-class Question:
-    """One read: where its answer is kept, and in what form. It does not change."""
-
-    key: str
-    """The entry's key."""
-
-    shape: str
-    """What questions with the same tables have in common: the SQL without its parameters."""
-
-    expected: Collection[str]
-    """The tags that it is known to depend on, besides those remembered for its shape."""
-
-    kind: str = ""
-    """What questions have in common that read mostly the same tables, if there is anything."""
-
-    aliases: Collection[str]
-    """The aliases it is known to read from."""
-
-    sessions: Mapping[str, str]
-    """The sessions that its key holds, by alias; of any other it must be the default one."""
-
-    site: str
-    """The call site that it is counted for."""
-
-    is_site_of_shape: bool = False
-    """Whether the shape is what the site is known by, and its name is for reading."""
-
-    asked_at: float = field(default_factory=perf_counter)
-    """When it was asked, on the process' own clock, in seconds."""
-
-    codec: Codec
-    found: Callable[[Any], bool]
-    """Whether an answer holds a row."""
-
-    timeout: float | None
-    refresh: float | None = None
-    """For how long at most an answer that was true is given while it is made anew, in seconds."""
-    cache: str
-    user_tags: frozenset[str]
-    pins: Pins | None = None
-    is_list: bool = False
-    """Whether it is of a list that a foreign key pins: its rows' tags are remembered by its key."""
-    required: frozenset[str] = frozenset()
-    """Tags that the entry depends on besides those of its queries."""
-
-
 MISS = object()
-_REMEMBERED = 4096
-_LONGEST = 512  # of a shape that is kept as it is, in characters
-_MOST_TAGS = 256  # of all answers of a shape; of one answer there may be more
-_LONGEST_SQL = 10_000  # of SQL that is made short, in characters
 _NEVER = float("inf")
 
 EARLY = 1.0
@@ -118,10 +53,6 @@ EARLY = 1.0
 
 MANY = 20
 """How many times its cost before its end an answer is made again at most: the chance is 2e-9."""
-
-_dependencies: OrderedDict[str, frozenset[str]] = OrderedDict()
-_rows: Memo[str, frozenset[str]] = Memo()
-"""The tags of the rows that a list had the last time, by its key."""
 
 
 @dataclass(slots=True)
@@ -196,7 +127,7 @@ def seen(
         if left < MANY * entry.cost and _is_early(left, entry.cost):
             looked.kept, looked.is_kept, looked.found = looked.found, True, MISS
         else:
-            _site(question, _short(question.shape)).hit(entry.size, cost, entry.cost)
+            site_of_question(question).hit(entry.size, cost, entry.cost)
         return
     if entry is not None and question.refresh is not None:
         kept = _kept(question, entry, looked.values)
@@ -204,7 +135,7 @@ def seen(
             looked.kept, looked.is_kept, looked.is_stale = kept, True, True
             return
     if not again:
-        _site(question, _short(question.shape)).count("misses")
+        site_of_question(question).count("misses")
 
 
 def _is_early(left: float, cost: float) -> bool:
@@ -240,46 +171,11 @@ def _kept(question: Question, entry: Entry, values: Mapping[str, str]) -> Any:
         return MISS
 
 
-def site_of_question(question: Question) -> Site:
-    """Return the call site that a question is counted for."""
-    return _site(question, _short(question.shape))
-
-
-def refusal_of(question: Question) -> str | None:
-    """Return why the cache must not be asked, None if it may."""
-    for alias in question.aliases:
-        if reason := refusal(connections[alias]):
-            return reason
-    return None
-
-
-def tags_of(question: Question) -> set[str]:
-    """Return the tags whose tokens are to be read with the entry."""
-    found = {*question.expected, *question.user_tags, *noted(question.shape)}
-    if question.is_list:
-        with suppress(KeyError):
-            found |= _rows[question.key]
-    return found
-
-
 def to_be_audited(question: Question, looked: Looked, again: audit.Again) -> None:
     """Have a hit compared with the database's answer, later."""
     if looked.entry is not None and not looked.is_stale:
         site = site_of_question(question)
         audit.later(question.key, site, question.codec, looked.entry, looked.values, again)
-
-
-def _site(question: Question, shape: str) -> Site:
-    if not question.is_site_of_shape:
-        return site_of(question.site)
-    return known_site(shape) or site_of(_named(question), shape)
-
-
-def _named(question: Question) -> str:
-    """Return what a shape is called: by whom it is asked, and its SQL made short."""
-    start = question.shape.find("SELECT ")
-    sql = shortened(question.shape[start : start + _LONGEST_SQL]) if start >= 0 else ""
-    return f"{question.site} {sql}".rstrip()
 
 
 def bypass(reason: str, compute: Callable[[], Any], site: str = "") -> Any:
@@ -398,96 +294,3 @@ def _trusted(alias: str) -> str:
         return ""
     name = identified(alias)
     return "" if name is None else tags.everything(name)
-
-
-def _short(shape: str) -> str:
-    """Return what a shape is known by: SQL with a long list may be megabytes."""
-    return shape if len(shape) <= _LONGEST else tags.digest(shape)
-
-
-def noted(shape: str) -> frozenset[str]:
-    """Return the tags that answers of a shape were found to depend on, in this process."""
-    return _dependencies.get(_short(shape), frozenset())
-
-
-def remember(shape: str, found: Collection[str]) -> None:
-    """Note the tags of a shape, to ask for them at once the next time.
-
-    Those of one view on many databases are of many tables. So past :data:`_MOST_TAGS` the last
-    answer's alone are kept: what is not asked for at once is asked for in a second look.
-    """
-    # The shape of a decorated function's answer is its own: it has no other rows' tags.
-    kept = frozenset(
-        tag
-        for tag in found
-        if tag != PULSE and (shape.startswith("qb:") or not tags.is_transient(tag))
-    )
-    before = noted(shape)
-    if not kept <= before:
-        # Rows are those that the last answer had.
-        both = kept.union(tag for tag in before if not tags.is_row(tag))
-        _dependencies[_short(shape)] = both if len(both) <= _MOST_TAGS else kept
-        if len(_dependencies) > _REMEMBERED:
-            _dependencies.popitem(last=False)
-
-
-def begun(question: Question, looked: Looked) -> Fill:
-    """Return the fill in which the answer is to be computed, with the tokens it begins with."""
-    fill = Fill(looked.values, question.pins, question.sessions)
-    if PULSE in looked.values and (absent := absent_of(looked)):
-        fill.tokens.update(store_for(conf.CACHE.ALIAS).ensure(absent))
-    fill.needed |= question.user_tags | question.required
-    if router.routers:
-        fill.routes = Routes(looked.wanted)
-    return fill
-
-
-def absent_of(looked: Looked) -> list[str]:
-    """Return the tags that have no token yet."""
-    return [tag for tag in looked.wanted if not is_known(looked.values.get(tag, ""))]
-
-
-def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | None = None) -> bool:
-    """Store an answer that was computed in ``fill``, if that is right. Returns whether it is.
-
-    ``lease`` is given back behind it: its key, and who has it.
-    """
-    if (replay := audit.replaying()) is not None:
-        return replay.take(question.key, question.codec, fill, answer)
-    site = _site(question, _short(question.shape))
-    routes, tokens = fill.chosen(), fill.settled()
-    if tokens is None:
-        if fill.routes is not None:
-            remember_all(question, fill.dependencies())  # whose database to ask for the next time
-        return _not_kept(site, fill.reason or "")
-    cost, timeout = fill.cost, question.timeout
-    try:
-        packed = pack(
-            tokens, fill.aliases, question.codec.freeze(answer), cost=cost, since=fill.true_since(),
-            until=None if timeout is None else time.time() + timeout, routes=routes,
-        )  # fmt: skip
-    except Unfreezable as error:
-        return _not_kept(site, f"value {error}")
-    except (ValueError, RecursionError) as error:
-        return _not_kept(site, f"value {type(error).__name__}")
-    remember_all(question, (*tokens, *fill.instead[0], *fill.instead[1], *fill.asked))
-    if not store_for(question.cache).write(question.key, packed, timeout, lease):
-        site.refused("the cache did not take it")
-        return False
-    site.filled(cost, perf_counter() - question.asked_at - cost)
-    return True
-
-
-def remember_all(question: Question, depends: Collection[str]) -> None:
-    """Note the tags that the answer to a question was found to depend on, to ask for at once."""
-    remember(question.shape, depends)
-    if question.is_list:
-        _rows.remember(question.key, frozenset(filter(tags.is_row, depends)))
-    if question.kind:
-        remember(question.kind, depends)
-
-
-def _not_kept(site: Site, reason: str) -> bool:
-    stats.count_not_stored(reason)
-    site.refused(reason)
-    return False

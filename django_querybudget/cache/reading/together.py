@@ -25,23 +25,14 @@ from django_querybudget.cache.unbuilt import source_of
 from django_querybudget.conf import conf
 
 from .audit import Again
+from .keeping import absent_of
 from .leases import make, read_through
 from .querysets import CachedQuerySetMixin, computed_rows, rows_again, take_rows
+from .question import Question, refusal_of
 from .questions import CannotCache, rows_question
+from .remembered import remember_all, tags_of
 from .sampling import due
-from .through import (
-    MISS,
-    Looked,
-    Question,
-    absent_of,
-    answer_in,
-    bypass,
-    refusal_of,
-    remember_all,
-    seen,
-    tags_of,
-    to_be_audited,
-)
+from .through import MISS, Looked, answer_in, bypass, seen, to_be_audited
 
 __all__ = ["afetch_together", "fetch_together"]
 

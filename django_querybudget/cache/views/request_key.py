@@ -16,8 +16,9 @@ from django_querybudget.cache import sessions, tags
 from django_querybudget.cache.keys import Unkeyable, entry_key, spelled
 from django_querybudget.cache.payload.models import Changed
 from django_querybudget.cache.reading.codecs import Codec
+from django_querybudget.cache.reading.question import Question
+from django_querybudget.cache.reading.remembered import noted
 from django_querybudget.cache.reading.routes import aliases_for
-from django_querybudget.cache.reading.through import Question, noted
 from django_querybudget.conf import conf
 
 from .absent import is_absent

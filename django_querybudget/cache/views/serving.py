@@ -24,15 +24,11 @@ from django.http import HttpRequest
 from django_querybudget.cache import sessions
 from django_querybudget.cache.reading import audit
 from django_querybudget.cache.reading.fills import Fill, filling, session_refusal
+from django_querybudget.cache.reading.keeping import begun
 from django_querybudget.cache.reading.leases import Turn
 from django_querybudget.cache.reading.routes import aliases_for
 from django_querybudget.cache.reading.threads import watched
-from django_querybudget.cache.reading.through import (
-    MISS,
-    begun,
-    look_up,
-    to_be_audited,
-)
+from django_querybudget.cache.reading.through import MISS, look_up, to_be_audited
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.surrogates import add_header
 from django_querybudget.conf import conf

@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_querybudget.cache import cache_stats
-from django_querybudget.cache.reading import fills, leases, through
+from django_querybudget.cache.reading import fills, leases, remembered
 from django_querybudget.cache.views import learned, serving
 from tests.cache import world
 from tests.cache.reads import READS as MARKETPLACE
@@ -60,7 +60,7 @@ def begin(alias: str) -> None:
     # What tests before have read on other databases is part of the keys, and of what is asked for:
     # Django's cache in memory has room for 300.
     learned._reads.clear()
-    through._dependencies.clear()
+    remembered._dependencies.clear()
     leases._unstored.clear()
 
 
