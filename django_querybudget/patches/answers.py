@@ -70,20 +70,20 @@ def aligned(one: Sequence[Answer], other: Sequence[Answer]) -> list[int] | None:
 def compare_answers(first: bytes, others: Sequence[bytes], third: bytes) -> Compared:
     """Return how ``third`` differs beyond what ``others`` do, which are of the unpatched code."""
     known = [*dict.fromkeys((first, *others))]
-    if third in known:
-        return Compared()
     if third.split(b"\n", 1)[0] not in {each.split(b"\n", 1)[0] for each in known}:
         return Compared("its status is another one")
     pairs = [*combinations(known, 2)] or [(first, first)]
+    # Most are answers in which words differ by themselves: that takes one look.
+    if third in known or any(_is_same(*pair, third) for pair in pairs):
+        return Compared()
     moving = [pair for pair in pairs if not in_places(*pair)]
     # Those that are like it tell more narrowly what may differ than all together.
     alike = [each for each in known if in_places(each, third)]
     near = [*combinations(alike, 2)] if moving else []
     found = {pair: _beside(*pair, third) for pair in near or pairs}
-    for extent in ("whole", "part"):
-        for each in found.values():
-            if each.extent == extent and not each.text:
-                return each
+    for each in found.values():
+        if each.extent == "part" and not each.text:
+            return each
     if moving and _may_be_chance(known, moving, third):
         return Compared(extent="none")
     for pair, each in reversed(found.items()):
@@ -91,6 +91,14 @@ def compare_answers(first: bytes, others: Sequence[bytes], third: bytes) -> Comp
         if each.text and all(_is_accepted(*pair, one) for one in held):
             return each._replace(is_moving=bool(moving))
     return Compared(extent="none")
+
+
+def _is_same(first: bytes, second: bytes, third: bytes) -> bool:
+    """Whether no more than the words differ that do in two runs of the unpatched code."""
+    try:
+        return not difference(first, second, third)
+    except Uncomparable:
+        return False
 
 
 def _may_be_chance(

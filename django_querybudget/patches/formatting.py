@@ -42,24 +42,26 @@ def line_length(root: Path) -> int:
 
 
 class Formatter:
-    """The formatter that the project is configured for, if this environment has it.
+    """The formatter that the project uses, if this environment has it.
 
-    It is asked of a file only if it leaves the file as it was before the patch: then no line but
-    the patched ones can change.
+    That is the one it is configured for, else one that stands beside this Python: many say in a
+    hook alone that they use one. It is asked of a file only if it leaves the file as it was before
+    the patch: then no line but the patched ones can change.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.command = _command(root)
+        self.commands = _commands(root)
 
     def formatted(self, path: str, before: bytes, after: bytes) -> bytes | None:
         """Return ``after`` as the formatter has it; None where that is not to be asked."""
-        if self.command is None or self._run(path, before) != before:
-            return None
-        return self._run(path, after)
+        for command in self.commands:
+            if self._run(command, path, before) == before:
+                return self._run(command, path, after)
+        return None
 
-    def _run(self, path: str, data: bytes) -> bytes | None:
-        command = [*(self.command or ()), "--stdin-filename", str(self.root / path), "-"]
+    def _run(self, program: list[str], path: str, data: bytes) -> bytes | None:
+        command = [*program, "--stdin-filename", str(self.root / path), "-"]
         try:
             done = subprocess.run(
                 command, input=data, cwd=self.root, capture_output=True, check=False, timeout=60
@@ -69,7 +71,7 @@ class Formatter:
         return done.stdout if done.returncode == 0 else None
 
 
-def _command(root: Path) -> list[str] | None:
+def _commands(root: Path) -> list[list[str]]:
     try:
         tools = tomllib.loads((root / "pyproject.toml").read_text("utf-8")).get("tool", {})
     except (OSError, ValueError):
@@ -78,9 +80,13 @@ def _command(root: Path) -> list[str] | None:
         "ruff": "ruff" in tools or (root / "ruff.toml").exists() or (root / ".ruff.toml").exists(),
         "black": "black" in tools,
     }
+    found, beside = [], []
     for name, arguments in (("ruff", ["format", "--no-cache"]), ("black", ["-q"])):
-        beside = Path(sys.executable).parent / name
-        program = str(beside) if beside.is_file() else shutil.which(name)
+        path = Path(sys.executable).parent / name
+        program = str(path) if path.is_file() else shutil.which(name)
         if wanted[name] and program:
-            return [program, *arguments]
-    return None
+            found.append([program, *arguments])
+        elif path.is_file():
+            beside.append([str(path), *arguments])
+    # Without a word to it, it has the usual length.
+    return found[:1] or (beside if line_length(root) == WIDTH else [])

@@ -15,7 +15,9 @@ __all__ = ["Shared", "differing"]
 
 _CHUNKS: re.Pattern[bytes] = re.compile(rb"[^\n>,}]*[\n>,}]|[^\n>,}]+")
 """A line of text, a tag, a value of JSON."""
-_MOST_CHUNKS = 20_000
+_LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+_MOST_CHUNKS = 5_000
+"""To align more takes seconds."""
 _LEAST_SHARE = 0.5
 _MOST_TIMES = 2
 
@@ -28,12 +30,12 @@ class Shared:
 
     def __init__(self, first: bytes, second: bytes, words: re.Pattern[bytes]) -> None:
         self._words = words
-        one, other = _CHUNKS.findall(first), _CHUNKS.findall(second)
+        self._cut, one, other = _chunks(first, second)
         self._is_reordered = Counter(one) == Counter(other)
         self._chunks = one
         self.parts: list[bytes] = [b""]
         """The first begins the text and the last ends it; either may be empty."""
-        if len(one) <= _MOST_CHUNKS and len(other) <= _MOST_CHUNKS:
+        if max(len(one), len(other)) <= _MOST_CHUNKS:
             self._align(one, other)
         shared, longest = sum(map(len, self.parts)), max(len(first), len(second))
         self.is_enough = shared >= longest * _LEAST_SHARE or self._is_reordered
@@ -60,7 +62,7 @@ class Shared:
         An empty one: they are there, and much more is between them than in the two texts.
         """
         if self._is_reordered:
-            missing = Counter(self._chunks) - Counter(_CHUNKS.findall(third))
+            missing = Counter(self._chunks) - Counter(self._cut.findall(third))
             if missing:
                 return bytes(next(iter(missing)))
             return None if len(third) == sum(map(len, self._chunks)) else b""
@@ -80,9 +82,18 @@ class Shared:
         return b"" if more > self._most_between else None
 
 
+def _chunks(one: bytes, other: bytes) -> tuple[re.Pattern[bytes], list[bytes], list[bytes]]:
+    """Return two texts in chunks, and what cut them: large ones in lines alone."""
+    for pattern in (_CHUNKS, _LINES):
+        ours, theirs = pattern.findall(one), pattern.findall(other)
+        if max(len(ours), len(theirs)) <= _MOST_CHUNKS:
+            break
+    return pattern, ours, theirs
+
+
 def differing(one: bytes, other: bytes) -> float:
     """Return how much of two texts differs, from 0 to 1."""
-    ours, theirs = _CHUNKS.findall(one), _CHUNKS.findall(other)
+    _, ours, theirs = _chunks(one, other)
     if max(len(ours), len(theirs)) > _MOST_CHUNKS:
         return 1.0
     return 1 - SequenceMatcher(None, ours, theirs).ratio()

@@ -94,7 +94,7 @@ def test_naive_endpoints_are_proved_to_their_budgets(market: Path, tmp_path: Pat
         most: dict[str, int] = {}
         for judged in proof.proved:
             assert judged.verdict is not None
-            assert judged.verdict.uncompared == 0
+            assert judged.verdict.extents["part"] == judged.verdict.extents["none"] == 0
             for each in judged.verdict.views:
                 most[each.view] = max(most.get(each.view, 0), each.after)
         for path, data in proof.files().items():

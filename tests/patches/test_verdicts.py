@@ -125,3 +125,31 @@ def test_what_executes_now_more_now_fewer_is_not_judged_but_named(runs: Runs) ->
         "without a patch, GET books executes 9 queries in test, and 12 in the next run"
     ]
     assert list(changing(Baseline(runs.run(9), runs.run(9)))) == []
+
+
+def test_what_the_clock_has_moved_is_judged_as_it_was_last(runs: Runs) -> None:
+    """A row more since the first run: two runs in a row say what there is to save now."""
+    base = Baseline(runs.run(9, saves={"key": 6}), runs.run(12, saves={"key": 9}))
+    now = runs.run(3)
+    verdict = judge(base, now, ["key"], about=["key"])
+    assert verdict.may_pass
+    assert verdict.may_still_pass
+    base.add(runs.run(12, saves={"key": 9}))
+    verdict = judge(base, now, ["key"], about=["key"])
+    assert verdict.stands
+    assert verdict.proof == "GET books 12 → 3 queries, 1 response identical, 1 test passes"
+    assert _problems(base, runs.run(4)) == [
+        "GET books executes 4 queries in test, not 12: 9 were to be saved"
+    ]
+    assert not judge(base, runs.run(4), ["key"], about=["key"]).may_pass
+
+
+def test_what_nobody_reads_is_held_to_the_last_run_as_well(runs: Runs) -> None:
+    first = runs.run(9, saves={"key": 0}, loads={LOAD: 4})
+    first.vain["key"] = frozenset([LOAD.rpartition(" ")[0]])
+    base = Baseline(first, runs.run(12, loads={LOAD: 5}))
+    base.add(runs.run(12, loads={LOAD: 5}))
+    assert _problems(base, runs.run(12)) == []
+    assert _problems(base, runs.run(12, loads={LOAD: 5})) == [
+        "GET books still loads select_related shop.Book author in test"
+    ]
