@@ -153,7 +153,7 @@ def test_of_two_lines_for_one_expression_the_better_stands(project: Path) -> Non
     ) in told
 
 
-@pytest.mark.slow  # it runs a suite five times and more
+@pytest.mark.slow  # it runs a suite several times
 def test_what_was_proved_before_the_time_was_over_stands(project: Path) -> None:
     def tell(line: str) -> None:
         if proof.proved and line.startswith("Proving"):

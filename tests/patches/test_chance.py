@@ -102,7 +102,7 @@ def test_what_a_suite_draws_is_the_same_in_every_rehearsal(project: Path, source
     assert "Not the same from run to run" not in told
 
 
-@pytest.mark.slow  # it runs a suite five times and more
+@pytest.mark.slow  # it runs a suite several times
 def test_processes_of_a_parallel_run_draw_the_same(project: Path) -> None:
     drawn, needs = SOURCES["random"]
     text = _CLASS.format(drawn=drawn, needs=needs)
@@ -114,7 +114,7 @@ def test_processes_of_a_parallel_run_draw_the_same(project: Path) -> None:
     assert "Withdrawn" not in told
 
 
-@pytest.mark.slow  # it runs a suite five times and more
+@pytest.mark.slow  # it runs a suite several times
 def test_pytest_draws_the_same_in_every_rehearsal(project: Path) -> None:
     (project / "shop/tests.py").write_text(_FIXTURES)
     told = _fixed(Suite("pytest", ("-p", "no:cacheprovider", "shop/tests.py")))
@@ -153,7 +153,7 @@ def read(request):
 """
 
 
-@pytest.mark.slow  # it runs a suite five times and more
+@pytest.mark.slow  # it runs a suite several times
 def test_what_the_clock_changes_later_is_no_difference(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

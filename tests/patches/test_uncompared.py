@@ -85,7 +85,7 @@ def _suite() -> Suite:
     return Suite("test", (), (str(Path("manage.py").resolve()),))
 
 
-@pytest.mark.slow  # it runs a suite five times and more
+@pytest.mark.slow  # it runs a suite several times
 def test_what_is_compared_in_part_is_proved_and_noise_is_not(project: Path) -> None:
     with Proof(project, _suite()) as proof:
         proof.run()
