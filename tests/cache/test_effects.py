@@ -342,6 +342,8 @@ def test_the_columns_that_an_update_assigns() -> None:
         'x"y': 1,
         "p`q": 2,
     }
+    null = assigned_columns('UPDATE "a" SET "x" = NULL, "y" = %s, "z" = NULL' + where, [2, 3])
+    assert null == {"x": None, "y": 2, "z": None}  # as Django before 6.1 sets None
     assert assigned_columns('DELETE FROM "a"' + where, [3]) == {}
 
 
@@ -351,6 +353,10 @@ def test_the_columns_that_an_update_assigns() -> None:
 def set_of(*columns: str) -> str:
     values = ", ".join(f'"{name}" = %s' for name in columns)
     return f'UPDATE "jobs_job" SET {values} WHERE "jobs_job"."id" = %s'
+
+
+def null_for(column: str, sql: str) -> str:
+    return sql.replace(f'"{column}" = %s', f'"{column}" = NULL')
 
 
 ROW = JOBS | {"d:r:jobs_job:7"}
@@ -363,6 +369,14 @@ ROW = JOBS | {"d:r:jobs_job:7"}
         (set_of("client_id", "industry_id", "title"), [1, 2, "a", 7],
          {"d:v:jobs_job:client_id:1", "d:v:jobs_job:industry_id:2"}),
         (set_of("client_id", "industry_id"), [None, "2", 7], {"d:v:jobs_job:industry_id:2"}),
+        # Before 6.1 Django writes NULL for None.
+        (null_for("title", set_of("title", "client_id", "industry_id")), [1, 2, 7],
+         {"d:v:jobs_job:client_id:1", "d:v:jobs_job:industry_id:2"}),
+        (null_for("client_id", set_of("client_id", "title", "industry_id")), ["a", 2, 7],
+         {"d:v:jobs_job:industry_id:2"}),
+        (null_for("client_id", set_of("client_id", "title")), ["a", 7],
+         {"d:c:jobs_job:client_id", "d:c:jobs_job:title"}),
+        (null_for("client_id", set_of("client_id", "industry_id")), [1, 2, 7], {"d:V:jobs_job"}),
         # One that leaves a foreign key as it is may bring the row into lists by what it sets.
         (set_of("client_id", "title"), [1, "a", 7],
          {"d:v:jobs_job:client_id:1", "d:c:jobs_job:client_id", "d:c:jobs_job:title"}),

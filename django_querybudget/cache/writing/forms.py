@@ -65,10 +65,11 @@ class Form:
     tables: tuple[Table, ...]  # bulk-written
     target: Table | None = None  # written in rows that the parameters tell
     columns: tuple[str, ...] = ()  # INSERT: those of plain rows; UPDATE: those that are set
-    # UPDATE: the foreign keys that pin lists and are set, and which parameter each is set to (None
-    # where the database computes one of the values), and whether there are others.
+    # UPDATE: the foreign keys that pin lists and are set, but to NULL; the parameter that each is
+    # set to, None where the database computes one of the values; whether all of them are set.
     pins: tuple[tuple[Column, int | None], ...] = ()
     sets_all_pins: bool = False
+    nulls: int = 0  # UPDATE: how many columns are set to NULL, which takes no parameter
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
     keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
     everything: str = ""  # why it may write anything, if it may
@@ -234,12 +235,22 @@ def _exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a re
         return None  # some databases take a name in other letters
     # MySQL takes a column twice, and the last value counts.
     is_plain = len(set(assigned)) == len(assigned) and _PLAIN_SET.fullmatch(match["set"])
-    pins = tuple(
-        (column, assigned.index(name) if is_plain else None)
-        for name, column in table.pins.items()
-        if name in assigned
+    places = _places(match["set"]) if is_plain else dict.fromkeys(assigned)
+    return Form(
+        (),
+        table,
+        assigned,
+        tuple((table.pins[name], places[name]) for name in table.pins if name in places),
+        sets_all_pins=table.pins.keys() <= set(assigned),
+        nulls=len(assigned) - len(places),
+        keys=number,
     )
-    return Form((), table, assigned, pins, sets_all_pins=len(pins) == len(table.pins), keys=number)
+
+
+def _places(text: str) -> dict[str, int | None]:
+    """Return to which parameter a plain ``SET`` sets each column that it does not set to NULL."""
+    given = (name for name, value in _TERM.findall(text) if value == "%s")
+    return {_unquoted(name): place for place, name in enumerate(given)}
 
 
 def _assigned(text: str) -> tuple[str, ...]:
@@ -278,7 +289,9 @@ def _unquoted(name: str) -> str:
 UNKNOWN = object()
 """A value that the database computes."""
 
-_PLAIN_SET = re.compile(rf"(?:{_NAME}) = %s(?:, (?:{_NAME}) = %s)*")
+# Before 6.1, Django writes ``= NULL`` where it sets a column to None.
+_TERM = re.compile(rf"({_NAME}) = (%s|NULL)")
+_PLAIN_SET = re.compile(rf"(?:{_NAME}) = (?:%s|NULL)(?:, (?:{_NAME}) = (?:%s|NULL))*")
 
 
 def assigned_columns(sql: str, params: Sequence[Any]) -> dict[str, Any]:
@@ -289,7 +302,11 @@ def assigned_columns(sql: str, params: Sequence[Any]) -> dict[str, Any]:
     match = _UPDATE_ROWS.fullmatch(sql)
     if match is None:
         return {}
-    names = [_unquoted(name) for name in re.findall(rf"({_NAME}) = ", match["set"])]
     if not _PLAIN_SET.fullmatch(match["set"]):
-        return dict.fromkeys(names, UNKNOWN)
-    return dict(zip(names, params, strict=False))
+        names = re.findall(rf"({_NAME}) = ", match["set"])
+        return dict.fromkeys(map(_unquoted, names), UNKNOWN)
+    values = iter(params)
+    return {
+        _unquoted(name): None if value == "NULL" else next(values, UNKNOWN)
+        for name, value in _TERM.findall(match["set"])
+    }

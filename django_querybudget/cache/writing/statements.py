@@ -120,7 +120,7 @@ def _assigned(database: str, table: Table, form: Form, values: Sequence[Any]) ->
     statement tells; or else by another column that the list's condition names, its key being left
     as it was.
     """
-    is_known = len(values) == len(form.columns) + form.keys
+    is_known = len(values) == len(form.columns) - form.nulls + form.keys
     found: set[str] = set()
     for column, place in form.pins:
         if place is None or not is_known:
