@@ -134,14 +134,6 @@ def test_r12_of_two_writers_of_a_list_one_dies(
     assert deaths == 3 * len(steps_of(stage, loser)) - 3
 
 
-@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
-@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE[1:2])
-def test_r12_finds_a_defect_where_a_writer_knows_less(stage: Stage, knowledge: str) -> None:
-    defect = "a_twin_is_repaired_while_a_writer_is_in_flight"
-    with pytest.raises(Stale, match=r"not \d+"):  # one call, three times
-        kill_one_of_two(stage, "update_in_atomic", defect, form="condition", knowledge=knowledge)
-
-
 def kill_one_of_two(
     stage: Stage, loser: str, defect: str = "", form: str = "table", knowledge: str = ""
 ) -> int:
