@@ -144,6 +144,10 @@ def what_was_stored_before_stays_when_a_writer_repairs_a_twin() -> None:
     _replace_in_script("differ = twin and value ~= before", "differ = false")
 
 
+def a_twin_is_repaired_while_a_writer_is_in_flight() -> None:
+    _replace_in_script("and not string.find(before, '|', 1, true)", "", scripts.ENSURE)
+
+
 # No defects: what a process knows of the tables that has the code of before a migration
 
 

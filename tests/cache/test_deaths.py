@@ -134,10 +134,28 @@ def test_r12_of_two_writers_of_a_list_one_dies(
     assert deaths == 3 * len(steps_of(stage, loser)) - 3
 
 
+@pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
+@pytest.mark.parametrize(("alias", "isolation"), ON_EACH_DATABASE[1:2])
+def test_r12_finds_a_defect_where_a_writer_knows_less(stage: Stage, knowledge: str) -> None:
+    """Of a list without rows: where it has some, their tokens are not read beside a mark."""
+    defect = "a_twin_is_repaired_while_a_writer_is_in_flight"
+    with pytest.raises(Stale, match=r"not \d+"):  # one call, three times
+        kill_one_of_two(
+            stage, "update_in_atomic", defect, form="condition", knowledge=knowledge, other=7
+        )
+
+
 def kill_one_of_two(
-    stage: Stage, loser: str, defect: str = "", form: str = "table", knowledge: str = ""
+    stage: Stage,
+    loser: str,
+    defect: str = "",
+    form: str = "table",
+    knowledge: str = "",
+    other: int = 2000,
 ) -> int:
     """Kill a writer at each step, while another, at each of three places in it, does its work.
+
+    ``other`` is what that one writes: 2000 brings its row into the list of a condition.
 
     The survivor's renewal must not erase the mark of the other, who may have committed. Returns
     how many deaths there were.
@@ -156,7 +174,7 @@ def kill_one_of_two(
             stage.reset(*actors)
             reader.run("read", form)
             dying.begin(loser, 1, 1000)
-            living.begin("update_in_atomic", 2, 2000)
+            living.begin("update_in_atomic", 2, other)
             stage.go(dying, min(before, death), actors)
             stage.go(living, 99, actors)
             reader.run("read", form)

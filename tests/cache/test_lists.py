@@ -275,6 +275,18 @@ def test_what_was_stored_before_does_not_come_back(alias: str) -> None:
     assert asks(alias, of_author(1))[1] == 1
 
 
+@pytest.mark.parametrize("made", [of_author(1), of_author(4)], ids=["rows", "no rows"])
+def test_none_is_stored_while_a_writer_of_older_code_is_in_flight(alias: str, made: List) -> None:
+    """It has marked what it knows: the table. Its row may come into any list when it commits."""
+    table = tags.table_tag(tags.database_name(alias), "relations_book")
+    asks(alias, made)
+    assert store_for("redis").mark({table}, "older", 60.0)
+    assert [asks(alias, made)[1] for _ in range(3)] == [1, 1, 1]
+    assert store_for("redis").renew({table}, "older")
+    asks(alias, made)
+    assert asks(alias, made)[1] == 0
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_twin_is_not_looked_at_after_a_tag_that_its_repair_renews(
     alias: str, monkeypatch: pytest.MonkeyPatch, together: bool
