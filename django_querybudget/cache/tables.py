@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps import apps
 from django.conf import settings
@@ -43,6 +43,9 @@ _NO_COLUMNS = Columns({}, frozenset(), frozenset(), frozenset())
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of a model: its key where rows can be told apart by it, its declared scopes."""
+
+    is_kept_elsewhere: ClassVar[bool] = True
+    """By :class:`Tables`: a memo of statements does not weigh it with each of them."""
 
     name: str
     key: Column | None

@@ -139,7 +139,8 @@ def _short(key: object) -> Any:
 def _weight(value: Any) -> int:
     """Return the bytes of a text or number and of what holds such; of anything else none.
 
-    Too many rather than too few: a text that two entries share counts twice.
+    Too many rather than too few: a text that two entries share counts twice. A class says
+    ``is_kept_elsewhere`` of what many entries share and none of them keeps.
     """
     kind = type(value)
     if kind in (str, bytes, int, float):
@@ -148,7 +149,7 @@ def _weight(value: Any) -> int:
         return getsizeof(value) + sum(map(_weight, value))
     if kind is dict:
         return getsizeof(value) + sum(_weight(each) for item in value.items() for each in item)
-    if is_dataclass(kind):
+    if is_dataclass(kind) and not getattr(kind, "is_kept_elsewhere", False):
         fields = kind.__dataclass_fields__
         return getsizeof(value) + sum(_weight(getattr(value, name, None)) for name in fields)
     return 0

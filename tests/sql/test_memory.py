@@ -13,8 +13,10 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_querybudget.cache.columns import Columns
 from django_querybudget.cache.reading.compiled import compiled
 from django_querybudget.cache.reading.dependencies import refused, tags_read
+from django_querybudget.cache.tables import Table
 from django_querybudget.cache.writing import forms
 from django_querybudget.sql import memory
 from django_querybudget.sql.fingerprints import fingerprint, statement_kind
@@ -135,6 +137,24 @@ def test_a_memo_answers_as_its_function_does(texts: list[str]) -> None:
     memo: Memo[str, int] = Memo(len)
     for text in texts:
         assert memo[text] == len(text)
+
+
+def test_what_is_written_to_many_wide_tables_is_remembered() -> None:
+    """A statement's form names tables, which are there once, whatever their columns weigh."""
+    names = frozenset(f"a_column_of_a_wide_table_{number}" for number in range(500))
+    wide = tuple(
+        Table(f"t{number}", None, {}, columns=Columns({}, names, frozenset(), frozenset()))
+        for number in range(50)
+    )
+    asked: list[str] = []
+
+    def form(text: str) -> forms.Form:
+        asked.append(text)
+        return forms.Form(wide)
+
+    memo: Memo[str, forms.Form] = Memo(form)
+    assert memo["DELETE"] is memo["DELETE"]
+    assert asked == ["DELETE"]
 
 
 def read_every_way(text: str) -> None:
