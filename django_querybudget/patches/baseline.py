@@ -10,7 +10,11 @@ from typing import NamedTuple
 from .answers import Answer, Compared, compare_answers
 from .rehearsals import Rehearsal, Scope
 
-__all__ = ["Baseline", "Held", "paired"]
+__all__ = ["MOST_EARLIER", "Baseline", "Held", "paired"]
+
+MOST_EARLIER = 2
+"""How many runs between the first and the last are held to: each pair of them is compared, and a
+patch that fails may ask for two more."""
 
 
 class Held(NamedTuple):
@@ -36,9 +40,9 @@ class Baseline:
     """What came of answers, by their digests: each patch is judged by the same ones."""
 
     def add(self, run: Rehearsal) -> None:
-        """Add a run: it becomes the last one."""
+        """Add a run: it becomes the last one, and of those between the latest are kept."""
         if self.second is not self.first:
-            self.earlier.append(self.second)
+            self.earlier = [*self.earlier, self.second][-MOST_EARLIER:]
         self.second = run
 
     def _further(self, test: str) -> list[Rehearsal]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from django_querybudget.patches.answers import Answer
-from django_querybudget.patches.baseline import Baseline
+from django_querybudget.patches.baseline import MOST_EARLIER, Baseline
 from django_querybudget.patches.rehearsals import Rehearsal, Scope
 from django_querybudget.patches.verdicts import changing, judge
 
@@ -152,4 +152,15 @@ def test_what_nobody_reads_is_held_to_the_last_run_as_well(runs: Runs) -> None:
     assert _problems(base, runs.run(12)) == []
     assert _problems(base, runs.run(12, loads={LOAD: 5})) == [
         "GET books still loads select_related shop.Book author in test"
+    ]
+
+
+def test_however_many_runs_there_were_a_few_are_held_to(runs: Runs) -> None:
+    """Each pair of them is compared, and each patch that fails may ask for two more."""
+    base = Baseline(runs.run(9), runs.run(9))
+    for number in range(20):
+        base.add(runs.run(9, b"%d" % number))
+    assert len(base.earlier) == MOST_EARLIER
+    assert [run.answers["test"] for run in (*base.earlier, base.second)] == [
+        runs.run(9, b"%d" % number).answers["test"] for number in (17, 18, 19)
     ]
