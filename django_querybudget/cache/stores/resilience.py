@@ -137,7 +137,7 @@ class ResilientCache(TrustedCache):
             cache = self.cache
         except InvalidCacheBackendError:
             return True
-        except Exception:  # it cannot be made: it is as it was, and fails
+        except Exception:  # whoever makes it raises: this cache's own failure
             return False
         return self.chosen_for not in (None, client_class(cache))
 

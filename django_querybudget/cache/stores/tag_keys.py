@@ -14,6 +14,7 @@ __all__ = ["TRANSIENT_TIMEOUT", "prefixed", "tag_key"]
 TRANSIENT_TIMEOUT = 24 * 3600
 """How long the token of a row, of a scope's value or of the host's own tag lives, in seconds."""
 
+# What every cache takes in a key, with room for prefixes: memcached's longest has 250 bytes.
 _SAFE = re.compile(r"[\x21-\x7e]{1,150}")
 
 
