@@ -39,7 +39,7 @@ def names_of(found: Collection[str], most: int = MOST) -> list[str]:
 
     So are those of lists always: no CDN tells who has written.
     """
-    found = {_table_of(tag) if tags.is_of_lists(tag) or tags.is_twin(tag) else tag for tag in found}
+    found = {_table_of(tag) if tags.is_of_lists(tag) else tag for tag in found}
     if len(found) > most:
         found = {_table_of(tag) for tag in found}
     return sorted(map(name_of, found))

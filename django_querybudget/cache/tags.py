@@ -158,14 +158,19 @@ def is_said(tag: str) -> bool:
     return tag.startswith("u:") or tag.endswith(":*")
 
 
+def kind_of(tag: str) -> str:
+    """Return the letter of its kind, as in the table above."""
+    return "u" if tag.startswith("u:") else tag.split(":", 2)[1]
+
+
 def is_row(tag: str) -> bool:
     """Whether it is a row's."""
-    return ":r:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "r"
+    return kind_of(tag) == "r"
 
 
 def is_twin(tag: str) -> bool:
     """Whether it is a table's twin."""
-    return ":k:" in tag and not tag.startswith("u:") and tag.split(":", 2)[1] == "k"
+    return ":k:" in tag and kind_of(tag) == "k"
 
 
 @lru_cache(maxsize=1024)
@@ -176,11 +181,10 @@ def pair_of(twin: str) -> tuple[str, str]:
 
 
 def is_of_lists(tag: str) -> bool:
-    """Whether it is one that only entries of lists depend on, besides the twin."""
-    return not tag.startswith("u:") and tag.split(":", 2)[1] in ("v", "V", "c")
+    """Whether it is one that only entries of lists depend on."""
+    return kind_of(tag) in ("v", "V", "c", "k")
 
 
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
-    kind = tag.split(":", 2)[1]
-    return tag.startswith("u:") or kind in ("r", "s", "v", "V", "c", "k")
+    return kind_of(tag) in ("u", "r", "s", "v", "V", "c", "k")

@@ -16,8 +16,8 @@ writers know what this one knows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
+from itertools import count
 
 from django_querybudget.cache import tags
 
@@ -27,9 +27,9 @@ SAME = "0-0"
 """What a twin is read as, if it equals its table's tag."""
 
 
-def twins_in(wanted: Iterable[str]) -> list[str]:
+def twins_in(wanted: Iterable[str]) -> set[str]:
     """Return the twins among tags."""
-    return [tag for tag in wanted if ":k:" in tag and tags.is_twin(tag)]
+    return set(filter(tags.is_twin, wanted))
 
 
 def with_tables(wanted: Collection[str], twins: Collection[str]) -> list[str]:
@@ -55,27 +55,18 @@ def arranged(wanted: Collection[str], *, writes: bool) -> tuple[list[str], bytes
     (``2``), the tag of any value (``3``: to be renewed if the two differ; not where it is written
     anyway), and what else only lists depend on (``4``: nobody does as long as there is no twin).
     """
+    told = [(tag, *_kind(tag)) for tag in wanted]
+    twins = {table: tag for tag, kind, table in told if kind == "2"}
     others: list[str] = []
     kinds: list[str] = []
-    twins: dict[str, str] = {}  # by their tables' tags
     listed: dict[str, list[str]] = {}
-    for tag in wanted:
-        kind, table = _kind(tag)
-        if kind == "2":
-            twins[table] = tag
-        elif kind == "4":
+    for tag, kind, table in told:
+        if kind == "4" and table in twins:
             listed.setdefault(table, []).append(tag)
-        else:
+        elif kind != "2" and tag not in twins:  # a table stands before its twin
             others.append(tag)
-            kinds.append(kind)
-    for table, found in listed.items():
-        if table not in twins:
-            others += found
-            kinds += "0" * len(found)
+            kinds.append("0" if kind == "4" else kind)
     for table, twin in twins.items():
-        if table in wanted:
-            place = others.index(table)
-            del others[place], kinds[place]
         any_value, found = tags.pair_of(twin)[1], listed.get(table, [])
         others += (table, twin)
         kinds += "12"
@@ -90,12 +81,12 @@ def arranged(wanted: Collection[str], *, writes: bool) -> tuple[list[str], bytes
 
 def _kind(tag: str) -> tuple[str, str]:
     """Return what :func:`arranged` says of a tag, and the table's that it is to stand behind."""
-    found = _OF_LISTS.match(tag)
-    return _KINDS[tags.is_transient(tag)] if found is None else _kind_of_lists(found[1], tag)
+    if tags.is_of_lists(tag):
+        return _kind_of_lists(tags.kind_of(tag), tag)
+    return _KINDS[tags.is_transient(tag)]
 
 
 _KINDS = ("1", ""), ("0", "")
-_OF_LISTS = re.compile(r"(?!u:)[^:]*:([kvVc]):")
 
 
 @tags.remembered
@@ -112,15 +103,14 @@ class OnlyWriters:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}
-        self._changes = 0
+        self._changes = count(1)
 
     def take(self, found: Iterable[str]) -> None:
         """Whoever writes now, or reads, knows what these twins are of."""
         for twin in found:
             table = tags.pair_of(twin)[0]
             if self._known.get(table, ("", ""))[0] != twin:
-                self._changes += 1
-                self._known[table] = (twin, f"0-{self._changes:x}")
+                self._known[table] = (twin, f"0-{next(self._changes):x}")
 
     def values(self, found: Iterable[str]) -> dict[str, str]:
         """Return the tokens of those twins that are of what is known now."""

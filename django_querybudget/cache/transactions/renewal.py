@@ -16,7 +16,7 @@ def tell(alias: str | None, renewed: Collection[str]) -> None:
     if cache_renewed.receivers:
         _tell_tables(alias, renewed)
     if dependencies_renewed.receivers:
-        named = (tag for tag in renewed if not (tags.is_of_lists(tag) or tags.is_twin(tag)))
+        named = (tag for tag in renewed if not tags.is_of_lists(tag))
         names = frozenset(map(name_of, named))
         dependencies_renewed.send_robust(sender=None, alias=alias, names=names)
 
