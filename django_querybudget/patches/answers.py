@@ -63,7 +63,8 @@ def aligned(one: Sequence[Answer], other: Sequence[Answer]) -> list[int] | None:
             places: dict[str, list[int]] = {}
             for place, request in enumerate(theirs):
                 places.setdefault(request, []).append(place)
-            return [places[request].pop(0) for request in ours]
+            rest = {request: iter(found) for request, found in places.items()}
+            return [next(rest[request]) for request in ours]
     return None
 
 

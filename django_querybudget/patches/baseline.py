@@ -103,4 +103,5 @@ def paired(was: Sequence[Scope], now: Sequence[Scope]) -> list[tuple[Scope, Scop
     by_view: dict[str, list[Scope]] = {}
     for scope in now:
         by_view.setdefault(scope.view, []).append(scope)
-    return [(scope, by_view[scope.view].pop(0)) for scope in was]
+    rest = {view: iter(scopes) for view, scopes in by_view.items()}
+    return [(scope, next(rest[scope.view])) for scope in was]

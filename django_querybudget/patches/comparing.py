@@ -70,7 +70,7 @@ def difference(first: bytes, second: bytes, third: bytes) -> str:
 def in_places(first: bytes, second: bytes) -> bool:
     """Whether two answers differ by no more than words in their places."""
     try:
-        difference(first, second, first + second)
+        difference(first, second, first + second)  # one that is neither: all is looked at
     except Uncomparable:
         return False
     return True
