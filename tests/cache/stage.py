@@ -19,6 +19,7 @@ from django_querybudget.cache.stores.tag_keys import tag_key
 from tests.cache import locks, programs
 from tests.cache.actors import Actor, Network, go, no_one, started
 from tests.cache.orders import Diverged, Explorer, Step
+from tests.cache.races import Race
 
 MARK_TIMEOUT = 60.0  # seconds: longer than any order takes, so that no mark's end hides a defect
 
@@ -122,6 +123,18 @@ class Stale(AssertionError):
 
 class NeverCached(AssertionError):
     """Nothing was answered from the cache where it could have been: such orders prove nothing."""
+
+
+def run_race(stage: Stage, race: Race, form: str, **options: Any) -> int:
+    """Run all orders of a race whose reader reads by ``form``; return how many there were."""
+    return run_all_orders(
+        stage,
+        (race.reader, form),
+        (race.write, 1, 1000),
+        warm=race.warm,
+        snapshots=race.snapshot,
+        **options,
+    )
 
 
 def run_all_orders(

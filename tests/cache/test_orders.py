@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cache.races import RACES
-from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, Stage, run_all_orders
+from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, Stage, run_all_orders, run_race
 
 pytestmark = pytest.mark.slow
 
@@ -41,49 +41,29 @@ AT_LEAST = {
 AT_LEAST_UNMARKED = {"R3": 3, "R5": 3, "R7": 2, "R8": 12, "R9": 5}  # of the others 3
 
 
-@pytest.mark.parametrize(
-    ("alias", "isolation", "race"),
-    [
+def races_on(places: list[Any]) -> list[Any]:
+    """Return each race on each of the places whose database can have it."""
+    return [
         pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
         for name, race in RACES.items()
-        for where in ON_EACH_DATABASE
+        for where in places
         if VENDORS[str(where.values[0])] in race.vendors
-    ],
-)
+    ]
+
+
+@pytest.mark.parametrize(("alias", "isolation", "race"), races_on(ON_EACH_DATABASE))
 def test_race(stage: Stage, race: str, record_property: Any) -> None:
     """R1 to R10 and R13, by their names in the test's id."""
-    chosen = RACES[race]
-    orders = run_all_orders(
-        stage,
-        (chosen.reader, "key"),
-        (chosen.write, 1, 1000),
-        warm=chosen.warm,
-        snapshots=chosen.snapshot,
-    )
+    orders = run_race(stage, RACES[race], "key")
     assert orders >= AT_LEAST[race]
     record_property("orders", orders)
 
 
 @pytest.mark.parametrize("form", ["list", "condition"])
-@pytest.mark.parametrize(
-    ("alias", "isolation", "race"),
-    [
-        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
-        for name, race in RACES.items()
-        for where in ON_EACH_DATABASE
-        if VENDORS[str(where.values[0])] in race.vendors
-    ],
-)
+@pytest.mark.parametrize(("alias", "isolation", "race"), races_on(ON_EACH_DATABASE))
 def test_race_of_a_list(stage: Stage, race: str, form: str, record_property: Any) -> None:
     """The same read by a list that a foreign key pins: the written row is in it, or comes in."""
-    chosen = RACES[race]
-    orders = run_all_orders(
-        stage,
-        (chosen.reader, form),
-        (chosen.write, 1, 1000),
-        warm=chosen.warm,
-        snapshots=chosen.snapshot,
-    )
+    orders = run_race(stage, RACES[race], form)
     assert orders >= AT_LEAST[race]
     record_property("orders", orders)
 
@@ -129,43 +109,19 @@ def test_race_with_in_flight_marks_turned_off(
     stage: Stage, name: str, form: str, record_property: Any
 ) -> None:
     """They are there for writers that die; no one dies here, and tokens alone have to do."""
-    race = RACES[name]
-    orders = run_all_orders(
-        stage,
-        (race.reader, form),
-        (race.write, 1, 1000),
-        warm=race.warm,
-        snapshots=race.snapshot,
-        IN_FLIGHT_MARKS=False,
-    )
+    orders = run_race(stage, RACES[name], form, IN_FLIGHT_MARKS=False)
     assert orders >= AT_LEAST_UNMARKED.get(name, 3)
     record_property("orders", orders)
 
 
 @pytest.mark.parametrize("knowledge", ["no_foreign_key", "one_foreign_key_less"])
 @pytest.mark.parametrize("form", ["list", "condition"])
-@pytest.mark.parametrize(
-    ("alias", "isolation", "race"),
-    [
-        pytest.param(*where.values, name, marks=where.marks, id=f"{name}-{where.id}")
-        for name, race in RACES.items()
-        for where in ON_EACH_VENDOR
-        if VENDORS[str(where.values[0])] in race.vendors
-    ],
-)
+@pytest.mark.parametrize(("alias", "isolation", "race"), races_on(ON_EACH_VENDOR))
 def test_race_with_a_writer_of_older_code(
     stage: Stage, race: str, form: str, knowledge: str, record_property: Any
 ) -> None:
     """It does not know the foreign key that pins the list, as while a migration is deployed."""
-    chosen = RACES[race]
-    orders = run_all_orders(
-        stage,
-        (chosen.reader, form),
-        (chosen.write, 1, 1000),
-        warm=chosen.warm,
-        snapshots=chosen.snapshot,
-        knowledge=knowledge,
-    )
+    orders = run_race(stage, RACES[race], form, knowledge=knowledge)
     assert orders >= AT_LEAST[race]
     record_property("orders", orders)
 

@@ -20,6 +20,7 @@ from tests.cache.stage import (
     Stage,
     Stale,
     run_all_orders,
+    run_race,
 )
 
 pytestmark = pytest.mark.slow
@@ -68,16 +69,8 @@ ON_POSTGRESQL = [where for where in ON_EACH_VENDOR if where.values[0] == "postgr
 
 def is_found(stage: Stage, race: str, *, form: str = "key", **options: Any) -> bool:
     """Whether an order of a race ends stale, or a program itself reads the past. No other error."""
-    chosen = RACES[race]
     try:
-        run_all_orders(
-            stage,
-            (chosen.reader, form),
-            (chosen.write, 1, 1000),
-            warm=chosen.warm,
-            snapshots=chosen.snapshot,
-            **options,
-        )
+        run_race(stage, RACES[race], form, **options)
     except Stale:
         return True
     except Failed as failed:

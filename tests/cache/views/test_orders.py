@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from tests.cache.races import RACES
-from tests.cache.stage import ON_EACH_DATABASE, ON_EACH_VENDOR, NeverCached, Stage, run_all_orders
+from tests.cache.stage import (
+    ON_EACH_DATABASE,
+    ON_EACH_VENDOR,
+    NeverCached,
+    Stage,
+    run_all_orders,
+    run_race,
+)
 from tests.cache.test_planted_defects import UNMARKED, is_found
 
 IN_CI = [where for where in ON_EACH_VENDOR if where.values[0] == "postgres"]
@@ -44,14 +51,7 @@ def test_a_planted_defect_is_found_in_ci(stage: Stage) -> None:
     ],
 )
 def test_race(stage: Stage, race: str, record_property: Any) -> None:
-    chosen = RACES[race]
-    orders = run_all_orders(
-        stage,
-        (chosen.reader, "view by key"),
-        (chosen.write, 1, 1000),
-        warm=chosen.warm,
-        snapshots=chosen.snapshot,
-    )
+    orders = run_race(stage, RACES[race], "view by key")
     assert orders >= 3
     record_property("orders", orders)
 
