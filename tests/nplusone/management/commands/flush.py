@@ -35,10 +35,9 @@ class Command(flush.Command):
             connection.constraint_checks_disabled(),
             connection.cursor() as cursor,
         ):
-            if connection.vendor == "postgresql":
-                # Its triggers look after each row whether another one refers to it.
-                if connection.connection.info.parameter_status("is_superuser") == "on":
-                    cursor.execute("SET LOCAL session_replication_role = replica")
+            if connection.vendor == "postgresql" and _is_superuser(connection):
+                # Else its triggers look for each row whether another one refers to it.
+                cursor.execute("SET LOCAL session_replication_role = replica")
             for name in sorted(filled - KEPT):
                 cursor.execute(f"DELETE FROM {connection.ops.quote_name(name)}")
 
@@ -53,3 +52,8 @@ class Command(flush.Command):
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join(asked))
             return {tables[number] for (number,) in cursor.fetchall()}
+
+
+def _is_superuser(connection: Any) -> bool:
+    said: str = connection.connection.info.parameter_status("is_superuser")
+    return said == "on"
