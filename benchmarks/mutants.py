@@ -327,6 +327,8 @@ class Run:
             return f"stopped for time in {late}"  # which proves nothing
         if status == 0:
             return "survived"
+        if not late:
+            raise RuntimeError(f"No test was begun: {mutant} cannot be planted.")
         return f"killed by {late}" if mutant is None else "killed"
 
     def _in_the_fork(
@@ -368,7 +370,8 @@ def plant(module: Any, mutant: Mutant, path: str) -> None:
         if (
             isinstance(each, types.FunctionType)
             and each.__module__ == module.__name__
-            and each.__qualname__ == ".".join(mutant.function)
+            # By its code: what wraps it has its name.
+            and each.__code__.co_qualname == ".".join(mutant.function)
         ):
             each.__code__ = code
 
