@@ -65,7 +65,7 @@ CHANGE = Script(
     _COMMON
     + """
 local what, fresh, writer = ARGV[1], ARGV[2], ARGV[3]
-local before, twin, differ = '', false, false
+local before, twin, differ
 local function change(key, value, stays, any)
   -- What is renewed for a twin may have the writer's own mark, of a statement before.
   local token, kept, last, lost = parse(value, any and '' or writer)
@@ -117,7 +117,7 @@ ENSURE = Script(
     _COMMON
     + """
 local values, count = {}, ''
-local before, paired = '', false
+local before, paired
 for i, key in ipairs(KEYS) do
   local kind = string.char(string.byte(ARGV[2], i))
   local value = get(key)
