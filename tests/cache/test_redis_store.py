@@ -138,6 +138,24 @@ def test_a_tables_token_stays_for_ever_and_a_rows_for_a_day(
     assert client.pttl(tag_key(ROW)) > 1000 * TRANSIENT_TIMEOUT - 60_000
 
 
+def test_a_writers_end_leaves_anothers_mark_on_what_has_no_token(tested: RedisStore) -> None:
+    tested._mark([ROW], "a", 60)
+    tested._mark([ROW], "b", 60)
+    tested._renew([ROW], "a")
+    assert "|b@" in value(tested, ROW)
+    assert "a@" not in value(tested, ROW)
+
+
+def test_a_token_whose_marks_are_over_is_another_one(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    """Who put them may have written, and died."""
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    token = tested._ensure([TABLE])[TABLE]
+    assert tokens.is_token(token)
+    assert token != "1-a"
+
+
 def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis) -> None:
     tested._mark([TABLE], "a", 30.0)
     assert 29_000 < client.pttl(tag_key(TABLE)) <= 30_000

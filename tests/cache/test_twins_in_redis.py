@@ -151,7 +151,7 @@ def test_what_is_empty_is_not_like_a_twin_that_is_not_there(
 def test_who_writes_puts_no_tag_that_only_lists_depend_on_where_no_twin_is(
     tested: RedisStore, server: Server, wanted: tuple[str, ...]
 ) -> None:
-    tested._ensure(B_ALL)  # of another table there is one
+    tested._ensure([TABLE, *B_ALL])  # of another table there is one
     for change in (
         lambda: tested._mark([*B_ALL, *wanted], "a", 60),
         lambda: tested._renew([*B_ALL, *wanted], "a"),
