@@ -65,6 +65,18 @@ def test_an_entry_and_the_tags_are_read_at_once(tested: RedisStore) -> None:
     assert tested._read(None, [OTHER, TABLE]) == (None, token)
 
 
+def test_tokens_are_read_and_given_in_one_trip(
+    tested: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tested.tokens([OTHER])
+    trips: list[int] = []
+    ask = Wire.ask
+    monkeypatch.setattr(Wire, "ask", lambda *args, **more: (trips.append(1), ask(*args, **more))[1])
+    found = tested.tokens([TABLE, OTHER])
+    assert trips == [1]
+    assert found == {TABLE: value(tested, TABLE), OTHER: (before or {})[OTHER]}
+
+
 def test_a_process_speaks_over_one_wire(tested: RedisStore) -> None:
     cache: Any = caches["redis"]
     wire = tested._wire_of(cache.client)
