@@ -10,7 +10,7 @@ from typing import Any
 
 from django_querybudget.cache import columns as columns_of
 from django_querybudget.cache import tables, tags, tokens, transactions
-from django_querybudget.cache.reading import conditions, fills, leases, lists, questions
+from django_querybudget.cache.reading import conditions, fills, leases, lists
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.stores import twins as twins_of
@@ -128,7 +128,7 @@ def columns_that_a_list_names_are_left_out() -> None:
         kept = frozenset(tag for tag in found.tags if tags.parsed(tag).kind != "c")
         return replace(found, tags=kept)
 
-    lists.list_of = questions.list_of = without_columns
+    lists.list_of = without_columns
 
 
 def whoever_writes_is_taken_to_know() -> None:
