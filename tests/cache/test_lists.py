@@ -25,7 +25,7 @@ from django_querybudget.cache.reading.lists import MOST_ROWS
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.store import Store
 from django_querybudget.cache.transactions.pending import MANY_ROWS
-from jobs.models import Job
+from jobs.models import Application, Job
 from tests.cache import world
 from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like, Note, Restaurant
 
@@ -92,6 +92,20 @@ def row_and_author(alias: str) -> Any:
 
 def no_row_and_author(alias: str) -> Any:
     return Book.objects.using(alias).filter(pk=77).select_related("author")
+
+
+def of_applicant(alias: str) -> Any:
+    """A job's own ``__init__()`` makes the instances: what it was given is noted."""
+    return Application.objects.using(alias).filter(applicant=1).select_related("job__client")
+
+
+def retitle(job: int) -> Write:
+    def run(alias: str) -> None:
+        found = Job.objects.using(alias).get(pk=job)
+        found.title = "new"
+        found.save(using=alias)
+
+    return run
 
 
 def of_authors(**values: Any) -> Write:
@@ -201,6 +215,8 @@ KEPT = [
     ("an insert into a joined table", joined(1), of_authors(name="new")),
     ("a save() of another's row, with joins", joined(1), save(3, price=99)),
     ("a save() of what is joined to others", joined(2), of_authors(pk=4, name="new")),
+    ("a save() of a row that is not joined, of a model with an __init__()", of_applicant,
+     retitle(1)),
     ("a save() of another row than the key's", row_and_author, save(2, price=99)),
     ("a save() of a row that is not joined to the key's", row_and_author,
      of_authors(pk=3, name="new")),
@@ -232,6 +248,7 @@ RENEWED = [
     ("a delete of all of another key's value", of_author(1), delete_of(editor=2)),
     ("a save() of a joined row", joined(1), of_authors(pk=1, name="new")),
     ("a save() of an outer joined row", joined(1), of_authors(pk=2, name="new")),
+    ("a save() of a joined row of a model with an __init__()", of_applicant, retitle(2)),
     ("a joined row that joins another", joined(1), of_authors(pk=2, mentor_id=4)),
     ("another joined row", joined(1), save(1, editor_id=3)),
     ("a write of unknown extent to joined rows", joined(1),

@@ -9,7 +9,7 @@ tag, too. If anything is in the way, the list depends on its tables, as any othe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ from .fills import Fill, current_fill
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
+
+    from django_querybudget.cache.payload.attributes import Received
 
     from .dependencies import ReadTags
 
@@ -126,27 +128,31 @@ def _keys(queryset: Any, found: List) -> list[str] | None:
         return None
     if not type(target_of(key)).__module__.startswith("django."):
         return None  # a field of the host's own may make another value of the database's
-    received = None if is_plain_model(queryset.model) else queryset._querybudget_received or {}
+    notes = queryset._querybudget_received or {}
     keys = []
     for row in rows:
-        if received is None:
-            value = row.__dict__.get(key.attname)
-        elif (note := received.get(id(row))) is not None and key.attname in note.fields:
-            value = note.values[note.fields.index(key.attname)]
-        else:
-            return None
-        if (text := column.text(value)) is None:
+        if (text := column.text(_received(notes, row, key.attname))) is None:
             return None
         keys.append(text)
     return keys
 
 
+def _received(notes: Mapping[int, Received], row: Any, name: str) -> Any:
+    """Return what the database sent for an attribute; :data:`_UNKNOWN` where it is not certain."""
+    if (note := notes.get(id(row))) is not None:
+        return note.values[note.fields.index(name)] if name in note.fields else _UNKNOWN
+    return row.__dict__.get(name, _UNKNOWN) if is_plain_model(type(row)) else _UNKNOWN
+
+
+_UNKNOWN = object()
+
+
 def _joined_keys(queryset: Any, joins: Collection[Join]) -> set[tuple[str, str]] | None:
-    """Return the joined rows, each as its table and its key as tags have it; None where one is not
+    """Return the table of each joined row, and its key as tags have it; None where one is not
     known, or is missing."""
+    notes, known = queryset._querybudget_received or {}, queryset._known_related_objects
     fields: dict[tuple[type[Model], str], Any] = {}
     found: set[tuple[str, str]] = set()
-    known = queryset._known_related_objects
     for row in queryset._result_cache:
         rows: list[Any] = [row]
         for join in joins:
@@ -155,36 +161,34 @@ def _joined_keys(queryset: Any, joins: Collection[Join]) -> set[tuple[str, str]]
                 rows.append(None)
                 continue
             model = type(source)
-            field = fields.get((model, join.column))
-            if field is None:
-                field = fields[model, join.column] = _foreign_key(model, join)
+            if (model, join.column) not in fields:
+                fields[model, join.column] = _foreign_key(model, join.column)
+            field = fields[model, join.column]
             if field is None or field in known:
-                return None
-            value = source.__dict__.get(field.attname, known)
-            joined = source._state.fields_cache.get(field.name)
-            rows.append(joined)
-            if value is None and joined is None:
+                return None  # what the row is known to have may be another one
+            value = _received(notes, source, field.attname)
+            rows.append(source._state.fields_cache.get(field.name))
+            if value is None and rows[-1] is None:
                 continue
-            key = None if joined is None else joined.__dict__.get(type(joined)._meta.pk.attname)
-            text = join.table.key.text(value) if join.table.key is not None else None
-            if text is None or key != value:
+            text = _key_of_joined(notes, rows[-1], join)
+            if text is None or join.table.key is None or text != join.table.key.text(value):
                 return None  # without a row there, one may come
             found.add((join.table.name, text))
     return found
 
 
-def _foreign_key(model: type[Model], join: Join) -> Any:
-    """Return the field whose column joins; None where the values of its rows may be others."""
+def _key_of_joined(notes: Mapping[int, Received], row: Any, join: Join) -> str | None:
+    if row is None or join.table.key is None:
+        return None
+    return join.table.key.text(_received(notes, row, type(row)._meta.pk.attname))
+
+
+def _foreign_key(model: type[Model], column: str) -> Any:
+    """Return the field of a column; None where it may make another value of the database's."""
     for field in (model._meta.concrete_model or model)._meta.local_concrete_fields:
-        if field.column == join.column:
-            to = field.related_model
-            is_known = (
-                isinstance(to, type)
-                and is_plain_model(model)
-                and is_plain_model(to)
-                and type(target_of(field)).__module__.startswith("django.")
-            )
-            return field if is_known else None
+        if field.column == column:
+            is_djangos = type(target_of(field)).__module__.startswith("django.")
+            return field if is_djangos else None
     return None
 
 
