@@ -118,6 +118,32 @@ def what_is_set_renews_no_list() -> None:
     statements._assigned = lambda *_: set()
 
 
+def what_is_written_across_a_foreign_key_is_left_out() -> None:
+    written_across = statements._written_across
+
+    def without(*args: Any) -> Any:
+        return {tag for tag in written_across(*args) if tags.parsed(tag).kind != "w"}
+
+    statements._written_across = without
+
+
+def rows_that_are_joined_are_left_out() -> None:
+    lists._joined_keys = lambda *_: set()
+
+
+def tables_that_are_joined_are_no_guards() -> None:
+    list_of = conditions.list_of
+
+    def with_its_own(*args: Any) -> Any:
+        found = list_of(*args)
+        if found is None:
+            return None
+        own = frozenset(tag for tag in found.guards if tags.parsed(tag).name == found.table.name)
+        return replace(found, guards=own)
+
+    lists.list_of = with_its_own
+
+
 def columns_that_a_list_names_are_left_out() -> None:
     list_of = conditions.list_of
 
