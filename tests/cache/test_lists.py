@@ -478,6 +478,9 @@ NO_LISTS: list[tuple[str, Callable[[Any], Any]]] = [
     ("a joined condition", lambda books: books.filter(author=1, author__name="a")),
     ("a joined order and a limit",
      lambda books: books.filter(author=1).select_related("author").order_by("author__name")[:5]),
+    ("a joined order by a column that both tables have, and a limit",
+     lambda books: Application.objects.using(books.db).filter(applicant=1).select_related("job")
+     .order_by("job__status")[:5]),
     ("an annotation", lambda books: books.filter(author=1).annotate(low=Lower("title"))),
     ("a function", lambda books: books.alias(low=Lower("title")).filter(author=1, low="a")),
     ("an order by a function", lambda books: books.filter(author=1).order_by(Lower("title"))),
