@@ -64,6 +64,7 @@ OPERATORS: dict[type, type] = {
 }
 # What a mutant of would be no behaviour: imports, messages, types.
 SKIPPED = ("logger.", "self._log(", "__all__", "if TYPE_CHECKING")
+NOT_PLANTED = "not planted"  # code that needs another closure: without its only super(), say
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases"}
 
 
@@ -238,6 +239,8 @@ class Run:
                 result = self.alone(mutant)
             elif tests:
                 result = self.attempt(module, mutant, tests)
+                if result == NOT_PLANTED:
+                    result = self.alone(mutant)
             else:  # or as the module is imported
                 result = "killed" if self.alone(mutant) == "killed" else "runs in no test"
             counts[result] += 1
@@ -327,6 +330,8 @@ class Run:
             return f"stopped for time in {late}"  # which proves nothing
         if status == 0:
             return "survived"
+        if not late:
+            return NOT_PLANTED
         return f"killed by {late}" if mutant is None else "killed"
 
     def _in_the_fork(
@@ -368,7 +373,8 @@ def plant(module: Any, mutant: Mutant, path: str) -> None:
         if (
             isinstance(each, types.FunctionType)
             and each.__module__ == module.__name__
-            and each.__qualname__ == ".".join(mutant.function)
+            # By its code: what wraps it has its name.
+            and each.__code__.co_qualname == ".".join(mutant.function)
         ):
             each.__code__ = code
 

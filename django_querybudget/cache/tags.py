@@ -185,7 +185,7 @@ def is_twin(tag: str) -> bool:
 @lru_cache(maxsize=1024)
 def pair_of(twin: str) -> tuple[str, str]:
     """Return the tag of a twin's table, and that of any value in it."""
-    database, name = twin.split(":", 1)[0], parsed(twin).name
+    database, name = twin.partition(":")[0], parsed(twin).name
     return table_tag(database, name), any_value_tag(database, name)
 
 

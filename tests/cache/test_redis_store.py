@@ -65,6 +65,18 @@ def test_an_entry_and_the_tags_are_read_at_once(tested: RedisStore) -> None:
     assert tested._read(None, [OTHER, TABLE]) == (None, token)
 
 
+def test_tokens_are_read_and_given_in_one_trip(
+    tested: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tested.tokens([OTHER])
+    trips: list[int] = []
+    ask = Wire.ask
+    monkeypatch.setattr(Wire, "ask", lambda *args, **more: (trips.append(1), ask(*args, **more))[1])
+    found = tested.tokens([TABLE, OTHER])
+    assert trips == [1]
+    assert found == {TABLE: value(tested, TABLE), OTHER: (before or {})[OTHER]}
+
+
 def test_a_process_speaks_over_one_wire(tested: RedisStore) -> None:
     cache: Any = caches["redis"]
     wire = tested._wire_of(cache.client)
@@ -136,6 +148,24 @@ def test_a_tables_token_stays_for_ever_and_a_rows_for_a_day(
     assert client.pttl(tag_key(TABLE)) == -1
     assert 0 < client.pttl(tag_key(ROW)) <= 1000 * TRANSIENT_TIMEOUT
     assert client.pttl(tag_key(ROW)) > 1000 * TRANSIENT_TIMEOUT - 60_000
+
+
+def test_a_writers_end_leaves_anothers_mark_on_what_has_no_token(tested: RedisStore) -> None:
+    tested._mark([ROW], "a", 60)
+    tested._mark([ROW], "b", 60)
+    tested._renew([ROW], "a")
+    assert "|b@" in value(tested, ROW)
+    assert "a@" not in value(tested, ROW)
+
+
+def test_a_token_whose_marks_are_over_is_another_one(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    """Who put them may have written, and died."""
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    token = tested._ensure([TABLE])[TABLE]
+    assert tokens.is_token(token)
+    assert token != "1-a"
 
 
 def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis) -> None:
