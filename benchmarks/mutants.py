@@ -11,6 +11,7 @@ The tests run once as they are, and it is noted which lines of the module each o
 a function is then planted by its code in a fork of that process, and the tests that run its line
 follow, the quickest first, until one fails. One outside of any function takes a run of its own.
 The order is drawn (``--seed``), so that what was done within ``--minutes`` is a sample of all.
+A test has to fail twice.
 ``tests/mutants.md`` says which mutants survive, and why.
 """
 
@@ -64,6 +65,7 @@ OPERATORS: dict[type, type] = {
 }
 # What a mutant of would be no behaviour: imports, messages, types.
 SKIPPED = ("logger.", "self._log(", "__all__", "if TYPE_CHECKING")
+NOT_PLANTED = "not planted"  # code that needs another closure: without its only super(), say
 SKIPPED_FIELDS = {"annotation", "returns", "decorator_list", "bases"}
 
 
@@ -238,6 +240,8 @@ class Run:
                 result = self.alone(mutant)
             elif tests:
                 result = self.attempt(module, mutant, tests)
+                if result == NOT_PLANTED:
+                    result = self.alone(mutant)
             else:  # or as the module is imported
                 result = "killed" if self.alone(mutant) == "killed" else "runs in no test"
             counts[result] += 1
@@ -327,6 +331,8 @@ class Run:
             return f"stopped for time in {late}"  # which proves nothing
         if status == 0:
             return "survived"
+        if not late:
+            return NOT_PLANTED
         return f"killed by {late}" if mutant is None else "killed"
 
     def _in_the_fork(
@@ -336,9 +342,12 @@ class Run:
             plant(module, mutant, str(self.path))
         _leave_connections()
         for number, item in enumerate(tests):
-            os.write(writing, f"{item.nodeid}\n".encode())
             following = tests[number + 1] if number + 1 < len(tests) else item.session
-            if not self.passes(item, following):
+            for _ in range(2):  # a test may fail once where the machine has more to do
+                os.write(writing, f"{item.nodeid}\n".encode())
+                if self.passes(item, following):
+                    break
+            else:
                 return 1
         return 0
 
@@ -368,7 +377,8 @@ def plant(module: Any, mutant: Mutant, path: str) -> None:
         if (
             isinstance(each, types.FunctionType)
             and each.__module__ == module.__name__
-            and each.__qualname__ == ".".join(mutant.function)
+            # By its code: what wraps it has its name.
+            and each.__code__.co_qualname == ".".join(mutant.function)
         ):
             each.__code__ = code
 

@@ -88,6 +88,9 @@ class Columns:
 
     others: frozenset[str]
 
+    references: dict[str, str]
+    """By the column of a foreign key that is not the primary key: the table whose key it holds."""
+
     @property
     def names(self) -> frozenset[str]:
         """All that the models have."""
@@ -96,6 +99,7 @@ class Columns:
     @classmethod
     def of(cls, model: type[models.Model]) -> Columns:
         pins: dict[str, Column] = {}
+        references: dict[str, str] = {}
         plain, moments, others = set(), set(), set()
         for field in model._meta.local_concrete_fields:
             name = field.column
@@ -112,7 +116,9 @@ class Columns:
                 column = Column.of(field)
                 if column is not None:
                     pins[name] = Column(name, column.type, _limits(field))
-        return cls(pins, frozenset(plain), frozenset(moments), frozenset(others))
+                if isinstance(field.related_model, type) and field.target_field.primary_key:
+                    references[name] = field.related_model._meta.db_table
+        return cls(pins, frozenset(plain), frozenset(moments), frozenset(others), references)
 
     def __or__(self, other: Columns) -> Columns:
         """Return those of a table that two models share."""
@@ -124,6 +130,11 @@ class Columns:
             plain,
             self.moments | other.moments,
             others,
+            {
+                name: target
+                for name, target in {**self.references, **other.references}.items()
+                if self.references.get(name, target) == target
+            },
         )
 
 

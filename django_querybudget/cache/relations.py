@@ -1,4 +1,5 @@
-"""What a database adds to a query by itself: what its views read, and row-level security.
+"""What a database adds to a query by itself: what its views read, and row-level security; and
+which rows it sees to.
 
 The database is asked, once a process and again when a schema changes: when a connection is opened,
 or when the first query has to know. Until it has answered, nothing is read through the cache.
@@ -10,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.backends.signals import connection_created
 
@@ -21,14 +22,19 @@ from django_querybudget.sql.memory import Memo
 from . import sessions
 from .asking import ask
 from .identity import database_name, name_if_known
+from .references import certain_references
 from .sql_functions import unknown_functions
 from .tables import Tables, tables
 from .transactions import Mode, mode_of, state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["as_known", "behind", "forget", "install", "refused_relation"]
+__all__ = ["as_known", "behind", "forget", "install", "refers", "refused_relation"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("django_querybudget")
 
@@ -78,6 +84,9 @@ class _Relations:
     stamp: object = field(default_factory=object)
     """What stands for them in a memo's key."""
 
+    references: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    """Of each table that was asked about, what :func:`certain_references` says."""
+
     def __bool__(self) -> bool:
         return bool(self.views or self.secured)
 
@@ -96,6 +105,16 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
     known = _known.get(name)
     if known is not None:
         return known[0]
+
+    def asked() -> _Relations:
+        known = _known.get(name)
+        return _ask(connection) if known is None else known[0]
+
+    return _over(connection, asked, "views")
+
+
+def _over(connection: BaseDatabaseWrapper, asked: Callable[[], T], what: str) -> T | None:
+    """Return what ``asked()`` finds out over the open connection; None where it cannot be asked."""
     mode = mode_of(connection)
     state = state_of(connection)
     state.settle(connection, mode)
@@ -103,15 +122,28 @@ def _relations_of(connection: BaseDatabaseWrapper) -> _Relations | None:
         return None  # it may have changed the schema, and nothing is cached there anyway
     opened = connection.connection is not None
     try:
-        connection.ensure_connection()  # whose receiver may ask
-        known = _known.get(name)
-        return _ask(connection) if known is None else known[0]
+        connection.ensure_connection()  # whose receiver may ask for views
+        return asked()
     except Exception as error:  # a driver or a test may raise anything
-        logger.warning("The views of %r cannot be asked for: %s", connection.alias, error)
+        logger.warning("The %s of %r cannot be asked for: %s", what, connection.alias, error)
         return None
     finally:
         if not opened and connection.connection is not None and not connection.in_atomic_block:
             connection.close()
+
+
+def refers(connection: BaseDatabaseWrapper, table: str, column: str, target: str) -> bool:
+    """Whether the database sees to it that a row of ``target`` is there for each of ``table``."""
+    relations = _relations_of(connection)
+    if relations is None:
+        return False
+    found = relations.references.get(table)
+    if found is None:
+        found = _over(connection, lambda: certain_references(connection, table), "foreign keys")
+        if found is None:
+            return False
+        relations.references[table] = found
+    return (column.lower(), target.lower()) in found
 
 
 def _ask(connection: BaseDatabaseWrapper) -> _Relations:

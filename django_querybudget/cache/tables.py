@@ -37,7 +37,7 @@ logger = logging.getLogger("django_querybudget")
 _DatabaseOnDelete: type | tuple[()] = getattr(deletion, "DatabaseOnDelete", ())
 
 
-_NO_COLUMNS = Columns({}, frozenset(), frozenset(), frozenset())
+_NO_COLUMNS = Columns({}, frozenset(), frozenset(), frozenset(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ def whole_table(database: str, table: Table | None) -> set[str]:
     found = {*table_tags(database, table), tags.bulk_tag(database, table.name)}
     if table.scopes:
         found.add(tags.any_scope_tag(database, table.name))
+    if table.pins:
+        found.add(tags.any_value_tag(database, table.name))
     return found
 
 
@@ -159,6 +161,10 @@ class Tables:
             known |= self.tables[name].columns
         self.tables[name] = Table(name, key, columns, defaults, known, _spelled(key, known))
 
+    def of(self, names: Iterable[str]) -> tuple[Table, ...]:
+        """Return the tables with these names."""
+        return tuple(self.tables[name] for name in names)
+
     def named_in(self, sql: str) -> frozenset[str]:
         """Return the tables that ``sql`` may name, whatever its grammar: too many, not too few."""
         return self.named_among(name.lower() for name in identifiers(sql))
@@ -198,7 +204,7 @@ class Tables:
         return table in self._ignored
 
 
-_FORM = "1"
+_FORM = "2"
 """Of what writes say of lists. Another one for each change in that."""
 
 

@@ -9,7 +9,9 @@
 ``<database>:s:<table>:…``   the rows with one value in a declared scope
 ``<database>:S:<table>``     writes of known rows whose scope values are unknown
 ``<database>:v:<table>:…``   rows that get one value in a foreign key's column
-``<database>:V:<table>``     writes of known rows whose foreign keys' values are unknown
+``<database>:V:<table>``     writes of rows whose foreign keys' values are unknown
+``<database>:w:<table>:…``   writes across a foreign key's column: of unknown rows, which have one
+                             value in another foreign key
 ``<database>:c:<table>:…``   one column, set in known rows where a foreign key is not
 ``<database>:k:<table>:…``   the table's twin: renewed with it by who knows the same columns
 ``u:<name>``                 a tag that the host's code made up
@@ -94,6 +96,10 @@ def any_value_tag(database: str, table: str) -> str:
     return f"{database}:V:{table}"
 
 
+def across_tag(database: str, table: str, column: str) -> str:
+    return f"{database}:w:{table}:{column}"
+
+
 def column_tag(database: str, table: str, column: str) -> str:
     return f"{database}:c:{table}:{column}"
 
@@ -126,7 +132,7 @@ def parsed(tag: str) -> Parsed:
         return Parsed(kind, name, value)
     if kind in ("s", "v"):
         return Parsed(kind, name.rsplit(":", 2)[0])
-    if kind in ("c", "k"):
+    if kind in ("c", "k", "w"):
         table, _, value = name.rpartition(":")
         return Parsed(kind, table, value)
     return Parsed(kind, name)
@@ -135,7 +141,8 @@ def parsed(tag: str) -> Parsed:
 def stand_ins(tag: str) -> frozenset[str]:
     """Return the tags that stand for ``tag`` and all of its kind; none for a tag of a few.
 
-    An entry that depends on a row, on a scope's or on a foreign key's value depends on those, too.
+    An entry that depends on a scope's or on a foreign key's value depends on those, too; one that
+    depends on a row depends on one of them.
     """
     if tag.startswith("u:"):
         return frozenset(everything(database) for database in every_database())
@@ -149,7 +156,9 @@ def stand_ins(tag: str) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _stand_ins(database: str, kind: str, table: str) -> frozenset[str]:
-    many = {"r": bulk_tag, "s": any_scope_tag, "v": any_value_tag}[kind]
+    if kind == "r":
+        return frozenset((bulk_tag(database, table), any_value_tag(database, table)))
+    many = {"s": any_scope_tag, "v": any_value_tag}[kind]
     return frozenset((many(database, table),))
 
 
@@ -176,15 +185,15 @@ def is_twin(tag: str) -> bool:
 @lru_cache(maxsize=1024)
 def pair_of(twin: str) -> tuple[str, str]:
     """Return the tag of a twin's table, and that of any value in it."""
-    database, name = twin.split(":", 1)[0], parsed(twin).name
+    database, name = twin.partition(":")[0], parsed(twin).name
     return table_tag(database, name), any_value_tag(database, name)
 
 
 def is_of_lists(tag: str) -> bool:
     """Whether it is one that only entries of lists depend on."""
-    return kind_of(tag) in ("v", "V", "c", "k")
+    return kind_of(tag) in ("v", "V", "w", "c", "k")
 
 
 def is_transient(tag: str) -> bool:
     """Whether there may be any number of such tags, so that they must not stay for ever."""
-    return kind_of(tag) in ("u", "r", "s", "v", "V", "c", "k")
+    return kind_of(tag) in ("u", "r", "s", "v", "V", "w", "c", "k")

@@ -10,7 +10,7 @@ from typing import Any
 
 from django_querybudget.cache import columns as columns_of
 from django_querybudget.cache import tables, tags, tokens, transactions
-from django_querybudget.cache.reading import conditions, fills, leases, lists, questions
+from django_querybudget.cache.reading import conditions, fills, leases, lists
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.stores import twins as twins_of
@@ -118,6 +118,32 @@ def what_is_set_renews_no_list() -> None:
     statements._assigned = lambda *_: set()
 
 
+def what_is_written_across_a_foreign_key_is_left_out() -> None:
+    written_across = statements._written_across
+
+    def without(*args: Any) -> Any:
+        return {tag for tag in written_across(*args) if tags.parsed(tag).kind != "w"}
+
+    statements._written_across = without
+
+
+def rows_that_are_joined_are_left_out() -> None:
+    lists._joined_keys = lambda *_: set()
+
+
+def tables_that_are_joined_are_no_guards() -> None:
+    list_of = conditions.list_of
+
+    def with_its_own(*args: Any) -> Any:
+        found = list_of(*args)
+        if found is None:
+            return None
+        own = frozenset(tag for tag in found.guards if tags.parsed(tag).name == found.table.name)
+        return replace(found, guards=own)
+
+    lists.list_of = with_its_own
+
+
 def columns_that_a_list_names_are_left_out() -> None:
     list_of = conditions.list_of
 
@@ -128,7 +154,7 @@ def columns_that_a_list_names_are_left_out() -> None:
         kept = frozenset(tag for tag in found.tags if tags.parsed(tag).kind != "c")
         return replace(found, tags=kept)
 
-    lists.list_of = questions.list_of = without_columns
+    lists.list_of = without_columns
 
 
 def whoever_writes_is_taken_to_know() -> None:

@@ -10,8 +10,10 @@ from django.apps import apps
 from django.db import Error, connections, transaction
 from django.db.models import QuerySet, Sum
 
+from django_querybudget.cache.reading.querysets import CachedQuerySetMixin
 from jobs.models import Industry
 from payment.models import Payment
+from tests.cache.relations.models import Receipt
 
 
 class ThePast(AssertionError):
@@ -46,6 +48,14 @@ def _by_condition(rows: QuerySet[Payment]) -> Decimal:
     return sum((payment.amount for payment in rows.filter(job=3, amount__gte=500)), Decimal())
 
 
+def _by_join(rows: QuerySet[Payment]) -> Decimal:
+    """Of a list of other rows, to which payments are joined."""
+    receipts = Receipt.objects.using(rows.db).filter(holder=4).select_related("payment")
+    if isinstance(rows, CachedQuerySetMixin):
+        receipts = cached(receipts)
+    return sum((each.payment.amount for each in receipts if each.payment), Decimal())
+
+
 def _by_table(rows: QuerySet[Payment]) -> Decimal:
     total: Decimal = rows.aggregate(total=Sum("amount"))["total"]
     return total
@@ -56,6 +66,7 @@ FORMS: dict[str, Callable[[QuerySet[Payment]], Decimal]] = {
     "scope": _by_scope,
     "list": _by_list,
     "condition": _by_condition,
+    "join": _by_join,
     "table": _by_table,
 }
 
@@ -180,6 +191,11 @@ def save(alias: str, pk: int, amount: int) -> None:
 
 def update(alias: str, pk: int, amount: int) -> None:
     Payment.objects.using(alias).filter(pk=pk).update(amount=Decimal(amount))
+
+
+def update_of_a_payers(alias: str, pk: int, amount: int) -> None:
+    """Set the amounts of all that the payer of payment ``pk`` has paid, by the foreign key."""
+    Payment.objects.using(alias).filter(payer=1 + pk % 2).update(amount=Decimal(amount))
 
 
 def update_of_another_column(alias: str, pk: int, amount: int) -> None:

@@ -30,6 +30,10 @@ RACES = {
     "R2": Race(title="a save() paused before its statement while a reader fills", write="save"),
     "R2b": Race(title="an update() paused before its statement while a reader fills"),
     "R2c": Race(title="raw SQL paused before it is sent while a reader fills", write="raw"),
+    "R2d": Race(
+        title="an update() by a foreign key paused before its statement while a reader fills",
+        write="update_of_a_payers",
+    ),
     "R3": Race(
         title="a fill between an uncommitted write and its COMMIT",
         reader="read_twice",

@@ -61,17 +61,18 @@ def rows_written(rows: int, *, tables: int = 1) -> Pending:
 def test_the_tags_kept_do_not_grow_with_the_rows() -> None:
     few, many = rows_written(1000), rows_written(20_000)
     assert few.tags == many.tags
-    assert len(many.tags) == MANY_ROWS + 2
+    assert len(many.tags) == MANY_ROWS + 3
     assert tags.bulk_tag(DATABASE, "table0") in many.tags
+    assert tags.any_value_tag(DATABASE, "table0") in many.tags
     assert few._numbers.keys() == many._numbers.keys()
 
 
 def test_what_is_sent_does_not_grow_with_the_rows(sent: Sent) -> None:
-    """Each row costs one mark of one tag, until the bulk tag stands for the others."""
+    """Each row costs one mark of one tag, until two tags stand for the others."""
     rows_written(1000).renew()
     marks, renewals = sent.marks.copy(), sent.renewals.copy()
-    assert sum(marks) == MANY_ROWS + 2
-    assert renewals == [MANY_ROWS + 2]
+    assert sum(marks) == MANY_ROWS + 3
+    assert renewals == [MANY_ROWS + 3]
     rows_written(20_000).renew()
     assert sent.marks == marks * 2
     assert sent.renewals == renewals * 2
@@ -79,7 +80,7 @@ def test_what_is_sent_does_not_grow_with_the_rows(sent: Sent) -> None:
 
 def test_many_tables_are_bounded_too(sent: Sent) -> None:
     pending = rows_written(MANY_ROWS, tables=40)
-    assert len(pending.tags) <= MANY_TAGS + 2 * 40
+    assert len(pending.tags) <= MANY_TAGS + 3 * 40
     assert sum(sent.marks) == len(pending.tags)
 
 
@@ -102,7 +103,7 @@ def test_marks_renewed_in_a_long_transaction_are_few(
         now += 1.0
         pending.add({tags.table_tag(DATABASE, "t"), tags.row_tag(DATABASE, "t", str(row))})
     assert len(sent.marks) <= MANY_ROWS + 1 + 5000 / 10
-    assert max(sent.marks) <= MANY_ROWS + 2
+    assert max(sent.marks) <= MANY_ROWS + 3
 
 
 name = st.text(alphabet='ab:"_.%', min_size=1, max_size=6)
@@ -112,7 +113,9 @@ name = st.text(alphabet='ab:"_.%', min_size=1, max_size=6)
 def test_what_stands_for_a_tag_is_of_its_own_table(table: str, column: str, value: int) -> None:
     row = tags.row_tag(DATABASE, table, str(value))
     scope = tags.scope_tag(DATABASE, table, column, str(value))
-    assert tags.stand_ins(row) == {tags.bulk_tag(DATABASE, table)}
+    assert tags.stand_ins(row) == {
+        tags.bulk_tag(DATABASE, table), tags.any_value_tag(DATABASE, table)
+    }  # fmt: skip
     assert tags.stand_ins(scope) == {tags.any_scope_tag(DATABASE, table)}
     for few in (tags.table_tag, tags.bulk_tag, tags.any_scope_tag):
         assert tags.stand_ins(few(DATABASE, table)) == frozenset()
@@ -136,7 +139,7 @@ class TestForReal:
             for row in rows:
                 row.name = row.name.replace("old", "new")
                 row.save()
-        assert sum(sent.marks) == 1 + 3 + 1  # the table, three rows, the bulk tag
+        assert sum(sent.marks) == 1 + 3 + 2  # the table, three rows, what stands for the others
         assert {name_of(row) for row in rows} == {"new"}
         assert name_of(unwritten) == "old"
 

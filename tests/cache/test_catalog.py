@@ -75,7 +75,7 @@ def written(sql: str) -> set[str] | None:
 
 EVERYTHING = {"d:*"}
 PARENT = {"d:t:own_parent", "d:b:own_parent"}
-JOBS = {"d:t:jobs_job", "d:b:jobs_job"}
+JOBS = {"d:t:jobs_job", "d:b:jobs_job", "d:V:jobs_job"}
 
 
 @pytest.mark.parametrize(

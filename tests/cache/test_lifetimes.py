@@ -17,7 +17,7 @@ from tests.cache import world
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
 DAY = 24 * 3600
-OF_A_FEW = (":r:", ":s:", ":v:", ":V:", ":c:", ":k:")
+OF_A_FEW = (":r:", ":s:", ":v:", ":V:", ":c:", ":k:", ":w:")
 """Kinds of tags of a few rows: of rows, scopes, and of lists that a foreign key pins."""
 BACKENDS = {
     "django-redis": "django_redis.cache.RedisCache",

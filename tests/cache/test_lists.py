@@ -19,13 +19,15 @@ from django.test.utils import CaptureQueriesContext
 from django_querybudget.cache import cached_queryset, fetch_together, tables, tags
 from django_querybudget.cache.columns import Columns
 from django_querybudget.cache.payload.entries import decoded
+from django_querybudget.cache.reading import lists
 from django_querybudget.cache.reading.conditions import list_of
 from django_querybudget.cache.reading.lists import MOST_ROWS
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.store import Store
-from jobs.models import Job
+from django_querybudget.cache.transactions.pending import MANY_ROWS
+from jobs.models import Application, Job
 from tests.cache import world
-from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like, Note
+from tests.cache.relations.models import Author, Book, Chapter, DearBook, Like, Note, Restaurant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,9 +50,16 @@ def alias(vendor_alias: str, redis_url: str, settings: Any) -> str:
 def asks(alias: str, made: List) -> tuple[list[Any], int]:
     """Return the keys of a list's rows, read through the cache, and how many queries that took."""
     with CaptureQueriesContext(connections[alias]) as queries:
-        rows = [row.pk for row in cached_queryset(made(alias), 600, cache="redis")]
-    assert rows == [row.pk for row in made(alias)]
-    return rows, len(queries)
+        rows = list(cached_queryset(made(alias), 600, cache="redis"))
+    assert [*map(shown, rows)] == [*map(shown, made(alias))]
+    return [row.pk for row in rows], len(queries)
+
+
+def shown(row: Any) -> dict[str, Any]:
+    """Return what a row holds, and the rows that were joined to it."""
+    values = {name: value for name, value in vars(row).items() if not name.startswith("_")}
+    joined = row._state.fields_cache.items()
+    return values | {name: each if each is None else shown(each) for name, each in joined}
 
 
 def is_kept(alias: str, made: List, write: Write) -> bool:
@@ -73,6 +82,44 @@ def dearest(alias: str) -> Any:
     return Book.objects.using(alias).filter(author=1).order_by("-price", "pk")[:1]
 
 
+def joined(author: int) -> List:
+    return lambda alias: of_author(author)(alias).select_related("author", "editor__mentor")
+
+
+def row_and_author(alias: str) -> Any:
+    return Book.objects.using(alias).filter(pk=1).select_related("author")
+
+
+def no_row_and_author(alias: str) -> Any:
+    return Book.objects.using(alias).filter(pk=77).select_related("author")
+
+
+def of_applicant(alias: str) -> Any:
+    """A job's own ``__init__()`` makes the instances: what it was given is noted."""
+    return Application.objects.using(alias).filter(applicant=1).select_related("job__client")
+
+
+def retitle(job: int) -> Write:
+    def run(alias: str) -> None:
+        found = Job.objects.using(alias).get(pk=job)
+        found.title = "new"
+        found.save(using=alias)
+
+    return run
+
+
+def of_authors(**values: Any) -> Write:
+    """Save an author: the one with the key that is given, or a new one."""
+
+    def run(alias: str) -> None:
+        found = Author.objects.using(alias).filter(pk=values.get("pk")).first() or Author()
+        for name, value in values.items():
+            setattr(found, name, value)
+        found.save(using=alias)
+
+    return run
+
+
 def create(author: int) -> Write:
     return lambda alias: Book.objects.using(alias).create(title="new", price=50, author_id=author)
 
@@ -92,6 +139,35 @@ def update(pk: int, **values: Any) -> Write:
 
 def delete(pk: int) -> Write:
     return lambda alias: Book.objects.using(alias).get(pk=pk).delete()
+
+
+def update_of(condition: dict[str, Any], **values: Any) -> Write:
+    return lambda alias: Book.objects.using(alias).filter(**condition).update(**values)
+
+
+def delete_of(**condition: Any) -> Write:
+    """Without a look at the rows before; nothing of other tables may refer to them."""
+
+    def run(alias: str) -> None:
+        books = Book.objects.using(alias)
+        for model in (Like, Book.tags.through, Chapter):
+            model._base_manager.using(alias).all().delete()
+        books.filter(**condition)._raw_delete(alias)
+
+    return run
+
+
+def save_of_many(last: int) -> Write:
+    """Write as many rows by their keys as one transaction tells apart, and then the ``last``."""
+
+    def run(alias: str) -> None:
+        books = Book.objects.using(alias)
+        with transaction.atomic(using=alias):
+            for pk in range(1000, 1000 + MANY_ROWS):
+                books.filter(pk=pk).update(title="none")
+            books.filter(pk=last).update(title="other")
+
+    return run
 
 
 def in_atomic(write: Write) -> Write:
@@ -131,6 +207,19 @@ KEPT = [
     ("an update() of no order", dearest, update(3, title="other")),
     ("an insert elsewhere, of an empty list", of_author(4), create(1)),
     ("an update() elsewhere, of an empty list", of_author(4), update(1, price=1)),
+    ("an update() of all of another value", of_author(1), update_of({"author": 2}, price=7)),
+    ("an update() of all of some values", of_author(1),
+     update_of({"author__in": [2, 3], "price__gte": 1}, price=7, editor=4)),
+    ("a delete of all of another value", of_author(1), delete_of(author=2)),
+    ("a save() of a row that is not joined", joined(1), of_authors(pk=3, name="new")),
+    ("an insert into a joined table", joined(1), of_authors(name="new")),
+    ("a save() of another's row, with joins", joined(1), save(3, price=99)),
+    ("a save() of what is joined to others", joined(2), of_authors(pk=4, name="new")),
+    ("a save() of a row that is not joined, of a model with an __init__()", of_applicant,
+     retitle(1)),
+    ("a save() of another row than the key's", row_and_author, save(2, price=99)),
+    ("a save() of a row that is not joined to the key's", row_and_author,
+     of_authors(pk=3, name="new")),
 ]  # fmt: skip
 
 RENEWED = [
@@ -148,6 +237,32 @@ RENEWED = [
     ("a row that comes before its limit", dearest, update(1, price=99)),
     ("a write of unknown extent", of_author(1),
      lambda alias: Book.objects.using(alias).filter(price=30).update(title="raw")),
+    ("an update() of all of its value", of_author(1), update_of({"author": 1}, price=7)),
+    ("an update() of all of its value that adds a row", dear, update_of({"author": 1}, price=16)),
+    ("an update() of all of another key's value", of_author(2), update_of({"editor": 1}, price=7)),
+    ("an update() of all of another key's value that adds a row", of_author(4),
+     update_of({"editor": 2}, author=4)),
+    ("an update() of all of another key's value that takes rows", of_author(1),
+     update_of({"editor": 2}, author=4)),
+    ("a delete of all of its value", of_author(1), delete_of(author=1)),
+    ("a delete of all of another key's value", of_author(1), delete_of(editor=2)),
+    ("a save() of a joined row", joined(1), of_authors(pk=1, name="new")),
+    ("a save() of an outer joined row", joined(1), of_authors(pk=2, name="new")),
+    ("a save() of a joined row of a model with an __init__()", of_applicant, retitle(2)),
+    ("a joined row that joins another", joined(1), of_authors(pk=2, mentor_id=4)),
+    ("another joined row", joined(1), save(1, editor_id=3)),
+    ("a write of unknown extent to joined rows", joined(1),
+     lambda alias: Author.objects.using(alias).filter(score=0).update(name="new")),
+    ("an update() of joined rows by a foreign key of theirs", joined(1),
+     lambda alias: Author.objects.using(alias).filter(mentor=2).update(score=1)),
+    ("an insert with its value, with joins", joined(1), create(1)),
+    ("a save() of the key's row", row_and_author, save(1, price=99)),
+    ("a save() of the row that is joined to the key's", row_and_author,
+     of_authors(pk=1, name="new")),
+    ("another row that is joined to the key's", row_and_author, save(1, author_id=3)),
+    ("the key's row, that was not there", no_row_and_author,
+     lambda alias: Book(pk=77, title="new", author_id=1).save(using=alias)),
+    ("more rows in one transaction than are told apart", of_author(1), save_of_many(1)),
 ]  # fmt: skip
 
 
@@ -336,6 +451,13 @@ LISTS: list[tuple[str, Callable[[Any], Any]]] = [
     ("a column", lambda books: books.filter(author=1, price__gt=F("editor"))),
     ("a limit", lambda books: books.filter(author=1).order_by("-title")[:5]),
     ("a foreign key to itself", lambda books: Author.objects.using(books.db).filter(mentor=1)),
+    ("a join", lambda books: books.filter(author=1).select_related("author")),
+    ("joins", lambda books: books.filter(editor=1).select_related("author__mentor", "reader")),
+    ("a row and a join", lambda books: books.filter(pk=1).select_related("author")),
+    ("a row, a join and a condition",
+     lambda books: books.filter(pk=1, title__gt="a").select_related("author")),
+    ("a joined order of all rows",
+     lambda books: books.filter(author=1).select_related("author").order_by("author__name")),
     ("a proxy", lambda books: DearBook.objects.using(books.db).filter(author=1)),
 ]  # fmt: skip
 
@@ -346,9 +468,19 @@ NO_LISTS: list[tuple[str, Callable[[Any], Any]]] = [
     ("a range of values", lambda books: books.filter(author__gte=1)),
     ("no value", lambda books: books.filter(reader=None)),
     ("an offset", lambda books: books.filter(author=1)[1:3]),
-    ("a join", lambda books: books.filter(author=1).select_related("author")),
+    ("a join by another column than the primary key",
+     lambda books: Author.objects.using(books.db).filter(mentor=1, books__title="a")),
+    ("a row without a join", lambda books: books.filter(pk=1)),
+    ("a join that the database does not see to",
+     lambda books: Note.objects.using(books.db).filter(content_type=1)
+     .select_related("content_type")),
+    ("a join of a parent's row", lambda books: Restaurant.objects.using(books.db).filter(pk=1)),
     ("a joined condition", lambda books: books.filter(author=1, author__name="a")),
-    ("a joined order", lambda books: books.filter(author=1).order_by("author__name")),
+    ("a joined order and a limit",
+     lambda books: books.filter(author=1).select_related("author").order_by("author__name")[:5]),
+    ("a joined order by a column that both tables have, and a limit",
+     lambda books: Application.objects.using(books.db).filter(applicant=1).select_related("job")
+     .order_by("job__status")[:5]),
     ("an annotation", lambda books: books.filter(author=1).annotate(low=Lower("title"))),
     ("a function", lambda books: books.alias(low=Lower("title")).filter(author=1, low="a")),
     ("an order by a function", lambda books: books.filter(author=1).order_by(Lower("title"))),
@@ -362,6 +494,48 @@ NO_LISTS: list[tuple[str, Callable[[Any], Any]]] = [
     ("a concatenation", lambda books: books.filter(author=1, title=Concat("title", "title"))),
     ("a row lock", lambda books: books.filter(author=1).select_for_update()),
 ]  # fmt: skip
+
+
+def test_a_joined_row_that_is_missing_may_come(alias: str) -> None:
+    """An outer join finds the list's row without it; the database has been told not to look."""
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE relations_book DISABLE TRIGGER ALL")
+            cursor.execute("UPDATE relations_book SET editor_id = 99 WHERE id = 1")
+            cursor.execute("ALTER TABLE relations_book ENABLE TRIGGER ALL")
+    else:
+        with connection.constraint_checks_disabled():
+            save(1, editor_id=99)(alias)
+    try:
+        assert not is_kept(alias, joined(1), of_authors(pk=99, name="comes"))
+        assert is_kept(alias, joined(1), of_authors(pk=98, name="other"))
+    finally:
+        save(1, editor_id=2)(alias)
+
+
+def test_a_list_with_many_joined_rows_depends_on_its_tables(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = entries_stored(monkeypatch)
+    monkeypatch.setattr(lists, "MOST_WITH_JOINED", 4)
+    asks(alias, joined(1))
+    assert sum(map(tags.is_row, stored[-1])) == 4  # two books, their author and editor
+    monkeypatch.setattr(lists, "MOST_WITH_JOINED", 3)
+    create(1)(alias)
+    asks(alias, joined(1))
+    assert not any(map(tags.is_row, stored[-1]))
+
+
+def test_rows_that_know_what_is_joined_to_them_are_not_told_apart(alias: str) -> None:
+    """Of ``author.books`` each book has the author that it was asked of, whichever is joined."""
+    author = Author.objects.using(alias).get(pk=1)
+
+    def joining(name: str) -> List:
+        return lambda _: author.books.order_by("pk").select_related(name)
+
+    assert not is_kept(alias, joining("author"), of_authors(pk=3, name="new"))
+    assert is_kept(alias, joining("editor"), of_authors(pk=3, name="newer"))
 
 
 @pytest.mark.parametrize(("name", "made"), LISTS, ids=[each[0] for each in LISTS])

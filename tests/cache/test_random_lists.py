@@ -1,7 +1,8 @@
 """Random writes, of every form that reaches a table; after each one every list is compared.
 
-The lists are of books, by each of their foreign keys, with every kind of condition, order and limit
-that :mod:`~django_querybudget.cache.reading.conditions` knows. Each answer holds whole rows.
+The lists are of books, by each of their foreign keys, with every kind of condition, order, limit
+and join that :mod:`~django_querybudget.cache.reading.conditions` knows; and single books with their
+authors. Each answer holds whole rows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from django.db.models.functions import Coalesce
 
 from django_querybudget.cache import cache_stats, cached_queryset
 from tests.cache import world
-from tests.cache.relations.models import Author, Book
+from tests.cache.relations.models import Author, Book, Chapter, Like
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 
@@ -53,13 +54,28 @@ def _orders() -> Iterator[Callable[[Any], Any]]:
     yield lambda books: books.order_by("price", "pk")[1:3]
 
 
+def _joins() -> Iterator[Callable[[Any], Any]]:
+    yield lambda books: books
+    yield lambda books: books.select_related("author")
+    yield lambda books: books.select_related("author__mentor", "editor__mentor__mentor")
+    yield lambda books: books.select_related("reader", "editor").only("title", "reader", "editor")
+
+
 def _lists(books: Any) -> Iterator[Any]:
     pins = [books.filter(**{name: pk}) for name in FOREIGN for pk in (1, 2, 4)]
     pins.append(books.filter(author__in=[1, 4]))
     for condition in _conditions():
         for order in _orders():
             for pinned in pins:
-                yield order(condition(pinned))
+                for join in _joins():
+                    yield join(order(condition(pinned)))
+
+
+def _rows_with_others(books: Any) -> Iterator[Any]:
+    for pk in (1, 2, 6):
+        for join in _joins():
+            yield join(books.filter(pk=pk))
+            yield join(books.filter(pk=pk, price__gte=15, author__in=[1, 2, 3]))
 
 
 # Writes
@@ -121,8 +137,45 @@ def update_of_rows(draw: random.Random, books: Any) -> None:
     books.filter(pk__in=[_pk(draw), _pk(draw)]).update(**_some(draw))
 
 
+def _a_list(draw: random.Random, books: Any) -> Any:
+    name = draw.choice(FOREIGN)
+    one, other = draw.randint(1, 4), draw.randint(1, 4)
+    found = books.filter(**draw.choice(({name: one}, {f"{name}__in": [one, other]})))
+    more = draw.random()
+    if more < 0.2:
+        return found.filter(price__gte=draw.choice((1, 15, 99)))
+    return found.exclude(title="new") if more < 0.4 else found
+
+
 def update_of_a_list(draw: random.Random, books: Any) -> None:
-    books.filter(**{draw.choice(FOREIGN): draw.randint(1, 4)}).update(**_some(draw))
+    found = _a_list(draw, books)
+    found.update(**draw.choice((_some(draw), {"price": F("price") + 5}, {"editor": F("author")})))
+
+
+def raw_delete_of_a_list(draw: random.Random, books: Any) -> None:
+    """As Django deletes rows that nothing depends on: without a look at them."""
+    found = _a_list(draw, books)
+    if draw.random() < 0.3 and not any(
+        model._base_manager.using(books.db).filter(book__in=found).exists()
+        for model in (Like, Chapter, Book.tags.through)
+    ):
+        found._raw_delete(books.db)
+
+
+def write_of_an_author(draw: random.Random, books: Any) -> None:
+    """What is joined to some books changes."""
+    authors = Author.objects.using(books.db)
+    kind, pk, mentor = draw.random(), draw.randint(1, 5), draw.choice((None, 1, 3, 4))
+    if kind < 0.5:
+        author = authors.filter(pk=pk).first() or Author(pk=pk)
+        author.name, author.mentor_id = draw.choice(TITLES), mentor
+        author.save(using=books.db)
+    elif kind < 0.8:
+        authors.filter(pk=pk).update(mentor=mentor)
+    elif kind < 0.9:
+        authors.filter(mentor=pk).update(score=F("score") + 1)
+    else:
+        authors.filter(score__gte=0).update(name=draw.choice(TITLES))
 
 
 def update_to_an_expression(draw: random.Random, books: Any) -> None:
@@ -244,12 +297,13 @@ def _execute(alias: str, sql: str, params: list[Any]) -> None:
 
 WRITES: list[Write] = [
     create, create_with_its_key, save, save_of_some, save_of_what_was_not_deferred, update,
-    update_of_rows, update_of_a_list, update_to_an_expression, bulk_create,
-    bulk_create_of_conflicts, bulk_update, delete, delete_of_a_list, delete_of_an_author, relation,
+    update_of_rows, update_of_a_list, raw_delete_of_a_list, write_of_an_author,
+    update_to_an_expression, bulk_create, bulk_create_of_conflicts, bulk_update, delete,
+    delete_of_a_list, delete_of_an_author, relation,
     raw_update, raw_insert,
 ]  # fmt: skip
 # Those that drop every list would leave nothing to be wrong.
-WEIGHTS = [3, 2, 5, 5, 2, 5, 2, 0.3, 3, 2, 0.5, 1, 2, 0.3, 0.5, 2, 2, 2]
+WEIGHTS = [3, 2, 5, 5, 2, 5, 2, 4, 1, 3, 3, 2, 0.5, 1, 2, 0.3, 0.5, 2, 2, 2]
 
 
 @contextmanager
@@ -291,6 +345,7 @@ def _program(alias: str, steps: int, draw: random.Random) -> int:
             for pk in range(1, 8):
                 Book.objects.using(alias).get_or_create(pk=pk, defaults=_values(draw))
             watched = draw.sample(list(_lists(Book.objects.using(alias))), WATCHED)
+            watched += draw.sample(list(_rows_with_others(Book.objects.using(alias))), 5)
             _compare(alias, watched)
         write = draw.choices(WRITES, WEIGHTS)[0]
         # A foreign key to none, or a second row with a key.
@@ -312,10 +367,14 @@ def _compare(alias: str, watched: list[Any]) -> int:
 
 
 def _rows(books: Any) -> list[tuple[Any, ...]]:
-    return [
-        (each.pk, each.title, each.price, each.author_id, each.editor_id, each.reader_id)
-        for each in books
-    ]
+    return [_shown(each) for each in books]
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    """Return what a row holds, and the rows that were joined to it."""
+    values = {name: value for name, value in vars(row).items() if not name.startswith("_")}
+    joined = row._state.fields_cache.items()
+    return values | {name: each if each is None else _shown(each) for name, each in joined}
 
 
 def _cache(alias: str) -> str:

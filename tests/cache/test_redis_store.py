@@ -19,6 +19,7 @@ from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.access import CacheRefused
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
 from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.scripts import BEAT
 from django_querybudget.cache.stores.tag_keys import TRANSIENT_TIMEOUT, tag_key
 from django_querybudget.cache.stores.wire import Wire
 
@@ -63,6 +64,25 @@ def test_an_entry_and_the_tags_are_read_at_once(tested: RedisStore) -> None:
     assert tested._read("qb:e:2", [TABLE]) == (None, token)
     assert tested._read("qb:e:1", []) == (b"entry", {})
     assert tested._read(None, [OTHER, TABLE]) == (None, token)
+
+
+def test_tokens_are_read_and_given_in_one_trip(
+    tested: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tested.tokens([OTHER])
+    sent: list[bytes] = []
+    ask = Wire.ask
+
+    def noting(wire: Wire, command: bytes, **more: Any) -> Any:
+        # The pulse is refreshed whenever that is due.
+        if BEAT.sha not in command and BEAT.text not in command:
+            sent.append(command)
+        return ask(wire, command, **more)
+
+    monkeypatch.setattr(Wire, "ask", noting)
+    found = tested.tokens([TABLE, OTHER])
+    assert len(sent) == 1
+    assert found == {TABLE: value(tested, TABLE), OTHER: (before or {})[OTHER]}
 
 
 def test_a_process_speaks_over_one_wire(tested: RedisStore) -> None:
@@ -136,6 +156,57 @@ def test_a_tables_token_stays_for_ever_and_a_rows_for_a_day(
     assert client.pttl(tag_key(TABLE)) == -1
     assert 0 < client.pttl(tag_key(ROW)) <= 1000 * TRANSIENT_TIMEOUT
     assert client.pttl(tag_key(ROW)) > 1000 * TRANSIENT_TIMEOUT - 60_000
+
+
+def test_a_writers_end_leaves_anothers_mark_on_what_has_no_token(tested: RedisStore) -> None:
+    tested._mark([ROW], "a", 60)
+    tested._mark([ROW], "b", 60)
+    tested._renew([ROW], "a")
+    assert "|b@" in value(tested, ROW)
+    assert "a@" not in value(tested, ROW)
+
+
+def test_a_token_whose_marks_are_over_is_another_one(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    """Who put them may have written, and died."""
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    token = tested._ensure([TABLE])[TABLE]
+    assert tokens.is_token(token)
+    assert token != "1-a"
+
+
+@pytest.mark.parametrize("how", ["ensure", "mark", "renew", "beat", "take"])
+def test_what_is_no_text_is_replaced(
+    tested: RedisStore, client: redis_py.Redis, settings: Any, how: str
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    leased: Any = caches["redis"]
+    for key in (tag_key(TABLE), tag_key(PULSE), leased.make_key("qb:l:1")):
+        client.lpush(key, "somebody else's")
+    if how == "ensure":
+        assert tokens.is_token(tested._ensure([TABLE])[TABLE])
+    elif how == "mark":
+        tested._mark([TABLE], "a", 60)
+        assert value(tested, TABLE).startswith("|a@")
+    elif how == "renew":
+        tested._renew([TABLE], "a")
+        assert tokens.is_token(value(tested, TABLE))
+    elif how == "beat":
+        beat = beat_of(tested._beat(look=False))
+        assert beat is not None
+        assert tokens.is_token(beat.token)
+    else:
+        assert tested._take("qb:l:1", "a", 60)
+        assert not tested._take("qb:l:1", "b", 60)
+
+
+@pytest.mark.parametrize("text", ["1-a!", "!1-a", "1-", "1" * 39 + "-a"])
+def test_what_is_only_like_a_token_is_replaced(
+    tested: RedisStore, client: redis_py.Redis, text: str
+) -> None:
+    client.set(tag_key(TABLE), text)
+    assert tokens.is_token(tested._ensure([TABLE])[TABLE])
 
 
 def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis) -> None:

@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 from django.core.cache import caches
 from redis.backoff import ConstantBackoff
-from redis.connection import ConnectionPool, UnixDomainSocketConnection
+from redis.connection import AbstractConnection, ConnectionPool, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -414,6 +414,22 @@ def test_an_interrupted_command_leaves_no_answers_behind(
             tested.read(None, [TABLE])
     assert not any(tested._wire._unheard.values())
     assert "a@" in value(tested)
+
+
+def test_an_interrupted_command_on_the_pools_connection_leaves_no_answer_behind(
+    make: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: Any = make(CONNECTION_POOL_KWARGS={"max_connections": 5})
+    assert tested.mark([TABLE], "a", 60)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):  # its answer comes later than the next one's is due
+            tested._wire.ask(packed(b"BLPOP", b"nothing", b"0.3"))
+    assert tested._wire.ask(packed(b"ECHO", b"next")) == b"next"
 
 
 def test_a_host_that_counts_its_connections_hears_at_once(make: Callable[..., Store]) -> None:

@@ -29,6 +29,7 @@ from tests.cache.relations.models import (
     Note,
     Odd,
     Place,
+    Receipt,
     Restaurant,
     Seat,
     Tag,
@@ -129,6 +130,7 @@ def _rows(book_type: int) -> Iterable[list[models.Model]]:
         Book(pk=pk, title=f"book {pk}", price=10 * pk, author_id=1, editor_id=2, reader_id=3)
         for pk in (1, 2)
     ]
+    yield [Receipt(pk=pk, holder_id=4, payment_id=pk) for pk in (1, 2)]
     yield [Book(pk=3, title="book 3", price=30, author_id=2, editor_id=1)]
     joined = enumerate([(1, 1), (1, 2), (2, 2)], start=1)
     yield [Book.tags.through(pk=pk, book_id=book, tag_id=tag) for pk, (book, tag) in joined]

@@ -155,7 +155,7 @@ class Fill:
             pins = pins_of_text(sql, params, connection)
         found = tags_read(sql, connection, pins)
         wanted = frozenset[str]()
-        if listing is not None and (pins is None or pins.key is None):
+        if listing is not None:
             wanted = listing.takes(found, sql, params, connection)
         self.take_tokens(wanted or found.all)
         if self.routes is not None:

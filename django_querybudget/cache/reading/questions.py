@@ -27,14 +27,12 @@ from django_querybudget.cache.queryset_classes import (
 )
 from django_querybudget.cache.relations import as_known
 from django_querybudget.cache.sql_functions import tell_time
-from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.tables import tables
-from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 
 from .codecs import Codec, rows_codec
-from .conditions import list_of
 from .dependencies import Pins, pins_of, tags_read, withheld
+from .lists import told_list
 from .question import Question
 from .spelling import check_answer, compiled_for
 
@@ -227,15 +225,10 @@ def _ask(
     )  # fmt: skip
     expected = tags_read(shape.sql, connection, pins).all
     found = None
-    if (
-        is_of_rows
-        and queryset._iterable_class is ModelIterable
-        and not (pins and pins.key)
-        and store_for(conf.CACHE.ALIAS).tells_writers_apart
-    ):
-        found = list_of(shape.sql, params, connection)
+    if is_of_rows and queryset._iterable_class is ModelIterable:
+        found = told_list(shape.sql, params, connection)
     if found is not None:
-        expected |= found.tags | {found.guard}
+        expected |= found.tags | found.guards
     return _Asked(key, expected, pins, found is not None)
 
 

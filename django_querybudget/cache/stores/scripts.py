@@ -65,9 +65,10 @@ CHANGE = Script(
     _COMMON
     + """
 local what, fresh, writer = ARGV[1], ARGV[2], ARGV[3]
-local before, twin, differ = '', false, false
+local before, twin, differ
 local function change(key, value, stays, any)
-  local token, kept, last, lost = parse(value, writer)
+  -- What is renewed for a twin may have the writer's own mark, of a statement before.
+  local token, kept, last, lost = parse(value, any and '' or writer)
   if what == 'renew' and token == '' and #kept == 0 and not stays then
     redis.call('DEL', key)
   else
@@ -116,7 +117,7 @@ ENSURE = Script(
     _COMMON
     + """
 local values, count = {}, ''
-local before, paired, any = '', false, false
+local before, paired
 for i, key in ipairs(KEYS) do
   local kind = string.char(string.byte(ARGV[2], i))
   local value = get(key)
@@ -125,10 +126,9 @@ for i, key in ipairs(KEYS) do
     if paired then
       value = before
       redis.call('SET', key, value, 'PX', ARGV[3])
-      any = true
     end
   else
-    local token, kept, last = parse(value, '')
+    local token, kept = parse(value, '')
     if #kept == 0 and (token == '' or token ~= value or (paired and kind == '3')) then
       value = ARGV[1]
       if kind == '1' then

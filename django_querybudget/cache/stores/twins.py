@@ -91,7 +91,7 @@ _KINDS = ("1", ""), ("0", "")
 
 @tags.remembered
 def _kind_of_lists(kind: str, tag: str) -> tuple[str, str]:
-    table = tags.table_tag(tag.split(":", 1)[0], tags.parsed(tag).name)
+    table = tags.table_tag(tag.partition(":")[0], tags.parsed(tag).name)
     return "2" if kind == "k" else "4", table
 
 

@@ -3,7 +3,8 @@
 Why there is a bound
     A transaction may write any number of rows. Their tags are kept, marked every few seconds and
     renewed at the commit, so that there must be few. Past :data:`MANY_ROWS` rows of one table the
-    table's bulk tag stands for the others: every entry of a row, and of a scope, depends on it.
+    table's bulk tag and that of any value stand for the others: every entry of a row depends on one
+    of them.
     Past :data:`MANY_TAGS` tags it does so for every table. What is in the set already stays there.
 """
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from django_querybudget.cache import tags
 from django_querybudget.cache.transactions import Mode, state_of
 
-from .forms import UNKNOWN, assigned_columns
+from .exact_forms import UNKNOWN, assigned_columns
 from .statements import OldScopes, values_tags
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django_querybudget.cache import tags
 from django_querybudget.cache.tables import Table, table_tags, whole_table
 
-from .forms import Form
+from .form import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +57,9 @@ def _add_rows(
     assert table is not None  # noqa: S101  # the caller's own condition
     found |= table_tags(database, table)
     values = params if isinstance(params, tuple | list) and not many else None
+    if form.across is not None:
+        found |= _written_across(database, table, form, values)
+        return None
     if not form.keys:
         if table.scopes or table.pins:
             given = _given(form, values)
@@ -77,6 +80,30 @@ def _add_rows(
     if table.pins and form.columns:
         found |= _assigned(database, table, form, values or ())
     return OldScopes(table, tuple(keys)) if table.scopes else None
+
+
+def _written_across(
+    database: str, table: Table, form: Form, values: Sequence[Any] | None
+) -> set[str]:
+    """Return the tags of a write of all rows that have one value, or some, in a foreign key.
+
+    Which rows these are is not known: as good as any. But no row comes or goes in lists by another
+    value of that column, and none of theirs is written.
+    """
+    assert form.across is not None  # noqa: S101  # the caller's own condition
+    column, places = form.across
+    found = whole_table(database, table)
+    if values is None or len(values) != form.parameters:
+        return found
+    texts = [column.text(values[place]) for place in places]
+    known = {text for text in texts if text is not None}
+    if None in texts:
+        return found
+    found.remove(tags.any_value_tag(database, table.name))
+    found |= {tags.value_tag(database, table.name, column.name, text) for text in known}
+    return found | {
+        tags.across_tag(database, table.name, name) for name in table.pins if name != column.name
+    }
 
 
 def _given(form: Form, values: Sequence[Any] | None) -> Mapping[str, Sequence[Any]]:

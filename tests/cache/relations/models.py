@@ -90,6 +90,15 @@ class Chapter(models.Model):
         order_with_respect_to = "book"
 
 
+class Receipt(models.Model):
+    """Of a list that joins rows of which other tests know nothing."""
+
+    holder = models.ForeignKey(Author, models.CASCADE, related_name="+")
+    payment = models.ForeignKey(
+        "payment.Payment", models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
+    )
+
+
 class Odd(models.Model):
     """A table and a column that only work quoted."""
 

@@ -1,0 +1,158 @@
+"""The forms in which Django's ORM writes known rows, recognised to the letter."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django_querybudget.cache import tags
+from django_querybudget.cache.where_text import NAME as PLAIN_NAME
+from django_querybudget.cache.where_text import NotPlain, Where
+
+from .form import Form
+from .set_clause import NAME, PLAIN_SET, TERM, places, unquoted
+from .set_clause import assigned as columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django_querybudget.cache.tables import Table, Tables
+
+__all__ = ["UNKNOWN", "assigned_columns", "exact_form", "form_across"]
+
+_INSERT = re.compile(
+    rf"INSERT INTO (?P<table>{NAME}) \((?P<columns>(?:{NAME})(?:, (?:{NAME}))*)\) "
+    r"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>.*)\))"
+    rf"(?: RETURNING .*)?",
+    re.DOTALL,
+)
+
+_CONFLICT = re.compile(r"\bON\s+(?:CONFLICT|DUPLICATE)\b", re.IGNORECASE)
+
+_PLAIN_LISTS = re.compile(r"\(%s\)::[\w ]+\[\](?:, \(%s\)::[\w ]+\[\])*")
+
+_PLAIN_ROWS = re.compile(r"\((?:%s)(?:, %s)*\)(?:, \((?:%s)(?:, %s)*\))*")
+
+_BY_KEY = (
+    r" WHERE (?P=table)\.(?P<key>{name})"
+    r" (?:= (?P<one>%s)|IN \((?P<many>%s(?:, %s)*)\))"
+)
+
+_UPDATE_ROWS = re.compile(
+    rf"UPDATE (?P<table>{NAME}) SET (?P<set>.*)" + _BY_KEY.format(name=NAME), re.DOTALL
+)
+
+_DELETE_ROWS = re.compile(rf"DELETE FROM (?P<table>{NAME})" + _BY_KEY.format(name=NAME))
+
+
+def exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a return for each form, and for what spoils it
+    """Return the form of one statement that writes known rows as the ORM does, or None."""
+    match: re.Match[str] | None
+    if match := _INSERT.fullmatch(sql):
+        table = known.tables.get(unquoted(match["table"]))
+        if table is None or _CONFLICT.search(sql):
+            return None
+        if known.ignored(table.name):
+            return None
+        lists = match["lists"] is not None and _PLAIN_LISTS.fullmatch(match["lists"]) is not None
+        plain = lists or (match["rows"] is not None and _PLAIN_ROWS.fullmatch(match["rows"]))
+        columns = tuple(map(unquoted, re.findall(NAME, match["columns"]))) if plain else ()
+        if len({name.lower() for name in columns}) < len(columns):
+            columns = ()  # SQLite takes a column twice
+        return Form((), table, columns, lists=lists)
+    match = _UPDATE_ROWS.fullmatch(sql)
+    deleting = match is None
+    if match is None and (match := _DELETE_ROWS.fullmatch(sql)) is None:
+        return None
+    table = known.tables.get(unquoted(match["table"]))
+    if table is None or table.key is None or unquoted(match["key"]) != table.key.name:
+        return None
+    if known.ignored(table.name):
+        return None
+    number = 1 if match["one"] else match["many"].count("%s")
+    if deleting:
+        return Form(known.of(known.deleted_with(table.name)), table, keys=number)
+    assigned = _assigned(match["set"], table)
+    if not assigned:
+        return None
+    # MySQL takes a column twice, and the last value counts.
+    is_plain = len(set(assigned)) == len(assigned) and PLAIN_SET.fullmatch(match["set"])
+    given = places(match["set"]) if is_plain else dict.fromkeys(assigned)
+    return Form(
+        (),
+        table,
+        assigned,
+        tuple((table.pins[name], given[name]) for name in table.pins if name in given),
+        sets_all_pins=table.pins.keys() <= set(assigned),
+        nulls=len(assigned) - len(given),
+        keys=number,
+    )
+
+
+def _assigned(text: str, table: Table) -> tuple[str, ...]:
+    """Return the columns that ``SET`` assigns; none where it is not certain, or one is the key."""
+    found = columns_of(text)
+    if table.key is not None and table.key.name in found:
+        return ()
+    # Some databases take a name in other letters.
+    return found if table.columns.names.issuperset(found) else ()
+
+
+_ACROSS = re.compile(rf"(?:UPDATE ({NAME}) SET (.*)|DELETE FROM ({NAME}))", re.DOTALL)
+
+
+def form_across(sql: str, known: Tables) -> Form | None:
+    """Return the form of a write of all rows that have one value, or some, in a foreign key.
+
+    That is ``filter(author=b).update(…)`` or ``.delete()``, perhaps with more conditions. None for
+    any other.
+    """
+    changed, _, condition = sql.partition(" WHERE ")
+    match = _ACROSS.fullmatch(changed)
+    table = known.tables.get(unquoted(match[1] or match[3])) if match else None
+    if match is None or table is None or known.ignored(table.name):
+        return None
+    is_update = match[1] is not None
+    columns = _assigned(match[2], table) if is_update else ()
+    if is_update and not columns:
+        return None
+    try:
+        where = Where(condition, rf"{re.escape(match[1] or match[3])}\.({PLAIN_NAME})")
+    except NotPlain:
+        return None
+    found = [
+        (table.pins[name], tuple(place - where.number for place in values))
+        for name, values in where.pins()
+        if name in table.pins and name not in columns and len(values) <= tags.MANY_VALUES
+    ]
+    if not found:
+        return None
+    return Form(
+        () if is_update else known.of(known.deleted_with(table.name)),
+        table,
+        columns,
+        across=min(found, key=lambda each: len(each[1])),
+        parameters=sql.count("%s"),
+    )
+
+
+UNKNOWN = object()
+"""A value that the database computes."""
+
+
+def assigned_columns(sql: str, params: Sequence[Any]) -> dict[str, Any]:
+    """Return what an UPDATE by primary key gives to its columns, :data:`UNKNOWN` for expressions.
+
+    A DELETE gives nothing.
+    """
+    match = _UPDATE_ROWS.fullmatch(sql)
+    if match is None:
+        return {}
+    if not PLAIN_SET.fullmatch(match["set"]):
+        names = re.findall(rf"({NAME}) = ", match["set"])
+        return dict.fromkeys(map(unquoted, names), UNKNOWN)
+    values = iter(params)
+    return {
+        unquoted(name): None if value == "NULL" else next(values, UNKNOWN)
+        for name, value in TERM.findall(match["set"])
+    }
