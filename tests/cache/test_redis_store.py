@@ -174,6 +174,12 @@ def test_a_token_whose_marks_are_over_is_another_one(
     token = tested._ensure([TABLE])[TABLE]
     assert tokens.is_token(token)
     assert token != "1-a"
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    tested._mark([TABLE], "a", 60)
+    token, _, marks = value(tested, TABLE).partition("|")
+    assert tokens.is_token(token)
+    assert token != "1-a"
+    assert marks.startswith("a@")
 
 
 @pytest.mark.parametrize("how", ["ensure", "mark", "renew", "beat", "take"])
