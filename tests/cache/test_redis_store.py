@@ -18,7 +18,7 @@ from django_querybudget.cache import cache_stats, tokens
 from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.access import CacheRefused
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
-from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.redis import DONE, RedisStore
 from django_querybudget.cache.stores.scripts import BEAT
 from django_querybudget.cache.stores.tag_keys import TRANSIENT_TIMEOUT, tag_key
 from django_querybudget.cache.stores.wire import Wire
@@ -220,6 +220,18 @@ def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis
     assert 29_000 < client.pttl(tag_key(TABLE)) <= 30_000
     tested._mark([OTHER], "a", 0.0)  # a moment, not for ever
     assert client.pttl(tag_key(OTHER)) < 2
+
+
+def test_a_lease_that_was_given_back_is_remembered_for_a_while(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    tested._take("qb:l:1", "a", 60)
+    cache: Any = caches["redis"]
+    key = cache.make_key("qb:l:1")
+    assert 59_000 < client.pttl(key) <= 60_000
+    tested._drop("qb:l:1", "a")
+    assert value(tested, TABLE) == ""  # what was not waited for is done
+    assert 0 < client.pttl(key) <= 1000 * DONE
 
 
 def test_the_last_of_the_marks_is_waited_for(tested: RedisStore, client: redis_py.Redis) -> None:
