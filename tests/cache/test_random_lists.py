@@ -304,9 +304,8 @@ def _execute(alias: str, sql: str, params: list[Any]) -> None:
 WRITES: list[Write] = [
     create, create_with_its_key, save, save_of_some, save_of_what_was_not_deferred, update,
     update_of_rows, update_of_rows_on_a_condition, update_of_a_list, raw_delete_of_a_list,
-    write_of_an_author, update_to_an_expression, bulk_create, bulk_create_of_conflicts, bulk_update, delete,
-    delete_of_a_list, delete_of_an_author, relation,
-    raw_update, raw_insert,
+    write_of_an_author, update_to_an_expression, bulk_create, bulk_create_of_conflicts,
+    bulk_update, delete, delete_of_a_list, delete_of_an_author, relation, raw_update, raw_insert,
 ]  # fmt: skip
 # Those that drop every list would leave nothing to be wrong.
 WEIGHTS = [3, 2, 5, 5, 2, 5, 2, 3, 4, 1, 3, 3, 2, 0.5, 1, 2, 0.3, 0.5, 2, 2, 2]
