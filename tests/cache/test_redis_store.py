@@ -176,6 +176,39 @@ def test_a_token_whose_marks_are_over_is_another_one(
     assert token != "1-a"
 
 
+@pytest.mark.parametrize("how", ["ensure", "mark", "renew", "beat", "take"])
+def test_what_is_no_text_is_replaced(
+    tested: RedisStore, client: redis_py.Redis, settings: Any, how: str
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    leased: Any = caches["redis"]
+    for key in (tag_key(TABLE), tag_key(PULSE), leased.make_key("qb:l:1")):
+        client.lpush(key, "somebody else's")
+    if how == "ensure":
+        assert tokens.is_token(tested._ensure([TABLE])[TABLE])
+    elif how == "mark":
+        tested._mark([TABLE], "a", 60)
+        assert value(tested, TABLE).startswith("|a@")
+    elif how == "renew":
+        tested._renew([TABLE], "a")
+        assert tokens.is_token(value(tested, TABLE))
+    elif how == "beat":
+        beat = beat_of(tested._beat(look=False))
+        assert beat is not None
+        assert tokens.is_token(beat.token)
+    else:
+        assert tested._take("qb:l:1", "a", 60)
+        assert not tested._take("qb:l:1", "b", 60)
+
+
+@pytest.mark.parametrize("text", ["1-a!", "!1-a", "1-", "1" * 39 + "-a"])
+def test_what_is_only_like_a_token_is_replaced(
+    tested: RedisStore, client: redis_py.Redis, text: str
+) -> None:
+    client.set(tag_key(TABLE), text)
+    assert tokens.is_token(tested._ensure([TABLE])[TABLE])
+
+
 def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis) -> None:
     tested._mark([TABLE], "a", 30.0)
     assert 29_000 < client.pttl(tag_key(TABLE)) <= 30_000

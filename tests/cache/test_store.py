@@ -18,6 +18,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connections, transaction
+from django.test import override_settings
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
@@ -25,7 +26,7 @@ from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, cached_queryset, tokens
 from django_querybudget.cache.stores import chosen, resilience, wire
-from django_querybudget.cache.stores.backends import BackendStore
+from django_querybudget.cache.stores.backends import BackendStore, ProcessStore
 from django_querybudget.cache.stores.chosen import _stores, store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.stores.redis import RedisStore
@@ -33,7 +34,7 @@ from django_querybudget.cache.stores.store import Store
 from django_querybudget.cache.stores.tag_keys import tag_key
 from django_querybudget.cache.tokens import TagValue
 from django_querybudget.cache.transactions.pending import Pending
-from jobs.models import Industry
+from jobs.models import Industry, Subcategory
 from tests.servers import Redis, Run
 
 # Every alias that the parametrized tests need, for all of them.
@@ -468,6 +469,39 @@ def restart(server: Redis) -> None:
 
 def names(using: str = "default") -> list[str]:
     return [each.name for each in cached_queryset(Industry.objects.using(using).order_by("pk"))]
+
+
+def keeps_a_list_at_anothers_insert(alias: str, *rows: str, **options: Any) -> bool:
+    """Whether a list that a foreign key pins is a hit after an insert with another value of it."""
+    industries = [Industry.objects.create(name=name) for name in "ab"]
+    for name in rows:
+        industries[0].subcategories.create(name=name)
+    with override_settings(QUERYBUDGET={"CACHE": {"ALIAS": alias, **options}}):
+
+        def hits() -> int:
+            before = cache_stats().hits
+            pinned = Subcategory.objects.filter(industry=industries[0])
+            assert [each.name for each in cached_queryset(pinned, 600)] == [*rows]
+            return cache_stats().hits - before
+
+        assert [hits(), hits()] == [0, 1]
+        industries[1].subcategories.create(name="another")
+        return bool(hits())
+
+
+@pytest.mark.parametrize("rows", [(), ("one",)], ids=["no rows", "a row"])
+def test_a_foreign_key_pins_a_list_where_writers_are_told_apart(
+    alias: str, rows: tuple[str, ...]
+) -> None:
+    """Elsewhere a writer of older code could not be noticed."""
+    apart = isinstance(store_for(alias), RedisStore | ProcessStore)
+    assert keeps_a_list_at_anothers_insert(alias, *rows) is apart
+
+
+@pytest.mark.parametrize("alias", ["locmem"], indirect=True)
+def test_without_marks_the_rows_of_a_list_are_not_read_one_after_the_other(alias: str) -> None:
+    """A write changes its tags so, too, and no mark tells that it is half done."""
+    assert not keeps_a_list_at_anothers_insert(alias, "one", IN_FLIGHT_MARKS=False)
 
 
 @pytest.mark.django_db(transaction=True)

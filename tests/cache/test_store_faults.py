@@ -416,6 +416,21 @@ def test_a_cache_that_was_taken_out_of_the_settings_has_not_failed(
     assert tested.tend() is None
 
 
+def test_a_cache_that_is_another_now_has_not_failed(tested: Any, settings: Any) -> None:
+    """As where a test exchanges it: the store of before speaks to what it does not know."""
+    tested.chosen_for = client_class(tested.cache)
+    tested._debts.owe("w", [TABLE], list)
+    assert tested.tend() is not None
+    folder = "django.core.cache.backends.locmem.LocMemCache"
+    settings.CACHES = {**settings.CACHES, "own": {"BACKEND": folder}}
+    tested._debts.owe("w", [TABLE], list)
+    assert tested.read(None, [TABLE]) is None
+    assert cache_stats().errors == 0
+    assert tested.started == 0
+    assert tested.tend() is None
+    assert owed(tested) == {"w": {TABLE}}
+
+
 def test_a_cache_that_cannot_be_made_any_more_has_failed(
     tested: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ SPELLED = {
     "S": tags.any_scope_tag("d", TABLE),
     "v": tags.value_tag("d", TABLE, "column", "value"),
     "V": tags.any_value_tag("d", TABLE),
+    "w": tags.across_tag("d", TABLE, "column"),
     "c": tags.column_tag("d", TABLE, "column"),
     "k": tags.twin_tag("d", TABLE, "known"),
     "u": tags.user_tag("own"),
@@ -41,8 +42,8 @@ def test_each_is_another() -> None:
         (tags.is_row, "r"),
         (tags.is_twin, "k"),
         (tags.is_said, "*u"),
-        (tags.is_of_lists, "vVck"),
-        (tags.is_transient, "ursvVck"),
+        (tags.is_of_lists, "vVwck"),
+        (tags.is_transient, "ursvVwck"),
     ],
 )
 def test_of_what_kinds_it_is(told: Callable[[str], bool], kinds: str) -> None:
@@ -63,6 +64,7 @@ def test_it_is_taken_apart() -> None:
         "S": (TABLE, ""),
         "v": (TABLE, ""),
         "V": (TABLE, ""),
+        "w": (TABLE, "column"),
         "c": (TABLE, "column"),
         "k": (TABLE, "known"),
         "u": ("own", ""),
@@ -71,10 +73,10 @@ def test_it_is_taken_apart() -> None:
 
 
 def test_what_stands_for_it_and_for_all_of_its_kind() -> None:
-    many = {"r": "b", "s": "S", "v": "V"}
+    many = {"r": "bV", "s": "S", "v": "V"}
     for kind, tag in SPELLED.items():
         if kind != "u":
-            assert tags.stand_ins(tag) == ({SPELLED[many[kind]]} if kind in many else set())
+            assert tags.stand_ins(tag) == {SPELLED[each] for each in many.get(kind, "")}
     every = {f"{database}:*" for database in tags.every_database()}
     assert tags.stand_ins(SPELLED["u"]) == tags.stand_ins(STRANGE) == every != set()
 
