@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable
 from typing import cast
@@ -76,6 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in without]
     if without:
         config.hook.pytest_deselected(items=list(without))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what is here now: it would walk all tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _lacks_a_server(item: pytest.Item) -> bool:

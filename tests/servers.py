@@ -286,6 +286,7 @@ class PostgreSQL(Server):
         """Serve on a socket alone; nothing here survives a crash, and nothing has to."""
         program, data = str(self._reachable_program()), str(self.folder / "data")
         fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        fast += ["-c", "autovacuum=off"]
         return [program, "-D", data, "-h", "", "-k", str(self.folder), *fast]
 
     def is_ready(self) -> bool:

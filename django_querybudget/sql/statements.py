@@ -101,8 +101,8 @@ def read(sql: str, vendor: str) -> Reading:
 
 # A text without these has no comment, no literal but numbers, and one statement.
 _NOT_PLAIN = re.compile(r"['$\\;#\[@\ufeff]|--|/\*")
-_PLAIN = re.compile(
-    r'("[^"]*+"|`[^`]*+`)(\s*+\()?|(\.\s*+)?([A-Za-z_\x80-\U0010ffff][\w$]*+)(\s*+\()?'
+_PLAIN = re.compile(  # a letter is what the lexer takes for one
+    r'("[^"]*+"|`[^`]*+`)(\s*+\()?|(\.\s*+)?([^\x00-@\[-^`{-\x7f][\w$]*+)(\s*+\()?'
 )
 _TELLING = _WRITING | _OPAQUE | {"INTO", "UESCAPE"}
 

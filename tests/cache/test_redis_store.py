@@ -174,6 +174,12 @@ def test_a_token_whose_marks_are_over_is_another_one(
     token = tested._ensure([TABLE])[TABLE]
     assert tokens.is_token(token)
     assert token != "1-a"
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    tested._mark([TABLE], "a", 60)
+    token, _, marks = value(tested, TABLE).partition("|")
+    assert tokens.is_token(token)
+    assert token != "1-a"
+    assert marks.startswith("a@")
 
 
 @pytest.mark.parametrize("how", ["ensure", "mark", "renew", "beat", "take"])
@@ -214,6 +220,27 @@ def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis
     assert 29_000 < client.pttl(tag_key(TABLE)) <= 30_000
     tested._mark([OTHER], "a", 0.0)  # a moment, not for ever
     assert client.pttl(tag_key(OTHER)) < 2
+
+
+def test_the_last_of_the_marks_is_waited_for(tested: RedisStore, client: redis_py.Redis) -> None:
+    for writer, seconds in (("a", 90), ("b", 30), ("c", 10)):
+        tested._mark([TABLE], writer, seconds)
+        assert 60_000 < client.pttl(tag_key(TABLE)) <= 90_000
+    tested._renew([TABLE], "c")
+    assert 60_000 < client.pttl(tag_key(TABLE)) <= 90_000
+    tested._renew([TABLE], "a")
+    assert 0 < client.pttl(tag_key(TABLE)) <= 30_000
+
+
+def test_a_mark_ends_by_the_servers_clock(tested: RedisStore, client: redis_py.Redis) -> None:
+    def now() -> int:
+        seconds, rest = client.time()
+        return 1000 * seconds + rest // 1000
+
+    before = now()
+    tested._mark([TABLE], "a", 30.0)
+    deadline = int(value(tested, TABLE).partition("@")[2])
+    assert before <= deadline - 30_000 <= now()
 
 
 def test_what_was_evicted_since_the_pulse_was_heard_may_have_been_a_mark(
@@ -270,7 +297,7 @@ def test_what_the_checks_ask(tested: RedisStore, client: redis_py.Redis, redis_u
     assert tested.eviction_policy() == client.config_get("maxmemory-policy")["maxmemory-policy"]
 
 
-def test_a_user_who_may_not_ask_for_the_policy(
+def test_a_user_who_may_not_ask_the_server_anything(
     client: redis_py.Redis, redis_url: str, settings: Any
 ) -> None:
     client.execute_command("ACL", "SETUSER", "blind", "on", ">secret", "~*", "+@all", "-info")
@@ -279,7 +306,17 @@ def test_a_user_who_may_not_ask_for_the_policy(
         **settings.CACHES,
         "blind": {**settings.CACHES["redis"], "LOCATION": location},
     }
-    assert RedisStore("blind").eviction_policy() == "?"
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "blind", "RECOVERY_TIME": 0}}
+    blind = RedisStore("blind")
+    assert blind.eviction_policy() == "?"
+    assert tokens.is_token(blind._ensure([TABLE])[TABLE])
+    beat = beat_of(blind._beat(look=False))
+    assert beat is not None
+    assert tokens.is_token(beat.token)
+    assert (beat.evicted, beat.is_evicting) == ("?", True)
+    again = beat_of(blind._beat(look=True))
+    assert again is not None
+    assert again.token == beat.token
 
 
 def test_a_refusal_is_an_answer(tested: RedisStore) -> None:

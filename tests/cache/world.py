@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import django
@@ -39,12 +40,17 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
 def fill(alias: str) -> None:
     """Make the rows on ``alias``, past every layer that may be under test."""
-    for rows in _rows(alias):
-        for row in rows:
-            row._state.adding = False
-            row._state.db = alias
-        _insert(alias, rows)
-    _reset_sequences(alias)
+    book_type = ContentType.objects.db_manager(alias).get_for_model(Book).pk
+    with connections[alias].cursor() as cursor:
+        for sql, params in _statements(alias, book_type):
+            cursor.execute(sql, params)
+
+
+@cache  # hundreds of tests begin with these rows
+def _statements(alias: str, book_type: int) -> list[tuple[str, list[Any] | None]]:
+    statements = [_insert(alias, rows) for rows in _rows(book_type)]
+    sequences = connections[alias].ops.sequence_reset_sql(no_style(), _models())
+    return [*statements, (" ".join(sequences), None)] if sequences else statements
 
 
 def empty(alias: str) -> None:
@@ -61,21 +67,22 @@ def empty(alias: str) -> None:
                 cursor.execute(f"DELETE FROM {table}")  # names are the models'
 
 
-Rows = list[list[tuple[Any, ...]]]
+Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def rows(alias: str) -> Rows:
-    """Return the rows of each table, as the driver has them."""
+    """Return the rows of each table by its name, as the driver has them."""
     connection = connections[alias]
-    found = []
+    found = {}
     with connection.cursor() as cursor:
         for model in _models():
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")
-            found.append(cursor.fetchall())
+            table = model._meta.db_table
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            found[table] = list(cursor.fetchall())
     return found
 
 
-def _rows(alias: str) -> Iterable[list[models.Model]]:
+def _rows(book_type: int) -> Iterable[list[models.Model]]:
     yield [
         CustomUser(
             pk=pk, username=f"user{pk}", email=f"user{pk}@example.org", role="client", password="!"
@@ -128,10 +135,7 @@ def _rows(alias: str) -> Iterable[list[models.Model]]:
     joined = enumerate([(1, 1), (1, 2), (2, 2)], start=1)
     yield [Book.tags.through(pk=pk, book_id=book, tag_id=tag) for pk, (book, tag) in joined]
     yield [Like(pk=pk, book_id=1, author_id=pk, warmth=pk) for pk in (1, 2)]
-    book_type = ContentType.objects.db_manager(alias).get_for_model(Book)
-    yield [
-        Note(pk=pk, content_type_id=book_type.pk, object_id=pk, text=f"note {pk}") for pk in (1, 2)
-    ]
+    yield [Note(pk=pk, content_type_id=book_type, object_id=pk, text=f"note {pk}") for pk in (1, 2)]
     yield [Chapter(pk=pk, book_id=1 + pk % 2, heading=f"{pk}", _order=pk) for pk in (1, 2, 3)]
     yield [Odd(pk=1, value=1), Odd(pk=2, value=2)]
     yield [Seat(line=1, number=number, guest=f"guest {number}") for number in (1, 2)]
@@ -145,23 +149,23 @@ def _rows(alias: str) -> Iterable[list[models.Model]]:
         yield [Kennel(pk=1, owner_id=1, name="north"), Kennel(pk=2, owner_id=2, name="south")]
 
 
-def _insert(alias: str, rows: list[models.Model]) -> None:
-    """Insert into each row's own table only: a child's parents are there already."""
+def _insert(alias: str, rows: list[models.Model]) -> tuple[str, list[Any] | None]:
+    """Return what inserts into each row's own table only: a child's parents are there already."""
+    for row in rows:
+        row._state.adding = False
+        row._state.db = alias
     meta = rows[0]._meta
     fields = [field for field in meta.local_concrete_fields if field.column]
     connection = connections[alias]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in fields)
     one = f"({', '.join(['%s'] * len(fields))})"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {', '.join([one] * len(rows))}",
-            [
-                field.get_db_prep_save(_value(field, row), connection=connection)
-                for row in rows
-                for field in fields
-            ],
-        )
+    sql = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {', '.join([one] * len(rows))}"
+    return sql, [
+        field.get_db_prep_save(_value(field, row), connection=connection)
+        for row in rows
+        for field in fields
+    ]
 
 
 def _value(field: models.Field[Any, Any], row: models.Model) -> Any:
@@ -171,13 +175,6 @@ def _value(field: models.Field[Any, Any], row: models.Model) -> Any:
     ):
         return DAY + timedelta(seconds=row.pk)
     return field.pre_save(row, add=True)
-
-
-def _reset_sequences(alias: str) -> None:
-    connection = connections[alias]
-    if statements := connection.ops.sequence_reset_sql(no_style(), _models()):
-        with connection.cursor() as cursor:
-            cursor.execute(" ".join(statements))
 
 
 def _models() -> list[type[models.Model]]:

@@ -55,7 +55,7 @@ class TestRatchet:
         assert "All 3 lines are as in querybudget.toml." in text
 
     def test_check_fails_above_a_line_and_says_what_came_in(self, project: Project) -> None:
-        project.pytest("--querybudget=record")
+        project.recorded()
         before = project.lockfile.read_bytes()
         project.tests(first=7)
         status, text = project.pytest(
@@ -91,7 +91,7 @@ class TestRatchet:
 
     def test_lines_left_over_are_named_and_pruned_by_the_same_run(self, project: Project) -> None:
         project.tests(more=MARKED)
-        project.pytest("--querybudget=record")
+        project.recorded()
         status, text = project.pytest("--querybudget=record", "-k", "second")
         assert status == 0
         assert len(lines(project)) == 3, text
@@ -104,7 +104,7 @@ class TestRatchet:
 
     def test_workers_of_xdist_merge(self, project: Project) -> None:
         project.tests(more=MARKED)
-        project.pytest("--querybudget=record")
+        project.recorded()
         alone = project.lockfile.read_bytes()
         project.lockfile.unlink()
         status, text = project.pytest("--querybudget=record", "-n", "2")
@@ -191,7 +191,7 @@ class TestRatchet:
         assert project.lockfile.exists()
 
     def test_what_is_measured_is_written_beside_the_file(self, project: Project) -> None:
-        project.pytest("--querybudget=record")
+        project.recorded()
         recorded, measured = project.lockfile.read_bytes(), project.folder / "measured.toml"
         arguments = ("--querybudget=check", "--querybudget-measured=measured.toml")
         assert project.pytest(*arguments)[0] == 0

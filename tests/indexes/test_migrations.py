@@ -60,8 +60,12 @@ class Depot(Shop):
 
 def start(depot: Depot) -> Depot:
     depot.declare()
-    depot.manage("makemigrations", "depot")
-    depot.manage("migrate")
+    depot.run(
+        "-c",
+        "import django; django.setup()\n"
+        "from django.core.management import call_command\n"
+        "call_command('makemigrations', 'depot'); call_command('migrate')",
+    )
     return depot
 
 

@@ -52,6 +52,16 @@ def _run(case: Case, run: Run) -> QueryLog:
     return log
 
 
+_FOUND: dict[str, tuple[Finding, ...]] = {}
+
+
+def _found(case: Case) -> tuple[Finding, ...]:
+    """Return what is found in a case, which this process looks for once."""
+    if case.name not in _FOUND:
+        _FOUND[case.name] = find_nplusone(_run(case, Run()))
+    return _FOUND[case.name]
+
+
 def _shown(findings: tuple[Finding, ...]) -> str:
     return "\n".join(map(str, findings))
 
@@ -167,7 +177,7 @@ def test_nothing_is_found(case: Case) -> None:
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
 def test_the_cause_is_found(case: Case) -> None:
-    findings = find_nplusone(_run(case, Run()))
+    findings = _found(case)
     found = [
         (each.relation, each.cause, None if each.fix is None else each.fix.code, each.use)
         for each in findings
@@ -208,7 +218,7 @@ def test_reading_the_stack_runs_no_query(case: Case) -> None:
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
 def test_the_lines_are_right(case: Case) -> None:
-    findings = find_nplusone(_run(case, Run()))
+    findings = _found(case)
     origins = [each.origin for each in findings if each.origin is not None]
     assert len(origins) == len(findings)
     assert {(each.filename, each.line) for each in origins} == case.to_blame, _shown(findings)
@@ -258,7 +268,7 @@ def _statement_at(filename: str, line: int) -> str:
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", FINDING, ids=lambda case: case.name)
 def test_no_advice_is_what_stands_there(case: Case) -> None:
-    for finding in find_nplusone(_run(case, Run())):
+    for finding in _found(case):
         assert finding.use is None or finding.use != finding.replaces
         fix = finding.fix
         if fix is None or fix.place is None or not fix.place.filename.endswith(".py"):

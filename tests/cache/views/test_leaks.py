@@ -126,10 +126,23 @@ def test_nobody_is_sent_what_was_made_for_another(case: str) -> None:
             run(case, application, way)
 
 
+SERVERS: list[Callable[[], Any]] = [visitors.wsgi_server, visitors.asgi_server]
+
+
 @pytest.mark.once
 @ON_TWO
-@pytest.mark.parametrize("server", [visitors.wsgi_server, visitors.asgi_server])
+@pytest.mark.parametrize("server", SERVERS)
 def test_nor_over_a_socket(server: Callable[[], Any]) -> None:
+    """Each case over one server by decorator, and by setting over the other."""
+    with server() as way:
+        for number, case in enumerate(CASES, start=SERVERS.index(server)):
+            run(case, [*APPLICATIONS][number % 2], way)
+
+
+@pytest.mark.slow
+@ON_TWO
+@pytest.mark.parametrize("server", SERVERS)
+def test_nor_over_a_socket_of_either_server(server: Callable[[], Any]) -> None:
     with server() as way:
         for application in APPLICATIONS:
             for case in CASES:
