@@ -284,6 +284,57 @@ def test_a_new_pulse_rests_as_long_as_the_settings_say(
         assert 6000 < beat.deadline - 1000 * time.time() <= 7000
 
 
+def test_a_pulse_that_rests_rests_once(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 7}}
+    first = beat_of(tested._beat(look=True))
+    assert first is not None
+    assert beat_of(tested._beat(look=True)) == first
+    found: Any = client.get(tag_key(PULSE))
+    others = found.decode().partition(" ")[2]
+    client.set(tag_key(PULSE), f"|{first.deadline + 60_000} {others}")  # by another clock
+    beat = beat_of(tested._beat(look=False))
+    assert beat is not None
+    assert first.deadline <= beat.deadline < first.deadline + 60_000
+    client.set(tag_key(PULSE), f"|{first.deadline - 60_000} {others}")  # it is over
+    beat = beat_of(tested._beat(look=False))
+    assert beat is not None
+    assert tokens.is_token(beat.token)
+    client.set(tag_key(PULSE), f"{beat.token} {others[:-1]}7")  # nobody of ours says this
+    beat = beat_of(tested._beat(look=True))
+    assert beat is not None
+    assert beat.token == ""
+
+
+def test_a_pulse_is_refreshed_after_a_quarter_of_its_life(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    def now() -> float:
+        seconds, rest = client.time()
+        return 1000 * seconds + rest / 1000
+
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    tested._beat(look=True)
+    end = now() + 700 * LIFE
+    client.pexpire(tag_key(PULSE), int(700 * LIFE))
+    tested._beat(look=False)
+    assert client.pttl(tag_key(PULSE)) + now() > end + 200 * LIFE
+
+
+def test_the_pulse_of_another_server_is_none(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    server, links = client.info("server"), client.info("replication")
+    told = tested._beat(look=True).split(" ")
+    assert told[3] == server["run_id"][:8] + links["master_replid"][:8]
+    client.set(tag_key(PULSE), " ".join([*told[:3], "another", told[4]]))
+    again = tested._beat(look=True).split(" ")
+    assert again[3] == told[3]
+    assert again[0] != told[0]
+
+
 def test_a_fresh_pulse_is_put_again_only_by_who_looks(
     tested: RedisStore, settings: Any, client: redis_py.Redis
 ) -> None:
