@@ -1,7 +1,7 @@
 """A part of the long proofs: of each one that has many cases, every second or third.
 
-``QUERYBUDGET_PART=1/2`` runs the first of two parts, ``2/2`` the other one. CI runs one of six, by
-the commit (``.ci/run``).
+``QUERYBUDGET_PART=1/2`` runs the first of two parts, ``2/2`` the other one. CI runs one of
+eight, by the commit (``.ci/run``).
 """
 
 from __future__ import annotations

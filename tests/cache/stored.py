@@ -7,6 +7,9 @@ from typing import Any
 from django.core.cache import caches
 from django_redis.cache import RedisCache
 
+from django_querybudget.cache.stores.pulse import LIFE, PULSE
+from django_querybudget.cache.stores.tag_keys import tag_key
+
 Stored = list[tuple[Any, Any, Any]]
 """Key, value and end of life of each entry, in the cache's own form."""
 
@@ -28,6 +31,8 @@ def put_back(cache: str, stored: Stored) -> None:
         pipeline = backend.client.get_client().pipeline(transaction=True)
         for key, value, life in stored:
             pipeline.restore(key, max(life, 0), value, replace=True)
+        # Else it lives as long as was left of it when it was taken, and that may be no time.
+        pipeline.pexpire(tag_key(PULSE), int(LIFE * 1000))
         pipeline.execute()
         return
     for key, value, end in stored:

@@ -73,6 +73,7 @@ OF_LISTS = [
     ("list", "no_foreign_key"),
     ("condition", "no_foreign_key"),
     ("condition", "one_foreign_key_less"),
+    ("join", ""),
 ]
 
 

@@ -130,6 +130,39 @@ def test_rows_with_one_value_in_a_foreign_key(sql: str, params: Any, expected: s
     assert written(sql, params, many=True) == ALL_JOBS
 
 
+@pytest.mark.parametrize(
+    ("sql", "params", "expected"),
+    [
+        (('UPDATE "jobs_job" SET "title" = %s WHERE ("jobs_job"."id" = %s'
+         ' AND "jobs_job"."budget" = %s)'), ["a", 7, 5],
+         {"d:r:jobs_job:7", "d:c:jobs_job:title"}),
+        (('UPDATE "jobs_job" SET "title" = %s WHERE ("jobs_job"."client_id" = %s'
+         ' AND "jobs_job"."id" = %s)'), ["a", 5, 7], {"d:r:jobs_job:7", "d:c:jobs_job:title"}),
+        (('UPDATE "jobs_job" SET "client_id" = %s WHERE ("jobs_job"."id" IN (%s, %s)'
+         ' AND NOT ("jobs_job"."budget" = %s))'), [6, 7, 8, 5],
+         {"d:r:jobs_job:7", "d:r:jobs_job:8", "d:v:jobs_job:client_id:6",
+          "d:c:jobs_job:client_id"}),
+        ('DELETE FROM "jobs_job" WHERE ("jobs_job"."id" = %s AND "jobs_job"."client_id" = %s)',
+         [7, 5], {"d:r:jobs_job:7"}),
+    ],
+)  # fmt: skip
+def test_rows_by_their_keys_and_a_condition(sql: str, params: Any, expected: set[str]) -> None:
+    found = written(sql, params)
+    assert found is not None
+    assert found >= JOBS | expected
+    assert {tag for tag in found if ":jobs_job" in tag} == JOBS | expected
+    assert written(sql, params, many=True) == found - expected | ALL_JOBS
+
+
+def test_rows_that_a_condition_may_leave_out_are_not_locked_for_their_scopes() -> None:
+    """Who writes them by their keys alone has them locked, where scopes are declared."""
+    sql = (
+        'UPDATE "payment_payment" SET "amount" = %s WHERE ("payment_payment"."id" = %s'
+        ' AND "payment_payment"."amount" = %s)'
+    )
+    assert written(sql, [1, 7, 5]) == ALL_PAYMENTS
+
+
 def test_a_delete_by_a_foreign_key_takes_rows_of_other_tables_with_it() -> None:
     sql = 'DELETE FROM "relations_book" WHERE "relations_book"."author_id" IN (%s, %s)'
     found = written(sql, [1, 2])

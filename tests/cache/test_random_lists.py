@@ -137,6 +137,12 @@ def update_of_rows(draw: random.Random, books: Any) -> None:
     books.filter(pk__in=[_pk(draw), _pk(draw)]).update(**_some(draw))
 
 
+def update_of_rows_on_a_condition(draw: random.Random, books: Any) -> None:
+    rows = books.filter(draw.choice((Q(pk=_pk(draw)), Q(pk__in=[_pk(draw), _pk(draw)]))))
+    rows = draw.choice((rows.filter(author=_pk(draw)), rows.exclude(price__gte=20)))
+    rows.update(**draw.choice((_some(draw), {"price": F("price") + 5})))
+
+
 def _a_list(draw: random.Random, books: Any) -> Any:
     name = draw.choice(FOREIGN)
     one, other = draw.randint(1, 4), draw.randint(1, 4)
@@ -297,13 +303,12 @@ def _execute(alias: str, sql: str, params: list[Any]) -> None:
 
 WRITES: list[Write] = [
     create, create_with_its_key, save, save_of_some, save_of_what_was_not_deferred, update,
-    update_of_rows, update_of_a_list, raw_delete_of_a_list, write_of_an_author,
-    update_to_an_expression, bulk_create, bulk_create_of_conflicts, bulk_update, delete,
-    delete_of_a_list, delete_of_an_author, relation,
-    raw_update, raw_insert,
+    update_of_rows, update_of_rows_on_a_condition, update_of_a_list, raw_delete_of_a_list,
+    write_of_an_author, update_to_an_expression, bulk_create, bulk_create_of_conflicts,
+    bulk_update, delete, delete_of_a_list, delete_of_an_author, relation, raw_update, raw_insert,
 ]  # fmt: skip
 # Those that drop every list would leave nothing to be wrong.
-WEIGHTS = [3, 2, 5, 5, 2, 5, 2, 4, 1, 3, 3, 2, 0.5, 1, 2, 0.3, 0.5, 2, 2, 2]
+WEIGHTS = [3, 2, 5, 5, 2, 5, 2, 3, 4, 1, 3, 3, 2, 0.5, 1, 2, 0.3, 0.5, 2, 2, 2]
 
 
 @contextmanager

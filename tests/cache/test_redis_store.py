@@ -18,7 +18,7 @@ from django_querybudget.cache import cache_stats, tokens
 from django_querybudget.cache.stores import chosen
 from django_querybudget.cache.stores.access import CacheRefused
 from django_querybudget.cache.stores.pulse import LIFE, PULSE, Beat, beat_of
-from django_querybudget.cache.stores.redis import RedisStore
+from django_querybudget.cache.stores.redis import DONE, RedisStore
 from django_querybudget.cache.stores.scripts import BEAT
 from django_querybudget.cache.stores.tag_keys import TRANSIENT_TIMEOUT, tag_key
 from django_querybudget.cache.stores.wire import Wire
@@ -174,6 +174,12 @@ def test_a_token_whose_marks_are_over_is_another_one(
     token = tested._ensure([TABLE])[TABLE]
     assert tokens.is_token(token)
     assert token != "1-a"
+    client.set(tag_key(TABLE), "1-a|gone@1")
+    tested._mark([TABLE], "a", 60)
+    token, _, marks = value(tested, TABLE).partition("|")
+    assert tokens.is_token(token)
+    assert token != "1-a"
+    assert marks.startswith("a@")
 
 
 @pytest.mark.parametrize("how", ["ensure", "mark", "renew", "beat", "take"])
@@ -216,6 +222,39 @@ def test_a_mark_stays_for_its_timeout(tested: RedisStore, client: redis_py.Redis
     assert client.pttl(tag_key(OTHER)) < 2
 
 
+def test_a_lease_that_was_given_back_is_remembered_for_a_while(
+    tested: RedisStore, client: redis_py.Redis
+) -> None:
+    tested._take("qb:l:1", "a", 60)
+    cache: Any = caches["redis"]
+    key = cache.make_key("qb:l:1")
+    assert 59_000 < client.pttl(key) <= 60_000
+    tested._drop("qb:l:1", "a")
+    assert value(tested, TABLE) == ""  # what was not waited for is done
+    assert 0 < client.pttl(key) <= 1000 * DONE
+
+
+def test_the_last_of_the_marks_is_waited_for(tested: RedisStore, client: redis_py.Redis) -> None:
+    for writer, seconds in (("a", 90), ("b", 30), ("c", 10)):
+        tested._mark([TABLE], writer, seconds)
+        assert 60_000 < client.pttl(tag_key(TABLE)) <= 90_000
+    tested._renew([TABLE], "c")
+    assert 60_000 < client.pttl(tag_key(TABLE)) <= 90_000
+    tested._renew([TABLE], "a")
+    assert 0 < client.pttl(tag_key(TABLE)) <= 30_000
+
+
+def test_a_mark_ends_by_the_servers_clock(tested: RedisStore, client: redis_py.Redis) -> None:
+    def now() -> int:
+        seconds, rest = client.time()
+        return 1000 * seconds + rest // 1000
+
+    before = now()
+    tested._mark([TABLE], "a", 30.0)
+    deadline = int(value(tested, TABLE).partition("@")[2])
+    assert before <= deadline - 30_000 <= now()
+
+
 def test_what_was_evicted_since_the_pulse_was_heard_may_have_been_a_mark(
     tested: RedisStore,
 ) -> None:
@@ -245,6 +284,57 @@ def test_a_new_pulse_rests_as_long_as_the_settings_say(
         assert 6000 < beat.deadline - 1000 * time.time() <= 7000
 
 
+def test_a_pulse_that_rests_rests_once(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 7}}
+    first = beat_of(tested._beat(look=True))
+    assert first is not None
+    assert beat_of(tested._beat(look=True)) == first
+    found: Any = client.get(tag_key(PULSE))
+    others = found.decode().partition(" ")[2]
+    client.set(tag_key(PULSE), f"|{first.deadline + 60_000} {others}")  # by another clock
+    beat = beat_of(tested._beat(look=False))
+    assert beat is not None
+    assert first.deadline <= beat.deadline < first.deadline + 60_000
+    client.set(tag_key(PULSE), f"|{first.deadline - 60_000} {others}")  # it is over
+    beat = beat_of(tested._beat(look=False))
+    assert beat is not None
+    assert tokens.is_token(beat.token)
+    client.set(tag_key(PULSE), f"{beat.token} {others[:-1]}7")  # nobody of ours says this
+    beat = beat_of(tested._beat(look=True))
+    assert beat is not None
+    assert beat.token == ""
+
+
+def test_a_pulse_is_refreshed_after_a_quarter_of_its_life(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    def now() -> float:
+        seconds, rest = client.time()
+        return 1000 * seconds + rest / 1000
+
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    tested._beat(look=True)
+    end = now() + 700 * LIFE
+    client.pexpire(tag_key(PULSE), int(700 * LIFE))
+    tested._beat(look=False)
+    assert client.pttl(tag_key(PULSE)) + now() > end + 200 * LIFE
+
+
+def test_the_pulse_of_another_server_is_none(
+    tested: RedisStore, settings: Any, client: redis_py.Redis
+) -> None:
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "redis", "RECOVERY_TIME": 0}}
+    server, links = client.info("server"), client.info("replication")
+    told = tested._beat(look=True).split(" ")
+    assert told[3] == server["run_id"][:8] + links["master_replid"][:8]
+    client.set(tag_key(PULSE), " ".join([*told[:3], "another", told[4]]))
+    again = tested._beat(look=True).split(" ")
+    assert again[3] == told[3]
+    assert again[0] != told[0]
+
+
 def test_a_fresh_pulse_is_put_again_only_by_who_looks(
     tested: RedisStore, settings: Any, client: redis_py.Redis
 ) -> None:
@@ -270,7 +360,7 @@ def test_what_the_checks_ask(tested: RedisStore, client: redis_py.Redis, redis_u
     assert tested.eviction_policy() == client.config_get("maxmemory-policy")["maxmemory-policy"]
 
 
-def test_a_user_who_may_not_ask_for_the_policy(
+def test_a_user_who_may_not_ask_the_server_anything(
     client: redis_py.Redis, redis_url: str, settings: Any
 ) -> None:
     client.execute_command("ACL", "SETUSER", "blind", "on", ">secret", "~*", "+@all", "-info")
@@ -279,7 +369,17 @@ def test_a_user_who_may_not_ask_for_the_policy(
         **settings.CACHES,
         "blind": {**settings.CACHES["redis"], "LOCATION": location},
     }
-    assert RedisStore("blind").eviction_policy() == "?"
+    settings.QUERYBUDGET = {"CACHE": {"ALIAS": "blind", "RECOVERY_TIME": 0}}
+    blind = RedisStore("blind")
+    assert blind.eviction_policy() == "?"
+    assert tokens.is_token(blind._ensure([TABLE])[TABLE])
+    beat = beat_of(blind._beat(look=False))
+    assert beat is not None
+    assert tokens.is_token(beat.token)
+    assert (beat.evicted, beat.is_evicting) == ("?", True)
+    again = beat_of(blind._beat(look=True))
+    assert again is not None
+    assert again.token == beat.token
 
 
 def test_a_refusal_is_an_answer(tested: RedisStore) -> None:

@@ -22,7 +22,7 @@ from django.core.cache import caches
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_querybudget.cache import cached_queryset, tables
+from django_querybudget.cache import cache_stats, cached_queryset, tables
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.writing import forms, statements, watcher
 from django_querybudget.cache.writing import old_scopes as scopes
@@ -132,9 +132,7 @@ def warm(alias: str, kind: Kind) -> Warm:
             assert answer(READS[name], cached, alias) == found.true[name]
         # An iterator is for what does not fit into memory: it may go to the database each time.
         if name != "jobs_iterated":
-            assert len(queries) == 0, (
-                name, queries.captured_queries, _changed(alias, found.filled),
-            )  # fmt: skip
+            assert not queries.captured_queries, f"{name}: {_changed(alias, found.filled)}"
     WARM[alias] = found
     return found
 
@@ -155,16 +153,17 @@ def _asked_of_the_database(
     return true, tables
 
 
-def _changed(alias: str, filled: stored.Stored) -> list[tuple[Any, Any, Any]]:
-    """Return what the cache holds now that is not what it was filled with: key, was, is."""
+def _changed(alias: str, filled: stored.Stored) -> str:
+    """Say what the cache holds now that is not what it was filled with: key, was, is."""
     was, now = (
         {each[0]: each[1] for each in all_} for all_ in (filled, stored.taken(CACHES[alias]))
     )
-    return [
-        (key, was.get(key), now.get(key))
-        for key in was.keys() | now.keys()
+    changed = [
+        f"{key!r}: {str(was.get(key))[:200]} {str(now.get(key))[:200]}"
+        for key in sorted(was.keys() | now.keys(), key=str)
         if was.get(key) != now.get(key)
     ]
+    return "\n".join((*changed, str(cache_stats().not_stored)))
 
 
 def now_true(alias: str, before: Warm) -> dict[str, object]:

@@ -40,7 +40,7 @@ local function parse(value, writer)
     token = string.sub(value, 1, marks - 1)
     for name, deadline in string.gmatch(string.sub(value, marks + 1), '([^@,]+)@(%d+)') do
       if name ~= writer then
-        local over = #deadline < 16 and tonumber(deadline) or 0
+        local over = tonumber(deadline)
         if over > now and over - now <= 86400000 then
           table.insert(kept, name .. '@' .. deadline)
           last = math.max(last, over)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from django_querybudget.cache.tables import Table, Tables
 
-__all__ = ["UNKNOWN", "assigned_columns", "exact_form", "form_across"]
+__all__ = ["UNKNOWN", "assigned_columns", "exact_form", "form_by_condition"]
 
 _INSERT = re.compile(
     rf"INSERT INTO (?P<table>{NAME}) \((?P<columns>(?:{NAME})(?:, (?:{NAME}))*)\) "
@@ -70,22 +70,33 @@ def exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a ret
     if known.ignored(table.name):
         return None
     number = 1 if match["one"] else match["many"].count("%s")
+    keys = tuple(range(-number, 0))
     if deleting:
-        return Form(known.of(known.deleted_with(table.name)), table, keys=number)
-    assigned = _assigned(match["set"], table)
-    if not assigned:
+        return _deleted(sql, table, known, keys)
+    return _updated(sql, table, match["set"], keys)
+
+
+def _deleted(sql: str, table: Table, known: Tables, keys: tuple[int, ...]) -> Form:
+    also = known.of(known.deleted_with(table.name))
+    return Form(also, table, keys=keys, parameters=sql.count("%s"))
+
+
+def _updated(sql: str, table: Table, text: str, keys: tuple[int, ...]) -> Form | None:
+    """Return the form of an UPDATE of rows by their keys; ``text`` is what ``SET`` says."""
+    columns = _assigned(text, table)
+    if not columns:
         return None
     # MySQL takes a column twice, and the last value counts.
-    is_plain = len(set(assigned)) == len(assigned) and PLAIN_SET.fullmatch(match["set"])
-    given = places(match["set"]) if is_plain else dict.fromkeys(assigned)
+    is_plain = len(set(columns)) == len(columns) and PLAIN_SET.fullmatch(text)
+    given = places(text) if is_plain else dict.fromkeys(columns)
     return Form(
         (),
         table,
-        assigned,
+        columns,
         tuple((table.pins[name], given[name]) for name in table.pins if name in given),
-        sets_all_pins=table.pins.keys() <= set(assigned),
-        nulls=len(assigned) - len(given),
-        keys=number,
+        sets_all_pins=table.pins.keys() <= set(columns),
+        keys=keys,
+        parameters=sql.count("%s"),
     )
 
 
@@ -98,37 +109,43 @@ def _assigned(text: str, table: Table) -> tuple[str, ...]:
     return found if table.columns.names.issuperset(found) else ()
 
 
-_ACROSS = re.compile(rf"(?:UPDATE ({NAME}) SET (.*)|DELETE FROM ({NAME}))", re.DOTALL)
+_CHANGE = re.compile(rf"(?:UPDATE ({NAME}) SET (.*)|DELETE FROM ({NAME}))", re.DOTALL)
 
 
-def form_across(sql: str, known: Tables) -> Form | None:
-    """Return the form of a write of all rows that have one value, or some, in a foreign key.
+def form_by_condition(sql: str, known: Tables) -> Form | None:
+    """Return the form of a write of what a condition pins, None for any other.
 
-    That is ``filter(author=b).update(…)`` or ``.delete()``, perhaps with more conditions. None for
-    any other.
+    That is one row, or some (``filter(pk=k, version=v).update(…)``); or all rows that have one
+    value in a foreign key, or some values (``filter(author=b)``); perhaps with more conditions.
     """
     changed, _, condition = sql.partition(" WHERE ")
-    match = _ACROSS.fullmatch(changed)
+    match = _CHANGE.fullmatch(changed)
     table = known.tables.get(unquoted(match[1] or match[3])) if match else None
     if match is None or table is None or known.ignored(table.name):
-        return None
-    is_update = match[1] is not None
-    columns = _assigned(match[2], table) if is_update else ()
-    if is_update and not columns:
         return None
     try:
         where = Where(condition, rf"{re.escape(match[1] or match[3])}\.({PLAIN_NAME})")
     except NotPlain:
         return None
+    pinned = {
+        name: tuple(place - where.number for place in values) for name, values in where.pins()
+    }
+    # Old scopes are looked at under locks: of rows that the condition may leave out.
+    if table.key is not None and table.key.name in pinned and not table.scopes:
+        keys = pinned[table.key.name]
+        if match[1] is None:
+            return _deleted(sql, table, known, keys)
+        return _updated(sql, table, match[2], keys)
+    columns = _assigned(match[2], table) if match[1] else ()
     found = [
-        (table.pins[name], tuple(place - where.number for place in values))
-        for name, values in where.pins()
+        (table.pins[name], values)
+        for name, values in pinned.items()
         if name in table.pins and name not in columns and len(values) <= tags.MANY_VALUES
     ]
-    if not found:
+    if not found or (match[1] and not columns):
         return None
     return Form(
-        () if is_update else known.of(known.deleted_with(table.name)),
+        () if match[1] else known.of(known.deleted_with(table.name)),
         table,
         columns,
         across=min(found, key=lambda each: len(each[1])),

@@ -23,13 +23,12 @@ class Form:
     # set to, None where the database computes one of the values; whether all of them are set.
     pins: tuple[tuple[Column, int | None], ...] = ()
     sets_all_pins: bool = False
-    nulls: int = 0  # UPDATE: how many columns are set to NULL, which takes no parameter
     lists: bool = False  # INSERT: each parameter is a column's list of values, as bulk_create() has
-    keys: int = 0  # UPDATE, DELETE: how many parameters at the end are keys
-    # UPDATE, DELETE: a foreign key, left as it is, and where the values of it that the rows have
-    # stand among so many parameters, from the end.
+    # UPDATE, DELETE: where the keys of the rows stand among the parameters, from the end; or else a
+    # foreign key, left as it is, and where the values of it stand that the rows have.
+    keys: tuple[int, ...] = ()
     across: tuple[Column, tuple[int, ...]] | None = None
-    parameters: int = 0
+    parameters: int = 0  # UPDATE, DELETE: how many there are
     everything: str = ""  # why it may write anything, if it may
     # PostgreSQL, whose catalog tells: functions that may write, and what is written to besides.
     calls: frozenset[str] = frozenset()

@@ -19,7 +19,7 @@ from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import Statement, plain_calls, read
 from django_querybudget.sql.verbs import words_where
 
-from .exact_forms import exact_form, form_across
+from .exact_forms import exact_form, form_by_condition
 from .form import Form
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _form(sql: str, vendor: str, known: Tables) -> Form | None:
         return Form((), everything=f"function {min(calls)}")
     form = None
     if len(statements) == 1 == len(writing):
-        form = exact_form(sql, known) or form_across(sql, known)
+        form = exact_form(sql, known) or form_by_condition(sql, known)
     if form is None:
         form = _named_form(writing, vendor, known)
     if not calls:

@@ -71,7 +71,7 @@ def _add_rows(
             )
         return None
     assert table.key is not None  # noqa: S101  # as the form was made
-    keys = values[-form.keys :] if values is not None else ()
+    keys = _at(form.keys, values or ())
     texts = [table.key.text(key) for key in keys]
     if not keys or len(keys) > tags.MANY or None in texts:
         found |= whole_table(database, table)
@@ -80,6 +80,12 @@ def _add_rows(
     if table.pins and form.columns:
         found |= _assigned(database, table, form, values or ())
     return OldScopes(table, tuple(keys)) if table.scopes else None
+
+
+def _at(places: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """Return the values at places from the end; none where there are too few of them."""
+    is_told = bool(places) and len(values) >= -min(places)
+    return [values[place] for place in places] if is_told else []
 
 
 def _written_across(
@@ -147,8 +153,8 @@ def _assigned(database: str, table: Table, form: Form, values: Sequence[Any]) ->
     statement tells; or else by another column that the list's condition names, its key being left
     as it was.
     """
-    is_known = len(values) == len(form.columns) - form.nulls + form.keys
     found: set[str] = set()
+    is_known = len(values) == form.parameters
     for column, place in form.pins:
         if place is None or not is_known:
             return {tags.any_value_tag(database, table.name)}
