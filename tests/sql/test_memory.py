@@ -143,7 +143,7 @@ def test_what_is_written_to_many_wide_tables_is_remembered() -> None:
     """A statement's form names tables, which are there once, whatever their columns weigh."""
     names = frozenset(f"a_column_of_a_wide_table_{number}" for number in range(500))
     wide = tuple(
-        Table(f"t{number}", None, {}, columns=Columns({}, names, frozenset(), frozenset()))
+        Table(f"t{number}", None, {}, columns=Columns({}, names, frozenset(), frozenset(), {}))
         for number in range(50)
     )
     asked: list[str] = []
