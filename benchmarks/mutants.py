@@ -285,6 +285,7 @@ class Run:
     def _find_memos(self) -> list[Callable[[], None]]:
         from django_querybudget.sql.memory import Memo
 
+        gc.unfreeze()  # the suite's, or nothing that was there before the tests is found
         for each in gc.get_objects():
             if isinstance(each, Memo):
                 self.memos.append(each.forget)

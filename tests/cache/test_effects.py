@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from django_querybudget.cache import tables
+from django_querybudget.cache import tables, tags
 from django_querybudget.cache.writing.exact_forms import UNKNOWN, assigned_columns
 from django_querybudget.cache.writing.forms import form_of
 from django_querybudget.cache.writing.statements import effect
@@ -161,6 +161,26 @@ def test_rows_that_a_condition_may_leave_out_are_not_locked_for_their_scopes() -
         ' AND "payment_payment"."amount" = %s)'
     )
     assert written(sql, [1, 7, 5]) == ALL_PAYMENTS
+
+
+def test_as_many_values_of_a_foreign_key_as_are_told_apart() -> None:
+    for number in (tags.MANY_VALUES, tags.MANY_VALUES + 1):
+        places = ", ".join(["%s"] * number)
+        sql = f'UPDATE "jobs_job" SET "title" = %s WHERE "jobs_job"."client_id" IN ({places})'
+        found = written(sql, ["a", *range(number)])
+        assert found is not None
+        assert ("d:V:jobs_job" in found) is (number > tags.MANY_VALUES)
+
+
+def test_rows_that_the_database_deletes_with_others_of_a_foreign_key() -> None:
+    where = ' WHERE "relations_entry"."ledger_id" = %s'
+    deleted = written('DELETE FROM "relations_entry"' + where, [1])
+    updated = written('UPDATE "relations_entry" SET "text" = %s' + where, ["a", 1])
+    assert deleted is not None
+    assert updated is not None
+    assert {"d:v:relations_entry:ledger_id:1"} <= deleted & updated
+    assert {"d:b:relations_remark", "d:V:relations_remark"} <= deleted
+    assert not any("relations_remark" in tag for tag in updated)
 
 
 def test_a_delete_by_a_foreign_key_takes_rows_of_other_tables_with_it() -> None:
@@ -398,7 +418,8 @@ def test_an_insert_of_lists_renews_the_scopes_of_its_rows() -> None:
         "d:s:payment_payment:payer_id:3",
         "d:s:payment_payment:recipient_id:2",
     }
-    assert written(sql, [[1, 3], "23"]) == ANY_PAYMENTS | {"d:S:payment_payment"}
+    for params in ([[1, 3], "23"], [[1, 3], [2, None]] * 2):
+        assert written(sql, params) == ANY_PAYMENTS | {"d:S:payment_payment"}
     more = sql.replace("(%s)::bigint[])", "(%s)::bigint[] || ARRAY[7])")
     assert more != sql
     assert written(more, [[1, 3], [2, None]]) == ANY_PAYMENTS | {"d:S:payment_payment"}

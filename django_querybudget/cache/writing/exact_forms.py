@@ -14,7 +14,7 @@ from .set_clause import NAME, PLAIN_SET, TERM, places, unquoted
 from .set_clause import assigned as columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from django_querybudget.cache.tables import Table, Tables
 
@@ -72,13 +72,12 @@ def exact_form(sql: str, known: Tables) -> Form | None:  # noqa: PLR0911 - a ret
     number = 1 if match["one"] else match["many"].count("%s")
     keys = tuple(range(-number, 0))
     if deleting:
-        return _deleted(sql, table, known, keys)
+        return _deleted(table, known, keys)
     return _updated(sql, table, match["set"], keys)
 
 
-def _deleted(sql: str, table: Table, known: Tables, keys: tuple[int, ...]) -> Form:
-    also = known.of(known.deleted_with(table.name))
-    return Form(also, table, keys=keys, parameters=sql.count("%s"))
+def _deleted(table: Table, known: Tables, keys: tuple[int, ...]) -> Form:
+    return Form(known.of(known.deleted_with(table.name)), table, keys=keys)
 
 
 def _updated(sql: str, table: Table, text: str, keys: tuple[int, ...]) -> Form | None:
@@ -109,7 +108,9 @@ def _assigned(text: str, table: Table) -> tuple[str, ...]:
     return found if table.columns.names.issuperset(found) else ()
 
 
-_CHANGE = re.compile(rf"(?:UPDATE ({NAME}) SET (.*)|DELETE FROM ({NAME}))", re.DOTALL)
+_CHANGE = re.compile(
+    rf"(?:UPDATE (?P<updated>{NAME}) SET (?P<set>.*)|DELETE FROM (?P<emptied>{NAME}))", re.DOTALL
+)
 
 
 def form_by_condition(sql: str, known: Tables) -> Form | None:
@@ -120,37 +121,46 @@ def form_by_condition(sql: str, known: Tables) -> Form | None:
     """
     changed, _, condition = sql.partition(" WHERE ")
     match = _CHANGE.fullmatch(changed)
-    table = known.tables.get(unquoted(match[1] or match[3])) if match else None
-    if match is None or table is None or known.ignored(table.name):
+    if match is None:
+        return None
+    name, text = match["updated"] or match["emptied"], match["set"]
+    table = known.tables.get(unquoted(name))
+    if table is None or known.ignored(table.name):
         return None
     try:
-        where = Where(condition, rf"{re.escape(match[1] or match[3])}\.({PLAIN_NAME})")
+        where = Where(condition, rf"{re.escape(name)}\.({PLAIN_NAME})")
     except NotPlain:
         return None
     pinned = {
-        name: tuple(place - where.number for place in values) for name, values in where.pins()
+        column: tuple(place - where.number for place in values) for column, values in where.pins()
     }
     # Old scopes are looked at under locks: of rows that the condition may leave out.
     if table.key is not None and table.key.name in pinned and not table.scopes:
         keys = pinned[table.key.name]
-        if match[1] is None:
-            return _deleted(sql, table, known, keys)
-        return _updated(sql, table, match[2], keys)
-    columns = _assigned(match[2], table) if match[1] else ()
+        return _deleted(table, known, keys) if text is None else _updated(sql, table, text, keys)
+    if text is None:
+        return _across(sql, table, pinned, known.of(known.deleted_with(table.name)), ())
+    columns = _assigned(text, table)
+    return _across(sql, table, pinned, (), columns) if columns else None
+
+
+def _across(
+    sql: str,
+    table: Table,
+    pinned: Mapping[str, tuple[int, ...]],
+    others: tuple[Table, ...],
+    columns: tuple[str, ...],
+) -> Form | None:
+    """Return the form of a write across a foreign key that it leaves alone: of the fewest values."""
     found = [
-        (table.pins[name], values)
-        for name, values in pinned.items()
-        if name in table.pins and name not in columns and len(values) <= tags.MANY_VALUES
+        (table.pins[column], values)
+        for column, values in pinned.items()
+        if column in table.pins and column not in columns and len(values) <= tags.MANY_VALUES
     ]
-    if not found or (match[1] and not columns):
+    if not found:
         return None
-    return Form(
-        () if match[1] else known.of(known.deleted_with(table.name)),
-        table,
-        columns,
-        across=min(found, key=lambda each: len(each[1])),
-        parameters=sql.count("%s"),
-    )
+    across = min(found, key=lambda each: len(each[1]))
+    return Form(others, table, columns, across=across, parameters=sql.count("%s"))
 
 
 UNKNOWN = object()

@@ -28,7 +28,7 @@ class Form:
     # foreign key, left as it is, and where the values of it stand that the rows have.
     keys: tuple[int, ...] = ()
     across: tuple[Column, tuple[int, ...]] | None = None
-    parameters: int = 0  # UPDATE, DELETE: how many there are
+    parameters: int = 0  # UPDATE, and what is written across a foreign key: how many there are
     everything: str = ""  # why it may write anything, if it may
     # PostgreSQL, whose catalog tells: functions that may write, and what is written to besides.
     calls: frozenset[str] = frozenset()

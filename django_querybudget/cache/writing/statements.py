@@ -77,15 +77,13 @@ def _add_rows(
         found |= whole_table(database, table)
         return None
     found |= {tags.row_tag(database, table.name, text) for text in texts if text is not None}
-    if table.pins and form.columns:
-        found |= _assigned(database, table, form, values or ())
+    found |= _assigned(database, table, form, values or ())
     return OldScopes(table, tuple(keys)) if table.scopes else None
 
 
 def _at(places: Sequence[int], values: Sequence[Any]) -> list[Any]:
     """Return the values at places from the end; none where there are too few of them."""
-    is_told = bool(places) and len(values) >= -min(places)
-    return [values[place] for place in places] if is_told else []
+    return [values[place] for place in places] if len(values) >= -min(places) else []
 
 
 def _written_across(
