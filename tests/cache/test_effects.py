@@ -541,7 +541,7 @@ def test_an_update_of_a_row_renews_the_lists_that_it_may_come_into(
         # Where a text ends is not certain.
         """"title" = '\\', "client_id" = %s, "status" = '' """,
         '"title" = %s -- ', '"title" = %s /* */', '"title" = %s #', '"title" = %s)',
-        '"title" = (%s', "",
+        '"title" = (%s', "", '"title" = %s), ("client_id" = %s',
     ],
 )  # fmt: skip
 def test_an_update_of_columns_that_are_not_certain_is_of_unknown_extent(text: str) -> None:

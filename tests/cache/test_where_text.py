@@ -75,6 +75,16 @@ def test_what_is_not_known_to_the_letter_is_not_read(text: str) -> None:
         read(text)
 
 
+@pytest.mark.parametrize("word", ["NOT", "IN", "AND", "(", "=", "%s"])
+def test_a_column_may_have_the_name_of_a_word(word: str) -> None:
+    if word == "%s":  # the ORM doubles it
+        with pytest.raises(NotPlain):
+            read(f'"t"."{word}" = %s')
+        return
+    assert dict(read(f'("t"."{word}" = %s AND "t"."b" = %s)').pins()) == {word: (0,), "b": (1,)}
+    assert dict(read(f'("t"."b" = "t"."{word}" AND "t"."a" = %s)').pins()) == {"a": (0,)}
+
+
 def test_long_conditions_are_not_read() -> None:
     """A condition of 200 words is the longest: what is read is remembered of each text."""
     longest = ", ".join(["%s"] * 98)

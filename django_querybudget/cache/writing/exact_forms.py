@@ -151,7 +151,7 @@ def _across(
     others: tuple[Table, ...],
     columns: tuple[str, ...],
 ) -> Form | None:
-    """Return the form of a write across a foreign key that it leaves alone: of the fewest values."""
+    """Return the form of a write across a foreign key that it leaves alone, of fewest values."""
     found = [
         (table.pins[column], values)
         for column, values in pinned.items()
