@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from django_querybudget.cache import cache_stats, tags
-from django_querybudget.cache.stores import chosen, debts, resilience, store, trust
+from django_querybudget.cache.stores import chosen, debts, keeper, resilience, store, trust
 from django_querybudget.cache.stores.access import CacheRefused, Lease, client_class, is_busy
 from django_querybudget.cache.stores.backends import BackendStore, ProcessStore
 from django_querybudget.cache.stores.debts import MANY
@@ -88,6 +88,7 @@ def tested(
     settings.CACHES = {**settings.CACHES, "own": own}
     settings.QUERYBUDGET = {"CACHE": {"ALIAS": "own", "RECOVERY_TIME": 0}}
     monkeypatch.setattr(chosen, "_stores", {})
+    keeper._stop_all()  # that of a test before would go on refreshing this server's pulse
     tested = watched(RedisStore("own"), monkeypatch)
     assert tested.read(None, [TABLE])[1].keys() == {PULSE}
     tested.started = 0
