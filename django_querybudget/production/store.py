@@ -74,10 +74,21 @@ class RecordStore:
         for slot in range(MOST_SLOTS):
             key = _slot_key(slot)
             if key not in taken and self._add(key, who, LEASE):
-                if self._slots() <= slot:
-                    self._set(_SLOTS_KEY, b"%d" % (slot + 1), HOUR.kept)
+                self._count_to(slot + 1)
                 return slot
         return None
+
+    def _count_to(self, number: int) -> None:
+        """Let readers look at so many slots at least.
+
+        Who starts at the same time may have counted further, before this count comes in its place.
+        So whoever has put one looks afterwards which slots are held.
+        """
+        while self._slots() < number:
+            self._set(_SLOTS_KEY, b"%d" % number, HOUR.kept)
+            held = self.read([_slot_key(slot) for slot in range(MOST_SLOTS)])
+            highest = max((s for s in range(MOST_SLOTS) if _slot_key(s) in held), default=-1)
+            number = max(number, highest + 1)
 
     def write(self, values: list[tuple[str, bytes, int]], slot: int, who: bytes) -> bool:
         """Set keys to values for so many seconds, and extend the lease; whether it was ``who``'s.

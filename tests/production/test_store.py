@@ -440,6 +440,32 @@ def test_more_processes_than_slots(record: ProcessRecord, monkeypatch: pytest.Mo
     assert LEASE > 0
 
 
+def test_of_processes_that_start_at_once_none_is_left_out(
+    shared: ProcessRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tells how many slots there are; the one with the lowest does so last."""
+    others = [another(shared.alias) for _ in range(3)]
+    waiting = [*others]
+    put = store.RecordStore._set
+
+    def after_the_others(its: Any, key: str, value: bytes, seconds: int) -> None:
+        if key == store._SLOTS_KEY and waiting:
+            other = waiting.pop(0)
+            other.add(KEY, VALUES, [])
+            assert other.flush()
+        (put if type(its) is store.RecordStore else put_in_redis)(its, key, value, seconds)
+
+    put_in_redis = store.RedisRecordStore._set
+    for kind in (store.RecordStore, store.RedisRecordStore):
+        monkeypatch.setattr(kind, "_set", after_the_others)
+    shared.add(KEY, VALUES, [])
+    assert shared.flush()
+    assert [each._slot for each in (shared, *others)] == [0, 1, 2, 3]
+    assert requests() == 4
+    # And nobody has counted any too many, so that a picture is no dearer than it need be.
+    assert store.store_on(shared.alias)._slots() == 4
+
+
 FORKS = """
 import os, sys
 import django
