@@ -694,7 +694,7 @@ def update_of_all_in_a_list_to_another(using: str) -> None:
 
 @kind()
 def bulk_update_of_a_foreign_key(using: str) -> None:
-    books = list(Book.objects.using(using).filter(pk__in=[1, 3]).order_by("pk"))
+    books = [Book.objects.using(using).get(pk=pk) for pk in (1, 3)]
     books[0].author_id, books[1].author_id = 2, 1
     Book.objects.using(using).bulk_update(books, ["author"])
 
@@ -702,7 +702,7 @@ def bulk_update_of_a_foreign_key(using: str) -> None:
 @kind()
 def bulk_update_of_a_condition(using: str) -> None:
     """Of a row that was in no list by its price, and of another author's."""
-    books = list(Book.objects.using(using).filter(pk__in=[1, 3]).order_by("pk"))
+    books = [Book.objects.using(using).get(pk=pk) for pk in (1, 3)]
     books[0].price, books[1].price = 20, 10
     Book.objects.using(using).bulk_update(books, ["price"])
 
