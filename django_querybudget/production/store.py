@@ -88,7 +88,9 @@ class RecordStore:
             self._set(_SLOTS_KEY, b"%d" % number, HOUR.kept)
             held = self.read([_slot_key(slot) for slot in range(MOST_SLOTS)])
             highest = max((s for s in range(MOST_SLOTS) if _slot_key(s) in held), default=-1)
-            number = max(number, highest + 1)
+            if highest < number:
+                return  # also where the cache keeps nothing
+            number = highest + 1
 
     def write(self, values: list[tuple[str, bytes, int]], slot: int, who: bytes) -> bool:
         """Set keys to values for so many seconds, and extend the lease; whether it was ``who``'s.
