@@ -5,6 +5,7 @@ What the models say is not enough: a table may have been made without its constr
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["certain_references"]
+
+logger = logging.getLogger("django_querybudget")
 
 _PLAIN = re.compile(r"[\w.$ -]+")
 
@@ -46,10 +49,17 @@ _ASKED = {
 def certain_references(connection: BaseDatabaseWrapper, table: str) -> frozenset[tuple[str, str]]:
     """Return the columns of ``table`` in which each row names one of another table, and that table.
 
-    In small letters. The connection is open. Raises what the driver does.
+    In small letters. The connection is open. None where the database refuses to say, which is told
+    once: whoever asks remembers it. Raises :class:`RuntimeError` in a transaction that has failed.
     """
     sql = _ASKED.get(connection.vendor)
     if sql is None or not _PLAIN.fullmatch(table):
         return frozenset()
-    rows = ask(connection, sql.format(table=table))
+    try:
+        rows = ask(connection, sql.format(table=table))
+    except RuntimeError:  # the next transaction may ask
+        raise
+    except Exception as error:  # a driver may raise anything
+        logger.warning("The foreign keys of %r are not told: %s", table, error)
+        return frozenset()
     return frozenset((str(column).lower(), str(target).lower()) for column, target in rows)

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db.backends.signals import connection_created
@@ -139,7 +140,7 @@ def refers(connection: BaseDatabaseWrapper, table: str, column: str, target: str
         return False
     found = relations.references.get(table)
     if found is None:
-        found = _over(connection, lambda: certain_references(connection, table), "foreign keys")
+        found = _over(connection, partial(certain_references, connection, table), "foreign keys")
         if found is None:
             return False
         relations.references[table] = found
