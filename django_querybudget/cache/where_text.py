@@ -14,7 +14,7 @@ __all__ = ["NAME", "NotPlain", "Where", "unquoted"]
 NAME = r'(?:"[^"%]+"|`[^`%]+`)'
 """A quoted name, as a pattern."""
 
-_MOST_TERMS = 50
+_MOST_TOKENS = 200
 _DEEPEST = 10
 
 
@@ -35,18 +35,18 @@ class _Node:
 class Where:
     """A condition, read: ``expression := unit (AND unit)* | unit (OR unit)*``.
 
-    ``column`` is the pattern of a column, whose group is the quoted name. Raises
-    :class:`NotPlain`.
+    ``table`` is the quoted name that stands before each of its columns. Raises :class:`NotPlain`.
     """
 
-    def __init__(self, text: str, column: str) -> None:
+    def __init__(self, text: str, table: str) -> None:
+        column = rf"{re.escape(table)}\.({NAME})"
         token = re.compile(rf"\s*(?:{column}|(%s)|([A-Z]+)\b|(<>|<=|>=|[=<>(),]))")
         self._tokens: list[tuple[str, str]] = []
         place = 0
         while place < len(text):
             found = token.match(text, place)
-            if found is None:
-                raise NotPlain
+            if found is None or len(self._tokens) == _MOST_TOKENS:
+                raise NotPlain  # before more of it is taken apart: it may be megabytes
             name, value, word, sign = found.groups()
             self._tokens.append(("column", unquoted(name)) if name else ("", value or word or sign))
             place = found.end()
@@ -57,7 +57,7 @@ class Where:
         """How many parameters there are."""
         self._at = 0
         self._root = self._expression(0)
-        if self._at < len(self._tokens) or len(self._tokens) > _MOST_TERMS * 4:
+        if self._at < len(self._tokens):
             raise NotPlain
 
     def pins(self) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -151,5 +151,5 @@ class Where:
 
 
 def unquoted(name: str) -> str:
-    """Return a name without its quotes."""
-    return name[1:-1]
+    """Return a name without its quotes; one in it is doubled."""
+    return name[1:-1].replace(name[0] * 2, name[0])

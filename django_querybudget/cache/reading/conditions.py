@@ -58,7 +58,8 @@ MOST_VALUES = 20
 class Join:
     """A table that is joined by its primary key, which stands in a foreign key of another."""
 
-    table: Table
+    table: str
+    key: Column
     source: int
     """That of the foreign key: 0 is the list's own, 1 the one that was joined first."""
 
@@ -103,7 +104,7 @@ def list_of(sql: str, params: Any, connection: BaseDatabaseWrapper) -> List | No
     found = _of_values(form, params, connection.vendor, database)
     if found is None:
         return None
-    joined = {each.table.name for each in form.joins}
+    joined = {each.table for each in form.joins}
     found |= {tags.bulk_tag(database, name) for name in joined}
     guards = frozenset(tags.table_tag(database, name) for name in {form.table.name, *joined})
     return List(form.table, frozenset(found), guards, form.joins, _is_of_key(form))
@@ -117,10 +118,9 @@ def _is_certain(form: _Form, sql: str, connection: BaseDatabaseWrapper) -> bool:
     if relations.behind(sql, connection)[0]:
         return False
     # A joined row that is missing takes its row away, until it comes.
-    names = [form.table.name, *(each.table.name for each in form.joins)]
+    names = [form.table.name, *(each.table for each in form.joins)]
     return all(
-        each.is_outer
-        or relations.refers(connection, names[each.source], each.column, each.table.name)
+        each.is_outer or relations.refers(connection, names[each.source], each.column, each.table)
         for each in form.joins
     )
 
@@ -179,7 +179,7 @@ def _form(key: tuple[str, str, Tables]) -> _Form | None:
     if table is None or joins is None:
         return None
     try:
-        where = Where(rest["where"], rf"{re.escape(name)}\.({NAME})")
+        where = Where(rest["where"], name)
     except NotPlain:
         return None
     pin, places = _pin(table, where, bool(joins))
@@ -227,7 +227,7 @@ def _joins(text: str, base: str, table: Table, known: Tables) -> tuple[Join, ...
             return None
         places[target] = len(sources)
         sources.append((joined, not is_inner))
-        found.append(Join(joined, place, unquoted(column), not is_inner))
+        found.append(Join(joined.name, joined.key, place, unquoted(column), not is_inner))
     return tuple(found)
 
 

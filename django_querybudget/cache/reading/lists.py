@@ -170,17 +170,17 @@ def _joined_keys(queryset: Any, joins: Collection[Join]) -> set[tuple[str, str]]
             rows.append(source._state.fields_cache.get(field.name))
             if value is None and rows[-1] is None:
                 continue
-            text = _key_of_joined(notes, rows[-1], join)
-            if text is None or join.table.key is None or text != join.table.key.text(value):
+            text = join.key.text(value)
+            if text is None or text != _key_of_joined(notes, rows[-1], join):
                 return None  # without a row there, one may come
-            found.add((join.table.name, text))
+            found.add((join.table, text))
     return found
 
 
 def _key_of_joined(notes: Mapping[int, Received], row: Any, join: Join) -> str | None:
-    if row is None or join.table.key is None:
+    if row is None:
         return None
-    return join.table.key.text(_received(notes, row, type(row)._meta.pk.attname))
+    return join.key.text(_received(notes, row, type(row)._meta.pk.attname))
 
 
 def _foreign_key(model: type[Model], column: str) -> Any:

@@ -6,11 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import tags
-from django_querybudget.cache.where_text import NAME as PLAIN_NAME
-from django_querybudget.cache.where_text import NotPlain, Where
+from django_querybudget.cache.where_text import NotPlain, Where, unquoted
 
 from .form import Form
-from .set_clause import NAME, PLAIN_SET, TERM, places, unquoted
+from .set_clause import NAME, PLAIN_SET, TERM, places
 from .set_clause import assigned as columns_of
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def form_by_condition(sql: str, known: Tables) -> Form | None:
     if table is None or known.ignored(table.name):
         return None
     try:
-        where = Where(condition, rf"{re.escape(name)}\.({PLAIN_NAME})")
+        where = Where(condition, name)
     except NotPlain:
         return None
     pinned = {

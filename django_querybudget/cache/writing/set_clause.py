@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["NAME", "PLAIN_SET", "TERM", "assigned", "places", "unquoted"]
+from django_querybudget.cache.where_text import unquoted
+
+__all__ = ["NAME", "PLAIN_SET", "TERM", "assigned", "places"]
 
 NAME = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`'
 """A quoted name, as a pattern."""
@@ -47,8 +49,3 @@ def assigned(text: str) -> tuple[str, ...]:
 _UNCERTAIN = re.compile(r"[\\$#]|--|/\*")
 _PART = re.compile(rf"{NAME}|'(?:[^']|'')*'|[(),]|[^\"`'(),]+")
 _ASSIGNMENT = re.compile(rf" ?({NAME}) = ")
-
-
-def unquoted(name: str) -> str:
-    """Return a name without its quotes."""
-    return name[1:-1].replace(name[0] * 2, name[0])

@@ -58,7 +58,8 @@ def _add_rows(
     found |= table_tags(database, table)
     values = params if isinstance(params, tuple | list) and not many else None
     if form.across is not None:
-        found |= _written_across(database, table, form, values)
+        is_told = values is not None and len(values) == form.parameters
+        found |= _written_across(database, table, *form.across, values if is_told else None)
         return None
     if not form.keys:
         if table.scopes or table.pins:
@@ -87,27 +88,32 @@ def _at(places: Sequence[int], values: Sequence[Any]) -> list[Any]:
 
 
 def _written_across(
-    database: str, table: Table, form: Form, values: Sequence[Any] | None
+    database: str,
+    table: Table,
+    column: Column,
+    places: Sequence[int],
+    values: Sequence[Any] | None,
 ) -> set[str]:
     """Return the tags of a write of all rows that have one value, or some, in a foreign key.
 
+    These stand at ``places`` from the end of ``values``, which are None where they are not told.
     Which rows these are is not known: as good as any. But no row comes or goes in lists by another
     value of that column, and none of theirs is written.
     """
-    assert form.across is not None  # noqa: S101  # the caller's own condition
-    column, places = form.across
     found = whole_table(database, table)
-    if values is None or len(values) != form.parameters:
-        return found
-    texts = [column.text(values[place]) for place in places]
-    known = {text for text in texts if text is not None}
-    if None in texts:
+    told = values_tags(database, table, column, _at(places, values or ()), tags.value_tag)
+    if not told:
         return found
     found.remove(tags.any_value_tag(database, table.name))
-    found |= {tags.value_tag(database, table.name, column.name, text) for text in known}
-    return found | {
-        tags.across_tag(database, table.name, name) for name in table.pins if name != column.name
-    }
+    return (
+        found
+        | told
+        | {
+            tags.across_tag(database, table.name, name)
+            for name in table.pins
+            if name != column.name
+        }
+    )
 
 
 def _given(form: Form, values: Sequence[Any] | None) -> Mapping[str, Sequence[Any]]:
