@@ -137,7 +137,7 @@ class ResilientCache(TrustedCache):
             cache = self.cache
         except InvalidCacheBackendError:
             return True
-        except Exception:  # whoever makes it raises: this cache's own failure
+        except Exception:  # a backend's constructor may raise anything: it is this one, and fails
             return False
         return self.chosen_for not in (None, client_class(cache))
 
