@@ -132,29 +132,29 @@ def rows_that_are_joined_are_left_out() -> None:
 
 
 def tables_that_are_joined_are_no_guards() -> None:
-    list_of = conditions.list_of
+    def with_its_own(found: conditions.List) -> conditions.List:
+        own = (tag for tag in found.guards if tags.parsed(tag).name == found.table.name)
+        return replace(found, guards=frozenset(own))
 
-    def with_its_own(*args: Any) -> Any:
-        found = list_of(*args)
-        if found is None:
-            return None
-        own = frozenset(tag for tag in found.guards if tags.parsed(tag).name == found.table.name)
-        return replace(found, guards=own)
-
-    lists.list_of = with_its_own
+    _lists_are_told(with_its_own)
 
 
 def columns_that_a_list_names_are_left_out() -> None:
+    def without_columns(found: conditions.List) -> conditions.List:
+        kept = (tag for tag in found.tags if tags.parsed(tag).kind != "c")
+        return replace(found, tags=frozenset(kept))
+
+    _lists_are_told(without_columns)
+
+
+def _lists_are_told(changed: Any) -> None:
     list_of = conditions.list_of
 
-    def without_columns(*args: Any) -> Any:
+    def told(*args: Any) -> Any:
         found = list_of(*args)
-        if found is None:
-            return None
-        kept = frozenset(tag for tag in found.tags if tags.parsed(tag).kind != "c")
-        return replace(found, tags=kept)
+        return None if found is None else changed(found)
 
-    lists.list_of = without_columns
+    lists.list_of = told
 
 
 def whoever_writes_is_taken_to_know() -> None:
