@@ -19,7 +19,6 @@ from typing import NamedTuple
 from django.db.models import Model
 from django.utils.functional import cached_property
 
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.modules import module_of
 from django_querybudget.nplusone.source.names import evaluated_at, statement_at, with_their_names
 from django_querybudget.nplusone.source.querysets import (
@@ -30,6 +29,7 @@ from django_querybudget.nplusone.source.querysets import (
     starts_in_class,
 )
 from django_querybudget.stacks import Host, Origin, RawHost, RawOrigin
+from django_querybudget.stacks.source_files import source_of
 
 from .hosts import classes_of_view, node_of_host
 from .roots import Root

@@ -9,10 +9,10 @@ from django_querybudget.evidence import Load
 from django_querybudget.evidence.instances import attributes_of
 from django_querybudget.nplusone.source.calls import Call, chains
 from django_querybudget.nplusone.source.constants import Surroundings
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.names import evaluated_at, with_their_names
 from django_querybudget.nplusone.source.values import Target, Written
 from django_querybudget.stacks import Origin, RawOrigin
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["as_written", "written_by"]
 

@@ -15,8 +15,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from django_querybudget.evidence.instances import attributes_of, is_of
+from django_querybudget.stacks.source_files import SourceFile, source_of
 
-from .files import SourceFile, source_of
 from .modules import imported_in, imports_in, module_of, resolve
 from .querysets import class_of, subclasses
 

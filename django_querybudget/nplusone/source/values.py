@@ -20,9 +20,9 @@ from django.db.models import Model, QuerySet
 from django_querybudget.evidence import Filter
 from django_querybudget.evidence.instances import is_of
 from django_querybudget.evidence.relations import is_plain
+from django_querybudget.stacks.source_files import Function
 
 from .constants import NOT_CONSTANT, Surroundings, assigned, constant
-from .files import Function
 from .visible import is_same_at
 
 __all__ = ["Expression", "Given", "Target", "Written"]
