@@ -102,6 +102,43 @@ def test_every_module_stands_in_a_contract() -> None:
     }
 
 
+SAME_NAME = {
+    "Answer": "a response of a cached view; one that a test's client received",
+    "Asked": "what a request asks of a cached view; what a person asks of explain",
+    "Baseline": "the indexes' known findings; the runs of the unpatched code",
+    "Call": "what a cached view is called with; a call in the source, where an N+1 is",
+    "Change": "of a session, by a statement; of a line, by a run",
+    "Compared": "two answers of a test; two versions of the ratchet's file",
+    "Comparison": "of production, before and after; of a run with the ratchet's file",
+    "Entry": "of the cache; of what compare tells",
+    "Join": "of a cached queryset; of a shape that the indexes' advisor reads",
+    "Need": "docs/explanation/words.rst says it of both",
+    "Options": "of a cached queryset; of a cached view: each beside the key that it is part of",
+    "Pending": "tags that are not yet renewed; a record of production that is not yet written",
+    "Reading": "of a row, by the cache; of a text, by the lexer",
+    "Row": "of production: a series as it was read, and as it is shown",
+    "Run": "of a view, for the cache; of a suite, for the ratchet",
+    "State": "of a connection, in the cache; of a line, between two versions",
+    "Statement": "as PostgreSQL tells them apart; of a text, as the lexer reads it",
+    "Totals": "of the cache; of a log",
+    "Verdict": "on a rehearsal with patches; on production before and after",
+    "_Asked": "of the cache: each is its own module's",
+}
+"""Classes of two rooms, or of two ends of one, that have one name: what each of them is."""
+
+
+def test_no_class_is_called_as_another_is() -> None:
+    modules_of: dict[str, set[str]] = {}
+    root = ROOT / "django_querybudget"
+    for path in root.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                modules_of.setdefault(node.name, set()).add(str(path.relative_to(root)))
+    twice = {name: sorted(found) for name, found in modules_of.items() if len(found) > 1}
+    assert {name: twice[name] for name in sorted(twice.keys() - SAME_NAME.keys())} == {}
+    assert sorted(SAME_NAME.keys() - twice.keys()) == []  # Renamed since: strike it off.
+
+
 def test_the_picture_of_the_rooms_is_the_contract() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

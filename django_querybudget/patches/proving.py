@@ -9,10 +9,10 @@ from typing import Self
 
 from .baseline import Baseline
 from .copying import ScratchCopy
-from .drafts import Draft
 from .edits import Contradiction
 from .judged import Judged
 from .patch import NotWritten, Patch
+from .patched_files import PatchedFiles
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unwritable import CannotProve
 from .verdicts import Verdict, changing, judge, parts
@@ -54,7 +54,7 @@ class Proof:
         self._base: Baseline | None = None
         self._accepted: list[str] = []
         self._tests: set[str] = set()
-        self.draft = Draft(self.copy)
+        self.patched_files = PatchedFiles(self.copy)
         self._last: list[str] = []
         """What was written into the copy for the last rehearsal that stood."""
 
@@ -279,7 +279,7 @@ class Proof:
         self.tell(f"Withdrawn: {reasons[0]}")
 
     def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
-        return self.draft.files(self.judged[key].patch for key in keys)
+        return self.patched_files.files(self.judged[key].patch for key in keys)
 
 
 def _red(run: Rehearsal) -> str:

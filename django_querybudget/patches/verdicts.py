@@ -18,7 +18,7 @@ from django_querybudget.reports.report import number
 from .answers import Answer, Extent, aligned
 from .baseline import Baseline, paired
 from .comparing import Uncomparable, difference
-from .rehearsals import Rehearsal, Scope, headline
+from .rehearsals import Rehearsal, RequestRun, headline
 
 __all__ = ["Problem", "Verdict", "ViewChange", "changing", "judge", "parts"]
 
@@ -232,7 +232,7 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
         yield Problem(text, may_pass=key in unsteady, is_moving=key in unsteady)
 
 
-def _counted_twice(test: str, one: Scope, other: Scope) -> str:
+def _counted_twice(test: str, one: RequestRun, other: RequestRun) -> str:
     return (
         f"without a patch, {one.view} executes {number(one.queries, 'query', 'queries')} in "
         f"{test}, and {other.queries} in the next run"

@@ -16,14 +16,14 @@ from .loops import LoopCount, loops_of
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
 
-__all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
+__all__ = ["Key", "Line", "ShapeCount", "SourceLine", "merged", "view_key"]
 
 Key = tuple[str, str]
 """``("views", "GET jobs:list 2xx")`` or ``("tests", "tests/test_jobs.py::test_list")``."""
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class SourceLine:
     """A line of the project's code."""
 
     path: str
@@ -42,7 +42,7 @@ class ShapeCount:
     """The shape, shortened."""
     count: int
     """The number of queries."""
-    place: Place | None = None
+    place: SourceLine | None = None
     """Where most of them come from; not written to the file."""
 
 
@@ -77,7 +77,7 @@ class Line:
                 origin = shape.origins[0][0]
                 root = os.environ.get("GITHUB_WORKSPACE") or os.curdir
                 path = os.path.relpath(origin.filename, root)
-                place = Place(path, origin.line, str(origin))
+                place = SourceLine(path, origin.line, str(origin))
             before = shapes.get(sql)
             shapes[sql] = (
                 ShapeCount(sql, shape.count, place)
@@ -140,7 +140,7 @@ class Line:
     def from_data(cls, data: Mapping[str, Any]) -> Line:
         """Undo :meth:`as_data`."""
         shapes = tuple(
-            ShapeCount(sql, count, Place(*place) if place else None)
+            ShapeCount(sql, count, SourceLine(*place) if place else None)
             for sql, count, place in data["shapes"]
         )
         loops = data["loops"]

@@ -17,16 +17,16 @@ from django_querybudget.reports.enforcement import in_tests
 from django_querybudget.reports.report import QueryReport, number
 
 from .growing import before_of, growth_of
-from .holders import is_added
 from .launching import ROWS_VARIABLE
 from .notes import is_full, write
-from .trial import View
+from .settings_classes import is_added
+from .trial import ViewCount
 
 __all__ = ["start"]
 
 MOST_VIEWS = 5_000
 
-_views: dict[str, View] = {}
+_views: dict[str, ViewCount] = {}
 _told: set[str] = set()
 _started = False
 
@@ -68,7 +68,7 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
     if report.view_name is None:
         return
     growth = growth_of(request)
-    from .reading import loops_of, view_of  # needed from the first request on
+    from .report_data import loops_of, view_of  # needed from the first request on
 
     view = view_of(report)
     if growth is None:
@@ -88,7 +88,7 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
             write(kind, data)
 
 
-def _note_view(view: View) -> None:
+def _note_view(view: ViewCount) -> None:
     known = _views.get(view.name)
     if known is None and len(_views) < MOST_VIEWS:
         _views[view.name] = view

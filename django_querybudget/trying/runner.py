@@ -12,8 +12,8 @@ from typing import Any
 from django.test.runner import DiscoverRunner
 from django.utils.module_loading import import_string
 
-from .holders import project_test_runner
 from .launching import ROWS_VARIABLE
+from .settings_classes import project_test_runner
 
 __all__ = ["TryingRunner"]
 

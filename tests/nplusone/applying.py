@@ -19,7 +19,7 @@ from django_querybudget.nplusone import Finding
 from django_querybudget.nplusone.eager import watch_eager_loads
 from django_querybudget.patches.patch import Patch
 from django_querybudget.patches.rendering import patched
-from django_querybudget.patches.text import SourceText
+from django_querybudget.patches.source_text import SourceText
 from django_querybudget.patches.unread import Load, removals
 from django_querybudget.patches.watching import Watch
 from django_querybudget.patches.writing import patches_of

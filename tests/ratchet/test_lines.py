@@ -7,13 +7,15 @@ from itertools import permutations
 import pytest
 
 from django_querybudget import capture_queries
-from django_querybudget.ratchet.lines import Line, Place, ShapeCount, merged, view_key
+from django_querybudget.ratchet.lines import Line, ShapeCount, SourceLine, merged, view_key
 from jobs.models import Industry
 
 pytestmark = pytest.mark.once
 
 JOBS = ShapeCount("SELECT … FROM job", 1)
-PICTURES = ShapeCount("SELECT … FROM picture", 20, Place("jobs/views.py", 31, "jobs/views.py:31"))
+PICTURES = ShapeCount(
+    "SELECT … FROM picture", 20, SourceLine("jobs/views.py", 31, "jobs/views.py:31")
+)
 
 
 def test_the_key_has_the_class_of_the_status() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from django_querybudget.ratchet.comparison import compare
-from django_querybudget.ratchet.lines import Key, Line, Place, ShapeCount
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount, SourceLine
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.text import github_annotations, render
 
 pytestmark = pytest.mark.once
 
 LIST: Key = ("views", "GET jobs:list 2xx")
-PLACE = Place("jobs/views.py", 31, "jobs/views.py:31 in _job_row")
+PLACE = SourceLine("jobs/views.py", 31, "jobs/views.py:31 in _job_row")
 OLD = Line(queries=3, shapes=(ShapeCount("SELECT … FROM picture WHERE id IN (...)", 1),))
 NEW = Line(queries=22, similar=19, shapes=(ShapeCount("SELECT … FROM picture", 20, PLACE),))
 ABOVE = compare(LockFile(run="r", lines={LIST: OLD}), {LIST: NEW}, "r")

@@ -9,7 +9,7 @@ from django_querybudget.links import message_link, see
 
 from .advice import Advice, AdvisorReport
 from .needs import Purpose
-from .verify import Verdict
+from .verify import Saving
 
 _SHOWN = 3
 
@@ -20,7 +20,7 @@ _REASONS = {
 }
 
 
-def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> str:
+def render_advice(report: AdvisorReport, verdicts: Iterable[Saving] = ()) -> str:
     """Return the lines for each model's ``Meta.indexes``, with what needs each."""
     told = {id(verdict.advice): verdict for verdict in verdicts}
     wasted = {key for key, verdict in told.items() if not verdict.problem and not verdict.worth_it}
@@ -38,7 +38,7 @@ def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> st
     return "\n".join(lines)
 
 
-def _by_model(advised: Iterable[Advice], told: dict[int, Verdict]) -> list[str]:
+def _by_model(advised: Iterable[Advice], told: dict[int, Saving]) -> list[str]:
     by_model: dict[str, list[Advice]] = defaultdict(list)
     for advice in advised:
         by_model[advice.model._meta.label].append(advice)
@@ -50,7 +50,7 @@ def _by_model(advised: Iterable[Advice], told: dict[int, Verdict]) -> list[str]:
     return lines
 
 
-def _advice(advice: Advice, verdict: Verdict | None) -> list[str]:
+def _advice(advice: Advice, verdict: Saving | None) -> list[str]:
     tests = {name: None for sample in advice.samples for name in sample.tests}
     views = {name: None for sample in advice.samples for name in sample.views}
     places = {place: None for sample in advice.samples for place in sample.lines}
