@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted
 
 from . import collecting, last_run, lockfile
 from .comparison import Comparison, compare, recorded, tightened
@@ -138,7 +138,7 @@ class Run:
                 return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
         text = render(comparison, shown, mode=self.mode, rewritten=rewritten, command=self.command)
         if rewritten:
-            text += f"\nWrote {number(len(new.lines), 'line', 'lines')} to {shown}."
+            text += f"\nWrote {counted(len(new.lines), 'line', 'lines')} to {shown}."
         elif self.mode != "check":
             text += f"\n{shown} is left as it was: the run did not come to its end."
         if few and self.mode == "record":

@@ -12,9 +12,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_querybudget.conf import conf
+from django_querybudget.plurals import counted
 from django_querybudget.reports import reporters
 from django_querybudget.reports.enforcement import in_tests
-from django_querybudget.reports.report import QueryReport, number
+from django_querybudget.reports.report import QueryReport
 
 from .growing import before_of, growth_of
 from .launching import ROWS_VARIABLE
@@ -100,5 +101,5 @@ def _note_view(view: ViewCount) -> None:
 def _print_line(report: QueryReport) -> None:
     """Tell whoever watches a server of one request."""
     loops = len(report.findings)
-    more = f"; {number(loops, 'loop of queries', 'loops of queries')}" if loops else ""
+    more = f"; {counted(loops, 'loop of queries', 'loops of queries')}" if loops else ""
     sys.stderr.write(f"querybudget: {report.headline}{more}\n")

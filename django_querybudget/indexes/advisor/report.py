@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from django_querybudget.links import message_link, see
+from django_querybudget.plurals import counted, first_of
 
 from .advice import Advice, AdvisorReport
 from .needs import Purpose
@@ -25,8 +26,8 @@ def render_advice(report: AdvisorReport, verdicts: Iterable[Saving] = ()) -> str
     told = {id(verdict.advice): verdict for verdict in verdicts}
     wasted = {key for key, verdict in told.items() if not verdict.problem and not verdict.worth_it}
     missing = [advice for advice in report.advice if id(advice) not in wasted]
-    queries = _many(report.queries, "ORM query", "ORM queries")
-    shapes, indexes = _many(report.shapes, "shape"), _many(len(missing), "index", "indexes")
+    queries = counted(report.queries, "ORM query", "ORM queries")
+    shapes, indexes = counted(report.shapes, "shape"), counted(len(missing), "index", "indexes")
     lines = [f"{queries} of {shapes}; {indexes} missing."]
     lines += _by_model(missing, told)
     if wasted:
@@ -55,10 +56,10 @@ def _advice(advice: Advice, verdict: Saving | None) -> list[str]:
     views = {name: None for sample in advice.samples for name in sample.views}
     places = {place: None for sample in advice.samples for place in sample.lines}
     reasons = ", ".join(_REASONS[purpose] for purpose in advice.purposes)
-    shapes = len(advice.samples)
+    shapes = counted(len(advice.samples), "query shape")
     lines = [
         f"    {advice.line},",
-        f"        for {reasons} ({shapes} query shape{'s' if shapes > 1 else ''})",
+        f"        for {reasons} ({shapes})",
     ]
     if views:
         lines.append(f"        views: {_some(views)}")
@@ -70,11 +71,5 @@ def _advice(advice: Advice, verdict: Saving | None) -> list[str]:
     return lines
 
 
-def _many(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
-
-
 def _some(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:_SHOWN])
-    more = len(names) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_of(names, _SHOWN)
