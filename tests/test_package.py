@@ -55,7 +55,8 @@ def test_a_production_process_imports_what_it_needs() -> None:
     """No causes, no cache, no ratchet, no advisor; an index set is the host's to import."""
     assert list(dict.fromkeys(name.split(".")[1] for name in loaded_in_production({}))) == [
         "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
-        "links", "middleware", "plurals", "recording", "reports", "routing", "signals", "sql", "stacks",
+        "links", "middleware", "plurals", "recording", "reports", "routing", "signals", "sql",
+        "stacks",
     ]  # fmt: skip
 
 
