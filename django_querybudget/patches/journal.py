@@ -49,7 +49,8 @@ ROOT_VARIABLE = "QUERYBUDGET_REHEARSAL_ROOT"
 _MEASURED = {"SAMPLE_RATE": 1.0, "ORIGINS": True, "NPLUSONE": "log"}
 _MOST_BODIES = 200_000_000
 """Bytes that a process keeps of bodies; of those beyond it the digest is kept."""
-_UNCOMPARED = ("date", "server-timing", "content-length")
+_UNCOMPARED = ("cache-status", "content-length", "date", "server-timing")
+"""Headers that differ from run to run: the first has how long an answer may still be kept."""
 _kept_bytes = 0
 _written: set[tuple[int, str]] = set()
 _started: set[str] = set()
