@@ -21,9 +21,7 @@ from .lockfile import LockFile
 from .sarif import sarif
 from .text import few_rows, render
 
-__all__ = ["MODES", "Outcome", "Run"]
-
-MODES = ("record", "check", "tighten")
+__all__ = ["Outcome", "Run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class Run:
     """
 
     mode: str
-    """One of :data:`MODES`."""
+    """``"record"``, ``"check"`` or ``"tighten"``."""
     path: Path
     """The file."""
     command: str
