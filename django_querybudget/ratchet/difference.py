@@ -77,8 +77,8 @@ class Entry:
             *((shape.sql, shape.count, now) for shape, now in change.went),
         ]
         return {
-            "kind": change.key[0],
-            "name": change.key[1],
+            "kind": change.key.kind,
+            "name": change.key.name,
             "state": self.state.name.lower(),
             **{
                 name: {"old": getattr(old, name, None), "new": getattr(new, name, None)}
@@ -177,7 +177,7 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
         yield from change_lines(entry.change)
         return
     queries = counted(entry.line.queries, "query", "queries")
-    yield f"{entry.change.key[1]}: {entry.state.value}, {queries}"
+    yield f"{entry.change.key.name}: {entry.state.value}, {queries}"
     for loop in entry.change.new.loops or ():
         yield f"  N+1: {loop.queries} queries {loop.what}"
         yield from (f"        {line}" for line in loop_lines(loop))

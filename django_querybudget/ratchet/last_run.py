@@ -96,9 +96,9 @@ class LastRun:
     ) -> LastRun:
         """Return the run that measured ``lines`` and noted ``details``, which ends now."""
         views: dict[str, ViewRun] = {}
-        for (kind, name), line in lines.items():
-            if kind == "views":
-                view, _, status = name.rpartition(" ")
+        for key, line in lines.items():
+            if key.kind == "views":
+                view, _, status = key.name.rpartition(" ")
                 views.setdefault(view, ViewRun()).lines[status] = line
         named = _named(details)
         for view, found in details.items():

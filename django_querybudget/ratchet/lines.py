@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.reports.report import QueryReport
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "Line", "ShapeCount", "SourceLine", "merged", "view_key"]
 
-Key = tuple[str, str]
-"""``("views", "GET jobs:list 2xx")`` or ``("tests", "tests/test_jobs.py::test_list")``."""
+
+class Key(NamedTuple):
+    """Whose line it is."""
+
+    kind: str
+    """``"views"`` or ``"tests"``."""
+    name: str
+    """``"GET jobs:list 2xx"`` or ``"tests/test_jobs.py::test_list"``."""
 
 
 @dataclass(frozen=True, order=True)
@@ -153,7 +159,7 @@ class Line:
 
 def view_key(method: str, view_name: str, status_code: int) -> Key:
     """Return the key of a view's line: one for each method and class of status."""
-    return "views", f"{method} {view_name} {status_code // 100}xx"
+    return Key("views", f"{method} {view_name} {status_code // 100}xx")
 
 
 def merged(lines: Iterable[tuple[Key, Line]]) -> dict[Key, Line]:

@@ -39,7 +39,7 @@ def render(comparison: Comparison, path: str, *, mode: str, rewritten: bool, com
 
 def headline(change: Change) -> str:
     """Return ``"GET jobs:list 2xx: 3 → 23 queries, 0 → 20 that repeat a shape"``."""
-    return f"{change.key[1]}: {numbers(change)}"
+    return f"{change.key.name}: {numbers(change)}"
 
 
 def numbers(change: Change) -> str:
@@ -161,7 +161,7 @@ def link() -> str:
 
 def few_rows(views: list[Key], threshold: int) -> str:
     """Say which list views no test gave rows enough for a loop to show."""
-    names = _first_of([name for _, name in views], MOST_LISTS)
+    names = _first_of([key.name for key in views], MOST_LISTS)
     lists = counted(len(views), "list view was", "list views were")
     return (
         f"{lists} only ever tested with fewer than {threshold} rows, which shows no loop: {names}"
@@ -181,7 +181,7 @@ def _names(count: int, singular: str, plural: str) -> str:
 
 
 def _listed(what: str, keys: list[Key]) -> str:
-    return f"{len(keys)} {what}: {_first_of([name for _, name in keys], MOST_NAMES)}"
+    return f"{len(keys)} {what}: {_first_of([key.name for key in keys], MOST_NAMES)}"
 
 
 def _first_of(names: list[str], most: int) -> str:
