@@ -117,13 +117,19 @@ class _Block(NamedTuple):
 
 
 def gathered(
-    store: RecordStore, span: Span, numbers: range, now: float, wanted: Wanted = True
+    store: RecordStore,
+    span: Span,
+    numbers: range,
+    now: float,
+    wanted: Wanted = True,
+    *,
+    keep: bool = True,
 ) -> Gathered:
     """Return those intervals of all processes; keep for others what took long to add up.
 
-    Raises what the cache raises.
+    Without ``keep`` nothing is written. Raises what the cache raises.
     """
-    return _Gathering(store, span, now, wanted).of(numbers)
+    return _Gathering(store, span, now, wanted, keep=keep).of(numbers)
 
 
 _Targets = tuple[tuple[Gathered, int], ...]
@@ -132,8 +138,10 @@ _Targets = tuple[tuple[Gathered, int], ...]
 class _Gathering:
     """One call of :func:`gathered`."""
 
-    def __init__(self, store: RecordStore, span: Span, now: float, wanted: Wanted) -> None:
-        self._store, self._span, self._wanted = store, span, wanted
+    def __init__(
+        self, store: RecordStore, span: Span, now: float, wanted: Wanted, *, keep: bool
+    ) -> None:
+        self._store, self._span, self._wanted, self._keeps = store, span, wanted, keep
         self._lengths = _LENGTHS[span]
         self._over = int(now - SETTLED) // span.seconds
         """The first interval that is not over."""
@@ -158,7 +166,9 @@ class _Gathering:
         return found
 
     def _is_worth_keeping(self, block: _Block) -> bool:
-        """Whether the next reader has less to read then."""
+        """Whether it may be kept, and the next reader has less to read then."""
+        if not self._keeps:
+            return False
         number = len(self._values.get(block, ()))
         return block.is_over and (number > 1 or (not number and block.length > 1))
 
