@@ -90,6 +90,15 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def sync_callable(value: object) -> Callable[..., Any]:
+    """As :func:`imported_callable`, for one that is called without ``await``."""
+    found = imported_callable(value)
+    # B004 wants callable(), which does not say whether an object's own __call__ is async.
+    if iscoroutinefunction(found) or iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
+        raise TypeError("it is async, and it is called without await")
+    return found
+
+
 def mapping_of_views(value: object) -> Mapping[str, Any]:
     """The dict as it is: what its values stand for is known where they are used, and checked."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -100,12 +109,8 @@ def mapping_of_views(value: object) -> Mapping[str, Any]:
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
     if value is None or isinstance(value, bool):
         return value
-    policy = imported_callable(value)
-    # B004 wants callable(), which does not say whether an object's own __call__ is async.
-    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
-        # Its answer would be a coroutine, which is true: the headers would go to everybody.
-        raise TypeError("it is async, and it is called without await")
-    return policy
+    # An async one's answer would be a coroutine, which is true: the headers would go to everybody.
+    return sync_callable(value)
 
 
 def strings(value: object) -> tuple[str, ...]:
@@ -175,12 +180,7 @@ def strings_by_name(value: object) -> Mapping[str, str]:
 
 
 def callable_or_none(value: object) -> Callable[..., Any] | None:
-    if value is None:
-        return None
-    found = imported_callable(value)
-    if iscoroutinefunction(found):
-        raise TypeError("it is async, and it is called without await")
-    return found
+    return None if value is None else sync_callable(value)
 
 
 def replicas(value: object) -> Mapping[str, tuple[str, float]]:
