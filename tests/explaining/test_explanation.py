@@ -217,6 +217,7 @@ def test_reading_the_record_of_production_writes_nothing(
     before = held()
     told = explained("jobs:names", tmp_path / "querybudget.toml")["production"]
     assert [each["requests"] for each in told["series"]] == [2]
+    assert told["series"][0].keys() == schema()["$defs"]["series"]["properties"].keys()
     assert held() == before
     read_picture(SECONDS)
     assert held().keys() > before.keys()
