@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
@@ -183,15 +183,22 @@ def callable_or_none(value: object) -> Callable[..., Any] | None:
     return None if value is None else sync_callable(value)
 
 
-def replicas(value: object) -> Mapping[str, tuple[str, float]]:
+class Replica(NamedTuple):
+    """A database that shows another's rows, some time later."""
+
+    primary: str
+    """The alias of that other."""
+    lag: float
+    """How far it may be behind, in seconds."""
+
+
+def replicas(value: object) -> Mapping[str, Replica]:
     if not isinstance(value, Mapping):
         raise TypeError
-    parsed: dict[str, tuple[str, float]] = {}
+    parsed: dict[str, Replica] = {}
     for alias, options in value.items():
         if not isinstance(options, Mapping) or set(options) != {"primary", "lag"}:
             raise ValueError(f"{alias!r} needs exactly the keys 'primary' and 'lag'")
-        parsed[nonempty_string(alias)] = (
-            nonempty_string(options["primary"]),
-            seconds(options["lag"]),
-        )
+        primary, lag = nonempty_string(options["primary"]), seconds(options["lag"])
+        parsed[nonempty_string(alias)] = Replica(primary, lag)
     return parsed

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .decoding import MOST_RELEASES, Row, Wanted, is_record, rows_of
+from .decoding import MOST_RELEASES, DecodedSeries, Wanted, is_record, rows_of
 from .encoding import encoded
 from .measures import REQUESTS, measure
 from .record import Record, SeriesKey
@@ -62,7 +62,7 @@ class Course:
         return whole
 
     def flat(self) -> Iterator[float]:
-        """Yield what :attr:`.decoding.Row.course` has of it."""
+        """Yield what :attr:`.decoding.DecodedSeries.course` has of it."""
         columns = zip(self.requests, self.queries, self.seconds, strict=True)
         for at, told in enumerate(columns):
             if any(told):
@@ -77,7 +77,7 @@ class Gathered:
         self.releases: dict[str, Record] = {}
         self.courses: dict[tuple[str, SeriesKey], Course] = {}
 
-    def add(self, row: Row, at: int) -> None:
+    def add(self, row: DecodedSeries, at: int) -> None:
         """Add a series of the interval ``at``, or of the block that begins there."""
         release = row.release
         if release not in self.releases and len(self.releases) >= MOST_RELEASES:
