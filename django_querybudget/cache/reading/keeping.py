@@ -1,4 +1,4 @@
-"""The second half of a cached read: an answer is computed in a fill, and kept under its tokens."""
+"""The second half of a cached read: compute the answer in a fill, and store it under its tokens."""
 
 from __future__ import annotations
 
