@@ -33,7 +33,7 @@ from django_querybudget.nplusone.eager import EagerLoads
 from django_querybudget.ratchet import last_run, lockfile
 from django_querybudget.ratchet.comparison import compare
 from django_querybudget.ratchet.last_run import LastRunError
-from django_querybudget.ratchet.lines import Line
+from django_querybudget.ratchet.lines import Key, Line
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.sarif import sarif
 from django_querybudget.ratchet.text import github_annotations, render
@@ -119,8 +119,8 @@ def evaluated() -> Any:
 
 
 ABOVE = compare(
-    LockFile(lines={("views", "GET a 2xx"): Line(queries=1)}),
-    {("views", "GET a 2xx"): Line(queries=2), ("views", "GET b 2xx"): Line(queries=2)},
+    LockFile(lines={Key("views", "GET a 2xx"): Line(queries=1)}),
+    {Key("views", "GET a 2xx"): Line(queries=2), Key("views", "GET b 2xx"): Line(queries=2)},
     "",
 )
 RESULT: Any = json.loads(sarif(ABOVE, "querybudget.toml"))["runs"][0]["results"][0]

@@ -33,6 +33,7 @@ from django.template import Library
 
 from django_querybudget.routing.decorated import decorated
 from django_querybudget.routing.views import ninja_operations, urlpatterns
+from django_querybudget.stacks.source_files import UNPARSABLE
 
 __all__ = ["answering", "check_decorators", "place_of", "wrapped_along"]
 
@@ -237,7 +238,7 @@ def _above(function: Any, registrar: str) -> list[str]:
     code = inspect.unwrap(function).__code__  # what is below may be decorated as well
     try:
         tree = ast.parse(Path(code.co_filename).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, *UNPARSABLE):
         return []
     for node in ast.walk(tree):
         if (

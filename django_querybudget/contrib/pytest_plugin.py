@@ -230,6 +230,7 @@ def _measured(
     item: pytest.Function, function: Callable[..., Any], budget: Budget | None
 ) -> Callable[..., Any]:
     from django_querybudget.ratchet.collecting import collect
+    from django_querybudget.ratchet.lines import Key
     from django_querybudget.testing import measured
 
     path, line, _ = item.location
@@ -243,6 +244,6 @@ def _measured(
         item.nodeid,
         budget,
         across_threads="live_server" in item.fixturenames,
-        tell=lambda log: collect(("tests", item.nodeid), log),
+        tell=lambda log: collect(Key("tests", item.nodeid), log),
         fail=fail,
     )

@@ -23,7 +23,7 @@ from django.template.loader_tags import IncludeNode
 
 from django_querybudget.stacks import THREAD_HANDLER, is_library
 
-from .batches import is_of_batches
+from .bulk_calls import is_of_batches
 from .instances import attributes_of, is_of
 from .loads import BY_INDEX, LoadKind
 

@@ -13,6 +13,7 @@ from django_querybudget.stacks import RawHost, RawOrigin, SerializerField, posit
 
 __all__ = [
     "BY_INDEX",
+    "Aggregate",
     "Filter",
     "Load",
     "LoadKind",
@@ -30,18 +31,48 @@ BY_INDEX = "[i]"
 Around: TypeAlias = tuple[SerializerField | None, RawHost | None]
 """What stands around a place: the serializer's field, and whom the framework worked for."""
 
-PlaceKey: TypeAlias = tuple[str, int, int, int, Around]
-"""SQL text and the place it ran at."""
 
-LoopKey: TypeAlias = tuple[str, int, int, int, Around, int, int]
-"""A :data:`PlaceKey`, the call path to it, and what tells it apart from others of its line."""
+class PlaceKey(NamedTuple):
+    """SQL text and the place it ran at, by identity: to hash code objects is slow."""
+
+    sql: str
+    code: int
+    position: int
+    """Where in it; -1 where there is no code."""
+    node: int
+    """The template's node."""
+    around: Around
+
+
+class LoopKey(NamedTuple):
+    """A text at its place, and how the project came there."""
+
+    place: PlaceKey
+    path: int
+    """The call path."""
+    inside: int
+    """What tells it apart from others of its line."""
+
+
+class Aggregate(NamedTuple):
+    """What a plain ``aggregate()`` computes: ``last=Max("pk")``."""
+
+    alias: str
+    function: str
+    """The class of the expression, ``"Max"``."""
+    column: str
+    """The field, or the path to it."""
+
+
+_new = tuple.__new__  # A NamedTuple's own costs more, and each text that runs has a key.
 
 
 def place_key(sql: str, origin: RawOrigin) -> PlaceKey:
-    """Return the key of ``sql`` at ``origin``, by identity: to hash code objects is slow."""
+    """Return the key of ``sql`` at ``origin``."""
     code = origin.code
     where = -1 if code is None else position(code, origin.instruction)
-    return sql, id(code), where, id(origin.node), (origin.serializer, origin.host)
+    around = (origin.serializer, origin.host)
+    return _new(PlaceKey, (sql, id(code), where, id(origin.node), around))
 
 
 class LoadKind(Enum):
@@ -142,8 +173,8 @@ class Load:
     """What an ``update()`` sets."""
     last: Filter | None = None
     """The last condition that is a plain keyword argument: what a loop most likely varies."""
-    aggregate: tuple[str, str, str] | None = None
-    """Alias, class and field of ``aggregate()``, if it is a plain one."""
+    aggregate: Aggregate | None = None
+    """What ``aggregate()`` computes, if it is a plain one."""
     prefetched: bool = False
     """Whether the relation was prefetched, thus bypassed."""
     fields: tuple[str, ...] = ()

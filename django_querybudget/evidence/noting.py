@@ -104,7 +104,7 @@ class Evidence:
         key = self.key_of(raw)
         if key is None or sum(len(self.texts[each]) for each in same) < self.threshold - 1:
             return
-        place = shape, *key[1:]
+        place = key._replace(place=key.place._replace(sql=shape))
         if len(same) > 1 and place not in self._shapes:
             from .reading import read_load  # first needed when a shape repeats
 
@@ -182,4 +182,4 @@ class Evidence:
         origin = raw.origin
         if origin is None:
             return None
-        return (*place_key(raw.sql, origin), call_path(raw.trail), raw.inside)
+        return LoopKey(place_key(raw.sql, origin), call_path(raw.trail), raw.inside)

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 
 from .instances import attributes_of
+from .loads import Aggregate
 from .relations import quoted, step_of
 
 __all__ = ["chain_of", "plain_aggregate", "refinements", "relation_of_manager"]
@@ -70,7 +71,7 @@ def chain_of(queryset: QuerySet[Any]) -> str | None:
     return code
 
 
-def plain_aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
+def plain_aggregate(arguments: dict[str, Any]) -> Aggregate | None:
     args, kwargs = arguments.get("args", ()), arguments.get("kwargs", {})
     # aggregate() itself puts those without a name among those with one.
     named = {**{each.default_alias: each for each in args}, **kwargs}
@@ -81,4 +82,4 @@ def plain_aggregate(arguments: dict[str, Any]) -> tuple[str, str, str] | None:
     name = getattr(sources[0], "name", None) if sources else None
     if not name or any(sources[1:]) or getattr(expression, "distinct", False):
         return None
-    return alias, type(expression).__name__, str(name)
+    return Aggregate(alias, type(expression).__name__, str(name))

@@ -75,7 +75,7 @@ def known(path: Path) -> Known:
     try:
         if path.exists():
             read = lockfile.read(path).lines
-            lines = {name: line for (kind, name), line in read.items() if kind == "views"}
+            lines = {key.name: line for key, line in read.items() if key.kind == "views"}
         else:
             no_lines = f"There is no {shown}: run {_RECORD}."
     except LockFileError as error:

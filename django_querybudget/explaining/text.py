@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted
 
 __all__ = ["render"]
 
@@ -65,7 +65,7 @@ def _recorded(part: Part) -> Iterator[str]:
         yield f"{_counted(each)}, in {part['file']}"
         for loop in each["loops"] or ():
             at = f", at {loop['at']}" if loop["at"] else ""
-            yield f"    N+1: {number(loop['queries'], 'query', 'queries')} {loop['what']}{at}"
+            yield f"    N+1: {counted(loop['queries'], 'query', 'queries')} {loop['what']}{at}"
 
 
 def _last_run(part: Part) -> Iterator[str]:
@@ -80,29 +80,29 @@ def _last_run(part: Part) -> Iterator[str]:
             if shape["place"]:
                 yield f"        {shape['place']}"
         if (hidden := len(shapes) - MOST_SHAPES) > 0:
-            yield f"        … and {number(hidden, 'shape', 'shapes')} more: see --json."
+            yield f"        … and {counted(hidden, 'shape', 'shapes')} more: see --json."
 
 
 def _counted(line: Part) -> str:
     told = [
-        number(line["queries"], "query", "queries"),
-        number(line["duplicates"], "duplicate", "duplicates"),
+        counted(line["queries"], "query", "queries"),
+        counted(line["duplicates"], "duplicate", "duplicates"),
         f"{line['similar']} that repeat a shape",
     ]
     if line["rows"] is not None:
-        told.append(number(line["rows"], "row", "rows"))
+        told.append(counted(line["rows"], "row", "rows"))
     return f"{line['method']} {line['status']}: {', '.join(told)}"
 
 
 def _production(part: Part) -> Iterator[str]:
     for row in part["series"]:
         yield (
-            f"{row['method']}: {number(row['requests'], 'request', 'requests')}, on average "
+            f"{row['method']}: {counted(row['requests'], 'request', 'requests')}, on average "
             f"{row['queries']:.1f} queries ({row['queries_p95']:.0f} at most in 95 of 100) and "
             f"{row['milliseconds']:.1f} ms"
         )
         for loop in row["loops"]:
-            yield f"    {loop['text']}, in {number(loop['times'], 'request', 'requests')}"
+            yield f"    {loop['text']}, in {counted(loop['times'], 'request', 'requests')}"
             yield f"        {loop['place']}"
         for reason in row["reasons"]:
             yield f"    not from the cache, {reason['times']} times: {reason['text']}"

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from django_querybudget.conf.until import Accepted, until_in
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.stacks import Origin
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["ignored_at", "matching", "names_file", "names_relation", "refused_at"]
 

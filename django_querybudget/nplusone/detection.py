@@ -104,7 +104,7 @@ def _by_path(
     for raw in records:
         if latest is None or not _same_way(raw, latest):
             key = evidence.key_of(raw)
-            way = None if key is None else key[-2:]
+            way = None if key is None else (key.path, key.inside)
             latest = raw
             if key is not None and way not in loads and key in evidence.loads:
                 loads[way] = evidence.loads[key]

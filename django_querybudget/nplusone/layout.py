@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+from django_querybudget.stacks.source_files import UNPARSABLE
+
 __all__ = ["WIDTH", "call_lines", "laid_out"]
 
 WIDTH = 88
@@ -49,7 +51,7 @@ def _broken(line: str, width: int) -> list[str]:
             case _:
                 return [line]
         same = ast.dump(ast.parse("\n".join(found))) == ast.dump(ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNPARSABLE:
         return [line]
     return [*([comment] if comment else []), *found] if same else [line]
 

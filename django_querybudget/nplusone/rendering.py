@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from django_querybudget.links import message_link
+from django_querybudget.plurals import counted
 
 from .findings import Cause, Finding, Fix
 from .layout import WIDTH, laid_out
@@ -69,7 +70,7 @@ def link_of(findings: Iterable[Finding]) -> str:
 def _outside_line(findings: list[Finding]) -> str:
     packages = ", ".join(sorted({each.package for each in findings}))
     count = sum(each.count for each in findings)
-    loops = "1 loop" if len(findings) == 1 else f"{len(findings)} loops"
+    loops = counted(len(findings), "loop")
     return f"  {count} queries in {loops} that only installed packages run: {packages}"
 
 
@@ -111,8 +112,8 @@ def _use_lines(use: str, replaces: str | None) -> Iterator[str]:
 
 def _fix_lines(fix: Fix, cause: Cause) -> Iterator[str]:
     place = "" if fix.place is None else f", {_where(fix, cause)} {fix.place}"
-    saved = "1 query" if fix.saves == 1 else f"{fix.saves} queries"
-    yield f"      Write{place} (saves {saved if fix.saves else 'its joins'}){_instead(fix)}:"
+    saved = counted(fix.saves, "query", "queries") if fix.saves else "its joins"
+    yield f"      Write{place} (saves {saved}){_instead(fix)}:"
     for line in (*fix.imports, *laid_out(fix.code)):
         yield f"        {line}"
     if fix.note:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .answers import Answer, Compared, compare_answers
-from .rehearsals import Rehearsal, Scope
+from .rehearsals import Rehearsal, RequestRun
 
 __all__ = ["MOST_EARLIER", "Baseline", "Held", "paired"]
 
@@ -20,9 +20,9 @@ patch that fails may ask for two more."""
 class Held(NamedTuple):
     """A request, as runs of the unpatched code know it."""
 
-    scope: Scope
+    scope: RequestRun
     """What a run with patches is held to."""
-    other: Scope | None = None
+    other: RequestRun | None = None
     """One that executed another number of queries, if no two runs in a row execute the same."""
 
 
@@ -62,7 +62,7 @@ class Baseline:
             self._held([scope, *(p[place][1] for p in known)]) for place, scope in enumerate(was)
         ]
 
-    def _held(self, scopes: list[Scope]) -> Held:
+    def _held(self, scopes: list[RequestRun]) -> Held:
         first, last = scopes[0], scopes[-1]
         if all(each.queries == first.queries for each in scopes):
             return Held(first)
@@ -93,14 +93,16 @@ class Baseline:
         return self._compared[key]
 
 
-def paired(was: Sequence[Scope], now: Sequence[Scope]) -> list[tuple[Scope, Scope]] | None:
+def paired(
+    was: Sequence[RequestRun], now: Sequence[RequestRun]
+) -> list[tuple[RequestRun, RequestRun]] | None:
     """Return the requests of a test in pairs, in the order of each view; None if they differ.
 
     Threads and coroutines may change the order from run to run.
     """
     if Counter(each.view for each in was) != Counter(each.view for each in now):
         return None
-    by_view: dict[str, list[Scope]] = {}
+    by_view: dict[str, list[RequestRun]] = {}
     for scope in now:
         by_view.setdefault(scope.view, []).append(scope)
     rest = {view: iter(scopes) for view, scopes in by_view.items()}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from django_querybudget.nplusone.source.modules import imported_in, module_of, resolve
 
 from .edits import Edit, method_call
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
 
 __all__ = ["chain_after", "queryset_edits"]

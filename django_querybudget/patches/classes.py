@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from .edits import Edit
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
 
 __all__ = ["class_edit"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from django_querybudget.ratchet.git import git
 
 from .unwritable import CannotProve
 
@@ -210,13 +211,5 @@ def _is_below(path: str, root: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments],  # noqa: S607 - the developer's own git
-            cwd=folder,
-            capture_output=True,
-            check=False,
-        )
-    except OSError:
-        return None
+    done = git(*arguments, folder=folder)
     return done.stdout if done.returncode == 0 else None

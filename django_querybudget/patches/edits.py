@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Contradiction", "Edit", "combined", "merged_calls", "method_call"]
+__all__ = ["Contradiction", "Edit", "combined", "method_call"]
 
 _ADDED_TO = {"select_related", "prefetch_related", "annotate"}
 
@@ -60,7 +60,7 @@ def combined(edits: Iterable[Edit]) -> list[Edit]:
         if last is None or edit.imports or last.imports:
             found.append(edit)
         elif edit.calls and last.calls and edit.start == last.start:
-            calls = merged_calls([*last.calls, *edit.calls])
+            calls = _merged_calls([*last.calls, *edit.calls])
             found[-1] = Edit(edit.path, edit.start, edit.end, calls=calls)
         elif edit.start < last.end or (edit.start, edit.end) == (last.start, last.end):
             raise Contradiction(
@@ -72,7 +72,7 @@ def combined(edits: Iterable[Edit]) -> list[Edit]:
     return found
 
 
-def merged_calls(calls: Iterable[str]) -> tuple[str, ...]:
+def _merged_calls(calls: Iterable[str]) -> tuple[str, ...]:
     """Return the calls, those of one method as one, with the arguments of both.
 
     Raises :class:`Contradiction` where one name would be two values.

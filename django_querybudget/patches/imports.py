@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from .text import SourceText
+from .source_text import SourceText
 
 __all__ = ["import_edits"]
 

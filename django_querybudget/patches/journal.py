@@ -32,9 +32,7 @@ from .watching import Watch
 from .writing import patches_of
 
 __all__ = [
-    "COPY_VARIABLE",
     "FOLDER_VARIABLE",
-    "ROOT_VARIABLE",
     "note_outcome",
     "note_test",
     "only",
@@ -43,13 +41,14 @@ __all__ = [
 
 FOLDER_VARIABLE = "QUERYBUDGET_REHEARSAL"
 """In the environment of a rehearsal: the folder that its processes write to."""
-COPY_VARIABLE = "QUERYBUDGET_REHEARSAL_COPY"
-ROOT_VARIABLE = "QUERYBUDGET_REHEARSAL_ROOT"
+_COPY_VARIABLE = "QUERYBUDGET_REHEARSAL_COPY"
+_ROOT_VARIABLE = "QUERYBUDGET_REHEARSAL_ROOT"
 
 _MEASURED = {"SAMPLE_RATE": 1.0, "ORIGINS": True, "NPLUSONE": "log"}
 _MOST_BODIES = 200_000_000
 """Bytes that a process keeps of bodies; of those beyond it the digest is kept."""
-_UNCOMPARED = ("date", "server-timing", "content-length")
+_UNCOMPARED = ("cache-status", "content-length", "date", "server-timing")
+"""Headers that differ from run to run: the first has how long an answer may still be kept."""
 _kept_bytes = 0
 _written: set[tuple[int, str]] = set()
 _started: set[str] = set()
@@ -80,7 +79,7 @@ def start() -> None:
 
 def _watch() -> None:
     global _eager
-    _eager = Watch(Path(os.environ[COPY_VARIABLE]), _write)
+    _eager = Watch(Path(os.environ[_COPY_VARIABLE]), _write)
     try:
         watch_process(_eager)
     except RuntimeError as error:
@@ -121,7 +120,7 @@ def _write(record: dict[str, Any]) -> None:
 def _on_measured(report: QueryReport, **_: object) -> None:
     if report.view_name is None:
         return
-    written = patches_of(report.findings, Path(os.environ[COPY_VARIABLE]))
+    written = patches_of(report.findings, Path(os.environ[_COPY_VARIABLE]))
     for key, (patch, _saves) in written.patches.items():
         if (os.getpid(), key) not in _written:
             _written.add((os.getpid(), key))
@@ -225,7 +224,7 @@ def _keep(digest: str, data: bytes) -> None:
 
 def _note_end() -> None:
     """Write down which modules came from the project itself, not from the copy."""
-    root = os.path.realpath(os.environ[ROOT_VARIABLE]) + os.sep
+    root = os.path.realpath(os.environ[_ROOT_VARIABLE]) + os.sep
     environment = os.path.realpath(sys.prefix) + os.sep
     files = [getattr(module, "__file__", None) for module in tuple(sys.modules.values())]
     foreign = sorted(
@@ -233,7 +232,7 @@ def _note_end() -> None:
         for each in {os.path.realpath(file) for file in files if isinstance(file, str)}
         if each.startswith(root)
         and not (each.startswith(environment) and environment.startswith(root))
-        and not each.startswith(os.path.realpath(os.environ[COPY_VARIABLE]) + os.sep)
+        and not each.startswith(os.path.realpath(os.environ[_COPY_VARIABLE]) + os.sep)
         and "site-packages" not in each
     )
     _write({"kind": "end", "foreign": foreign[:20]})

@@ -9,7 +9,7 @@ from typing import Any
 from django_querybudget.nplusone import Cause, Finding, Fix
 
 from .edits import Edit
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
 
 __all__ = ["loop_edits", "statement_around"]

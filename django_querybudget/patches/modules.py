@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from .text import SourceText
+from .source_text import SourceText
 
 __all__ = ["by_modules"]
 

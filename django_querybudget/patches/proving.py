@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
+from django_querybudget.plurals import counted
+
 from .baseline import Baseline
 from .copying import ScratchCopy
-from .drafts import Draft
 from .edits import Contradiction
 from .judged import Judged
 from .patch import NotWritten, Patch
+from .patched_files import PatchedFiles
 from .rehearsals import Overtime, Rehearsal, Suite, headline, rehearse
 from .unwritable import CannotProve
 from .verdicts import Verdict, changing, judge, parts
@@ -54,7 +56,7 @@ class Proof:
         self._base: Baseline | None = None
         self._accepted: list[str] = []
         self._tests: set[str] = set()
-        self.draft = Draft(self.copy)
+        self.patched_files = PatchedFiles(self.copy)
         self._last: list[str] = []
         """What was written into the copy for the last rehearsal that stood."""
 
@@ -122,7 +124,8 @@ class Proof:
         if not self.judged:
             return
         self._tests = base.first.showing(self.judged.keys())
-        self.tell(f"Running {_tests(self._tests)} again, to learn what differs by itself …")
+        tests = counted(len(self._tests), "test")
+        self.tell(f"Running {tests} again, to learn what differs by itself …")
         base.add(self._rehearse(self._tests))
         if base.second.failed or base.second.status:
             raise CannotProve(
@@ -130,8 +133,9 @@ class Proof:
             )
         if missing := self._tests - base.second.outcomes.keys():
             raise CannotProve(
-                f"Chosen by name, {_tests(missing)} did not run, {min(missing)} for one: the "
-                f"project's test runner leaves them out.\n{base.second.output}"
+                f"Chosen by name, {counted(len(missing), 'test')} did not run, "
+                f"{min(missing)} for one: the project's test runner leaves them out.\n"
+                f"{base.second.output}"
             )
         self._note_changing()
         # Those that save most first: of two that contradict one another they stand.
@@ -184,7 +188,8 @@ class Proof:
         return fitting
 
     def _try(self, keys: list[str], new: list[str]) -> tuple[Verdict, Rehearsal]:
-        self.tell(f"Proving {_patches(len(new))} with {_tests(self._tests)} …")
+        patches, tests = counted(len(new), "patch", "patches"), counted(len(self._tests), "test")
+        self.tell(f"Proving {patches} with {tests} …")
         self.copy.write(self._written(keys))
         run = self._rehearse(self._tests)
         verdict = judge(self.baseline, run, keys, about=new)
@@ -225,7 +230,7 @@ class Proof:
         if not keys or (self._last == keys and self._tests >= base.first.outcomes.keys()):
             return
         self.copy.write(self._written(keys))
-        self.tell(f"Running all tests with {_patches(len(keys))} …")
+        self.tell(f"Running all tests with {counted(len(keys), 'patch', 'patches')} …")
         run = self._rehearse()
         verdict = judge(base, run, keys, about=keys)
         if not verdict.stands:
@@ -279,7 +284,7 @@ class Proof:
         self.tell(f"Withdrawn: {reasons[0]}")
 
     def _written(self, keys: Iterable[str]) -> dict[str, bytes]:
-        return self.draft.files(self.judged[key].patch for key in keys)
+        return self.patched_files.files(self.judged[key].patch for key in keys)
 
 
 def _red(run: Rehearsal) -> str:
@@ -289,11 +294,3 @@ def _red(run: Rehearsal) -> str:
         "The tests fail before anything is patched: nothing can be proved by them. Files that git "
         f"ignores are in the copy only if they are small.\n{told}"
     )
-
-
-def _tests(names: set[str]) -> str:
-    return "1 test" if len(names) == 1 else f"{len(names)} tests"
-
-
-def _patches(count: int) -> str:
-    return "1 patch" if count == 1 else f"{count} patches"

@@ -19,10 +19,10 @@ from django_querybudget.ratchet.spool import read_lines
 from .answers import Answer
 from .copying import ScratchCopy
 from .patch import Found, NotWritten, Patch
-from .unread import Load, removals
+from .unread import UnreadLoad, removals
 from .unwritable import CannotProve
 
-__all__ = ["Overtime", "Rehearsal", "Scope", "Suite", "headline", "rehearse"]
+__all__ = ["Overtime", "Rehearsal", "RequestRun", "Suite", "headline", "rehearse"]
 
 _PATIENCE = 2
 """Seconds that a run is given to end by itself: its test databases may be servers'."""
@@ -43,7 +43,7 @@ class Suite(NamedTuple):
     """What runs ``test``: the path of ``manage.py``, or ``-m django``."""
 
 
-class Scope(NamedTuple):
+class RequestRun(NamedTuple):
     """A request to a view in a test."""
 
     view: str
@@ -63,14 +63,14 @@ class Rehearsal:
     """What a run's processes wrote down."""
 
     bodies: Path
-    scopes: dict[str | None, list[Scope]] = field(default_factory=dict)
+    scopes: dict[str | None, list[RequestRun]] = field(default_factory=dict)
     """By test, in their order."""
     answers: dict[str | None, list[Answer]] = field(default_factory=dict)
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
     """How each test ended, and with which message."""
     patches: dict[str, Patch] = field(default_factory=dict)
     left: dict[tuple[Found, str], NotWritten] = field(default_factory=dict)
-    loads: dict[str, Load] = field(default_factory=dict)
+    loads: dict[str, UnreadLoad] = field(default_factory=dict)
     """What was loaded eagerly, by its id."""
     read: set[str] = field(default_factory=set)
     """What of it was read."""
@@ -247,7 +247,7 @@ def _add(run: Rehearsal, record: dict[str, Any]) -> None:
     match record["kind"]:
         case "scope":
             loads = record["loads"]
-            scope = Scope(record["view"], record["count"], record["saves"], loads)
+            scope = RequestRun(record["view"], record["count"], record["saves"], loads)
             run.scopes.setdefault(record["test"], []).append(scope)
             for found, reason, code in record["left"]:
                 left = NotWritten(Found(*found), reason, code)
@@ -262,7 +262,7 @@ def _add(run: Rehearsal, record: dict[str, Any]) -> None:
         case "patch":
             run.patches[record["key"]] = Patch.from_data(record)
         case "load":
-            run.loads[record["id"]] = Load.from_data(record)
+            run.loads[record["id"]] = UnreadLoad.from_data(record)
         case "read":
             run.read.add(record["id"])
         case "note":

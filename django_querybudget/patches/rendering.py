@@ -10,7 +10,7 @@ from django_querybudget.nplusone.layout import call_lines, laid_out
 from .chains import chain_after
 from .edits import Edit, combined
 from .imports import import_edits
-from .text import SourceText
+from .source_text import SourceText
 
 __all__ = ["patched"]
 

@@ -24,7 +24,9 @@ def diff_of(proof: Proof) -> bytes:
 
     def proofs(path: str, lines: range) -> str:
         found = [each for each in proof.proved if path in each.patch.paths]
-        there = [each for each in found if set(lines) & proof.draft.lines_of(each.patch, path)]
+        there = [
+            each for each in found if set(lines) & proof.patched_files.lines_of(each.patch, path)
+        ]
         # A hunk of none is one of imports.
         there = there or [each for each in found if any(e.imports for e in each.patch.edits)]
         return "; ".join(dict.fromkeys(each.proof for each in there or found))

@@ -11,14 +11,14 @@ from django_querybudget.nplusone import Cause
 
 from .edits import Edit
 from .patch import Found, NotWritten, Patch
-from .text import SourceText
+from .source_text import SourceText
 from .watching import lookup_of
 
-__all__ = ["Load", "Removal", "removals"]
+__all__ = ["Removal", "UnreadLoad", "removals"]
 
 
 @dataclass(frozen=True)
-class Load:
+class UnreadLoad:
     """A relation that a line loads eagerly, as the processes of a rehearsal told of it."""
 
     id: str
@@ -32,7 +32,7 @@ class Load:
     """Why it is not."""
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Load:
+    def from_data(cls, data: Mapping[str, Any]) -> UnreadLoad:
         """Return what :class:`~.watching.Watch` has written down."""
         names = ("id", "relation", "origin", "operation", "reason")
         call = None if data["call"] is None else tuple(data["call"])
@@ -54,17 +54,17 @@ class Removal:
     """A patch that loads no more than what is read."""
 
     patch: Patch
-    loads: tuple[Load, ...]
+    loads: tuple[UnreadLoad, ...]
 
 
 def removals(
-    loads: Mapping[str, Load], read: Collection[str], contents: Callable[[str], bytes]
+    loads: Mapping[str, UnreadLoad], read: Collection[str], contents: Callable[[str], bytes]
 ) -> tuple[list[Removal], list[NotWritten]]:
     """Return the patches that take out what nobody read, and the findings without one.
 
     All that one call loads in vain is one patch. ``contents`` returns what a file holds.
     """
-    by_call: dict[tuple[str, int, int], list[Load]] = {}
+    by_call: dict[tuple[str, int, int], list[UnreadLoad]] = {}
     left: list[NotWritten] = []
     for name, load in loads.items():
         if name in read:

@@ -11,16 +11,16 @@ import ast
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
 
-__all__ = ["Given", "given_in", "with_values"]
+__all__ = ["GivenValue", "given_in", "with_values"]
 
 _CONDITIONS = {"filter", "exclude", "get", "Q"}
 _STATIC = (ast.Constant, ast.Attribute, ast.Name, ast.Tuple, ast.List, ast.UnaryOp)
 
 
-class Given(NamedTuple):
+class GivenValue(NamedTuple):
     """A condition's value as the source has it."""
 
     name: str
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     """The function that they are of."""
 
 
-def given_in(source: SourceText, node: ast.expr) -> Iterator[Given]:
+def given_in(source: SourceText, node: ast.expr) -> Iterator[GivenValue]:
     """Yield the values of the conditions in an expression of the source."""
     scope = source.scope_of(node)
     local = _bound_in(scope)
@@ -49,11 +49,11 @@ def given_in(source: SourceText, node: ast.expr) -> Iterator[Given]:
                         for part in parts
                     )
                     code = source.segment(each.value)
-                    yield Given(each.arg, code, static, frozenset(names), scope)
+                    yield GivenValue(each.arg, code, static, frozenset(names), scope)
 
 
 def with_values(
-    code: str, given: list[Given], source: SourceText, line: int, *, at_line: bool
+    code: str, given: list[GivenValue], source: SourceText, line: int, *, at_line: bool
 ) -> str:
     """Return ``code`` with the source's expressions for the values that are not always the same.
 
@@ -130,7 +130,7 @@ def _span(code: str, node: ast.expr | ast.keyword) -> tuple[int, int]:
     return before + start, until + end
 
 
-def _is_known(given: Given, source: SourceText, line: int) -> bool:
+def _is_known(given: GivenValue, source: SourceText, line: int) -> bool:
     """Whether the names of a value have it already at ``line``, in the same function."""
     if not given.names:
         return True

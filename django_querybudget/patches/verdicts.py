@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted
 
 from .answers import Answer, Extent, aligned
 from .baseline import Baseline, paired
 from .comparing import Uncomparable, difference
-from .rehearsals import Rehearsal, Scope, headline
+from .rehearsals import Rehearsal, RequestRun, headline
 
 __all__ = ["Problem", "Verdict", "ViewChange", "changing", "judge", "parts"]
 
@@ -83,7 +83,7 @@ class Verdict:
     def proof(self) -> str:
         """``"GET jobs:list 83 → 3 queries, 14 responses identical, 9 tests pass"``."""
         parts = [
-            f"{each.view} {each.before} → {number(each.after, 'query', 'queries')}"
+            f"{each.view} {each.before} → {counted(each.after, 'query', 'queries')}"
             for each in self.views
         ]
         same, in_part, unlike = (self.extents[each] for each in ("whole", "part", "none"))
@@ -91,12 +91,12 @@ class Verdict:
             parts.append("no response of it could be compared")
         if same:
             word = "response" if self.is_compared else "other response"
-            parts.append(number(same, f"{word} identical", f"{word}s identical"))
+            parts.append(counted(same, f"{word} identical", f"{word}s identical"))
         if in_part:
             parts.append(f"{in_part} identical in what two runs without a patch share")
         if unlike:
             parts.append(f"{unlike} that no two runs answer alike")
-        parts.append(number(self.tests, "test passes", "tests pass"))
+        parts.append(counted(self.tests, "test passes", "tests pass"))
         return ", ".join(parts)
 
 
@@ -224,7 +224,7 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
     for view, count in more.items():
         if count > 0:
             yield Problem(
-                f"{view} executes {number(count, 'more query', 'more queries')} over all tests"
+                f"{view} executes {counted(count, 'more query', 'more queries')} over all tests"
             )
     for key in set(keys) - seen:
         told = f": {unsteady[key]}" if key in unsteady else ""
@@ -232,9 +232,9 @@ def _of_counts(base: Baseline, run: Rehearsal, keys: Collection[str]) -> Iterato
         yield Problem(text, may_pass=key in unsteady, is_moving=key in unsteady)
 
 
-def _counted_twice(test: str, one: Scope, other: Scope) -> str:
+def _counted_twice(test: str, one: RequestRun, other: RequestRun) -> str:
     return (
-        f"without a patch, {one.view} executes {number(one.queries, 'query', 'queries')} in "
+        f"without a patch, {one.view} executes {counted(one.queries, 'query', 'queries')} in "
         f"{test}, and {other.queries} in the next run"
     )
 

@@ -21,7 +21,7 @@ from django.db.models import Model
 from django_querybudget.nplusone.eager import EagerLoad, EagerLoads
 
 from .loops import statement_around
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
 from .writing import source_below
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from django_querybudget.ratchet.git import git
 
 from .unwritable import CannotProve
 
@@ -116,21 +117,9 @@ def _write(file: Path, data: bytes) -> None:
 
 def _git_status(root: Path, path: str) -> str | None:
     """Return what git says has changed of a file; None if it does not know the file."""
-    try:
-        known = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", "--", path],  # noqa: S607 - the developer's own git
-            cwd=root,
-            capture_output=True,
-            check=False,
-        )
-        if known.returncode:
-            return None
-        done = subprocess.run(
-            ["git", "status", "--porcelain", "--", path],  # noqa: S607 - the developer's own git
-            cwd=root,
-            capture_output=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
+    if git("ls-files", "--error-unmatch", "--", path, folder=root).returncode:
+        return None
+    done = git("status", "--porcelain", "--", path, folder=root)
+    if done.returncode:
         return None
     return done.stdout.decode(errors="replace").strip()

@@ -25,15 +25,15 @@ from .edits import Edit
 from .loops import loop_edits, statement_around
 from .modules import by_modules
 from .patch import Found, NotWritten, Patch
-from .text import SourceText
+from .source_text import SourceText
 from .unwritable import Unwritable
-from .values import Given, given_in, with_values
+from .values import GivenValue, given_in, with_values
 
-__all__ = ["Written", "patches_of", "source_below"]
+__all__ = ["WrittenPatches", "patches_of", "source_below"]
 
 
 @dataclass
-class Written:
+class WrittenPatches:
     """What came of the findings of one scope."""
 
     patches: dict[str, tuple[Patch, int]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Written:
     left: list[NotWritten] = field(default_factory=list)
 
 
-def patches_of(findings: Iterable[Finding], root: Path) -> Written:
+def patches_of(findings: Iterable[Finding], root: Path) -> WrittenPatches:
     """Return the patches of findings; those that share a line are one.
 
     ``root`` is the project's: nothing outside of it is written.
@@ -49,7 +49,7 @@ def patches_of(findings: Iterable[Finding], root: Path) -> Written:
     groups: dict[object, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.fix or id(finding), []).append(finding)
-    written = Written()
+    written = WrittenPatches()
     for group in groups.values():
         found = tuple(_found(each, root) for each in group)
         fix = group[0].fix
@@ -91,7 +91,7 @@ class _Writer:
         if fix is None and all(each.use is None for each in group):
             raise Unwritable(group[0].hint or "no line is known that would save them")
         edits: list[Edit] = []
-        given: list[Given] = []
+        given: list[GivenValue] = []
         for finding in group:
             if finding.use is not None:
                 found, values = self._use(finding)
@@ -101,7 +101,7 @@ class _Writer:
             edits += self._fix(fix, group, given)
         return edits
 
-    def _use(self, finding: Finding) -> tuple[list[Edit], list[Given]]:
+    def _use(self, finding: Finding) -> tuple[list[Edit], list[GivenValue]]:
         """Return the edits at the line itself, and the values that stand in what they replace."""
         origin, use = finding.origin, finding.use or ""
         if finding.replaces is None or origin is None:
@@ -110,7 +110,7 @@ class _Writer:
         found = _at(source, finding.replaces, origin.line)
         if not found:
             raise Unwritable(f"{finding.replaces} does not stand at {path}:{origin.line}")
-        given: list[Given] = []
+        given: list[GivenValue] = []
         for _, _, node in found:
             given += given_in(source, node)
         new = with_values(use, given, source, origin.line, at_line=True)
@@ -120,7 +120,7 @@ class _Writer:
         ]
         return edits, given
 
-    def _fix(self, fix: Fix, group: list[Finding], given: list[Given]) -> list[Edit]:
+    def _fix(self, fix: Fix, group: list[Finding], given: list[GivenValue]) -> list[Edit]:
         place = fix.place
         if place is None:
             raise Unwritable("where its queryset is built is not known")

@@ -109,7 +109,7 @@ def collect(key: Key, log: QueryLog, findings: Iterable[Finding] | None = None) 
     if spool is None:
         return
     if findings is None:
-        findings = QueryReport(name=key[1], log=log).findings
+        findings = QueryReport(name=key.name, log=log).findings
     line, test = Line.of(log, findings), current_test()
     with _lock:
         before = _highest.get((key, test))
@@ -152,7 +152,7 @@ def read_spool(spool: Path, failed: Collection[str] = ()) -> Collected:
     for path in sorted(spool.glob("*.jsonl")):
         known: dict[tuple[Key, int], Line] = {}
         for kind, name, test, number, data in read_lines(path):
-            key = (kind, name)
+            key = Key(kind, name)
             if data is not None:
                 known[key, number] = Line.from_data(data)
             if failed and (test is None or test in failed):
@@ -179,7 +179,8 @@ def views_of_few_rows(spool: Path, threshold: int) -> list[Key]:
     most: dict[Key, int] = {}
     for path in sorted(spool.glob("*.rows")):
         for kind, name, rows in read_lines(path):
-            most[kind, name] = max(rows, most.get((kind, name), 0))
+            key = Key(kind, name)
+            most[key] = max(rows, most.get(key, 0))
     return sorted(key for key, rows in most.items() if rows < threshold)
 
 

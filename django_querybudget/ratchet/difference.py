@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted
 
 from .comparison import Change, compare
 from .lines import Line
@@ -77,8 +77,8 @@ class Entry:
             *((shape.sql, shape.count, now) for shape, now in change.went),
         ]
         return {
-            "kind": change.key[0],
-            "name": change.key[1],
+            "kind": change.key.kind,
+            "name": change.key.name,
             "state": self.state.name.lower(),
             **{
                 name: {"old": getattr(old, name, None), "new": getattr(new, name, None)}
@@ -176,8 +176,8 @@ def _entry_lines(entry: Entry) -> Iterator[str]:
     if entry.state not in (State.NEW, State.GONE):
         yield from change_lines(entry.change)
         return
-    queries = number(entry.line.queries, "query", "queries")
-    yield f"{entry.change.key[1]}: {entry.state.value}, {queries}"
+    queries = counted(entry.line.queries, "query", "queries")
+    yield f"{entry.change.key.name}: {entry.state.value}, {queries}"
     for loop in entry.change.new.loops or ():
         yield f"  N+1: {loop.queries} queries {loop.what}"
         yield from (f"        {line}" for line in loop_lines(loop))

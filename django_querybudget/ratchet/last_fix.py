@@ -10,7 +10,6 @@ changes, and that of its loop, holds what it held then.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import last_run
-from .last_run import LastRunError, read_data
-from .lockfile import replace_file
+from .last_run import LastRunError, read_data, rows_within, write_data
 
 __all__ = ["Attempt", "LastFix", "digest_of", "key_of", "path_beside", "read", "write"]
 
@@ -88,15 +86,9 @@ def path_beside(lockfile: Path) -> Path:
 
 def write(path: Path, *, at: str, root: Path, attempts: Mapping[str, Attempt]) -> None:
     """Replace the file, in one step. Raises ``OSError``."""
-    told, left = [], MOST_BYTES
-    for name, attempt in sorted(attempts.items()):
-        text = f"{json.dumps(name)}: {json.dumps(asdict(attempt))}"
-        left -= len(text)  # ASCII: JSON escapes all else
-        if left > 0:
-            told.append(text)
+    rows = rows_within(MOST_BYTES, {name: asdict(each) for name, each in attempts.items()})
     head = {"format": FORMAT, "at": at, "root": os.path.relpath(root, path.parent)}
-    rows = ",\n".join(told)
-    replace_file(path, f'{json.dumps(head)[:-1]}, "attempts": {{\n{rows}\n}}}}\n')
+    write_data(path, head, "attempts", rows)
 
 
 def read(path: Path) -> LastFix | None:

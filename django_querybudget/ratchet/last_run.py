@@ -21,7 +21,17 @@ from .details import Details
 from .lines import Key, Line
 from .lockfile import replace_file
 
-__all__ = ["LastRun", "LastRunError", "ViewRun", "path_beside", "read", "read_data", "write"]
+__all__ = [
+    "LastRun",
+    "LastRunError",
+    "ViewRun",
+    "path_beside",
+    "read",
+    "read_data",
+    "rows_within",
+    "write",
+    "write_data",
+]
 
 FORMAT = 1
 FOLDER = ".querybudget"
@@ -86,9 +96,9 @@ class LastRun:
     ) -> LastRun:
         """Return the run that measured ``lines`` and noted ``details``, which ends now."""
         views: dict[str, ViewRun] = {}
-        for (kind, name), line in lines.items():
-            if kind == "views":
-                view, _, status = name.rpartition(" ")
+        for key, line in lines.items():
+            if key.kind == "views":
+                view, _, status = key.name.rpartition(" ")
                 views.setdefault(view, ViewRun()).lines[status] = line
         named = _named(details)
         for view, found in details.items():
@@ -110,18 +120,29 @@ def write(path: Path, last: LastRun) -> None:
     ignored = path.parent / ".gitignore"
     if not ignored.exists():
         ignored.write_text(_IGNORED, encoding="utf-8")
-    views, left = [], MOST_BYTES
-    for name, view in sorted(last.views.items()):
-        text = f"{json.dumps(name)}: {json.dumps(_data(view))}"
-        left -= len(text)  # ASCII: JSON escapes all else
-        if left > 0:
-            views.append(text)
+    views = rows_within(MOST_BYTES, {name: _data(view) for name, view in last.views.items()})
     head = {
         "format": FORMAT, "run": last.run, "at": last.at, "passed": last.passed,
         "complete": last.complete and len(views) == len(last.views),
     }  # fmt: skip
-    rows = ",\n".join(views)
-    replace_file(path, f'{json.dumps(head)[:-1]}, "views": {{\n{rows}\n}}}}\n')
+    write_data(path, head, "views", views)
+
+
+def rows_within(most: int, found: Mapping[str, Any]) -> list[str]:
+    """Return the rows of a file, ``"name": …``, by name: those that ``most`` bytes hold."""
+    rows, left = [], most
+    for name, data in sorted(found.items()):
+        text = f"{json.dumps(name)}: {json.dumps(data)}"
+        left -= len(text)  # ASCII: JSON escapes all else
+        if left > 0:
+            rows.append(text)
+    return rows
+
+
+def write_data(path: Path, head: Mapping[str, Any], key: str, rows: Iterable[str]) -> None:
+    """Replace a file, in one step, by ``head`` and its ``rows`` as ``key``. Raises ``OSError``."""
+    told = ",\n".join(rows)
+    replace_file(path, f'{json.dumps(head)[:-1]}, "{key}": {{\n{told}\n}}}}\n')
 
 
 def read_data(path: Path, *, wanted: int, most: int, way_out: str) -> dict[str, Any] | None:

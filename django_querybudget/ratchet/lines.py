@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.reports.report import QueryReport
@@ -16,14 +16,20 @@ from .loops import LoopCount, loops_of
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
 
-__all__ = ["Key", "Line", "Place", "ShapeCount", "merged", "view_key"]
+__all__ = ["Key", "Line", "ShapeCount", "SourceLine", "merged", "view_key"]
 
-Key = tuple[str, str]
-"""``("views", "GET jobs:list 2xx")`` or ``("tests", "tests/test_jobs.py::test_list")``."""
+
+class Key(NamedTuple):
+    """Whose line it is."""
+
+    kind: str
+    """``"views"`` or ``"tests"``."""
+    name: str
+    """``"GET jobs:list 2xx"`` or ``"tests/test_jobs.py::test_list"``."""
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class SourceLine:
     """A line of the project's code."""
 
     path: str
@@ -42,7 +48,7 @@ class ShapeCount:
     """The shape, shortened."""
     count: int
     """The number of queries."""
-    place: Place | None = None
+    place: SourceLine | None = None
     """Where most of them come from; not written to the file."""
 
 
@@ -77,7 +83,7 @@ class Line:
                 origin = shape.origins[0][0]
                 root = os.environ.get("GITHUB_WORKSPACE") or os.curdir
                 path = os.path.relpath(origin.filename, root)
-                place = Place(path, origin.line, str(origin))
+                place = SourceLine(path, origin.line, str(origin))
             before = shapes.get(sql)
             shapes[sql] = (
                 ShapeCount(sql, shape.count, place)
@@ -140,7 +146,7 @@ class Line:
     def from_data(cls, data: Mapping[str, Any]) -> Line:
         """Undo :meth:`as_data`."""
         shapes = tuple(
-            ShapeCount(sql, count, Place(*place) if place else None)
+            ShapeCount(sql, count, SourceLine(*place) if place else None)
             for sql, count, place in data["shapes"]
         )
         loops = data["loops"]
@@ -153,7 +159,7 @@ class Line:
 
 def view_key(method: str, view_name: str, status_code: int) -> Key:
     """Return the key of a view's line: one for each method and class of status."""
-    return "views", f"{method} {view_name} {status_code // 100}xx"
+    return Key("views", f"{method} {view_name} {status_code // 100}xx")
 
 
 def merged(lines: Iterable[tuple[Key, Line]]) -> dict[Key, Line]:

@@ -129,11 +129,11 @@ def rendered_line(key: Key, line: Line) -> str:
 
 def sorted_keys(keys: Iterable[Key]) -> list[Key]:
     """Return the keys in the order of the file."""
-    return sorted(keys, key=lambda key: (KINDS.index(key[0]), key[1]))
+    return sorted(keys, key=lambda key: (KINDS.index(key.kind), key.name))
 
 
 def _rendered_line(key: Key, line: Line) -> Iterator[str]:
-    yield f"\n[{key[0]}.{_string(key[1])}]\n"
+    yield f"\n[{key.kind}.{_string(key.name)}]\n"
     for name in Line.NUMBERS:
         yield f"{name} = {getattr(line, name)}\n"
     if line.rows is not None:
@@ -186,7 +186,7 @@ class _Parser:
             if kind not in KINDS or not isinstance(tables, dict):
                 self.fail(kind, f"{kind!r} is unknown; the tables are {' and '.join(KINDS)}")
             for name, table in tables.items():
-                lines[kind, name] = self.line(kind, name, table)
+                lines[Key(kind, name)] = self.line(kind, name, table)
         return LockFile(run=run, lines=lines)
 
     def check_text(self) -> None:

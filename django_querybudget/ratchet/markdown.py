@@ -102,7 +102,7 @@ def _row(entry: Entry, *, with_rows: bool) -> str:
     loops = [None if side.loops is None else len(side.loops) for side in (old, new)]
     cells = [
         entry.state.value,
-        code(entry.change.key[1], in_table=True),
+        code(entry.change.key.name, in_table=True),
         _cell(entry, old.queries, new.queries),
         *([_cell(entry, old.rows, new.rows)] if with_rows else []),
         _cell(entry, *loops),
@@ -138,7 +138,7 @@ def _block(entry: Entry) -> list[str]:
     if not lines:
         return []
     told = entry.state.value if entry.state is State.NEW else numbers(change)
-    return [f"**{code(change.key[1])}** {told}", "", *lines]
+    return [f"**{code(change.key.name)}** {told}", "", *lines]
 
 
 def _loop_lines(loop: LoopCount, were: int | None, now: int, *, is_new: bool) -> Iterator[str]:

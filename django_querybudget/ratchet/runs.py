@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted
 
 from . import collecting, last_run, lockfile
 from .comparison import Comparison, compare, recorded, tightened
@@ -21,9 +21,7 @@ from .lockfile import LockFile
 from .sarif import sarif
 from .text import few_rows, render
 
-__all__ = ["MODES", "Outcome", "Run"]
-
-MODES = ("record", "check", "tighten")
+__all__ = ["Outcome", "Run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class Run:
     """
 
     mode: str
-    """One of :data:`MODES`."""
+    """``"record"``, ``"check"`` or ``"tighten"``."""
     path: Path
     """The file."""
     command: str
@@ -138,7 +136,7 @@ class Run:
                 return Outcome(text=f"{shown} cannot be written: {error}", failed=True)
         text = render(comparison, shown, mode=self.mode, rewritten=rewritten, command=self.command)
         if rewritten:
-            text += f"\nWrote {number(len(new.lines), 'line', 'lines')} to {shown}."
+            text += f"\nWrote {counted(len(new.lines), 'line', 'lines')} to {shown}."
         elif self.mode != "check":
             text += f"\n{shown} is left as it was: the run did not come to its end."
         if few and self.mode == "record":

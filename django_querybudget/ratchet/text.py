@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_querybudget.links import message_link, see
-from django_querybudget.reports.report import number
+from django_querybudget.plurals import counted, first_of
 
 from .comparison import Change, Comparison
 from .lines import Key, ShapeCount
@@ -39,7 +39,7 @@ def render(comparison: Comparison, path: str, *, mode: str, rewritten: bool, com
 
 def headline(change: Change) -> str:
     """Return ``"GET jobs:list 2xx: 3 → 23 queries, 0 → 20 that repeat a shape"``."""
-    return f"{change.key[1]}: {numbers(change)}"
+    return f"{change.key.name}: {numbers(change)}"
 
 
 def numbers(change: Change) -> str:
@@ -52,7 +52,7 @@ def numbers(change: Change) -> str:
     }
     pairs = {name: (getattr(change.old, name), getattr(change.new, name)) for name in words}
     told = ", ".join(
-        f"{old} → {number(new, *words[name])}"
+        f"{old} → {counted(new, *words[name])}"
         for name, (old, new) in pairs.items()
         if old != new and old is not None and new is not None
     )
@@ -148,12 +148,10 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
         yield _listed("left out, only failing tests reached it", sorted(alone))
     if shared:
         yield (
-            f"{number(shared, 'line', 'lines')} without what failing tests measured; "
+            f"{counted(shared, 'line', 'lines')} without what failing tests measured; "
             f"{'it is' if shared == 1 else 'they are'} not lowered."
         )
-    names = "; ".join(tests[:MOST_NAMES])
-    more = f"; and {len(tests) - MOST_NAMES} more" if len(tests) > MOST_NAMES else ""
-    yield f"Failing: {names}{more}"
+    yield f"Failing: {_first_of(tests, MOST_NAMES)}"
 
 
 def link() -> str:
@@ -163,12 +161,10 @@ def link() -> str:
 
 def few_rows(views: list[Key], threshold: int) -> str:
     """Say which list views no test gave rows enough for a loop to show."""
-    names = "; ".join(name for _, name in views[:MOST_LISTS])
-    more = f"; and {len(views) - MOST_LISTS} more" if len(views) > MOST_LISTS else ""
-    lists = number(len(views), "list view was", "list views were")
+    names = _first_of([key.name for key in views], MOST_LISTS)
+    lists = counted(len(views), "list view was", "list views were")
     return (
-        f"{lists} only ever tested with fewer than {threshold} rows, which shows no loop: "
-        f"{names}{more}"
+        f"{lists} only ever tested with fewer than {threshold} rows, which shows no loop: {names}"
     )
 
 
@@ -180,14 +176,16 @@ def _shape(shape: ShapeCount, counts: str) -> Iterator[str]:
 
 def _names(count: int, singular: str, plural: str) -> str:
     return (
-        f"{number(count, 'view or test', 'views and tests')} {singular if count == 1 else plural}"
+        f"{counted(count, 'view or test', 'views and tests')} {singular if count == 1 else plural}"
     )
 
 
 def _listed(what: str, keys: list[Key]) -> str:
-    names = "; ".join(name for _, name in keys[:MOST_NAMES])
-    more = f"; and {len(keys) - MOST_NAMES} more" if len(keys) > MOST_NAMES else ""
-    return f"{len(keys)} {what}: {names}{more}"
+    return f"{len(keys)} {what}: {_first_of([key.name for key in keys], MOST_NAMES)}"
+
+
+def _first_of(names: list[str], most: int) -> str:
+    return first_of(names, most, between="; ", last="; and ")
 
 
 def _escaped(text: str, more: str = "") -> str:

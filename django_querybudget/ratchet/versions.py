@@ -10,12 +10,10 @@ from pathlib import Path
 from django_querybudget.exceptions import LockFileError
 
 from . import lockfile
+from .git import git
 from .lockfile import LockFile
 
 __all__ = ["Version", "path_in_repository", "version_of", "version_on_disk"]
-
-MOST_SECONDS = 60
-"""So long git may take for one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ def version_of(given: str, path: Path) -> Version:
     """
     if _is_file(given):
         return version_on_disk(Path(given))
-    commit = _git("rev-parse", "--verify", "--end-of-options", f"{given}^{{commit}}")
+    commit = git("rev-parse", "--verify", "--end-of-options", f"{given}^{{commit}}")
     if commit.returncode:
         raise LockFileError(
             f"{given!r} is no file, and git knows no such revision ({_why(commit)}). Name a "
@@ -47,9 +45,9 @@ def version_of(given: str, path: Path) -> Version:
     sha = commit.stdout.decode().strip()
     name = sha[:10] if sha.startswith(given) else f"{given} ({sha[:10]})"
     inside = f"{sha}:./{Path(os.path.relpath(path)).as_posix()}"
-    if _git("rev-parse", "--verify", "--end-of-options", inside).returncode:
+    if git("rev-parse", "--verify", "--end-of-options", inside).returncode:
         return Version(name=name, file=LockFile(), missing=True)
-    blob = _git("cat-file", "blob", inside)
+    blob = git("cat-file", "blob", inside)
     if blob.returncode:
         raise LockFileError(f"{path} of {name} cannot be read ({_why(blob)}).")
     try:
@@ -73,7 +71,7 @@ def version_on_disk(path: Path) -> Version:
 
 def path_in_repository(path: Path) -> str:
     """Return ``path`` from the root of the repository; as it is outside of one."""
-    prefix = _git("rev-parse", "--show-prefix")
+    prefix = git("rev-parse", "--show-prefix")
     if prefix.returncode or path.is_absolute():
         return str(path)
     root = prefix.stdout.decode(errors="replace").removesuffix("\n")
@@ -85,20 +83,6 @@ def _is_file(given: str) -> bool:
         return Path(given).is_file()
     except (OSError, ValueError):  # Too long for a path, or with a zero byte.
         return False
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", *arguments]
-    try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=MOST_SECONDS,
-            check=False,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(command, 1, b"", str(error).encode())
 
 
 def _why(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -11,18 +11,19 @@ from django_querybudget.budgets.budget import Budget, Violation, unjudged_rows
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
 from django_querybudget.links import message_link, see
+from django_querybudget.plurals import counted
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin
 
 from .repeats import findings_of
 from .shapes import Shape
-from .wording import next_step, number, violated
+from .wording import next_step, violated
 
 if TYPE_CHECKING:
     from django_querybudget.nplusone import Finding
 
-__all__ = ["QueryReport", "Shape", "number", "render_growth"]
+__all__ = ["QueryReport", "Shape", "render_growth"]
 
 # What a short report shows; -v shows all.
 MOST_SHAPES = 5
@@ -72,7 +73,7 @@ class QueryReport:
         unknown = unjudged_rows(self.budget, self.log)
         if not unknown:
             return ""
-        return f"rows unknown for {unknown} of {number(self.log.count, 'query', 'queries')}"
+        return f"rows unknown for {unknown} of {counted(self.log.count, 'query', 'queries')}"
 
     @property
     def _rows(self) -> str:
@@ -81,9 +82,9 @@ class QueryReport:
         fetched = self.log.fetched
         if not fetched.rows:
             return ""
-        unknown = number(fetched.unknown, "query", "queries")
+        unknown = counted(fetched.unknown, "query", "queries")
         more = f" (unknown for {unknown})" if fetched.unknown else ""
-        return f", {number(fetched.rows, 'row', 'rows')}{more}"
+        return f", {counted(fetched.rows, 'row', 'rows')}{more}"
 
     @property
     def nplusone_text(self) -> str:
@@ -100,9 +101,9 @@ class QueryReport:
     def summary(self) -> str:
         """``"12 queries, 3 duplicates"``."""
         duplicates = self.log.duplicate_count
-        text = number(self.log.count, "query", "queries")
+        text = counted(self.log.count, "query", "queries")
         if duplicates:
-            text = f"{text}, {number(duplicates, 'duplicate', 'duplicates')}"
+            text = f"{text}, {counted(duplicates, 'duplicate', 'duplicates')}"
         return f"{text}, first {self._kept} kept" if self.log.dropped else text
 
     @property
@@ -148,7 +149,7 @@ class QueryReport:
             for shape in shown:
                 lines += _shape_lines(shape, verbosity, parameters)
             if hidden := len(shapes) - len(shown):
-                lines.append(f"        … and {number(hidden, 'shape', 'shapes')} more: see -v.")
+                lines.append(f"        … and {counted(hidden, 'shape', 'shapes')} more: see -v.")
         if self.log.dropped:
             lines.append(
                 f"        Only the first {self._kept} of {self.log.count} queries were kept: see "
@@ -169,7 +170,7 @@ class QueryReport:
         loops = len(self.findings)
         if not loops:
             return _printable(self.headline)
-        known = number(loops, "loop of queries", "loops of queries")
+        known = counted(loops, "loop of queries", "loops of queries")
         return _printable(f"{self.headline}; {known}, as told before")
 
     def __str__(self) -> str:
@@ -192,7 +193,7 @@ def _findings_link(findings: Sequence[Finding]) -> str:
 def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: float) -> str:
     """Return what grows, by how much, from which lines, and the next step."""
     total = ", ".join(
-        f"{number(count, 'query', 'queries')} at size {size}"
+        f"{counted(count, 'query', 'queries')} at size {size}"
         for size, count in zip(growth.sizes, growth.total.counts, strict=True)
     )
     lines = [f"The number of queries grows with the data: {total}.", ""]
@@ -213,7 +214,7 @@ def render_growth(growth: QueryGrowth, steep: Sequence[ShapeGrowth], max_slope: 
 
 def _shape_lines(shape: Shape, verbosity: int, parameters: bool) -> Iterator[str]:
     sql = shape.fingerprint if verbosity > 1 else shortened(shape.fingerprint)
-    rows = f", {number(shape.rows, 'row', 'rows')}" if shape.rows is not None else ""
+    rows = f", {counted(shape.rows, 'row', 'rows')}" if shape.rows is not None else ""
     yield f"{shape.count:4} x  {sql}  ({shape.milliseconds:.1f} ms{rows})"
     yield from _origin_lines(shape, verbosity)
     if parameters:

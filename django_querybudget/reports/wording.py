@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.budget import Budget, Violation
+from django_querybudget.plurals import counted
 from django_querybudget.sql.fingerprints import StatementKind
 from django_querybudget.sql.shortening import shortened
 
@@ -13,7 +14,7 @@ from .shapes import Shape
 if TYPE_CHECKING:
     from .report import QueryReport
 
-__all__ = ["next_step", "number", "violated"]
+__all__ = ["next_step", "violated"]
 
 _WRITE_AT_ONCE = "write the rows at once: bulk_create(), bulk_update() or update()."
 
@@ -26,11 +27,6 @@ _MEASURED = {
 }
 
 
-def number(count: float, singular: str, plural: str) -> str:
-    """Return ``"1 query"``, ``"2 queries"``."""
-    return f"{count:.12g} {singular if count == 1 else plural}"
-
-
 def violated(violation: Violation, budget: Budget | None) -> str:
     """Return by how much one dimension is exceeded."""
     if violation.dimension == "until":
@@ -41,7 +37,7 @@ def violated(violation: Violation, budget: Budget | None) -> str:
             f"budget is {violation.limit * 1000:.1f} ms"
         )
     words = _MEASURED[violation.dimension]
-    return f"{number(violation.actual, *words)}, budget is {violation.limit:g}"
+    return f"{counted(violation.actual, *words)}, budget is {violation.limit:g}"
 
 
 def next_step(report: QueryReport, shapes: list[Shape]) -> str:

@@ -14,7 +14,6 @@ from django.template.base import Node
 from .tasks import THREAD_HANDLER
 
 __all__ = [
-    "ASGIREF",
     "BOUNDARY",
     "FRAMEWORK",
     "INTERNAL",
@@ -36,7 +35,7 @@ __all__ = [
 
 INTERNAL = 0
 """The standard library's, Django's, a wrapper's, ours: nobody's line, and false for the walk."""
-LIBRARY, PROJECT, TEMPLATES, SERIALIZERS, ASGIREF = range(1, 6)
+LIBRARY, PROJECT, TEMPLATES, SERIALIZERS, _ASGIREF = range(1, 6)
 FRAMEWORK = 6
 """What calls the project's code, or works for an object of the project's: see :mod:`.hosts`."""
 BOUNDARY = 7
@@ -117,7 +116,7 @@ def classify(filename: str) -> int:
     if filename == RENDER_ANNOTATED.co_filename:
         kind = TEMPLATES
     elif filename == THREAD_HANDLER.co_filename:
-        kind = ASGIREF
+        kind = _ASGIREF
     elif filename.startswith(_DJANGO):
         kind = _of_django(filename.removeprefix(_DJANGO).replace(os.sep, "/"))
     elif filename.startswith(_INTERNAL_FOLDERS) or filename.startswith(("<frozen", "<string>")):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-import linecache
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple
+
+from .source_files import source_of
 
 __all__ = ["Host", "HostKind", "RawHost", "attribute_line", "host_at", "view_of"]
 
@@ -139,8 +139,7 @@ def attribute_line(owner: type, name: str) -> int | None:
 
 
 def _class_node(owner: type) -> ast.AST | None:
-    tree = _tree(_file_of(owner))
-    node: ast.AST | None = tree
+    node: ast.AST | None = source_of(_file_of(owner)).tree
     for part in owner.__qualname__.split("."):
         if node is None or part == "<locals>":
             continue
@@ -152,19 +151,6 @@ def _class_node(owner: type) -> ast.AST | None:
         ]
         node = inside[0] if len(inside) == 1 else None
     return node
-
-
-def _tree(filename: str) -> ast.AST | None:
-    lines = linecache.getlines(filename) if filename else []
-    return _parsed("".join(lines)) if lines else None
-
-
-@lru_cache(maxsize=8)
-def _parsed(source: str) -> ast.AST | None:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
 
 
 def _file_of(target: object) -> str:

@@ -12,21 +12,22 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_querybudget.conf import conf
+from django_querybudget.plurals import counted
 from django_querybudget.reports import reporters
 from django_querybudget.reports.enforcement import in_tests
-from django_querybudget.reports.report import QueryReport, number
+from django_querybudget.reports.report import QueryReport
 
 from .growing import before_of, growth_of
-from .holders import is_added
 from .launching import ROWS_VARIABLE
 from .notes import is_full, write
-from .trial import View
+from .settings_classes import is_added
+from .trial import ViewCount
 
 __all__ = ["start"]
 
 MOST_VIEWS = 5_000
 
-_views: dict[str, View] = {}
+_views: dict[str, ViewCount] = {}
 _told: set[str] = set()
 _started = False
 
@@ -68,7 +69,7 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
     if report.view_name is None:
         return
     growth = growth_of(request)
-    from .reading import loops_of, view_of  # needed from the first request on
+    from .report_data import loops_of, view_of  # needed from the first request on
 
     view = view_of(report)
     if growth is None:
@@ -88,7 +89,7 @@ def _note(report: QueryReport, request: HttpRequest, response: HttpResponseBase)
             write(kind, data)
 
 
-def _note_view(view: View) -> None:
+def _note_view(view: ViewCount) -> None:
     known = _views.get(view.name)
     if known is None and len(_views) < MOST_VIEWS:
         _views[view.name] = view
@@ -100,5 +101,5 @@ def _note_view(view: View) -> None:
 def _print_line(report: QueryReport) -> None:
     """Tell whoever watches a server of one request."""
     loops = len(report.findings)
-    more = f"; {number(loops, 'loop of queries', 'loops of queries')}" if loops else ""
+    more = f"; {counted(loops, 'loop of queries', 'loops of queries')}" if loops else ""
     sys.stderr.write(f"querybudget: {report.headline}{more}\n")

@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from django_querybudget.plurals import counted
+
 from .documents import as_html, as_json, check_writable
 from .launching import UnknownCommand, program, run
-from .page import counted, page
+from .page import page
 from .trial import Trial, read_trial, write_few
 
 __all__ = ["add_to"]

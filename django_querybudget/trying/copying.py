@@ -121,7 +121,7 @@ def _give_targets(
 def _fields_to_vary(model: type[models.Model]) -> Iterator[models.Field[Any, Any]]:
     """Yield the fields in which a copy must differ from its original."""
     chosen: dict[str, models.Field[Any, Any]] = {}
-    for names in _unique_sets(model):
+    for names in _sets_to_vary(model):
         fields: list[Any] = [model._meta.get_field(name) for name in sorted(names)]
         if any(each.name in chosen or isinstance(each, models.AutoField) for each in fields):
             continue
@@ -133,7 +133,11 @@ def _fields_to_vary(model: type[models.Model]) -> Iterator[models.Field[Any, Any
     yield from chosen.values()
 
 
-def _unique_sets(model: type[models.Model]) -> Iterator[Iterable[str]]:
+def _sets_to_vary(model: type[models.Model]) -> Iterator[Iterable[str]]:
+    """Yield the names of which one must differ for a row to be taken, under whatever condition.
+
+    What always tells rows apart is less than that; ``nplusone.fixes.write`` has it.
+    """
     options = model._meta
     yield from ({each.name} for each in options.local_concrete_fields if each.unique)
     yield from map(set, options.unique_together)

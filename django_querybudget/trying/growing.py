@@ -27,7 +27,7 @@ from django_querybudget.routing.views import view_name_of
 from .copying import CannotCopy, copy_rows
 from .launching import FOLDER_VARIABLE, ROWS_VARIABLE
 from .notes import write
-from .trial import Grown, View, read_few
+from .trial import Grown, ViewCount, read_few
 
 __all__ = ["GrowingMiddleware", "Growth", "before_of", "growth_of"]
 
@@ -44,9 +44,9 @@ class Growth:
     rows: int
     """How many of each row."""
     view: str
-    seen: View | None = field(default=None, init=False)
+    seen: ViewCount | None = field(default=None, init=False)
 
-    def note(self, view: View) -> None:
+    def note(self, view: ViewCount) -> None:
         """Take note of what the request executed."""
         self.seen = view
 

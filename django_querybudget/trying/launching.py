@@ -28,11 +28,11 @@ import os, sys
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [each for each in sys.path if os.path.abspath(each) != _here]
 try:
-    from django_querybudget.trying.holders import replace_holders
+    from django_querybudget.trying.settings_classes import replace_settings_classes
 except ImportError:
     pass  # a Python without Django or without us: none of the project's
 else:
-    replace_holders()
+    replace_settings_classes()
 _ours = sys.modules.pop("sitecustomize", None)
 try:
     import sitecustomize  # that of the environment

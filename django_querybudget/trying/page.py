@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from django_querybudget.links import message_link, see
+from django_querybudget.plurals import counted, first_of
 
 from .trial import Grown, Loops, Trial
 
-__all__ = ["counted", "growth_text", "page", "summary"]
+__all__ = ["growth_text", "page", "summary"]
 
 MOST_VIEWS = 15
 MOST_LOOPS = 10
@@ -32,11 +33,6 @@ def summary(trial: Trial) -> str:
         f"{counted(len(views), 'view')} with N+1 queries, {counted(len(trial.loops), 'line')} to "
         "look at"
     )
-
-
-def counted(number: int, singular: str, plural: str = "") -> str:
-    """Return ``"1 view"``, ``"2 views"``."""
-    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def growth_text(trial: Trial, grown: Grown) -> str:
@@ -195,9 +191,7 @@ def _next(trial: Trial) -> Iterator[str]:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    more = len(names) - MOST_NAMES
-    return f"{shown} and {counted(more, 'view')} more" if more > 0 else shown
+    return first_of(names, MOST_NAMES, what="view")
 
 
 def _more(all_of_them: Sequence[object], shown: int, word: str, plural: str = "") -> Iterator[str]:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from django.test.runner import DiscoverRunner
 from django.utils.module_loading import import_string
 
-from .holders import project_test_runner
+from django_querybudget.runners import is_discover_runner
+
 from .launching import ROWS_VARIABLE
+from .settings_classes import project_test_runner
 
 __all__ = ["TryingRunner"]
 
 _base: Any = import_string(project_test_runner())
-if (
-    not (isinstance(_base, type) and issubclass(_base, DiscoverRunner))
-    or ROWS_VARIABLE in os.environ
-):
+if not is_discover_runner(_base) or ROWS_VARIABLE in os.environ:
     TryingRunner = _base  # A runner of another kind runs as it is.
 else:
     from .indexes import ViewWorkload, note_advice

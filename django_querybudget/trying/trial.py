@@ -10,7 +10,16 @@ from typing import Any
 
 from django_querybudget.ratchet.spool import read_lines
 
-__all__ = ["FEW_ROWS", "Grown", "Loops", "Trial", "View", "read_few", "read_trial", "write_few"]
+__all__ = [
+    "FEW_ROWS",
+    "Grown",
+    "Loops",
+    "Trial",
+    "ViewCount",
+    "read_few",
+    "read_trial",
+    "write_few",
+]
 
 _FEW = "few.json"
 FEW_ROWS = 3
@@ -18,7 +27,7 @@ FEW_ROWS = 3
 
 
 @dataclass(kw_only=True)
-class View:
+class ViewCount:
     """The most that one request to a view executed."""
 
     name: str
@@ -33,7 +42,7 @@ class View:
     unknown: list[str] = field(default_factory=list)
     """The models of which it had lists of a number of rows that is not known."""
 
-    def add(self, other: View) -> bool:
+    def add(self, other: ViewCount) -> bool:
         """Take the most of both; whether that changed anything."""
         before = (self.queries, self.duplicates, dict(self.lists), len(self.unknown))
         if other.queries > self.queries:
@@ -114,7 +123,7 @@ class Grown:
 class Trial:
     """A whole run."""
 
-    views: dict[str, View] = field(default_factory=dict)
+    views: dict[str, ViewCount] = field(default_factory=dict)
     loops: list[Loops] = field(default_factory=list)
     """Those that save most first."""
     packages: dict[str, int] = field(default_factory=dict)
@@ -169,7 +178,7 @@ def _take(trial: Trial, kind: str, data: Any) -> None:
         trial.started, trial.added = True, data["added"]
         trial.threshold = data["threshold"]
     elif kind == "view":
-        view = View(**data)
+        view = ViewCount(**data)
         trial.views.setdefault(view.name, view).add(view)
     elif kind == "packages":
         for name, queries in data.items():

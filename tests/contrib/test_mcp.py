@@ -22,7 +22,7 @@ from django_querybudget.nplusone.plain import finding_id
 from django_querybudget.ratchet import last_fix, last_run
 from django_querybudget.ratchet.details import Details
 from django_querybudget.ratchet.last_run import LastRun
-from django_querybudget.ratchet.lines import Line
+from django_querybudget.ratchet.lines import Key, Line
 from tests.ratchet.project import Project
 
 FIX = {
@@ -41,8 +41,8 @@ NAME = finding_id(FINDING, "client")
 def leave(folder: Path) -> None:
     """Leave a test run in which ``first`` executed 7 queries, ``second`` 2."""
     lines = {
-        ("views", "GET first 2xx"): Line(queries=7, similar=5),
-        ("views", "GET second 2xx"): Line(queries=2),
+        Key("views", "GET first 2xx"): Line(queries=7, similar=5),
+        Key("views", "GET second 2xx"): Line(queries=2),
     }
     tables = {"django_content_type"}
     details = {
@@ -266,7 +266,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path, settings: Any) -> None:
     told = judged("jobs:names", file)
     assert (told["verdict"], told["checks"]) == ("unknown", [])
     assert "No test run is recorded" in told["unknown"]
-    lines = {("views", "GET jobs:names 2xx"): Line(queries=5)}
+    lines = {Key("views", "GET jobs:names 2xx"): Line(queries=5)}
     run = LastRun.of(lines, {}, run="", passed=True)
     last_run.write(last_run.path_beside(file), run)
     told = judged("jobs:names", file)

@@ -19,8 +19,8 @@ from django_querybudget.nplusone import Finding
 from django_querybudget.nplusone.eager import watch_eager_loads
 from django_querybudget.patches.patch import Patch
 from django_querybudget.patches.rendering import patched
-from django_querybudget.patches.text import SourceText
-from django_querybudget.patches.unread import Load, removals
+from django_querybudget.patches.source_text import SourceText
+from django_querybudget.patches.unread import UnreadLoad, removals
 from django_querybudget.patches.watching import Watch
 from django_querybudget.patches.writing import patches_of
 
@@ -81,7 +81,7 @@ def removals_of(ask: Callable[[], object]) -> list[Patch]:
     records: list[dict[str, Any]] = []
     with watch_eager_loads(Watch(ROOT, records.append)):
         ask()
-    loads = {each["id"]: Load.from_data(each) for each in records if each["kind"] == "load"}
+    loads = {each["id"]: UnreadLoad.from_data(each) for each in records if each["kind"] == "load"}
     read = {each["id"] for each in records if each["kind"] == "read"}
     found, left = removals(loads, read, lambda path: (ROOT / path).read_bytes())
     assert left == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +188,21 @@ def test_an_aggregate_of_an_expression() -> None:
             assert tag.books.aggregate(total=Count("pk") + 1)["total"] > 1
     (finding,) = find_nplusone(log)
     assert (finding.relation, finding.operation, finding.fix) == ("Tag.books", "aggregate", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" + "+1" * 20_000, "-" * 20_000 + "1", "a\0b", "{% for %}"],
+    ids=["deep", "deeper", "null", "template"],
+)
+def test_a_file_that_is_no_python_is_not_read(text: str, tmp_path: Path) -> None:
+    """What compiles a language of its own to Python names its own file as the source."""
+    path = tmp_path / "page.html"
+    path.write_text(text)
+    code = "def names(books):\n    return [book.author.name for book in books]"
+    names: dict[str, Any] = {}
+    exec(compile(code, path, "exec"), names)  # noqa: S102 - as such a language does
+    with capture_queries() as log:
+        names["names"](Book.objects.all())
+    (finding,) = find_nplusone(log)
+    assert finding.relation == "Book.author"

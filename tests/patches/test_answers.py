@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
 
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from django_querybudget.patches import journal
 from django_querybudget.patches.answers import Answer, Compared, aligned, compare_answers
 
 PAGE = b"""\
@@ -115,3 +122,26 @@ def test_requests_are_paired_by_their_view_where_ids_are_in_their_paths() -> Non
     assert aligned(asked("a", "b"), asked("c", "d")) == [0, 1]
     assert aligned(asked("a"), asked("c", "d")) is None
     assert aligned([Answer("GET /a", "")], [Answer("GET /b", "")]) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "same"),
+    [
+        ("Cache-Status", True), ("Server-Timing", True), ("X-Query-Count", True),
+        ("Content-Language", False),
+    ],
+)  # fmt: skip
+def test_a_header_that_differs_in_each_run_is_not_compared(
+    header: str, same: bool, rf: RequestFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "bodies").mkdir()
+    monkeypatch.setenv(journal.FOLDER_VARIABLE, str(tmp_path / "run"))
+    for ttl in (60, 59):
+        response: Any = HttpResponse("books")
+        response.headers[header] = f"django-querybudget; hit; ttl={ttl}"
+        response.wsgi_request = rf.get("/books/")
+        journal._note_answer("test", "GET /books/", response, response.content)
+    (file,) = (tmp_path / "run").iterdir()
+    noted = {json.loads(line)["digest"] for line in file.read_text().splitlines()}
+    assert (len(noted) == 1) is same

@@ -9,8 +9,8 @@ import pytest
 
 from django_querybudget.nplusone import find_nplusone
 from django_querybudget.patches.rendering import patched
-from django_querybudget.patches.text import SourceText
-from django_querybudget.patches.writing import Written, patches_of
+from django_querybudget.patches.source_text import SourceText
+from django_querybudget.patches.writing import WrittenPatches, patches_of
 from tests.nplusone import cases_all, corpus
 from tests.nplusone.corpus import RUN_NAMES, Case, Run
 from tests.nplusone.data import fill
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 ASKED = [case for case in FINDING if case.after is not None]
 
 
-def _module(case: Case, written: Written) -> types.ModuleType:
+def _module(case: Case, written: WrittenPatches) -> types.ModuleType:
     """Return the module of a case with the patches in it, run from its text."""
     path = Path(case.filename)
     edits = [edit for patch, _ in written.patches.values() for edit in patch.edits]

@@ -9,7 +9,7 @@ import pytest
 from django_querybudget.nplusone import Cause, Finding, Fix
 from django_querybudget.patches.modules import by_modules
 from django_querybudget.patches.rendering import patched
-from django_querybudget.patches.text import SourceText
+from django_querybudget.patches.source_text import SourceText
 from django_querybudget.patches.writing import patches_of
 from django_querybudget.stacks import Origin
 

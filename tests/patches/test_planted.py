@@ -14,7 +14,7 @@ from django_querybudget.patches.patch import Patch
 from django_querybudget.patches.proving import Proof
 from django_querybudget.patches.rehearsals import Suite
 from django_querybudget.patches.report import as_text, diff_of
-from django_querybudget.patches.text import SourceText
+from django_querybudget.patches.source_text import SourceText
 
 from .project import STYLES, commit, contents, stand_in, write_project
 

@@ -8,7 +8,7 @@ import pytest
 
 from django_querybudget.patches.edits import Edit
 from django_querybudget.patches.rendering import patched
-from django_querybudget.patches.text import SourceText
+from django_querybudget.patches.source_text import SourceText
 
 BY_PROJECT = 'order_by(Lower("project__name"))'
 CASES = {

@@ -10,7 +10,7 @@ import pytest
 
 from django_querybudget.patches.answers import Answer
 from django_querybudget.patches.baseline import MOST_EARLIER, Baseline
-from django_querybudget.patches.rehearsals import Rehearsal, Scope
+from django_querybudget.patches.rehearsals import Rehearsal, RequestRun
 from django_querybudget.patches.verdicts import changing, judge
 
 LOAD = "select_related shop.Book author shop/views.py:7"
@@ -37,7 +37,7 @@ class Runs:
         (self.bodies / digest).write_bytes(zlib.compress(data))
         run = Rehearsal(self.bodies)
         run.outcomes["test"] = outcome, "AssertionError: why"
-        run.scopes["test"] = [Scope(view, queries, saves or {}, loads or {})]
+        run.scopes["test"] = [RequestRun(view, queries, saves or {}, loads or {})]
         run.answers["test"] = [Answer("GET /books", digest, view)]
         return run
 

@@ -16,7 +16,7 @@ from django_querybudget.production.explained import explained
 from django_querybudget.production.reading import Picture
 from django_querybudget.production.statements import Statement, Statements
 from django_querybudget.production.tested import tested
-from django_querybudget.ratchet.lines import Line
+from django_querybudget.ratchet.lines import Key, Line
 
 __all__ = ["render_tab"]
 
@@ -50,7 +50,7 @@ def render_tab(tab: str, picture: Picture, frame: pages.Frame) -> str:
         return pages.render_databases(found, sorted(audit_models(installed), key=_first), frame)
     if tab == "cache":
         return pages.render_cache(_stats(picture), frame)
-    lines = {("views", f"GET {name} 200"): Line(queries=most) for name, most in SEEN.items()}
+    lines = {Key("views", f"GET {name} 200"): Line(queries=most) for name, most in SEEN.items()}
     return pages.render_tests(tested(picture.whole, lines), "", frame)
 
 

@@ -121,7 +121,7 @@ class Project:
     def record(self, **queries: int) -> None:
         """Write the file as ``pytest --querybudget=record`` would, with these views' queries."""
         lines: dict[Key, Line] = {
-            ("views", f"GET {name} 2xx"): Line(queries=number, similar=max(number - 1, 0))
+            Key("views", f"GET {name} 2xx"): Line(queries=number, similar=max(number - 1, 0))
             for name, number in queries.items()
         }
         lockfile.write(self.lockfile, LockFile(run="pytest .", lines=lines))

@@ -16,7 +16,7 @@ from django_querybudget.ratchet.lockfile import LockFile
 
 def lines_of(**queries: int) -> dict[Key, Line]:
     """Return a line for each view, of so many queries."""
-    return {("views", name): Line(queries=number, loops=()) for name, number in queries.items()}
+    return {Key("views", name): Line(queries=number, loops=()) for name, number in queries.items()}
 
 
 class Repository:

@@ -15,6 +15,7 @@ from django.test import Client
 from django_querybudget.conf import conf
 from django_querybudget.ratchet import collecting
 from django_querybudget.ratchet.collecting import Collected, collect, read_spool, start, stop
+from django_querybudget.ratchet.lines import Key
 from django_querybudget.recording.records import QueryLog, RawRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.budget_urls")]
@@ -47,8 +48,8 @@ def test_each_view_method_and_status_has_its_highest_count(spool: Path, client: 
     client.get("/nowhere")
     lines = read_spool(spool).lines
     assert {key: line.queries for key, line in lines.items()} == {
-        ("views", "GET plain 2xx"): 3,
-        ("views", "POST plain 2xx"): 0,
+        Key("views", "GET plain 2xx"): 3,
+        Key("views", "POST plain 2xx"): 0,
     }
     assert lines["views", "GET plain 2xx"].similar == 2
 
@@ -70,7 +71,7 @@ def test_the_middleware_is_put_first_where_it_is_missing(
 
 
 def test_processes_merge(spool: Path) -> None:
-    key = ("tests", "t.py::test")
+    key = Key("tests", "t.py::test")
     collect(key, log_of(1))
     child = os.fork()
     if not child:
@@ -83,9 +84,9 @@ def test_processes_merge(spool: Path) -> None:
 
 
 def test_a_line_that_was_cut_short_is_left_out(spool: Path) -> None:
-    collect(("tests", "whole"), log_of(1))
+    collect(Key("tests", "whole"), log_of(1))
     (spool / "killed.jsonl").write_text('["tests", "half", null, 0, {"quer')
-    assert list(read_spool(spool).lines) == [("tests", "whole")]
+    assert list(read_spool(spool).lines) == [Key("tests", "whole")]
 
 
 def test_what_a_failing_test_measured_is_told_apart(
@@ -96,7 +97,7 @@ def test_what_a_failing_test_measured_is_told_apart(
         client.get("/plain", {"queries": queries})
     monkeypatch.setenv("PYTEST_CURRENT_TEST", "t.py::bad (call)")
     client.post("/plain")
-    plain, posted = ("views", "GET plain 2xx"), ("views", "POST plain 2xx")
+    plain, posted = Key("views", "GET plain 2xx"), Key("views", "POST plain 2xx")
     assert read_spool(spool).lines[plain].queries == 3
     collected = read_spool(spool, {"t.py::bad"})
     assert {key: line.queries for key, line in collected.lines.items()} == {plain: 2}
@@ -109,7 +110,7 @@ def test_a_line_that_many_tests_measure_is_written_once(
     log = log_of(50)
     for number in range(200):
         monkeypatch.setenv("PYTEST_CURRENT_TEST", f"t.py::{number} (call)")
-        collect(("tests", "t"), log)
+        collect(Key("tests", "t"), log)
     (file,) = spool.glob("*.jsonl")
     assert file.stat().st_size < 200 * 60 + 4000
     assert read_spool(spool, {"t.py::0"}).lines["tests", "t"].queries == 50
@@ -117,7 +118,7 @@ def test_a_line_that_many_tests_measure_is_written_once(
 
 class TheTest(unittest.TestCase):
     def runTest(self) -> None:  # noqa: N802 - unittest's name
-        collect(("tests", "in unittest"), log_of(1))
+        collect(Key("tests", "in unittest"), log_of(1))
 
 
 def test_unittest_s_test_is_the_one_on_the_stack(
@@ -125,13 +126,13 @@ def test_unittest_s_test_is_the_one_on_the_stack(
 ) -> None:
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     TheTest().run()
-    collect(("tests", "nowhere"), log_of(1))
+    collect(Key("tests", "nowhere"), log_of(1))
     collected = read_spool(spool, {f"{__name__}.TheTest.runTest"})
     assert collected == Collected(
         {},
         {
-            ("tests", "in unittest"): {f"{__name__}.TheTest.runTest"},
-            ("tests", "nowhere"): {"a test that is not known"},
+            Key("tests", "in unittest"): {f"{__name__}.TheTest.runTest"},
+            Key("tests", "nowhere"): {"a test that is not known"},
         },
     )
     assert len(read_spool(spool).lines) == 2
@@ -141,5 +142,5 @@ def test_nothing_is_collected_outside_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(collecting.SPOOL_VARIABLE, raising=False)
-    collect(("tests", "t"), log_of(1))
+    collect(Key("tests", "t"), log_of(1))
     assert read_spool(tmp_path) == Collected()

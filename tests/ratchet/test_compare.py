@@ -11,7 +11,7 @@ import pytest
 
 from django_querybudget.__main__ import main
 from django_querybudget.ratchet import lockfile
-from django_querybudget.ratchet.lines import Line, ShapeCount
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount
 from django_querybudget.ratchet.lockfile import LockFile
 from tests.ratchet.repository import Repository, lines_of
 from tests.ratchet.test_loops import LOOP
@@ -22,17 +22,17 @@ OLD = LockFile(
     run="pytest",
     lines={
         **lines_of(better=5, gone=2, same=1),
-        ("views", "other"): Line(queries=1, shapes=(ShapeCount("SELECT a", 1),)),
-        ("views", "worse"): Line(queries=3, rows=20, loops=()),
+        Key("views", "other"): Line(queries=1, shapes=(ShapeCount("SELECT a", 1),)),
+        Key("views", "worse"): Line(queries=3, rows=20, loops=()),
     },
 )
 NEW = LockFile(
     run="pytest",
     lines={
         **lines_of(better=4, same=1),
-        ("views", "new"): Line(queries=20, similar=19, loops=(LOOP,)),
-        ("views", "other"): Line(queries=1, shapes=(ShapeCount("SELECT b", 1),)),
-        ("views", "worse"): Line(queries=23, similar=20, rows=20, loops=(LOOP,)),
+        Key("views", "new"): Line(queries=20, similar=19, loops=(LOOP,)),
+        Key("views", "other"): Line(queries=1, shapes=(ShapeCount("SELECT b", 1),)),
+        Key("views", "worse"): Line(queries=23, similar=20, rows=20, loops=(LOOP,)),
     },
 )
 

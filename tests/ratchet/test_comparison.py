@@ -11,7 +11,7 @@ from django_querybudget.ratchet.lockfile import LockFile
 pytestmark = pytest.mark.once
 
 SAME, ABOVE, BETTER, NEW, LEFT_OVER = (
-    ("views", name) for name in ("same", "above", "better", "new", "left over")
+    Key("views", name) for name in ("same", "above", "better", "new", "left over")
 )
 FILE = LockFile(
     run="pytest",
@@ -54,7 +54,7 @@ def test_recording_takes_what_was_measured_up_and_down() -> None:
 
 def test_where_tests_failed_nothing_is_pruned_and_what_they_measured_is_not_lowered() -> None:
     """A failing test may have measured less than it does when it works."""
-    comparison = compare(FILE, MEASURED, "pytest", {BETTER: {"t"}, ("views", "x"): {"t"}})
+    comparison = compare(FILE, MEASURED, "pytest", {BETTER: {"t"}, Key("views", "x"): {"t"}})
     assert comparison.better == []
     assert [change.key for change in comparison.above] == [ABOVE]
     file = recorded(FILE, comparison, "pytest", passed=False)

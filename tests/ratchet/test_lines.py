@@ -7,17 +7,19 @@ from itertools import permutations
 import pytest
 
 from django_querybudget import capture_queries
-from django_querybudget.ratchet.lines import Line, Place, ShapeCount, merged, view_key
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount, SourceLine, merged, view_key
 from jobs.models import Industry
 
 pytestmark = pytest.mark.once
 
 JOBS = ShapeCount("SELECT … FROM job", 1)
-PICTURES = ShapeCount("SELECT … FROM picture", 20, Place("jobs/views.py", 31, "jobs/views.py:31"))
+PICTURES = ShapeCount(
+    "SELECT … FROM picture", 20, SourceLine("jobs/views.py", 31, "jobs/views.py:31")
+)
 
 
 def test_the_key_has_the_class_of_the_status() -> None:
-    assert view_key("GET", "jobs:list", 204) == ("views", "GET jobs:list 2xx")
+    assert view_key("GET", "jobs:list", 204) == Key("views", "GET jobs:list 2xx")
 
 
 @pytest.mark.django_db
@@ -51,7 +53,7 @@ def test_merging_is_the_same_in_every_order() -> None:
         Line(queries=2, similar=1, shapes=(ShapeCount("a", 1), ShapeCount("b", 1))),
         Line(queries=1, duplicates=4, shapes=(ShapeCount("c", 1),)),
     ]
-    results = [merged((("views", "v"), line) for line in order) for order in permutations(lines)]
+    results = [merged((Key("views", "v"), line) for line in order) for order in permutations(lines)]
     assert all(result == results[0] for result in results)
     assert results[0]["views", "v"].queries == 2
 

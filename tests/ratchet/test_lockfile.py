@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.ratchet.lines import Line, ShapeCount
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount
 from django_querybudget.ratchet.lockfile import LockFile, read, rendered, write
 
 pytestmark = pytest.mark.once
@@ -20,7 +20,10 @@ pytestmark = pytest.mark.once
 LINE = Line(queries=3, duplicates=1, similar=2, shapes=(ShapeCount('SELECT "a" … \\ b', 3),))
 FILE = LockFile(
     run="pytest tests",
-    lines={("views", "POST jobs:list 2xx"): LINE, ("tests", 't.py::test["a\n]'): Line(queries=0)},
+    lines={
+        Key("views", "POST jobs:list 2xx"): LINE,
+        Key("tests", 't.py::test["a\n]'): Line(queries=0),
+    },
 )
 
 
@@ -35,7 +38,7 @@ def test_what_is_written_is_read_again(path: Path) -> None:
 
 
 def test_it_is_sorted_and_the_same_every_time(path: Path) -> None:
-    names = [("views", "b"), ("tests", "a"), ("views", "a")]
+    names = [Key("views", "b"), Key("tests", "a"), Key("views", "a")]
     write(path, LockFile(lines=dict.fromkeys(names, LINE)))
     text = path.read_text()
     write(path, LockFile(lines=dict.fromkeys(reversed(names), LINE)))
@@ -47,19 +50,19 @@ def test_it_is_sorted_and_the_same_every_time(path: Path) -> None:
 
 @given(name=st.text(st.characters(codec="utf-8")), run=st.text(st.characters(codec="utf-8")))
 def test_any_name_is_written_as_toml(name: str, run: str) -> None:
-    data = tomllib.loads(rendered(LockFile(run=run, lines={("views", name): LINE})))
+    data = tomllib.loads(rendered(LockFile(run=run, lines={Key("views", name): LINE})))
     assert data["run"] == run
     assert list(data["views"]) == [name]
 
 
 def test_a_line_without_shapes_has_no_list_of_them(path: Path) -> None:
-    write(path, LockFile(lines={("views", "a"): Line(queries=0)}))
+    write(path, LockFile(lines={Key("views", "a"): Line(queries=0)}))
     assert "shapes" not in path.read_text()
 
 
 def test_rows_are_written_where_they_are_known(path: Path) -> None:
     file = LockFile(
-        lines={("views", "a"): Line(queries=1, rows=0), ("views", "b"): Line(queries=1)}
+        lines={Key("views", "a"): Line(queries=1, rows=0), Key("views", "b"): Line(queries=1)}
     )
     write(path, file)
     assert path.read_text().count("rows = ") == 1

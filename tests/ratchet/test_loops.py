@@ -14,7 +14,7 @@ from django_querybudget.exceptions import LockFileError
 from django_querybudget.nplusone import Cause, Finding, find_nplusone
 from django_querybudget.ratchet import lockfile
 from django_querybudget.ratchet.comparison import Change, compare
-from django_querybudget.ratchet.lines import Line
+from django_querybudget.ratchet.lines import Key, Line
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.loops import MOST_CHARACTERS, MOST_LOOPS, LoopCount, loops_of
 from django_querybudget.ratchet.text import change_lines
@@ -22,7 +22,7 @@ from jobs.models import Industry, Subcategory
 
 pytestmark = pytest.mark.once
 
-KEY = ("views", "GET jobs:list 2xx")
+KEY = Key("views", "GET jobs:list 2xx")
 LOOP = LoopCount(
     queries=20,
     what="load Job.client row by row",
@@ -68,7 +68,7 @@ def test_nobody_looked_is_not_none(tmp_path: Path) -> None:
     assert unknown.loops is None
     assert Line.of(Recording(causes=True).log).loops == ()
     path = tmp_path / "querybudget.toml"
-    file = LockFile(lines={("views", "a"): unknown, ("views", "b"): FAST, KEY: SLOW})
+    file = LockFile(lines={Key("views", "a"): unknown, Key("views", "b"): FAST, KEY: SLOW})
     lockfile.write(path, file)
     assert lockfile.read(path) == file
     assert path.read_text().count("loops = ") == 2

@@ -72,8 +72,8 @@ def test_nothing_differs() -> None:
 
 
 def test_rows_have_a_column_where_they_are_recorded() -> None:
-    with_none = LockFile(lines={("views", "a"): Line(queries=1)})
-    more = LockFile(lines={("views", "a"): Line(queries=2)})
+    with_none = LockFile(lines={Key("views", "a"): Line(queries=1)})
+    more = LockFile(lines={Key("views", "a"): Line(queries=2)})
     assert "Rows" not in text_of(with_none, more)
 
 
@@ -121,7 +121,7 @@ def seen(text: str) -> str:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_of_the_project_acts(text: str) -> None:
     loop = LoopCount(queries=3, what=text, at=text, write=text, write_at=text, read=text)
-    key: Key = ("views", text)
+    key = Key("views", text)
     old = LockFile(lines={key: Line(queries=1, rows=1, loops=())})
     line = Line(queries=3, rows=1, shapes=(ShapeCount(text, 3),), loops=(loop,))
     written = text_of(old, LockFile(lines={key: line}), name=text)
@@ -155,11 +155,13 @@ def test_it_is_short_enough_for_a_comment_whatever_comes() -> None:
     )
     shapes = tuple(ShapeCount(f"{number}{text}", 3) for number in range(40))
     line = Line(queries=3, rows=1, shapes=shapes, loops=loops)
-    lines = {("views", f"{number}{text}"): line for number in range(30)}
+    lines = {Key("views", f"{number}{text}"): line for number in range(30)}
     written = text_of(LockFile(), LockFile(lines=lines), name=text)
     assert len(written) <= MOST_CHARACTERS
     assert "… and 30 more loops" in written
-    plain = {("views", f"GET shop:view-{number} 2xx"): Line(queries=3) for number in range(5_000)}
+    plain = {
+        Key("views", f"GET shop:view-{number} 2xx"): Line(queries=3) for number in range(5_000)
+    }
     worse = {key: Line(queries=4, shapes=(ShapeCount("SELECT", 4),)) for key in plain}
     written = text_of(LockFile(lines=plain), LockFile(lines=worse))
     assert 0.9 * MOST_CHARACTERS < len(written) <= MOST_CHARACTERS
@@ -172,7 +174,8 @@ def test_a_name_is_cut_and_a_line_to_write_is_not() -> None:
     name = "x" * 300
     assert code(name) == f"`{'x' * (WIDTH - 2)} …`"
     assert f"`{'y' * 300}`" in text_of(
-        LockFile(), LockFile(lines={("views", "a"): Line(queries=1, loops=(_writes("y" * 300),))})
+        LockFile(),
+        LockFile(lines={Key("views", "a"): Line(queries=1, loops=(_writes("y" * 300),))}),
     )
 
 
@@ -181,7 +184,7 @@ def _writes(text: str) -> LoopCount:
 
 
 def test_what_costs_most_more_comes_first() -> None:
-    old = LockFile(lines={("views", name): Line(queries=1) for name in "abc"})
-    new = LockFile(lines={("views", name): Line(queries=n) for name, n in (("a", 2), ("b", 9))})
+    old = LockFile(lines={Key("views", name): Line(queries=1) for name in "abc"})
+    new = LockFile(lines={Key("views", name): Line(queries=n) for name, n in (("a", 2), ("b", 9))})
     table = [line for line in text_of(old, new).splitlines() if line.startswith("| ")][1:]
     assert [row.split("`")[1] for row in table] == ["b", "a", "c"]

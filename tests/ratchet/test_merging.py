@@ -84,7 +84,7 @@ def test_of_how_the_tests_were_chosen_one_side_may_change() -> None:
 def test_a_loop_that_moved_with_its_file_is_no_change() -> None:
     def file(number: int, queries: int = 20) -> LockFile:
         loop = LoopCount(queries=queries, what="x", at=f"a.py:{number} in f", write_at="a.py:1")
-        return LockFile(lines={("views", "a"): Line(queries=queries, loops=(loop,))})
+        return LockFile(lines={Key("views", "a"): Line(queries=queries, loops=(loop,))})
 
     assert merged(file(1), file(2), file(3)) == file(2)
     assert merged(file(1), file(2), file(3, 30)) == file(3, 30)
@@ -179,7 +179,7 @@ def test_what_is_no_text_is_left_and_said(
 
 def shaped(**queries: int) -> dict[Key, Line]:
     return {
-        ("views", name): Line(
+        Key("views", name): Line(
             queries=number, shapes=(ShapeCount(f"SELECT {number}", number),), loops=()
         )
         for name, number in queries.items()

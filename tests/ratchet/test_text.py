@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from django_querybudget.ratchet.comparison import compare
-from django_querybudget.ratchet.lines import Key, Line, Place, ShapeCount
+from django_querybudget.ratchet.lines import Key, Line, ShapeCount, SourceLine
 from django_querybudget.ratchet.lockfile import LockFile
 from django_querybudget.ratchet.text import github_annotations, render
 
 pytestmark = pytest.mark.once
 
-LIST: Key = ("views", "GET jobs:list 2xx")
-PLACE = Place("jobs/views.py", 31, "jobs/views.py:31 in _job_row")
+LIST = Key("views", "GET jobs:list 2xx")
+PLACE = SourceLine("jobs/views.py", 31, "jobs/views.py:31 in _job_row")
 OLD = Line(queries=3, shapes=(ShapeCount("SELECT … FROM picture WHERE id IN (...)", 1),))
 NEW = Line(queries=22, similar=19, shapes=(ShapeCount("SELECT … FROM picture", 20, PLACE),))
 ABOVE = compare(LockFile(run="r", lines={LIST: OLD}), {LIST: NEW}, "r")
@@ -35,8 +35,8 @@ def test_a_failure_names_view_counts_shapes_line_and_the_next_step() -> None:
 
 
 def test_better_unrecorded_and_left_over_are_told_without_failing() -> None:
-    file = LockFile(run="r", lines={LIST: NEW, ("views", "old"): OLD})
-    comparison = compare(file, {LIST: OLD, ("views", "new"): OLD}, "r")
+    file = LockFile(run="r", lines={LIST: NEW, Key("views", "old"): OLD})
+    comparison = compare(file, {LIST: OLD, Key("views", "new"): OLD}, "r")
     assert render(
         comparison, "f", mode="check", rewritten=False, command="run {mode}"
     ).splitlines() == [
@@ -49,15 +49,15 @@ def test_better_unrecorded_and_left_over_are_told_without_failing() -> None:
 
 
 def test_rows_are_told_where_both_know_them() -> None:
-    file = LockFile(run="r", lines={LIST: Line(queries=3, rows=20), ("views", "x"): OLD})
-    comparison = compare(file, {LIST: Line(queries=3, rows=5000), ("views", "x"): OLD}, "r")
+    file = LockFile(run="r", lines={LIST: Line(queries=3, rows=20), Key("views", "x"): OLD})
+    comparison = compare(file, {LIST: Line(queries=3, rows=5000), Key("views", "x"): OLD}, "r")
     text = render(comparison, "f", mode="check", rewritten=False, command="run {mode}")
     assert "GET jobs:list 2xx: 20 → 5000 rows\n" in text
     assert "1 not judged by rows, which this database does not tell: x" in text
 
 
 def test_many_names_are_cut() -> None:
-    file = LockFile(run="r", lines={("views", f"v{number}"): OLD for number in range(10)})
+    file = LockFile(run="r", lines={Key("views", f"v{number}"): OLD for number in range(10)})
     text = render(
         compare(file, {LIST: OLD}, "r"), "f", mode="check", rewritten=False, command="run {mode}"
     )

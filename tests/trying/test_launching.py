@@ -117,7 +117,7 @@ def test_a_process_of_the_run_is_as_it_would_be_alone(
         status = run([sys.executable, str(tmp_path / "program.py")], folder, stdout=out)
     assert status == 128 + 15
     assert (tmp_path / "out").read_text().splitlines() == [
-        "theirs django_querybudget.trying.holders",
+        "theirs django_querybudget.trying.settings_classes",
         f"False {theirs / 'sitecustomize.py'}",
         "True",
     ]

@@ -11,7 +11,7 @@ import pytest
 from django_querybudget.trying import notes
 from django_querybudget.trying.documents import as_html, as_json
 from django_querybudget.trying.page import page
-from django_querybudget.trying.trial import Trial, View, read_trial
+from django_querybudget.trying.trial import Trial, ViewCount, read_trial
 
 
 def view(name: str, queries: int, **lists: int) -> tuple[str, Any]:
@@ -77,7 +77,7 @@ def test_one_line_with_more_or_less_in_it_is_one(tmp_path: Path) -> None:
 
 
 def test_a_list_of_an_unknown_number_of_rows_may_be_short() -> None:
-    seen = View(name="GET jobs")
+    seen = ViewCount(name="GET jobs")
     seen.add_list("jobs.Job", None)
     assert seen.few(3) == ["jobs.Job"]
     assert seen.rows_text("jobs.Job") == "an unknown number of jobs.Job"

@@ -29,7 +29,8 @@ from django.template import Context, Engine, Template
 from django_querybudget.budgets.by_view import view_budget
 from django_querybudget.capture import Recording
 from django_querybudget.conf import conf
-from django_querybudget.reports.report import QueryReport, number
+from django_querybudget.plurals import counted
+from django_querybudget.reports.report import QueryReport
 from django_querybudget.routing.views import view_name_of
 from django_querybudget.sql.shortening import shortened
 
@@ -123,9 +124,9 @@ def _report(recording: Recording, request: HttpRequest, response: HttpResponseBa
 
 def _told(report: QueryReport) -> dict[str, Any]:
     shapes = report.shapes
-    summary = [f"{number(report.log.count, 'query', 'queries')} in {report.milliseconds:.1f} ms"]
+    summary = [f"{counted(report.log.count, 'query', 'queries')} in {report.milliseconds:.1f} ms"]
     if report.findings:
-        summary.append(number(len(report.findings), "N+1 loop", "N+1 loops"))
+        summary.append(counted(len(report.findings), "N+1 loop", "N+1 loops"))
     if report.violations:
         summary.append("over budget")
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from .advice import Advice, AdvisorReport, advise
 from .report import render_advice
-from .verify import CannotVerify, Verdict, check_verifiable, verify
+from .verify import CannotVerify, Saving, check_verifiable, verify
 from .workload import Workload
 
 __all__ = [
     "Advice",
     "AdvisorReport",
     "CannotVerify",
-    "Verdict",
+    "Saving",
     "Workload",
     "advise",
     "check_verifiable",

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from django_querybudget.links import message_link, see
+from django_querybudget.plurals import counted, first_of
 
 from .advice import Advice, AdvisorReport
 from .needs import Purpose
-from .verify import Verdict
+from .verify import Saving
 
 _SHOWN = 3
 
@@ -20,13 +21,13 @@ _REASONS = {
 }
 
 
-def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> str:
+def render_advice(report: AdvisorReport, verdicts: Iterable[Saving] = ()) -> str:
     """Return the lines for each model's ``Meta.indexes``, with what needs each."""
     told = {id(verdict.advice): verdict for verdict in verdicts}
     wasted = {key for key, verdict in told.items() if not verdict.problem and not verdict.worth_it}
     missing = [advice for advice in report.advice if id(advice) not in wasted]
-    queries = _many(report.queries, "ORM query", "ORM queries")
-    shapes, indexes = _many(report.shapes, "shape"), _many(len(missing), "index", "indexes")
+    queries = counted(report.queries, "ORM query", "ORM queries")
+    shapes, indexes = counted(report.shapes, "shape"), counted(len(missing), "index", "indexes")
     lines = [f"{queries} of {shapes}; {indexes} missing."]
     lines += _by_model(missing, told)
     if wasted:
@@ -38,7 +39,7 @@ def render_advice(report: AdvisorReport, verdicts: Iterable[Verdict] = ()) -> st
     return "\n".join(lines)
 
 
-def _by_model(advised: Iterable[Advice], told: dict[int, Verdict]) -> list[str]:
+def _by_model(advised: Iterable[Advice], told: dict[int, Saving]) -> list[str]:
     by_model: dict[str, list[Advice]] = defaultdict(list)
     for advice in advised:
         by_model[advice.model._meta.label].append(advice)
@@ -50,15 +51,15 @@ def _by_model(advised: Iterable[Advice], told: dict[int, Verdict]) -> list[str]:
     return lines
 
 
-def _advice(advice: Advice, verdict: Verdict | None) -> list[str]:
+def _advice(advice: Advice, verdict: Saving | None) -> list[str]:
     tests = {name: None for sample in advice.samples for name in sample.tests}
     views = {name: None for sample in advice.samples for name in sample.views}
     places = {place: None for sample in advice.samples for place in sample.lines}
     reasons = ", ".join(_REASONS[purpose] for purpose in advice.purposes)
-    shapes = len(advice.samples)
+    shapes = counted(len(advice.samples), "query shape")
     lines = [
         f"    {advice.line},",
-        f"        for {reasons} ({shapes} query shape{'s' if shapes > 1 else ''})",
+        f"        for {reasons} ({shapes})",
     ]
     if views:
         lines.append(f"        views: {_some(views)}")
@@ -70,11 +71,5 @@ def _advice(advice: Advice, verdict: Verdict | None) -> list[str]:
     return lines
 
 
-def _many(number: int, one: str, several: str = "") -> str:
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
-
-
 def _some(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:_SHOWN])
-    more = len(names) - _SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_of(names, _SHOWN)

@@ -35,7 +35,7 @@ class CannotVerify(QueryBudgetError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Saving:
     """What an advised index would save on real data."""
 
     advice: Advice
@@ -65,7 +65,7 @@ class Verdict:
 
 def verify(
     advised: Iterable[Advice], alias: str, *, create_and_rollback: bool = False
-) -> list[Verdict]:
+) -> list[Saving]:
     """Return a verdict on each advised index, from the planner of the database ``alias``.
 
     Raises:
@@ -109,19 +109,19 @@ def _has_hypopg(connection: BaseDatabaseWrapper) -> bool:
         return cursor.fetchone() is not None
 
 
-def _verdict(advice: Advice, connection: BaseDatabaseWrapper, pretend: _Pretend) -> Verdict:
+def _verdict(advice: Advice, connection: BaseDatabaseWrapper, pretend: _Pretend) -> Saving:
     try:
         before = _costs(advice, connection)
         with pretend(connection, _statement(advice, connection)):
             after = _costs(advice, connection)
     except DatabaseError as error:
-        return Verdict(
+        return Saving(
             advice=advice, saving=0, cost_before=0, cost_after=0, problem=str(error).strip()
         )
     saving, cost_before, cost_after = max(
         (1 - new / old if old else 0, old, new) for old, new in zip(before, after, strict=True)
     )
-    return Verdict(advice=advice, saving=saving, cost_before=cost_before, cost_after=cost_after)
+    return Saving(advice=advice, saving=saving, cost_before=cost_before, cost_after=cost_after)
 
 
 def _costs(advice: Advice, connection: BaseDatabaseWrapper) -> list[float]:

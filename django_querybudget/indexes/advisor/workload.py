@@ -2,7 +2,7 @@
 
 The hook calls a watcher on the stack of the code that queries, and there ``SQLCompiler`` is still
 at work: its frame has the ``Query``. So nothing of the ORM is patched. To look at frames is too
-slow for production, and is done for statements that were not seen before.
+slow for production: for a statement's ``Query`` it is done once, for its line and view each time.
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ from django_querybudget.indexes.redundancy import covers_as_prefix, covers_equal
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_NAMED = {IndexOrigin.INDEX, IndexOrigin.CONSTRAINT}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Match:

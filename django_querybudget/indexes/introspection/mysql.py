@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_querybudget.indexes.definitions import IndexDefinition, IndexOrigin
 
@@ -19,6 +19,23 @@ FROM information_schema.statistics
 WHERE table_schema = DATABASE() AND table_name IN ({})
 ORDER BY table_name, index_name, seq_in_index
 """
+
+
+class _Column(NamedTuple):
+    """A row of ``_INDEXES``."""
+
+    table_name: str
+    index_name: str
+    non_unique: int
+    name: str | None
+    """None for an expression."""
+    collation: str | None
+    """``"A"``, ``"D"``, or None where it is not sorted."""
+    sub_part: int | None
+    """How many characters are in the index; None for all."""
+    index_type: str
+    expression: str | None
+
 
 _SIZES = """
 SELECT table_name, index_name, stat_value * @@innodb_page_size
@@ -68,8 +85,11 @@ class MySQLIntrospection:
             return []
         cursor.execute(_INDEXES.format(expression, _places(tables)), list(tables))
         return [
-            _index(table, name, list(rows))
-            for (table, name), rows in groupby(cursor.fetchall(), key=lambda row: row[:2])
+            _index(table, name, list(columns))
+            for (table, name), columns in groupby(
+                map(_Column._make, cursor.fetchall()),
+                key=lambda each: (each.table_name, each.index_name),
+            )
         ]
 
     def read_usage(
@@ -114,20 +134,20 @@ def _places(tables: Sequence[str]) -> str:
     return ", ".join(["%s"] * len(tables))
 
 
-def _index(table: str, name: str, rows: list[Sequence[Any]]) -> DatabaseIndex:
+def _index(table: str, name: str, columns: list[_Column]) -> DatabaseIndex:
     primary = name == "PRIMARY"
     return DatabaseIndex(
         definition=IndexDefinition(
             table=table,
             name=name,
-            columns=tuple(column or str(expression) for *_, column, _, _, _, expression in rows),
-            descending=tuple(row[4] == "D" for row in rows),
+            columns=tuple(each.name or str(each.expression) for each in columns),
+            descending=tuple(each.collation == "D" for each in columns),
             origin=IndexOrigin.PRIMARY_KEY if primary else IndexOrigin.DATABASE,
-            unique=not rows[0][2],
-            method=rows[0][6].lower(),
+            unique=not columns[0].non_unique,
+            method=columns[0].index_type.lower(),
             # Only the first characters of the column are in the index.
-            opclasses=tuple(f"({row[5]})" if row[5] else "" for row in rows),
-            expressions=any(row[3] is None for row in rows),
+            opclasses=tuple(f"({each.sub_part})" if each.sub_part else "" for each in columns),
+            expressions=any(each.name is None for each in columns),
         ),
         primary_key=primary,
     )

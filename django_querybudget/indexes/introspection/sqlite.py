@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import OperationalError
 
@@ -21,6 +21,19 @@ WHERE m.tbl_name IN ({}) GROUP BY 1, 2
 """
 
 
+class _Column(NamedTuple):
+    """A row of ``PRAGMA index_xinfo``."""
+
+    position: int
+    number: int
+    name: str | None
+    """None for an expression."""
+    descending: int
+    collation: str
+    is_key: int
+    """0 for what only leads to the row."""
+
+
 class SQLiteIntrospection:
     """Reads ``PRAGMA index_list`` and ``index_xinfo``; sizes from ``dbstat`` where compiled in."""
 
@@ -35,10 +48,10 @@ class SQLiteIntrospection:
             cursor.execute(f"PRAGMA index_list({connection.ops.quote_name(table)})")
             for _, name, unique, origin, partial in cursor.fetchall():
                 cursor.execute(f"PRAGMA index_xinfo({connection.ops.quote_name(name)})")
-                keys = [row for row in cursor.fetchall() if row[5]]
+                keys = [each for each in map(_Column._make, cursor.fetchall()) if each.is_key]
                 cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [name])
                 sql = (cursor.fetchone() or [None])[0] or ""
-                expressions = any(row[2] is None for row in keys)
+                expressions = any(each.name is None for each in keys)
                 indexes.append(
                     DatabaseIndex(
                         definition=IndexDefinition(
@@ -46,11 +59,12 @@ class SQLiteIntrospection:
                             name=name,
                             # Without their text, two expressions are equal only where the
                             # whole statement is.
-                            columns=tuple(row[2] or sql for row in keys),
-                            descending=tuple(bool(row[3]) for row in keys),
+                            columns=tuple(each.name or sql for each in keys),
+                            descending=tuple(bool(each.descending) for each in keys),
                             # Else it is the column's own collation.
                             opclasses=tuple(
-                                row[4] if " COLLATE " in sql.upper() else "" for row in keys
+                                each.collation if " COLLATE " in sql.upper() else ""
+                                for each in keys
                             ),
                             origin=IndexOrigin.PRIMARY_KEY
                             if origin == "pk"

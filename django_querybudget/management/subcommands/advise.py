@@ -20,6 +20,7 @@ from django_querybudget.management.test_command import (
     arguments_of_test,
     run_tests,
 )
+from django_querybudget.plurals import counted
 
 HELP = "Advise on missing indexes, from the ORM queries of a test run. Creates nothing."
 
@@ -89,7 +90,5 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         sys.exit(failed)
     missing = [verdict for verdict in verdicts if verdict.worth_it] if verdicts else report.advice
     if options["fail"] and missing:
-        count = len(missing)
-        raise CommandError(
-            "1 index is missing." if count == 1 else f"{count} indexes are missing.", returncode=1
-        )
+        count = counted(len(missing), "index is", "indexes are")
+        raise CommandError(f"{count} missing.", returncode=1)

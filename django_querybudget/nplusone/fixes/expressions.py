@@ -155,7 +155,7 @@ def annotation(load: Load, path: tuple[Step, ...], *, groups: bool) -> tuple[str
         return None
     if load.operation == "exists":
         return f"{before}has_{accessor}", f"Exists({rows})"
-    if load.aggregate is None or load.aggregate[1] not in _AGGREGATES:
+    if load.aggregate is None or load.aggregate.function not in _AGGREGATES:
         return None
     _, function, column = load.aggregate
     by = quoted(load.step.field)

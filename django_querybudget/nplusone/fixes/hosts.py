@@ -18,9 +18,9 @@ from django.db.models import Model
 from django_querybudget.evidence.instances import attributes_of, is_of
 from django_querybudget.evidence.relations import quoted
 from django_querybudget.nplusone.findings import Fix
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.querysets import subclasses
 from django_querybudget.stacks import Host, HostKind, Origin, RawHost
+from django_querybudget.stacks.source_files import source_of
 
 from .expressions import manager_of
 

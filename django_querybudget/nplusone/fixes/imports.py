@@ -13,7 +13,7 @@ from django.db.models import functions
 from django_querybudget.nplusone.findings import Fix
 from django_querybudget.nplusone.source.modules import names_at
 
-__all__ = ["imports_for", "with_imports"]
+__all__ = ["with_imports"]
 
 _ELSEWHERE = {
     "GenericPrefetch": "django.contrib.contenttypes.prefetch",
@@ -24,10 +24,10 @@ _ELSEWHERE = {
 
 def with_imports(fix: Fix | None) -> Fix | None:
     """Return ``fix`` with the imports that it needs."""
-    return None if fix is None else replace(fix, imports=imports_for(fix))
+    return None if fix is None else replace(fix, imports=_imports_for(fix))
 
 
-def imports_for(fix: Fix) -> tuple[str, ...]:
+def _imports_for(fix: Fix) -> tuple[str, ...]:
     """Return the import statements for what ``fix`` names and the module of its place does not."""
     known = None if fix.place is None else names_at(fix.place.filename, fix.place.line)
     if known is None:

@@ -12,7 +12,6 @@ from django_querybudget.nplusone.detection import Loop
 from django_querybudget.nplusone.findings import Fix
 from django_querybudget.nplusone.source.calls import Call, find_call
 from django_querybudget.nplusone.source.coroutines import awaited, is_in_coroutine
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.loops import (
     does_only,
     is_read_after,
@@ -22,6 +21,7 @@ from django_querybudget.nplusone.source.loops import (
 )
 from django_querybudget.nplusone.source.visible import is_bound_from
 from django_querybudget.stacks import Origin, RawOrigin
+from django_querybudget.stacks.source_files import source_of
 
 from .imports import with_imports
 from .lookup import grouped_fix, lookup_fix

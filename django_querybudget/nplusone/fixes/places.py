@@ -19,7 +19,6 @@ from typing import NamedTuple
 from django.db.models import Model
 from django.utils.functional import cached_property
 
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.modules import module_of
 from django_querybudget.nplusone.source.names import evaluated_at, statement_at, with_their_names
 from django_querybudget.nplusone.source.querysets import (
@@ -30,6 +29,7 @@ from django_querybudget.nplusone.source.querysets import (
     starts_in_class,
 )
 from django_querybudget.stacks import Host, Origin, RawHost, RawOrigin
+from django_querybudget.stacks.source_files import source_of
 
 from .hosts import classes_of_view, node_of_host
 from .roots import Root
@@ -42,7 +42,6 @@ __all__ = [
     "find_built",
     "find_place",
     "is_shared",
-    "manager_at",
     "manager_behind",
 ]
 
@@ -75,7 +74,7 @@ def find_place(root: Root, traced: RawOrigin | None, view: RawHost | None = None
     evaluated = root.place
     if traced is not None:
         built = Origin.of(traced)
-        manager = None if built is None else manager_at(built, root.model)
+        manager = None if built is None else _manager_at(built, root.model)
         return Place(built, manager, evaluated)
     asked: Asked = related_accessor(root) or root.model
     found = None if evaluated is None else find_built((evaluated, *root.calls), asked)
@@ -229,7 +228,7 @@ def find_built(origins: Iterable[Origin], asked: Asked) -> Built | None:
     return None
 
 
-def manager_at(origin: Origin, model: type[Model]) -> str | None:
+def _manager_at(origin: Origin, model: type[Model]) -> str | None:
     """Return the manager that the line ``origin`` starts a queryset of ``model`` from."""
     tree, module = source_of(origin.filename).tree, module_of(origin.filename)
     if tree is None or module is None:

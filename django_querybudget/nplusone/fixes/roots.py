@@ -129,7 +129,7 @@ def _root_of_model(
         return None
     if any(path for each in evidence.sources.values() for _, path in ways(evidence, each, model)):
         return None  # Joined or prefetched rows may be meant: whose queryset is to be changed?
-    in_loops = {key[0] for key in evidence.loads}
+    in_loops = {key.place.sql for key in evidence.loads}
     asked = any(
         sql not in in_loops
         and source.model._meta.concrete_model is model._meta.concrete_model
@@ -144,7 +144,7 @@ def _loop_above(evidence: Evidence, provenance: Provenance) -> Load | None:
     if provenance.loop is not None:
         return evidence.loads.get(provenance.loop)
     place = place_key(provenance.sql, provenance.origin)
-    found = [load for key, load in evidence.loads.items() if key[:-2] == place]
+    found = [load for key, load in evidence.loads.items() if key.place == place]
     return found[0] if len(found) == 1 else None
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from django_querybudget.nplusone.source.files import source_of
 from django_querybudget.nplusone.source.names import evaluated_at, with_their_names
 from django_querybudget.stacks import Host, Origin, RawHost
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["is_handed_by_object", "view_behind"]
 

@@ -185,6 +185,10 @@ def _update_or_create(loops: Sequence[Loop], load: Load) -> Wrote:
 
 
 def _unique_sets(model: type[Model]) -> Iterator[set[str]]:
+    """Yield the names that tell any two rows apart: of no condition, of no expression.
+
+    What may refuse a row is more than that; ``trying.copying`` has it.
+    """
     options = model._meta
     for field in options.concrete_fields:
         if field.unique:

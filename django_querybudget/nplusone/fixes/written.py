@@ -8,11 +8,11 @@ from dataclasses import replace
 from django_querybudget.evidence import Load
 from django_querybudget.evidence.instances import attributes_of
 from django_querybudget.nplusone.source.calls import Call, chains
-from django_querybudget.nplusone.source.constants import Surroundings
-from django_querybudget.nplusone.source.files import source_of
+from django_querybudget.nplusone.source.constants import Namespace
 from django_querybudget.nplusone.source.names import evaluated_at, with_their_names
 from django_querybudget.nplusone.source.values import Target, Written
 from django_querybudget.stacks import Origin, RawOrigin
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["as_written", "written_by"]
 
@@ -29,7 +29,7 @@ def written_by(
     if origin is None or origin.code is None or place is None or not origin.is_plain:
         _read_methods(written, load)
         return written
-    around = Surroundings.of(place.filename)
+    around = Namespace.of(place.filename)
     source = source_of(place.filename)
     function = source.function_around(place.line)
     scope = function or source.tree
@@ -52,7 +52,7 @@ def _read_methods(written: Written, load: Load) -> None:
     for owner in load.owner.__mro__:
         module = sys.modules.get(owner.__module__)
         filename = str(attributes_of(module).get("__file__"))
-        around = None if owner.__module__.startswith("django.") else Surroundings.of(filename)
+        around = None if owner.__module__.startswith("django.") else Namespace.of(filename)
         for node in () if around is None else around.source.functions:
             found = list(chains(node, load.step.accessor))
             if found and around is not None:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from django_querybudget.stacks import RawOrigin
-
-from .files import SourceFile, Span, source_of, span_of, whole_span
+from django_querybudget.stacks.source_files import SourceFile, Span, source_of, span_of, whole_span
 
 __all__ = ["Call", "chains", "find_call", "find_queryset", "without"]
 

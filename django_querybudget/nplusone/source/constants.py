@@ -15,12 +15,12 @@ from types import ModuleType
 from typing import Any, Final
 
 from django_querybudget.evidence.instances import attributes_of, is_of
+from django_querybudget.stacks.source_files import SourceFile, source_of
 
-from .files import SourceFile, source_of
 from .modules import imported_in, imports_in, module_of, resolve
 from .querysets import class_of, subclasses
 
-__all__ = ["NOT_CONSTANT", "Surroundings", "assigned", "bindings", "constant"]
+__all__ = ["NOT_CONSTANT", "Namespace", "assigned", "bindings", "constant"]
 
 NOT_CONSTANT: Final = object()
 _MOST_NAMES = 8
@@ -28,7 +28,7 @@ _CHANGING = {"add", "append", "clear", "discard", "extend", "insert", "pop", "re
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Namespace:
     """Where an expression stands, and thus what its names are."""
 
     source: SourceFile
@@ -36,13 +36,13 @@ class Surroundings:
     function: ast.AST | None = None
 
     @classmethod
-    def of(cls, filename: str, function: ast.AST | None = None) -> Surroundings | None:
+    def of(cls, filename: str, function: ast.AST | None = None) -> Namespace | None:
         """Return those of a function in a file; None if no module is imported from it."""
         module = module_of(filename)
         return None if module is None else cls(source_of(filename), module, function)
 
 
-def constant(node: ast.expr, around: Surroundings, left: int = _MOST_NAMES) -> Any:
+def constant(node: ast.expr, around: Namespace, left: int = _MOST_NAMES) -> Any:
     """Return what ``node`` always is, of an enum's member the value; else ``NOT_CONSTANT``."""
     match node:
         case ast.Constant(value=value):
@@ -85,7 +85,7 @@ def _bound_by(node: ast.AST) -> Iterator[str]:
             yield from names
 
 
-def _of_name(name: str, around: Surroundings, left: int) -> Any:
+def _of_name(name: str, around: Namespace, left: int) -> Any:
     function = around.function
     if function is not None and bindings(name, ast.walk(function)):
         value = assigned(name, list(ast.walk(function)))
@@ -108,7 +108,7 @@ def assigned(name: str, nodes: list[ast.AST]) -> ast.expr | None:
 
 def _of_module(module: ModuleType, name: str, left: int) -> Any:
     """Return the constant that a module assigns to a name, or imports."""
-    around = Surroundings.of(str(attributes_of(module).get("__file__")))
+    around = Namespace.of(str(attributes_of(module).get("__file__")))
     tree = None if around is None else around.source.tree
     if around is None or tree is None or not left:
         return NOT_CONSTANT
@@ -137,7 +137,7 @@ def _outside(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside(each)
 
 
-def _of_attribute(inner: ast.expr, name: str, around: Surroundings, left: int) -> Any:
+def _of_attribute(inner: ast.expr, name: str, around: Namespace, left: int) -> Any:
     if name == "value":
         found = constant(inner, around, left)
         if found is not NOT_CONSTANT:
@@ -154,7 +154,7 @@ def _of_attribute(inner: ast.expr, name: str, around: Surroundings, left: int) -
     return _of_class(owner, name, left)
 
 
-def _own_class(node: ast.expr, name: str, around: Surroundings) -> type | None:
+def _own_class(node: ast.expr, name: str, around: Namespace) -> type | None:
     """Return the class that ``self`` is of, if no subclass and no instance has another value."""
     match node:
         case ast.Name(id="self" | "cls") if around.function is not None and around.source.tree:
@@ -176,7 +176,7 @@ def _of_class(owner: type, name: str, left: int) -> Any:
         if name not in vars(each):
             continue
         module = sys.modules.get(each.__module__)
-        around = Surroundings.of(str(attributes_of(module).get("__file__")))
+        around = Namespace.of(str(attributes_of(module).get("__file__")))
         if around is None:
             return NOT_CONSTANT
         found = [

@@ -7,8 +7,7 @@ import inspect
 import re
 
 from django_querybudget.stacks import Origin, RawOrigin
-
-from .files import source_of
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["awaited", "is_in_coroutine"]
 

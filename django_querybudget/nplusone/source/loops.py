@@ -11,8 +11,7 @@ from typing import TypeAlias
 
 from django_querybudget.evidence import Scope
 from django_querybudget.stacks import RawOrigin
-
-from .files import Span, source_of, span_of, whole_span
+from django_querybudget.stacks.source_files import Span, source_of, span_of, whole_span
 
 __all__ = [
     "does_only",

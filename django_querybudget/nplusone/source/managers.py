@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from django_querybudget.evidence import Load
 from django_querybudget.evidence.instances import attributes_of
+from django_querybudget.stacks.source_files import source_of
 
 from .calls import Call
-from .files import source_of
 
 __all__ = ["manager_asked"]
 

@@ -12,8 +12,7 @@ from typing import Any
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
 from django_querybudget.evidence.instances import attributes_of, is_of
-
-from .files import source_of
+from django_querybudget.stacks.source_files import source_of
 
 __all__ = ["imported_in", "imports_in", "module_of", "names_at", "resolve"]
 

@@ -20,9 +20,9 @@ from django.db.models import Model, QuerySet
 from django_querybudget.evidence import Filter
 from django_querybudget.evidence.instances import is_of
 from django_querybudget.evidence.relations import is_plain
+from django_querybudget.stacks.source_files import Function
 
-from .constants import NOT_CONSTANT, Surroundings, assigned, constant
-from .files import Function
+from .constants import NOT_CONSTANT, Namespace, assigned, constant
 from .visible import is_same_at
 
 __all__ = ["Expression", "Given", "Target", "Written"]
@@ -53,7 +53,7 @@ class Given:
 
     name: str
     value: ast.expr
-    around: Surroundings
+    around: Namespace
     target: Target | None
 
     def constant(self) -> Any:
@@ -73,7 +73,7 @@ class Written:
         self._seen: set[object] = set()
 
     def read(
-        self, expressions: Iterable[ast.AST], around: Surroundings, target: Target | None
+        self, expressions: Iterable[ast.AST], around: Namespace, target: Target | None
     ) -> None:
         """Take in what ``expressions`` say, and what the methods do that they call."""
         for expression in expressions:
@@ -87,7 +87,7 @@ class Written:
                 elif isinstance(node, ast.Subscript):
                     self._ordering += [_is_constant(each, around) for each in _ends(node.slice)]
 
-    def _read_call(self, call: ast.Call, around: Surroundings, target: Target | None) -> None:
+    def _read_call(self, call: ast.Call, around: Namespace, target: Target | None) -> None:
         for each in call.keywords:
             if each.arg is None:
                 self.is_opaque = True
@@ -110,12 +110,12 @@ class Written:
                 if code in self._seen:
                     continue
                 self._seen.add(code)
-                around = Surroundings.of(code.co_filename)
+                around = Namespace.of(code.co_filename)
                 node = None if around is None else around.source.function_of(code)
                 if around is None or node is None:
                     self.is_opaque = True
                 else:
-                    inside = Surroundings(around.source, around.module, node)
+                    inside = Namespace(around.source, around.module, node)
                     self.read(node.body, inside, None)
 
     def spelled(self, filters: tuple[Filter, ...] | None) -> tuple[Filter, ...] | None:
@@ -203,7 +203,7 @@ def _naming(call: ast.Call) -> list[ast.expr]:
     return [each.value for each in call.keywords if each.arg in (None, *_NAMING)]
 
 
-def _are_constant_names(node: ast.expr, around: Surroundings) -> bool:
+def _are_constant_names(node: ast.expr, around: Namespace) -> bool:
     """Whether it is a list of names, or a mapping whose keys they are."""
     match node:
         case ast.Dict(keys=keys):
@@ -229,7 +229,7 @@ def _is_condition(argument: ast.expr) -> bool:
     return False
 
 
-def _is_constant(argument: ast.expr, around: Surroundings) -> bool:
+def _is_constant(argument: ast.expr, around: Namespace) -> bool:
     """Whether an argument is a constant, or an expression of the ORM's that is made of them."""
     match argument:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):

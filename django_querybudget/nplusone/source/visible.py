@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from django_querybudget.stacks.source_files import Function, whole_span
+
 from .constants import bindings
-from .files import Function, whole_span
 
 __all__ = ["is_bound_from", "is_same_at"]
 

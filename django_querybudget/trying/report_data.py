@@ -12,14 +12,14 @@ from django_querybudget.nplusone.rendering import render_findings
 from django_querybudget.nplusone.rows import lists_of
 from django_querybudget.reports.report import QueryReport
 
-from .trial import Loops, View
+from .trial import Loops, ViewCount
 
 __all__ = ["loops_of", "view_of"]
 
 
-def view_of(report: QueryReport) -> View:
+def view_of(report: QueryReport) -> ViewCount:
     """Return what one request to a view executed."""
-    view = View(
+    view = ViewCount(
         name=report.name,
         queries=report.log.count,
         duplicates=report.log.duplicate_count,

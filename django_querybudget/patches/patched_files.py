@@ -1,4 +1,4 @@
-"""What the files hold with patches in them: :class:`Draft`."""
+"""What the files hold with patches in them: :class:`PatchedFiles`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .edits import Edit
 from .formatting import Formatter, line_length
 from .patch import Patch
 from .rendering import patched
-from .text import SourceText
+from .source_text import SourceText
 
-__all__ = ["Draft"]
+__all__ = ["PatchedFiles"]
 
 
-class Draft:
+class PatchedFiles:
     """Writes patches as text, as the rest of each file is formatted."""
 
     def __init__(self, copy: ScratchCopy) -> None:

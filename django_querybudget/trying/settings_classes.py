@@ -10,7 +10,7 @@ from django.conf import global_settings
 
 from .launching import ROWS_VARIABLE
 
-__all__ = ["is_added", "project_test_runner", "replace_holders"]
+__all__ = ["is_added", "project_test_runner", "replace_settings_classes"]
 
 APP = "django_querybudget"
 MIDDLEWARE = "django_querybudget.middleware.QueryBudgetMiddleware"
@@ -31,7 +31,7 @@ def project_test_runner() -> str:
     return _test_runner
 
 
-def replace_holders() -> None:
+def replace_settings_classes() -> None:
     """Have every setting that Django is given from now on extended. To be called once a process."""
     # To mypy a class has one value; here another is what this function is for.
     django.conf.Settings = _Settings  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Python files as the findings read them: :func:`source_of`."""
+"""Python files, read and never run: :func:`source_of`, one tree for all who ask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from itertools import islice
 from types import CodeType
 from typing import TypeAlias
 
-__all__ = ["Function", "SourceFile", "Span", "source_of", "span_of", "whole_span"]
+__all__ = [
+    "UNPARSABLE",
+    "Function",
+    "SourceFile",
+    "Span",
+    "source_of",
+    "span_of",
+    "whole_span",
+]
+
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What :func:`ast.parse` raises at a text: no Python, a null byte, two at one nested too deep."""
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Span: TypeAlias = tuple[int, int, int, int]
@@ -25,10 +36,10 @@ class SourceFile:
 
     @cached_property
     def tree(self) -> ast.Module | None:
-        """The tree; None if the file is no Python, or is not there."""
+        """The tree; None if the file cannot be parsed. One that is not there has an empty tree."""
         try:
             return ast.parse("".join(linecache.getlines(self.filename)))
-        except SyntaxError:  # A template compiled to Python, a notebook's cell with magic.
+        except UNPARSABLE:  # A template compiled to Python, a notebook's cell with magic.
             return None
 
     @cached_property
