@@ -128,16 +128,12 @@ SAME_NAME = {
     "Entry": "of the cache; of what compare tells",
     "Join": "of a cached queryset; of a shape that the indexes' advisor reads",
     "Need": "docs/explanation/words.rst says it of both",
-    "Options": "of a cached queryset; of a cached view: each beside the key that it is part of",
     "Pending": "tags that are not yet renewed; a record of production that is not yet written",
-    "Reading": "of a row, by the cache; of a text, by the lexer",
-    "Row": "of production: a series as it was read, and as it is shown",
     "Run": "of a view, for the cache; of a suite, for the ratchet",
     "State": "of a connection, in the cache; of a line, between two versions",
     "Statement": "as PostgreSQL tells them apart; of a text, as the lexer reads it",
     "Totals": "of the cache; of a log",
     "Verdict": "on a rehearsal with patches; on production before and after",
-    "_Asked": "of the cache: each is its own module's",
     "_Column": "of an index, as MySQL tells of it; as SQLite does",
 }
 """Classes of two rooms, or of two ends of one, that have one name: what each of them is."""
@@ -256,7 +252,7 @@ def test_every_public_name_has_a_reference_entry() -> None:
 
 INTERNAL = {
     "QueryLog": "append count_only evidence fetched raw totals",
-    "QueryRecord": "of raw raw_origin raw_trail",
+    "QueryRecord": "inside of raw raw_origin raw_trail",
     "QueryReport": "brief shapes",
     "Increment": "add_queries is_full observe plus",
     "ProcessRecord": "add add_exporter alias count exported exporting failed_flushes forget "
