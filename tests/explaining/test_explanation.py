@@ -38,9 +38,22 @@ BAD_FINDING = (
 VALIDATOR = Draft202012Validator(schema())
 
 
+def strict(part: Any) -> Any:
+    """Return the schema without room for a key that it does not know."""
+    if isinstance(part, list):
+        return [strict(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    closed = {name: strict(each) for name, each in part.items()}
+    return {**closed, "additionalProperties": False} if "properties" in part else closed
+
+
+STRICT = Draft202012Validator(strict(schema()))
+
+
 def explained(view: str, file: Path) -> dict[str, Any]:
     told = explanation(view, file)
-    VALIDATOR.validate(json.loads(json.dumps(told)))
+    STRICT.validate(json.loads(json.dumps(told)))
     return told
 
 
@@ -217,7 +230,6 @@ def test_reading_the_record_of_production_writes_nothing(
     before = held()
     told = explained("jobs:names", tmp_path / "querybudget.toml")["production"]
     assert [each["requests"] for each in told["series"]] == [2]
-    assert told["series"][0].keys() == schema()["$defs"]["series"]["properties"].keys()
     assert held() == before
     read_picture(SECONDS)
     assert held().keys() > before.keys()
