@@ -24,7 +24,7 @@ test-others: ## Run what can differ on every other Python found, each with one D
 test-all: ## Run everything but the long proofs on every supported pair of Python and Django
 	@.ci/test all
 
-test-slow: ## Run the cache's long proofs on the newest Python found
+test-slow: ## Run the long proofs on the newest Python found
 	@.ci/test slow
 
 test-django: ## Run Django's own test suite with this library in it, without and with the cache

@@ -468,6 +468,8 @@ def test_a_log_can_be_copied_and_sent_to_another_process(again: Any) -> None:
         list(Industry.objects.filter(name="farming"))
     copied = again(log)
     assert copied.queries == log.queries
+    assert [raw.inside for raw in copied.raw] == [raw.inside for raw in log.raw]
+    assert any(raw.inside for raw in log.raw)
     assert copied.transactions == log.transactions
     assert [query.origin for query in copied] == [query.origin for query in log]
     assert copied.queries[0].origin.function == "industries"

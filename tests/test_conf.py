@@ -204,3 +204,6 @@ def test_an_async_policy_is_refused_since_a_coroutine_is_always_true(policy: Any
     assert "it is async" in str(error)
     with override_settings(QUERYBUDGET={"HEADERS": policy}):
         assert conf.HEADERS is None
+    # Nor is it asked what a session decides: nothing would ever be cached.
+    [error] = errors(CACHE={"SESSION": policy})
+    assert "it is async" in str(error)

@@ -19,6 +19,14 @@ from types import FunctionType
 import pytest
 
 import django_querybudget
+from django_querybudget.conf import QueryBudgetSettings
+from django_querybudget.conf.declaration import Section, Setting
+from django_querybudget.conf.sections import (
+    CacheSettings,
+    IgnoreQueriesSettings,
+    IndexesSettings,
+    ProductionSettings,
+)
 from django_querybudget.indexes import IndexMixin
 from django_querybudget.production.measures import MEASURES
 from tests.production_process import loaded_in_production
@@ -120,16 +128,12 @@ SAME_NAME = {
     "Entry": "of the cache; of what compare tells",
     "Join": "of a cached queryset; of a shape that the indexes' advisor reads",
     "Need": "docs/explanation/words.rst says it of both",
-    "Options": "of a cached queryset; of a cached view: each beside the key that it is part of",
     "Pending": "tags that are not yet renewed; a record of production that is not yet written",
-    "Reading": "of a row, by the cache; of a text, by the lexer",
-    "Row": "of production: a series as it was read, and as it is shown",
     "Run": "of a view, for the cache; of a suite, for the ratchet",
     "State": "of a connection, in the cache; of a line, between two versions",
     "Statement": "as PostgreSQL tells them apart; of a text, as the lexer reads it",
     "Totals": "of the cache; of a log",
     "Verdict": "on a rehearsal with patches; on production before and after",
-    "_Asked": "of the cache: each is its own module's",
     "_Column": "of an index, as MySQL tells of it; as SQLite does",
 }
 """Classes of two rooms, or of two ends of one, that have one name: what each of them is."""
@@ -171,9 +175,19 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 def test_every_name_that_contributing_names_stands_in_its_file() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    named = set(re.findall(r"`([\w/]+\.py)`(?:: | \()`(\w+)`", text))
-    named |= {(file, name) for name, file in re.findall(r"`(\w+)` in\s+`([\w/]+\.py)`", text)}
-    assert len(named) > 40
+    in_file = r"`(\w+)` in\s+`([\w/]+\.py)`"
+    # Whatever stands as code in the parenthesis behind a file, and is no file itself.
+    behind = re.findall(r"`([\w/]+\.py)`\s+\(([^()]*(?:\(\)[^()]*)*)\)", re.sub(in_file, "", text))
+    named = {
+        (file, name)
+        for file, told in behind
+        for code in re.findall(r"`([^`]+)`", told)
+        if not re.search(r"[/<\s]|\.(?:py|json|rst|html)$", code)
+        for name in re.findall(r"\w+", code)
+    }
+    named |= set(re.findall(r"`([\w/]+\.py)`: `(\w+)`", text))
+    named |= {(file, name) for name, file in re.findall(in_file, text)}
+    assert len(named) > 80
     folders = ("django_querybudget", "tests")
     files = [path for each in folders for path in (ROOT / each).rglob("*.py")]
     gone = [
@@ -182,6 +196,36 @@ def test_every_name_that_contributing_names_stands_in_its_file() -> None:
         if not any(name in path.read_text() for path in files if f"/{path}".endswith(f"/{file}"))
     ]
     assert gone == []
+
+
+def test_every_setting_has_an_entry_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.rst").read_text()
+    general, _, of_cache = page.partition("\nThe cache\n---------\n")
+
+    def entries(text: str) -> set[str]:
+        return set(re.findall(r"^``([A-Z0-9_]+)``(?: \(default|$)", text, re.M))
+
+    inner = {
+        name: entries(re.sub("^ {3}", "", told, flags=re.M))
+        for name, told in re.findall(r"^``([A-Z_]+)``.*\n((?:\n|   .*\n)*)", general, re.M)
+    }
+    assert entries(of_cache) == declared(CacheSettings)
+    assert entries(general) == declared(QueryBudgetSettings) | SECTIONS.keys()
+    assert {name: inner[name] for name in SECTIONS} == {
+        name: declared(section) for name, section in SECTIONS.items()
+    }
+
+
+SECTIONS = {
+    "IGNORE_QUERIES": IgnoreQueriesSettings,
+    "INDEXES": IndexesSettings,
+    "PRODUCTION": ProductionSettings,
+}
+
+
+def declared(section: type[Section]) -> set[str]:
+    """Return the keys that a section takes."""
+    return {name for name, each in vars(section).items() if isinstance(each, Setting)}
 
 
 PUBLIC = (
@@ -208,7 +252,7 @@ def test_every_public_name_has_a_reference_entry() -> None:
 
 INTERNAL = {
     "QueryLog": "append count_only evidence fetched raw totals",
-    "QueryRecord": "of raw raw_origin raw_trail",
+    "QueryRecord": "inside of raw raw_origin raw_trail",
     "QueryReport": "brief shapes",
     "Increment": "add_queries is_full observe plus",
     "ProcessRecord": "add add_exporter alias count exported exporting failed_flushes forget "

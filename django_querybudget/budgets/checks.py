@@ -1,4 +1,12 @@
-"""System checks of ``QUERYBUDGET["BUDGETS"]``: names that match no view, values that are none."""
+"""System checks of ``QUERYBUDGET["BUDGETS"]``: names that match no view, values that are none.
+
+===================  =====================================================
+``querybudget.E011``  A value in ``BUDGETS`` is no budget.
+``querybudget.W010``  A name in ``BUDGETS`` matches no view, no method and no command.
+``querybudget.W013``  A budget limits ``rows`` where the driver does not tell how many came.
+``querybudget.W014``  A budget that was raised until a day has expired.
+===================  =====================================================
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,11 @@
 function they are given. What a decorator above them makes of it, the module's name alone has:
 nobody calls it. So the rule needs to know no decorator: *the module's attribute wraps the
 registered function, and is not it*.
+
+===================  =====================================================
+``querybudget.E010``  A ``query_budget`` or a ``cached_view`` never runs.
+``querybudget.W011``  Another decorator never runs.
+===================  =====================================================
 """
 
 from __future__ import annotations

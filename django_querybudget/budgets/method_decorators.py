@@ -7,6 +7,10 @@ request comes or for good:
 - a mark that only the view's own function is asked for (``@csrf_exempt``), on one of its methods;
 - ``method_decorator()`` on a function, which has no ``self`` to give;
 - a view's decorator on a method without it, which takes ``self`` for the request.
+
+===================  =====================================================
+``querybudget.W012``  Each of the three.
+===================  =====================================================
 """
 
 from __future__ import annotations

@@ -105,16 +105,13 @@ def catalog_of(
     key = _key(connection)
     known = _known.get(key)
     if known is not None:
-        age = time.monotonic() - known[0]
-        if known[1] is None:
-            current = age < PAUSE
-        else:
-            current = age < (EXPIRES if known[1].knows(calls, targets) else PAUSE)
-        if current:
-            return known[1]
+        read_at, found = known
+        knows_all = found is not None and found.knows(calls, targets)
+        if time.monotonic() - read_at < (EXPIRES if knows_all else PAUSE):
+            return found
     # Of several threads one reads, and the others go on with what is known: everything is renewed.
     if not _lock.acquire(blocking=False):
-        return known[1] if known is not None else None
+        return None if known is None else found
     try:
         found = _read(connection)
         _known[key] = time.monotonic(), found

@@ -30,7 +30,7 @@ from django.db.models import Model
 from django_querybudget.conf import conf
 from django_querybudget.conf.caches import djangos_backend
 
-from .identity import is_told_by_server
+from .identity import is_told_by_server, primary_of
 from .tables import scope_column
 from .withheld import column_of
 
@@ -54,8 +54,8 @@ def one_database(databases: Iterable[str]) -> list[CheckMessage]:
             if other != alias
             and all(options.get(key) == own.get(key) for key in ("ENGINE", "NAME"))
             and any(options.get(key) != own.get(key) for key in ("HOST", "PORT"))
-            and conf.CACHE.REPLICAS.get(other, ("",))[0] != alias
-            and conf.CACHE.REPLICAS.get(alias, ("",))[0] != other
+            and alias != primary_of(other)
+            and other != primary_of(alias)
         )
         pair = tuple(sorted([alias, *others]))
         if not others or pair in seen or is_told_by_server(alias):

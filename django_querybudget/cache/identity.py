@@ -94,13 +94,14 @@ _known: dict[str, _Known] = {}
 
 def primary_of(alias: str) -> str:
     """Return the alias whose rows ``alias`` shows: of a replica its primary, else itself."""
-    primary, _ = conf.CACHE.REPLICAS.get(alias, (alias, 0.0))
-    return primary
+    replica = conf.CACHE.REPLICAS.get(alias)
+    return alias if replica is None else replica.primary
 
 
 def lag_of(alias: str) -> float:
     """Return how far ``alias`` may be behind its primary, in seconds."""
-    return conf.CACHE.REPLICAS.get(alias, (alias, 0.0))[1]
+    replica = conf.CACHE.REPLICAS.get(alias)
+    return 0.0 if replica is None else replica.lag
 
 
 def database_name(alias: str) -> str:

@@ -94,14 +94,14 @@ class Publisher:
     def _own_slot(self, store: Any) -> int | None:
         if self._slot is not None:
             held = store.read(f"{_key(self._slot)}:held", ())
-            if held is not None and _text(held[0]) == self._who:
+            if held is not None and _text(held.entry) == self._who:
                 store.write(f"{_key(self._slot)}:held", self._who.encode(), HELD)
                 return self._slot
         for slot in range(SLOTS):
             held = store.read(f"{_key(slot)}:held", ())
             if held is None:
                 return None  # the cache cannot be asked, in a transaction perhaps
-            if held[0] is None and store.take(f"{_key(slot)}:held", self._who, HELD):
+            if held.entry is None and store.take(f"{_key(slot)}:held", self._who, HELD):
                 return slot
         return None
 
@@ -118,9 +118,9 @@ def _totals(store: Any, slot: int) -> Totals:
     """Return what stands in a slot; nothing, where that cannot be read."""
     found = Totals()
     read = store.read(_key(slot), ())
-    if read is not None and isinstance(read[0], bytes):
+    if read is not None and isinstance(read.entry, bytes):
         try:
-            found.add(json.loads(read[0]))
+            found.add(json.loads(read.entry))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Totals()  # somebody else's, or of another version
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
@@ -90,6 +90,15 @@ def imported_callable(value: object) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def sync_callable(value: object) -> Callable[..., Any]:
+    """As :func:`imported_callable`, for one that is called without ``await``."""
+    found = imported_callable(value)
+    # B004 wants callable(), which does not say whether an object's own __call__ is async.
+    if iscoroutinefunction(found) or iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004
+        raise TypeError("it is async, and it is called without await")
+    return found
+
+
 def mapping_of_views(value: object) -> Mapping[str, Any]:
     """The dict as it is: what its values stand for is known where they are used, and checked."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -100,12 +109,8 @@ def mapping_of_views(value: object) -> Mapping[str, Any]:
 def headers_policy(value: object) -> bool | Callable[[HttpRequest], bool] | None:
     if value is None or isinstance(value, bool):
         return value
-    policy = imported_callable(value)
-    # B004 wants callable(), which does not say whether an object's own __call__ is async.
-    if iscoroutinefunction(policy) or iscoroutinefunction(getattr(policy, "__call__", None)):  # noqa: B004
-        # Its answer would be a coroutine, which is true: the headers would go to everybody.
-        raise TypeError("it is async, and it is called without await")
-    return policy
+    # An async one's answer would be a coroutine, which is true: the headers would go to everybody.
+    return sync_callable(value)
 
 
 def strings(value: object) -> tuple[str, ...]:
@@ -175,23 +180,25 @@ def strings_by_name(value: object) -> Mapping[str, str]:
 
 
 def callable_or_none(value: object) -> Callable[..., Any] | None:
-    if value is None:
-        return None
-    found = imported_callable(value)
-    if iscoroutinefunction(found):
-        raise TypeError("it is async, and it is called without await")
-    return found
+    return None if value is None else sync_callable(value)
 
 
-def replicas(value: object) -> Mapping[str, tuple[str, float]]:
+class Replica(NamedTuple):
+    """A database that shows another's rows, some time later."""
+
+    primary: str
+    """The alias of that other."""
+    lag: float
+    """How far it may be behind, in seconds."""
+
+
+def replicas(value: object) -> Mapping[str, Replica]:
     if not isinstance(value, Mapping):
         raise TypeError
-    parsed: dict[str, tuple[str, float]] = {}
+    parsed: dict[str, Replica] = {}
     for alias, options in value.items():
         if not isinstance(options, Mapping) or set(options) != {"primary", "lag"}:
             raise ValueError(f"{alias!r} needs exactly the keys 'primary' and 'lag'")
-        parsed[nonempty_string(alias)] = (
-            nonempty_string(options["primary"]),
-            seconds(options["lag"]),
-        )
+        primary, lag = nonempty_string(options["primary"]), seconds(options["lag"])
+        parsed[nonempty_string(alias)] = Replica(primary, lag)
     return parsed

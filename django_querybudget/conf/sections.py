@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .accepted import (
+    Replica,
     boolean,
     callable_or_none,
     dotted_names,
@@ -184,7 +185,7 @@ class CacheSettings(Section):
     )
     """What the keys of tokens begin with, whatever the cache's own KEY_PREFIX is."""
 
-    REPLICAS = Setting[Mapping[str, tuple[str, float]]](
+    REPLICAS = Setting[Mapping[str, Replica]](
         default={},
         parse=replicas,
         accepts='a dict of aliases: {"replica": {"primary": "default", "lag": 5}}, lag in seconds',

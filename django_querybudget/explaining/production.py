@@ -30,7 +30,7 @@ def production_of(view: View, methods: Iterable[str]) -> dict[str, Any]:
         unknown = 'Production keeps no record: "PRODUCTION": {} in QUERYBUDGET keeps one.'
     elif not (unknown := why_not_to_read(conf.PRODUCTION.ALIAS, "report")):
         try:
-            picture = read_picture(SECONDS)
+            picture = read_picture(SECONDS, keep=False)
         except Exception as error:  # a cache may raise anything
             unknown = (
                 f"The cache {conf.PRODUCTION.ALIAS!r} cannot be read: "

@@ -46,7 +46,11 @@ def find_nplusone(
             for each in matching(entries, labels_of(loop.load), loop.origin)
         )
     ]
-    return tuple(_merged(_finding(*each) for each in Drafting(log, loops).written()))
+    try:
+        drafted = list(Drafting(log, loops).written())
+    except RecursionError:  # An expression of the source is nested too deep to be worked on.
+        drafted = [([loop], None, None) for loop in loops]
+    return tuple(_merged(_finding(*each) for each in drafted))
 
 
 def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:

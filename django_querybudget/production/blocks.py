@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .decoding import MOST_RELEASES, Row, Wanted, is_record, rows_of
+from .decoding import MOST_RELEASES, DecodedSeries, Wanted, is_record, rows_of
 from .encoding import encoded
 from .measures import REQUESTS, measure
 from .record import Record, SeriesKey
@@ -62,7 +62,7 @@ class Course:
         return whole
 
     def flat(self) -> Iterator[float]:
-        """Yield what :attr:`.decoding.Row.course` has of it."""
+        """Yield what :attr:`.decoding.DecodedSeries.course` has of it."""
         columns = zip(self.requests, self.queries, self.seconds, strict=True)
         for at, told in enumerate(columns):
             if any(told):
@@ -77,7 +77,7 @@ class Gathered:
         self.releases: dict[str, Record] = {}
         self.courses: dict[tuple[str, SeriesKey], Course] = {}
 
-    def add(self, row: Row, at: int) -> None:
+    def add(self, row: DecodedSeries, at: int) -> None:
         """Add a series of the interval ``at``, or of the block that begins there."""
         release = row.release
         if release not in self.releases and len(self.releases) >= MOST_RELEASES:
@@ -117,13 +117,19 @@ class _Block(NamedTuple):
 
 
 def gathered(
-    store: RecordStore, span: Span, numbers: range, now: float, wanted: Wanted = True
+    store: RecordStore,
+    span: Span,
+    numbers: range,
+    now: float,
+    wanted: Wanted = True,
+    *,
+    keep: bool = True,
 ) -> Gathered:
     """Return those intervals of all processes; keep for others what took long to add up.
 
-    Raises what the cache raises.
+    Without ``keep`` nothing is written. Raises what the cache raises.
     """
-    return _Gathering(store, span, now, wanted).of(numbers)
+    return _Gathering(store, span, now, wanted, keep=keep).of(numbers)
 
 
 _Targets = tuple[tuple[Gathered, int], ...]
@@ -132,8 +138,10 @@ _Targets = tuple[tuple[Gathered, int], ...]
 class _Gathering:
     """One call of :func:`gathered`."""
 
-    def __init__(self, store: RecordStore, span: Span, now: float, wanted: Wanted) -> None:
-        self._store, self._span, self._wanted = store, span, wanted
+    def __init__(
+        self, store: RecordStore, span: Span, now: float, wanted: Wanted, *, keep: bool
+    ) -> None:
+        self._store, self._span, self._wanted, self._keeps = store, span, wanted, keep
         self._lengths = _LENGTHS[span]
         self._over = int(now - SETTLED) // span.seconds
         """The first interval that is not over."""
@@ -158,7 +166,9 @@ class _Gathering:
         return found
 
     def _is_worth_keeping(self, block: _Block) -> bool:
-        """Whether the next reader has less to read then."""
+        """Whether it may be kept, and the next reader has less to read then."""
+        if not self._keeps:
+            return False
         number = len(self._values.get(block, ()))
         return block.is_over and (number > 1 or (not number and block.length > 1))
 

@@ -30,7 +30,15 @@ from .record import (
     series_key,
 )
 
-__all__ = ["MOST_RELEASES", "Row", "Wanted", "decoded", "is_record", "rows_of", "taken_over"]
+__all__ = [
+    "MOST_RELEASES",
+    "DecodedSeries",
+    "Wanted",
+    "decoded",
+    "is_record",
+    "rows_of",
+    "taken_over",
+]
 
 MOST_INHERITED = 128 * 1024
 """What a slot keeps of other releases, in bytes."""
@@ -50,7 +58,7 @@ def is_record(value: object) -> TypeGuard[bytes]:
     return isinstance(value, bytes) and value.startswith(HEAD)
 
 
-def rows_of(value: object, wanted: Wanted = True) -> Iterator[Row]:
+def rows_of(value: object, wanted: Wanted = True) -> Iterator[DecodedSeries]:
     """Yield what ``value`` holds, one record or several one after another.
 
     What is no record of ours ends it.
@@ -86,7 +94,7 @@ def taken_over(value: object, release: str, into: Record) -> bytes:
     return b"" if empty else others.finished()
 
 
-class Row(NamedTuple):
+class DecodedSeries(NamedTuple):
     """One series of one release, as it was read."""
 
     release: str
@@ -118,7 +126,7 @@ class Row(NamedTuple):
             record.add_remark(series, remark, said)
 
 
-_Rows = Iterator[tuple[Row, bytes]]
+_Rows = Iterator[tuple[DecodedSeries, bytes]]
 
 
 def _checked(rows: _Rows) -> None:
@@ -194,7 +202,7 @@ def _loaded(text: str) -> Any:
     return value
 
 
-def _parsed(line: bytes, wanted: Wanted) -> Row:
+def _parsed(line: bytes, wanted: Wanted) -> DecodedSeries:
     head, _, details = line.partition(b"\t")
     release, kind, name, method, budget, numbers, course = _loaded(head.decode())
     if len(kind) + len(name) + len(method) > 2 * _LONGEST_TEXT:
@@ -209,7 +217,7 @@ def _parsed(line: bytes, wanted: Wanted) -> Row:
             raise ValueError("half an interval")
     # All at once: a page reads some thousand lines.
     _check([0 if budget is None else budget, *amounts, *course])
-    return Row(
+    return DecodedSeries(
         _text(release),
         key,
         None if budget is None else int(budget),

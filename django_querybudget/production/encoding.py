@@ -23,7 +23,7 @@ MOST_BYTES = 256 * 1024
 """What a record may be, in bytes."""
 
 Courses = Mapping[tuple[str, SeriesKey], Sequence[float]]
-"""By release and series: see :attr:`.decoding.Row.course`."""
+"""By release and series: see :attr:`.decoding.DecodedSeries.course`."""
 
 
 def encoded(

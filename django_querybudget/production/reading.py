@@ -59,11 +59,14 @@ class Picture:
         return range(self.since, self.since + self.step * len(self.trend.requests), self.step)
 
 
-def read_picture(seconds: int, *, wanted: Wanted = True, now: float | None = None) -> Picture:
+def read_picture(
+    seconds: int, *, wanted: Wanted = True, now: float | None = None, keep: bool = True
+) -> Picture:
     """Return the picture of the last so many seconds, with the shapes and remarks that are wanted.
 
     By minute where those are still kept, by hour else; shapes and remarks always come from the
-    hours that touch it. Raises what the cache raises.
+    hours that touch it. What took long to add up is kept in the cache for the next reader; without
+    ``keep`` nothing is written. Raises what the cache raises.
     """
     until = int(time.time() if now is None else now)
     seconds = max(60, min(seconds, MOST_SECONDS))
@@ -71,11 +74,12 @@ def read_picture(seconds: int, *, wanted: Wanted = True, now: float | None = Non
     # The interval that runs is one of them.
     numbers = range((until - seconds) // span.seconds + 1, until // span.seconds + 1)
     store = store_on(conf.PRODUCTION.ALIAS)
-    found = gathered(store, span, numbers, until, wanted if span is HOUR else False)
+    found = gathered(store, span, numbers, until, wanted if span is HOUR else False, keep=keep)
     picture = _drawn(found, numbers, span, until)
     if span is MINUTE and wanted is not False:
         hours = range(picture.since // HOUR.seconds, until // HOUR.seconds + 1)
-        for release, record in gathered(store, HOUR, hours, until, wanted).releases.items():
+        details = gathered(store, HOUR, hours, until, wanted, keep=keep)
+        for release, record in details.releases.items():
             into = picture.releases.get(release)
             for key, series in record.series.items():
                 if into is not None and key in into.series:

@@ -92,6 +92,8 @@ def _running_command() -> str:
     module: Any = sys.modules.get("django.core.management")
     if module is None:
         return ""
+    # Not sys.argv: a server's or a test's is no command, and execute_from_command_line() may be
+    # given other arguments.
     execute: CodeType = module.ManagementUtility.execute.__code__
     frame = sys._getframe()
     while (outer := frame.f_back) is not None:

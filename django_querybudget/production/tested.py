@@ -20,7 +20,6 @@ __all__ = [
     "SuggestedBudget",
     "TestedViews",
     "lock_file",
-    "recorded_queries",
     "suggested_budgets",
     "tested",
     "tested_as_json",
@@ -67,7 +66,7 @@ def tested(record: Record, lines: Mapping[Key, Line]) -> TestedViews:
     A histogram tells a value within its bucket: a view exceeds its line only where the whole bucket
     does, so that none is named that keeps it.
     """
-    recorded = recorded_queries(lines)
+    recorded = _recorded_queries(lines)
     untested: list[Row] = []
     exceeding: list[Exceeding] = []
     within = 0
@@ -102,7 +101,7 @@ class SuggestedBudget:
 
 def suggested_budgets(record: Record, lines: Mapping[Key, Line]) -> Iterator[SuggestedBudget]:
     """Yield for each view the least budget, of the histogram's bounds, that 99 of 100 keep."""
-    recorded = recorded_queries(lines)
+    recorded = _recorded_queries(lines)
     for row in _views(record):
         name = row.key.name
         budget = _QUERIES.bound_of(record.series[row.key].numbers, _KEPT)
@@ -115,7 +114,7 @@ def suggested_budgets(record: Record, lines: Mapping[Key, Line]) -> Iterator[Sug
         yield SuggestedBudget(f"{row.key.method} {name}", int(budget), reason)
 
 
-def recorded_queries(lines: Mapping[Key, Line]) -> dict[SeriesKey, int]:
+def _recorded_queries(lines: Mapping[Key, Line]) -> dict[SeriesKey, int]:
     """Return the most queries that the tests recorded of each view and method."""
     found: dict[SeriesKey, int] = {}
     for (kind, name), line in lines.items():

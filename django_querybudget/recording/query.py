@@ -40,6 +40,8 @@ class QueryRecord:
     """What :attr:`origin` is made of."""
     raw_trail: Trail | None = field(default=None, repr=False, compare=False)
     """What :attr:`way` is made of."""
+    inside: int = field(default=0, repr=False, compare=False)
+    """What tells it apart from other queries of its line, in the process that recorded it."""
 
     @cached_property
     def origin(self) -> Origin | None:
@@ -99,6 +101,7 @@ class QueryRecord:
             self.error,
             self.raw_origin,
             self.raw_trail,
+            inside=self.inside,
             rowcount=self.rowcount,
         )
 
@@ -116,5 +119,6 @@ class QueryRecord:
             error=raw.error,
             raw_origin=raw.origin,
             raw_trail=raw.trail,
+            inside=raw.inside,
             rowcount=raw.rowcount,
         )

@@ -116,6 +116,8 @@ def make_recorder(  # noqa: C901, PLR0915 - see below
         else:
             same.append(raw)
             if len(same) >= noted.threshold:
+                # cursor.execute() itself: where the project's line calls it, a walk to that line
+                # has a frame inside of it, as of any other query.
                 noted.note_repeat(raw, same, _getframe(3))
 
     def close() -> None:

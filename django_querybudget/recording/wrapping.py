@@ -24,7 +24,7 @@ Done = Callable[[S, BaseException | None, Any], None]
 """Called once when the callable is done: with the exception that ended it or None, and with what it
 returned; None for a generator."""
 
-__all__ = ["drive", "drive_async", "wrap_callable"]
+__all__ = ["drive", "wrap_callable"]
 
 
 def wrap_callable(
@@ -60,7 +60,7 @@ def wrap_callable(
         return drive(cast("Any", function(*args, **kwargs)), open_scope(), done)
 
     def generate_async(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        return drive_async(cast("Any", function(*args, **kwargs)), open_scope(), done)
+        return _drive_async(cast("Any", function(*args, **kwargs)), open_scope(), done)
 
     wrapper: Callable[..., Any] = sync_call
     if inspect.isasyncgenfunction(function):
@@ -113,7 +113,7 @@ def drive(generator: Generator[Any, Any, Any], scope: S, done: Done[S]) -> Gener
     return result
 
 
-async def drive_async(
+async def _drive_async(
     generator: AsyncGenerator[Any, Any], scope: S, done: Done[S]
 ) -> AsyncGenerator[Any, Any]:
     """Yield what ``generator`` yields, inside of ``scope`` while it runs; see PEP 525."""

@@ -17,6 +17,7 @@ __all__ = [
     "Span",
     "source_of",
     "span_of",
+    "text_of",
     "whole_span",
 ]
 
@@ -108,6 +109,17 @@ def span_of(code: CodeType, instruction: int) -> Span | None:
         return None
     line, last_line, column, last_column = found
     return line, last_line, column, last_column  # type: ignore[return-value]  # none is None: see above
+
+
+def text_of(node: ast.AST) -> str | None:
+    """Return an expression as code; None for one that is nested too deep: hundreds of ``|``, say.
+
+    Python parses and runs it, but :func:`ast.unparse` takes several calls for each level.
+    """
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return None
 
 
 def whole_span(node: ast.expr | ast.stmt) -> tuple[int, int | None, int, int | None]:

@@ -14,6 +14,7 @@ from django_querybudget.cache.reading import conditions, fills, leases, lists
 from django_querybudget.cache.reading import through as reading
 from django_querybudget.cache.stores import backends, redis, scripts
 from django_querybudget.cache.stores import twins as twins_of
+from django_querybudget.cache.stores.access import ReadMany
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.transactions import on_commit
 from django_querybudget.cache.writing import invalidation, statements, watcher
@@ -226,7 +227,7 @@ def marks_are_not_looked_at() -> None:
 
     def without_marks(its: Any, keys: Any, wanted: Any) -> Any:
         entries, values = read(its, keys, wanted)
-        return entries, {tag: value.partition("|")[0] for tag, value in values.items()}
+        return ReadMany(entries, {tag: value.partition("|")[0] for tag, value in values.items()})
 
     redis.RedisStore._read_many = without_marks  # type: ignore[method-assign]
 

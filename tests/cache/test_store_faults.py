@@ -90,7 +90,7 @@ def tested(
     monkeypatch.setattr(chosen, "_stores", {})
     keeper._stop_all()  # that of a test before would go on refreshing this server's pulse
     tested = watched(RedisStore("own"), monkeypatch)
-    assert tested.read(None, [TABLE])[1].keys() == {PULSE}
+    assert tested.read(None, [TABLE]).values.keys() == {PULSE}
     tested.started = 0
     cache_stats(reset=True)
     return tested
@@ -186,7 +186,7 @@ def test_after_a_refusal_reads_are_answered_and_writes_tried(
     tested: Any, admin: redis_py.Redis, clock: Clock
 ) -> None:
     tested._outage.failed(clock.now, unreachable=False)
-    assert tested.read(None, [TABLE])[1].keys() == {PULSE}
+    assert tested.read(None, [TABLE]).values.keys() == {PULSE}
     asked: list[Any] = []
     assert tested._change(asked.append, 1) is True
     assert asked == [1]
@@ -273,7 +273,7 @@ def test_a_server_that_is_away_is_not_asked_by_every_read(
     assert cache_stats().errors == 5  # an entry that is not stored is none
     own_redis.restore()
     clock.now += PAUSE + 0.01
-    assert tested.read(None, [TABLE])[1].keys() == {TABLE, PULSE}
+    assert tested.read(None, [TABLE]).values.keys() == {TABLE, PULSE}
     assert not tested._outage.is_unreachable
 
 
@@ -364,7 +364,7 @@ def test_a_pulse_that_cannot_be_refreshed_is_not_tried_at_every_read(
     takes_again(admin)
     assert tested.read(None, [TABLE]) == (None, {})
     clock.now += 1.01 * RETRY
-    assert tested.read(None, [TABLE])[1].keys() == {PULSE}
+    assert tested.read(None, [TABLE]).values.keys() == {PULSE}
     assert looked == [False, True, False, False]
 
 
@@ -533,7 +533,7 @@ def test_what_is_refused_by_a_return_value_is_a_refusal(
 ) -> None:
     assert refusing._is_refusal(CacheRefused("no")) is True
     assert refusing._is_refusal(OSError("no")) is False
-    assert refusing.read(None, [TABLE])[1].keys() == {PULSE}
+    assert refusing.read(None, [TABLE]).values.keys() == {PULSE}
     assert refusing.started == refusing.has_pulse  # to keep it
     Refusing.refuses = True
     assert refusing.write("qb:e:1", b"entry", 60) is False

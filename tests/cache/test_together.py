@@ -25,6 +25,7 @@ from django_querybudget.cache import (
 )
 from django_querybudget.cache.reading import remembered, together
 from django_querybudget.cache.stores import chosen
+from django_querybudget.cache.stores.access import ReadMany
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.store import Store
 from jobs.models import Industry, Job
@@ -296,7 +297,8 @@ def test_a_pulse_that_comes_late_vouches_for_nothing(
 
     def without_pulse(its: Store, keys: Any, wanted: Any) -> Any:
         entries, values = read(its, keys, wanted)  # type: ignore[misc]
-        return entries, {tag: value for tag, value in values.items() if tag != together.PULSE}
+        kept = {tag: value for tag, value in values.items() if tag != together.PULSE}
+        return ReadMany(entries, kept)
 
     monkeypatch.setattr(Store, "read_many", without_pulse)
     counts()

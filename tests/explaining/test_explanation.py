@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from jsonschema import Draft202012Validator
 
 from django_querybudget.explaining.explanation import explanation, schema
+from django_querybudget.explaining.production import SECONDS
 from django_querybudget.explaining.text import render
 from django_querybudget.indexes.audit.findings import FindingKind
 from django_querybudget.nplusone import Cause
+from django_querybudget.production import process
+from django_querybudget.production.measures import MEASURES
+from django_querybudget.production.process import ProcessRecord
+from django_querybudget.production.reading import read_picture
+from django_querybudget.production.record import series_key
 from django_querybudget.ratchet.last_run import path_beside
+from tests.production.test_store import Clock
 
 from .conftest import Ran
 
@@ -29,9 +38,22 @@ BAD_FINDING = (
 VALIDATOR = Draft202012Validator(schema())
 
 
+def strict(part: Any) -> Any:
+    """Return the schema without room for a key that it does not know."""
+    if isinstance(part, list):
+        return [strict(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    closed = {name: strict(each) for name, each in part.items()}
+    return {**closed, "additionalProperties": False} if "properties" in part else closed
+
+
+STRICT = Draft202012Validator(strict(schema()))
+
+
 def explained(view: str, file: Path) -> dict[str, Any]:
     told = explanation(view, file)
-    VALIDATOR.validate(json.loads(json.dumps(told)))
+    STRICT.validate(json.loads(json.dumps(told)))
     return told
 
 
@@ -184,6 +206,34 @@ def test_a_cache_that_deletes_when_it_is_read_is_not_read(
     for part, command in (("production", "report"), ("cache", "cache stats")):
         assert "may delete what has expired" in told[part]["unknown"]
         assert told[part]["unknown"].endswith(f"querybudget {command}.")
+
+
+def test_reading_the_record_of_production_writes_nothing(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Of a minute that several processes wrote, a report keeps the sum for the next reader."""
+    settings.QUERYBUDGET = {"PRODUCTION": {"ALIAS": "redis"}}
+    cache: Any = caches["redis"]
+    cache.clear()
+    clock = Clock()
+    clock.now = time.time() - 2 * 3600
+    monkeypatch.setattr(process, "time", clock)
+    for _ in range(2):
+        one = ProcessRecord("redis")
+        one.add(series_key("view", "jobs:names", "GET"), (2, *[None] * (len(MEASURES) - 1)), [])
+        assert one.flush()
+    client = cache.client.get_client(write=True)
+
+    def held() -> dict[bytes, bytes]:
+        return {key: client.get(key) for key in client.keys("*")}
+
+    before = held()
+    told = explained("jobs:names", tmp_path / "querybudget.toml")["production"]
+    assert [each["requests"] for each in told["series"]] == [2]
+    assert held() == before
+    read_picture(SECONDS)
+    assert held().keys() > before.keys()
+    cache.clear()
 
 
 def test_a_list_of_views(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
 from django_querybudget import capture_queries
-from django_querybudget.nplusone import find_nplusone
+from django_querybudget.nplusone import Finding, find_nplusone
 
 from .data import fill
 from .models import Author, Book, Guarded, Publisher, Setting, Tag
@@ -195,14 +197,58 @@ def test_an_aggregate_of_an_expression() -> None:
     ["1" + "+1" * 20_000, "-" * 20_000 + "1", "a\0b", "{% for %}"],
     ids=["deep", "deeper", "null", "template"],
 )
-def test_a_file_that_is_no_python_is_not_read(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_python_is_not_read(text: str, findings_of: Any) -> None:
     """What compiles a language of its own to Python names its own file as the source."""
-    path = tmp_path / "page.html"
-    path.write_text(text)
-    code = "def names(books):\n    return [book.author.name for book in books]"
-    names: dict[str, Any] = {}
-    exec(compile(code, path, "exec"), names)  # noqa: S102 - as such a language does
-    with capture_queries() as log:
-        names["names"](Book.objects.all())
-    (finding,) = find_nplusone(log)
+    code = "def run(books):\n    return [book.author.name for book in books]"
+    (finding,) = findings_of(code, text)
     assert finding.relation == "Book.author"
+
+
+DEEP = " + ".join(["''"] * 600)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "book.author.books.filter(title={deep}).count()",
+        "book.author.books.filter(title={deep})[:2]",
+        "Author.objects.get(name=book.author.name + {deep})",
+        "Author.objects.filter(pk=book.author_id).exclude(name={deep}).count()",
+        "Author.objects.filter(pk=book.author_id).order_by({deep} or 'pk').first()",
+    ],
+)
+def test_an_expression_that_is_nested_too_deep_is_told_without(loop: str, findings_of: Any) -> None:
+    code = f"def run(books):\n    for book in books:\n        list([{loop.format(deep=DEEP)}])"
+    findings = findings_of(code, code)
+    assert all(finding.count == 6 for finding in findings)
+    assert findings
+
+
+def test_where_the_start_of_a_queryset_is_too_deep_no_line_is_told(findings_of: Any) -> None:
+    Book.objects.update(author=Author.objects.first())
+    code = (
+        "def run(books):\n"
+        f"    for book in Author.objects.filter(name__gte={DEEP}).first().books.all():\n"
+        "        list(book.tags.all())"
+    )
+    (finding,) = findings_of(code, code)
+    assert (finding.relation, finding.count, finding.fix) == ("Book.tags", 6, None)
+
+
+@pytest.fixture
+def findings_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], Any]:
+    """Run code over books, as a module whose file holds a text; return what is found."""
+
+    def found(code: str, text: str) -> tuple[Finding, ...]:
+        path = tmp_path / "generated.py"
+        path.write_text(text)
+        module: Any = ModuleType("generated_by_a_test")
+        module.__file__ = str(path)
+        module.Author = Author
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(code, path, "exec"), vars(module))  # noqa: S102 - as such a language does
+        with capture_queries() as log:
+            module.run(Book.objects.all())
+        return find_nplusone(log)
+
+    return found

@@ -93,7 +93,7 @@ class _NotingPrefetch(Prefetch):  # type: ignore[type-arg]  # generic in the stu
         return noted
 
 
-class _Asked:
+class _WithQuery:
     """A queryset with another query."""
 
     def __init__(self, queryset: object, query: object) -> None:
@@ -133,7 +133,7 @@ class _Noting(ModelIterable):  # type: ignore[type-arg]  # generic in the stubs 
             return compiler
 
         query.get_compiler = get_compiler
-        self.queryset = _Asked(self.queryset, query)
+        self.queryset = _WithQuery(self.queryset, query)
         source = None
         for instance in super().__iter__():
             if rows:

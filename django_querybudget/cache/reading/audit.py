@@ -135,7 +135,7 @@ class Hit:
         """Whether each tag has the token that was read with the hit."""
         read = store_for(conf.CACHE.ALIAS).read(None, tuple(self.tokens))
         return read is not None and all(
-            read[1].get(tag) == token for tag, token in self.tokens.items()
+            read.values.get(tag) == token for tag, token in self.tokens.items()
         )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from django.db.models.expressions import Col
 from django.db.models.fields.related_lookups import RelatedExact
 from django.db.models.lookups import Exact
-from django.db.models.sql.where import AND, WhereNode
 
 from django_querybudget.cache import relations, tags
 from django_querybudget.cache.columns import converted
@@ -21,6 +20,7 @@ from django_querybudget.cache.tables import Table, Tables, tables
 from django_querybudget.conf import conf
 from django_querybudget.sql.memory import Memo
 from django_querybudget.sql.statements import read
+from django_querybudget.sql.where import conjuncts
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -228,18 +228,12 @@ def _equalities(
 
     The value is the one that the database is sent: a field may convert the one in Python.
     """
-    if not isinstance(where, WhereNode) or where.negated:
-        return {}
-    if where.connector != AND and len(where.children) != 1:
-        return {}
     found: dict[str | None, Any] = {}
-    for child in where.children:
-        if isinstance(child, WhereNode):
-            found |= _equalities(child, alias, connection)
-        elif isinstance(child, Exact | RelatedExact) and _is_django(child):
-            column, value = child.lhs, child.rhs
+    for each in conjuncts(where):
+        if isinstance(each, Exact | RelatedExact) and _is_django(each):
+            column, value = each.lhs, each.rhs
             if isinstance(column, Col) and column.alias == alias and _is_value(value):
-                convert = partial(child.get_db_prep_lookup, value, connection)
+                convert = partial(each.get_db_prep_lookup, value, connection)
                 with suppress(Exception):  # whatever a field of the host's does, it pins nothing
                     _, [found[column.target.column]] = converted(column.target, convert)
     return found

@@ -25,7 +25,7 @@ from django_querybudget.conf import conf
 
 from .dependencies import Pins, ReadTags, pins_of_text, refused, tags_read, withheld
 from .routes import Rerouted, Routes
-from .statements import ReadFrom, Reading
+from .statements import PendingRead, ReadFrom
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Fill",
-    "Reading",
+    "PendingRead",
     "current_fill",
     "filling",
     "refusal",
@@ -103,7 +103,8 @@ class Fill:
     ) -> None:
         self.tokens: dict[str, str] = dict(tokens)
         self.needed: set[str] = {PULSE}
-        self.instead: tuple[set[str], set[str]] = (set(), set())
+        self.if_found: set[str] = set()
+        self.if_empty: set[str] = set()
         self.reason: str | None = None
         self.found: bool | None = None
         """Whether there was a row; None where it is not known."""
@@ -133,7 +134,7 @@ class Fill:
 
     def reading(
         self, sql: str, connection: BaseDatabaseWrapper, params: Any = None
-    ) -> Reading | None:
+    ) -> PendingRead | None:
         """A statement that reads is about to be sent; what is returned is told when it is done."""
         self._began = self._began or time.time()
         self.aliases.add(connection.alias)
@@ -164,15 +165,15 @@ class Fill:
             return None  # what it depends on is said when the rows are there
         if by_text:
             self.needed |= found.always
-            return Reading(self, found) if found.if_found else None
+            return PendingRead(self, found) if found.if_found else None
         self.depends_on(found)
         return None
 
     def depends_on(self, found: ReadTags) -> None:
         """What is made depends on a statement with these tags."""
         self.needed |= found.always
-        self.instead[0].update(found.if_found)
-        self.instead[1].update(found.if_empty)
+        self.if_found.update(found.if_found)
+        self.if_empty.update(found.if_empty)
 
     @contextmanager
     def next_reads(self, pins: Pins | None) -> Iterator[None]:
@@ -224,10 +225,9 @@ class Fill:
 
     def dependencies(self) -> set[str]:
         """Return the tags that what was read depends on."""
-        if_found, if_empty = self.instead
         if self.found is None:
-            return self.needed | if_found | if_empty
-        return self.needed | (if_found if self.found else if_empty)
+            return self.needed | self.if_found | self.if_empty
+        return self.needed | (self.if_found if self.found else self.if_empty)
 
     def chosen(self) -> dict[str, str] | None:
         """Return the database that routers chose for each model that was read where they said.

@@ -1,4 +1,4 @@
-"""The second half of a cached read: an answer is computed in a fill, and kept under its tokens."""
+"""The second half of a cached read: compute the answer in a fill, and store it under its tokens."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def keep(question: Question, fill: Fill, answer: Any, lease: tuple[str, str] | N
         return _not_kept(site, f"value {error}")
     except (ValueError, RecursionError) as error:
         return _not_kept(site, f"value {type(error).__name__}")
-    remember_all(question, (*tokens, *fill.instead[0], *fill.instead[1], *fill.asked))
+    remember_all(question, (*tokens, *fill.if_found, *fill.if_empty, *fill.asked))
     if not store_for(question.cache).write(question.key, packed, timeout, lease):
         site.refused("the cache did not take it")
         return False

@@ -112,8 +112,14 @@ def _read_after(fill: Fill, rows: Collection[str], guards: Collection[str]) -> b
     values = store.tokens([*rows, *guards])
     if values is None:
         return False
-    last = (None, values) if is_one_step else store.read(None, tuple(guards))
-    if last is None or not same(before, last[1], guards):
+    if not is_one_step:
+        read = store.read(None, tuple(guards))
+        if read is None:
+            return False
+        last = read.values
+    else:
+        last = values
+    if not same(before, last, guards):
         return False
     fill.tokens |= {tag: values.get(tag, "") for tag in rows}
     return True

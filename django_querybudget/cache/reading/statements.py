@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .fills import Fill
 
-__all__ = ["ReadFrom", "Reading"]
+__all__ = ["PendingRead", "ReadFrom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ReadFrom:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PendingRead:
     """A statement that is on its way, and reads one row perhaps."""
 
     fill: Fill

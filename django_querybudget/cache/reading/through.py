@@ -196,12 +196,11 @@ def _look_up(
     tokens = store_for(alias)
     if question.cache != alias:
         # The entry first: tokens read later than it can only make it a miss.
-        entries = store_for(question.cache).read(question.key, ())
-        stored = entries[0] if entries is not None else None
+        apart = store_for(question.cache).read(question.key, ())
         read = tokens.read(None, wanted)
-        if read is None or entries is None:
+        if read is None or apart is None:
             return None
-        values = read[1]
+        stored, values = apart.entry, read.values
     else:
         read = tokens.read(question.key, wanted)
         if read is None:
@@ -258,7 +257,7 @@ def _valid(
         if any(not readable(entry.tokens[tag]) for tag in missing):
             return MISS
         read = store_for(conf.CACHE.ALIAS).read(None, missing)
-        if read is None or not same(entry.tokens, read[1], missing):
+        if read is None or not same(entry.tokens, read.values, missing):
             return MISS
     return _thawed(question, entry, trusted)
 

@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django_querybudget.cache import tags
 from django_querybudget.cache.payload.entries import decoded
 from django_querybudget.cache.sessions import Unknown, everywhere
+from django_querybudget.cache.stores.access import ReadMany
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from django_querybudget.cache.unbuilt import source_of
@@ -40,7 +41,7 @@ Querysets = TypeVarTuple("Querysets")
 
 
 @dataclass(slots=True)
-class _Asked:
+class _ToFetch:
     """A queryset that is to be fetched, and how."""
 
     queryset: Any
@@ -76,7 +77,7 @@ def fetch_together(*querysets: *Querysets) -> tuple[*Querysets]:
 
     Raises :class:`TypeError` for what is no queryset, and what the database raises.
     """
-    asked: dict[str, _Asked] = {}
+    asked: dict[str, _ToFetch] = {}
     others: list[Any] = []
     known = _sessions()
     for place, queryset in enumerate(cast("tuple[Any, ...]", querysets)):
@@ -118,13 +119,14 @@ def _sessions() -> dict[str, str] | None:
         return None
 
 
-def _asked(queryset: Any, known: dict[str, str] | None) -> _Asked | None:
+def _asked(queryset: Any, known: dict[str, str] | None) -> _ToFetch | None:
     """Return what a queryset asks the cache, None if it asks nothing, or has to do so itself."""
     if (source := source_of(queryset)) is not None:
         found = source.asked("rows", sessions=known)
-        return (
-            None if found is None else _Asked(queryset, found[0], found[1].compute, found[1].again)
-        )
+        if found is None:
+            return None
+        question, read = found
+        return _ToFetch(queryset, question, read.compute, read.again)
     if not isinstance(queryset, CachedQuerySetMixin) or queryset._querybudget_options is None:
         return None
     if queryset._querybudget_fetched is not None:
@@ -133,14 +135,14 @@ def _asked(queryset: Any, known: dict[str, str] | None) -> _Asked | None:
         question = rows_question(queryset)
     except CannotCache:
         return None  # which it meets again, and notes
-    return _Asked(
+    return _ToFetch(
         queryset, question, partial(computed_rows, queryset), partial(rows_again, queryset)
     )
 
 
-def _look_up(asked: Sequence[_Asked]) -> None:
+def _look_up(asked: Sequence[_ToFetch]) -> None:
     """Ask the cache for all of them, and count what it has; see that all tags have tokens."""
-    may: list[_Asked] = []
+    may: list[_ToFetch] = []
     for each in asked:
         if reason := refusal_of(each.question):
             each.looked = Looked(MISS, {}, (), reason)
@@ -153,9 +155,9 @@ def _look_up(asked: Sequence[_Asked]) -> None:
         for each in may:
             each.looked = Looked(MISS, {}, (), "cache failed")
         return
-    entries, values = answer
+    values = answer.values
     trusted: dict[str, str] = {}
-    for each, stored in zip(may, entries, strict=True):
+    for each, stored in zip(may, answer.entries, strict=True):
         found, entry = answer_in(each.question, stored, values, trusted)
         each.looked = Looked(found, values, wanted[id(each)], "", entry)
     cost = (perf_counter() - asked[0].question.asked_at) / len(asked)
@@ -169,7 +171,7 @@ def _look_up(asked: Sequence[_Asked]) -> None:
         values |= store_for(conf.CACHE.ALIAS).ensure(absent)
 
 
-def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[str, str]] | None:
+def _read(asked: Sequence[_ToFetch], wanted: set[str]) -> ReadMany | None:
     """Return what stands under the keys of all, and the tokens; None if they cannot be had.
 
     Tokens are read with the entries, or later: that can only make an entry a miss.
@@ -181,14 +183,14 @@ def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[st
         apart = store_for(alias).read_many(keys, ())
         if apart is None:
             return None
-        entries.update(zip(keys, apart[0], strict=True))
+        entries.update(zip(keys, apart.entries, strict=True))
     keys = [each.question.key for each in asked if each.question.cache == own]
     store = store_for(own)
     read = store.read_many(keys, wanted)
     if read is None:
         return None
-    entries.update(zip(keys, read[0], strict=True))
-    stored, values = [entries[each.question.key] for each in asked], read[1]
+    entries.update(zip(keys, read.entries, strict=True))
+    stored, values = [entries[each.question.key] for each in asked], read.values
     if missing := _unread(asked, stored, values):
         # Tags of relations that this process has not seen yet: one more look, once.
         # What a twin says holds with a tag of any value that was not read before it.
@@ -196,11 +198,11 @@ def _read(asked: Sequence[_Asked], wanted: set[str]) -> tuple[list[Any], dict[st
         more = store.read(None, missing | again)
         if more is not None:
             # The pulse that was read first counts: what was read under it, and not before it came.
-            values = {**more[1], **values, **{tag: more[1].get(tag, "") for tag in again}}
-    return stored, values
+            values = {**more.values, **values, **{tag: more.values.get(tag, "") for tag in again}}
+    return ReadMany(stored, values)
 
 
-def _unread(asked: Iterable[_Asked], entries: Iterable[Any], values: dict[str, str]) -> set[str]:
+def _unread(asked: Iterable[_ToFetch], entries: Iterable[Any], values: dict[str, str]) -> set[str]:
     """Return the tags that the entries depend on, and whose tokens were not asked for."""
     missing: set[str] = set()
     if PULSE not in values:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.cache import caches
 
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
 
-__all__ = ["CacheAccess", "CacheRefused", "Lease", "busy", "client_class", "is_busy"]
+__all__ = [
+    "CacheAccess",
+    "CacheRefused",
+    "Lease",
+    "Read",
+    "ReadMany",
+    "busy",
+    "client_class",
+    "is_busy",
+]
 
 busy: ContextVar[bool] = ContextVar("querybudget_cache_busy", default=False)
 """Set while a cache is asked."""
@@ -39,6 +48,24 @@ class Lease(IntEnum):
     """Nobody had it of late."""
     TAKEN_AFTER_ANOTHER = 2
     """Another may have had it a moment ago, and have stored what is asked for."""
+
+
+class Read(NamedTuple):
+    """What was read at once."""
+
+    entry: Any
+    """What stands under the key; None if nothing does, or no key was asked for."""
+    values: dict[str, str]
+    """Those of the tags that have one."""
+
+
+class ReadMany(NamedTuple):
+    """What was read at once, of several keys."""
+
+    entries: list[Any]
+    """What stands under each key, in their order."""
+    values: dict[str, str]
+    """As those of :class:`Read`."""
 
 
 class CacheAccess:
@@ -72,13 +99,11 @@ class CacheAccess:
         """This thread's client."""
         return caches[self.alias]
 
-    def _read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]]:
+    def _read(self, key: str | None, wanted: Collection[str]) -> Read:
         entries, values = self._read_many((key,) if key else (), wanted)
-        return (entries[0] if entries else None), values
+        return Read(entries[0] if entries else None, values)
 
-    def _read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]]:
+    def _read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany:
         raise NotImplementedError
 
     def _ensure(self, missing: Collection[str]) -> dict[str, str]:

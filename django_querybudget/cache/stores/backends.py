@@ -29,7 +29,7 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import TagValue, is_known, new_token
 from django_querybudget.conf import conf
 
-from .access import CacheRefused
+from .access import CacheRefused, Read, ReadMany
 from .pulse import LIFE, PULSE, beat_of
 from .store import Store
 from .tag_keys import TRANSIENT_TIMEOUT, tag_key
@@ -71,9 +71,7 @@ class BackendStore(Store):
 
     # Tags and entries
 
-    def _read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]]:
+    def _read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany:
         twins = twins_in(wanted)
         of_tags = {tag_key(tag): tag for tag in wanted if tag not in twins}
         own = [self.cache.make_key(key) for key in keys]
@@ -81,7 +79,7 @@ class BackendStore(Store):
         values = {tag: found[each] for each, tag in of_tags.items() if _is_text(found.get(each))}
         if twins and self.tells_writers_apart:
             values |= self._writers.values(twins)
-        return [found.get(each) for each in own], values
+        return ReadMany([found.get(each) for each in own], values)
 
     def _found(self, keys: list[str]) -> dict[str, Any]:
         """Return what stands under the keys; what cannot be read as a value is left out."""
@@ -108,11 +106,11 @@ class BackendStore(Store):
         self._writers.take(twins)
         for tag in set(missing).difference(twins):
             cache.add(tag_key(tag), fresh, _token_timeout(tag))
-        values = self._read(None, missing)[1]
+        values = self._read(None, missing).values
         foreign = [tag for tag in missing if tag not in twins and not is_known(values.get(tag, ""))]
         for tag in foreign:
             cache.set(tag_key(tag), fresh, _token_timeout(tag))
-        return values | self._read(None, foreign)[1]
+        return values | self._read(None, foreign).values
 
     def _write(self, key: str, entry: bytes, timeout: float | None) -> bool:
         own = self.cache.make_key(key)
@@ -216,12 +214,10 @@ class DatabaseStore(BackendStore):
 
     has_pulse = False
 
-    def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
+    def read(self, key: str | None, wanted: Collection[str]) -> Read | None:
         return None if self._is_in_transaction() else super().read(key, wanted)
 
-    def read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]] | None:
+    def read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany | None:
         return None if self._is_in_transaction() else super().read_many(keys, wanted)
 
     def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:
@@ -244,11 +240,9 @@ class DatabaseStore(BackendStore):
             raise CacheRefused("a transaction is open on the cache's database: renewed after it")
         self._unless_no_table(super()._renew, wanted, writer, marked)
 
-    def _read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]]:
+    def _read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany:
         found = self._unless_no_table(super()._read_many, keys, wanted)
-        return ([None for _ in keys], {}) if found is None else found
+        return ReadMany([None for _ in keys], {}) if found is None else found
 
     def _unless_no_table(self, operation: Callable[..., Any], *arguments: object) -> Any:
         """Where the table is not there (not yet, in ``migrate``), nothing is in it to be stale."""

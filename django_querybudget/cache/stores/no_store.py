@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from .access import Lease
+from .access import Lease, Read, ReadMany
 from .store import Store
 
 __all__ = ["NoStore"]
@@ -24,12 +23,10 @@ class NoStore(Store):
     has_pulse = False
     is_shared = False
 
-    def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
+    def read(self, key: str | None, wanted: Collection[str]) -> Read | None:
         return None
 
-    def read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]] | None:
+    def read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany | None:
         return None
 
     def tokens(self, wanted: Collection[str]) -> dict[str, str] | None:

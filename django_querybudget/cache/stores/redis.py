@@ -31,7 +31,7 @@ from django_querybudget.cache import tags
 from django_querybudget.cache.tokens import new_token
 from django_querybudget.conf import conf
 
-from .access import Lease
+from .access import Lease, ReadMany
 from .pulse import PULSE
 from .resp import bulk_strings, packed
 from .scripts import BEAT, CHANGE, ENSURE, LEASE
@@ -83,9 +83,7 @@ class RedisStore(Store):
 
     # Tags and entries
 
-    def _read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]]:
+    def _read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany:
         client = self._client
         wire = self._wire_of(client)
         if twins := twins_in(wanted):
@@ -93,7 +91,7 @@ class RedisStore(Store):
         words = _bulk_keys(wanted)
         words += [bulk_strings(_encoded(client, key, wire.pool)) for key in keys]
         if not words:
-            return [], {}
+            return ReadMany([], {})
         command = b"*%d\r\n$4\r\nMGET\r\n%b" % (len(words) + 1, b"".join(words))
         found = wire.ask(command)
         entries = found[len(wanted) :]
@@ -106,7 +104,7 @@ class RedisStore(Store):
                 for tag, value in zip(wanted, found, strict=True)
                 if value is not None
             }
-        return entries, settled(values, twins) if twins else values
+        return ReadMany(entries, settled(values, twins) if twins else values)
 
     def _tokens(self, wanted: Collection[str]) -> dict[str, str]:
         return self._ensure(wanted)  # which leaves those that stand, in the same trip

@@ -111,7 +111,7 @@ class ResilientCache(TrustedCache):
             self._break_pulse()
         except Exception:  # a server that takes no write at all: is it over by itself?
             try:
-                return PULSE not in self._read(None, (PULSE,))[1]
+                return PULSE not in self._read(None, (PULSE,)).values
             except Exception as error:
                 self._failed(error, time.monotonic())
                 return False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django_querybudget.cache import stats
 from django_querybudget.cache.tokens import LONGEST_MARK, is_known
 from django_querybudget.conf import conf
 
-from .access import Lease, busy
+from .access import Lease, Read, ReadMany, busy
 from .resilience import ResilientCache, everything
 
 __all__ = ["Store"]
@@ -31,7 +31,7 @@ class Store(ResilientCache):
     tells_writers_apart = False
     """Whether it tells if anybody has written who knows less of a table, as :mod:`.twins` says."""
 
-    def read(self, key: str | None, wanted: Collection[str]) -> tuple[Any, dict[str, str]] | None:
+    def read(self, key: str | None, wanted: Collection[str]) -> Read | None:
         """Return what stands under ``key`` and the values of the tags that have one, at once.
 
         Where tags are asked for, the pulse is among them if it can be trusted, as :data:`PULSE`.
@@ -42,9 +42,7 @@ class Store(ResilientCache):
             return self._asked(self._read, key, ())
         return self._asked(self._read_with_pulse, partial(self._read, key), wanted)
 
-    def read_many(
-        self, keys: Sequence[str], wanted: Collection[str]
-    ) -> tuple[list[Any], dict[str, str]] | None:
+    def read_many(self, keys: Sequence[str], wanted: Collection[str]) -> ReadMany | None:
         """Return what stands under each key and the values of the tags, as :meth:`read` does."""
         if not wanted:
             return self._asked(self._read_many, keys, ())

@@ -9,13 +9,13 @@ from typing import TypeVar
 from django_querybudget.cache.tokens import token_time
 from django_querybudget.conf import conf
 
-from .access import CacheAccess
+from .access import CacheAccess, Read, ReadMany
 from .keeper import Keeper
 from .pulse import ALWAYS, EVERY, PULSE, Beat, beat_of
 
 __all__ = ["LOG_EVERY", "RETRY", "TrustedCache"]
 
-E = TypeVar("E")
+R = TypeVar("R", Read, ReadMany)
 
 RETRY = 0.1
 """How often a writer that waits tries to put its mark, in seconds."""
@@ -66,27 +66,27 @@ class TrustedCache(CacheAccess):
 
     def _read_with_pulse(
         self,
-        read: Callable[[Collection[str]], tuple[E, dict[str, str]]],
+        read: Callable[[Collection[str]], R],
         wanted: Collection[str],
-    ) -> tuple[E, dict[str, str]]:
+    ) -> R:
         if not self.has_pulse:
-            entry, values = read(wanted)
-            values[PULSE] = ALWAYS
-            return entry, values
+            answer = read(wanted)
+            answer.values[PULSE] = ALWAYS
+            return answer
         asked, opened = (*wanted, PULSE), self._opened()
-        entry, values = read(asked)
-        beat = self._heard(values.pop(PULSE, ""))
+        answer = read(asked)
+        beat = self._heard(answer.values.pop(PULSE, ""))
         is_new = self._opened() != opened
         if is_new or beat is None or self._is_late():
             before = beat
             beat = self._beaten(look=is_new)
             if beat is not None and beat.token and (before is None or before.token != beat.token):
                 # What was read before this pulse came is not to be trusted with it.
-                entry, values = read(asked)
-                beat = self._heard(values.pop(PULSE, ""))
+                answer = read(asked)
+                beat = self._heard(answer.values.pop(PULSE, ""))
         if beat is not None and beat.token:
-            values[PULSE] = beat.token
-        return entry, values
+            answer.values[PULSE] = beat.token
+        return answer
 
     def _heard(self, text: str) -> Beat | None:
         """Return what the pulse's value says, and note whether the server evicts."""

@@ -17,7 +17,6 @@ from django.utils.http import parse_http_date_safe
 
 __all__ = [
     "CONDITIONS",
-    "STATUSES",
     "Answer",
     "answer_of",
     "refusal_of",
@@ -25,7 +24,7 @@ __all__ = [
     "vary_of",
 ]
 
-STATUSES = frozenset({200, 203, 204, 300, 301, 404, 410})
+_STATUSES = frozenset({200, 203, 204, 300, 301, 404, 410})
 """The statuses that may be stored: those that RFC 9110, section 15.1, calls cacheable by default,
 less 206, 405, 414 and 501."""
 
@@ -172,7 +171,7 @@ def refusal_of(  # noqa: PLR0911  # one reason after another
     """Return why a response must not be stored, None if it may."""
     if not isinstance(response, HttpResponse):
         return "a stream" if getattr(response, "streaming", False) else "no HttpResponse"
-    if response.status_code not in STATUSES:
+    if response.status_code not in _STATUSES:
         return f"status {response.status_code}"
     if response.cookies or response.has_header("Set-Cookie"):
         return "a cookie is set"

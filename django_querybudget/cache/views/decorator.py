@@ -26,11 +26,11 @@ from django_querybudget.conf import conf
 from django_querybudget.routing.decorated import decorated
 
 from .called import Call
-from .serving import Options, Served, served, waited
+from .serving import Served, ViewOptions, served, waited
 from .telling import CacheStatus, told, told_async
 from .varying import Varying, VaryOn
 
-__all__ = ["MARK", "cached_view", "is_unrendered"]
+__all__ = ["MARK", "cached_view"]
 
 V = TypeVar("V")
 
@@ -88,7 +88,7 @@ class cached_view:  # noqa: N801  # a decorator
         self._ignored = tuple(ignore_params)
         self._refresh = refresh
         self._warm = warm
-        self._options: Options | None = None
+        self._options: ViewOptions | None = None
 
     @property
     def warm(self) -> Warm | None:
@@ -101,13 +101,13 @@ class cached_view:  # noqa: N801  # a decorator
         return bool(self._timeout != 0)
 
     @property
-    def options(self) -> Options:
+    def options(self) -> ViewOptions:
         """What it was given, and the settings for the rest."""
         timeout = conf.CACHE.TIMEOUT if self._timeout is DEFAULT else self._timeout
         cache = conf.CACHE.ALIAS if self._cache is None else self._cache
         made = self._options
         if made is None or made.timeout != timeout or made.cache != cache:
-            made = self._options = Options(
+            made = self._options = ViewOptions(
                 timeout=timeout,
                 varying=self._varying,
                 tags=self._tags,
@@ -203,7 +203,7 @@ class cached_view:  # noqa: N801  # a decorator
 
 def _finished(found: Served, response: Any) -> Any:
     """Store what the view returned, or what it becomes when it is rendered."""
-    if not is_unrendered(response):
+    if not _is_unrendered(response):
         try:
             found.done(response)
         finally:
@@ -228,7 +228,7 @@ def _finished(found: Served, response: Any) -> Any:
     return response
 
 
-def is_unrendered(response: Any) -> bool:
+def _is_unrendered(response: Any) -> bool:
     """Whether a response is rendered later, by Django."""
     return getattr(response, "is_rendered", True) is False
 

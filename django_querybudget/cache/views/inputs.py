@@ -11,7 +11,6 @@ answer holds for every request that has not got it either.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +24,7 @@ from django_querybudget.cache.lazy import unwrapped
 
 from .absent import cookies_of, has_no_body, is_empty_session, is_nobody
 from .answers import CONDITIONS
-from .noting import NotedDict
+from .noting import NotedDict, reader
 from .observing import INPUTS, observing_request, observing_session
 
 __all__ = ["Inputs", "observed"]
@@ -109,10 +108,10 @@ class Inputs:
         is_there = key in self._own["META"]
         if key == self._host and is_there:
             return  # it is the host that the key holds
-        reader = sys._getframe(2).f_globals.get("__name__")
-        if key in CONDITIONS and reader == "django.utils.cache":
+        module = reader(2).f_globals.get("__name__")
+        if key in CONDITIONS and module == "django.utils.cache":
             return  # what it answers then is not kept, and a hit is asked the same
-        if key == "HTTP_ACCEPT" and reader == "rest_framework.negotiation":
+        if key == "HTTP_ACCEPT" and module == "rest_framework.negotiation":
             self.negotiated.add("accept")
         elif key in ("CONTENT_LENGTH", "wsgi.input"):
             self.note("body", is_there=not has_no_body(self._own["META"]))
@@ -122,18 +121,18 @@ class Inputs:
             self.note("all cookies", is_there=is_there)
         elif key.startswith("HTTP_"):
             self.note(f"header:{key[5:].replace('_', '-').lower()}", is_there=is_there)
-        elif key.startswith("CSRF_COOKIE") and reader == "django.middleware.csrf":
+        elif key.startswith("CSRF_COOKIE") and module == "django.middleware.csrf":
             return  # whether a CSRF token was used is looked at when the answer is there
         elif not key.startswith(("wsgi.", "asgi.")):
             self.note(f"META:{key}", is_there=is_there)
 
     def note_cookie(self, name: Any) -> None:
         """A cookie was read."""
-        frame = sys._getframe(2)
-        reader = frame.f_globals.get("__name__")
-        if reader == "django.middleware.csrf":
+        frame = reader(2)
+        module = frame.f_globals.get("__name__")
+        if module == "django.middleware.csrf":
             return  # its check reads its cookie in the views of Django REST framework
-        if reader == "ninja.security.apikey" and name == settings.SESSION_COOKIE_NAME:
+        if module == "ninja.security.apikey" and name == settings.SESSION_COOKIE_NAME:
             owner = type(frame.f_locals.get("self"))
             if owner.__module__ == "ninja.security.session":
                 return  # it asks for the user, and does nothing with the cookie

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 from django.http.request import HttpHeaders
 
-__all__ = ["NotedDict", "NotedHeaders"]
+__all__ = ["NotedDict", "NotedHeaders", "reader"]
+
+
+def reader(depth: int) -> FrameType:
+    """Return the frame of who reads: ``depth`` calls above the function that asks for it.
+
+    The depth is known, since a read comes in by a method that Python or the reader itself calls: of
+    :mod:`.observing` (1: it asks), or of the classes below (2: what they tell asks). Where one of
+    those calls another (``NotedHeaders.get``) it is a frame of ours, whose module is none of those
+    whose reads are left out: then the read is noted, which is never wrong.
+    """
+    return sys._getframe(depth + 1)
 
 
 class NotedDict(dict):  # type: ignore[type-arg]  # of anything, as the host's

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from .noting import NotedHeaders
+from .noting import NotedHeaders, reader
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -36,7 +35,7 @@ def observing_request(kind: type[HttpRequest]) -> type[HttpRequest]:
     def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807  # a method of the class below
         own = object.__getattribute__(self, "__dict__")
         inputs: Inputs | None = own.get(INPUTS)
-        if inputs is None or sys._getframe(1).f_globals.get("__name__") in _OF_REQUESTS:
+        if inputs is None or reader(1).f_globals.get("__name__") in _OF_REQUESTS:
             return plain(self, name)
         if name in ("META", "environ"):
             return inputs.noting(name, plain(self, name), inputs.note_meta, "all headers")
@@ -65,8 +64,8 @@ def observing_session(kind: type[Any]) -> type[Any]:
     def __getattribute__(self: Any, name: str) -> Any:  # noqa: N807  # a method of the class below
         if name in _KEY_OF_SESSION:
             inputs: Inputs | None = object.__getattribute__(self, "__dict__").get(INPUTS)
-            reader = sys._getframe(1).f_globals.get("__name__") or ""
-            if inputs is not None and not reader.startswith(_OF_SESSIONS):
+            module = reader(1).f_globals.get("__name__") or ""
+            if inputs is not None and not module.startswith(_OF_SESSIONS):
                 inputs.note_session()
         return plain(self, name)
 

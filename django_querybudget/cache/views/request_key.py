@@ -28,11 +28,11 @@ from .inputs import Inputs
 from .learned import MOST_VIEWS, reads_from, routed_of, varied_by
 from .varying import Untellable, Varying
 
-__all__ = ["Asked", "Options", "asked_of"]
+__all__ = ["Asked", "ViewOptions", "asked_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ViewOptions:
     """How a view is cached; ``timeout`` in seconds."""
 
     timeout: float | None
@@ -48,7 +48,7 @@ class Asked:
     """What a request asks of a view, as it was before the view ran."""
 
     name: str
-    options: Options
+    options: ViewOptions
     request: HttpRequest
     parts: tuple[str, ...]
     """What is in the key of each request to any view."""
@@ -102,7 +102,7 @@ class Asked:
         )
 
 
-def asked_of(name: str, options: Options, request: HttpRequest, call: Call = PLAIN) -> Asked:
+def asked_of(name: str, options: ViewOptions, request: HttpRequest, call: Call = PLAIN) -> Asked:
     """Return what a request asks. Raises :class:`Untellable`.
 
     ``call`` is what the view is called with besides it.

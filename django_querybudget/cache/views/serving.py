@@ -39,11 +39,11 @@ from .bypasses import bypassed, tell_once
 from .called import PLAIN, Call
 from .inputs import Inputs, observed
 from .learned import learn
-from .request_key import Asked, Options, asked_of
+from .request_key import Asked, ViewOptions, asked_of
 from .telling import CacheStatus, untouched_session
 from .varying import Untellable, holds_more, user_of
 
-__all__ = ["Options", "Served", "served", "waited"]
+__all__ = ["Served", "ViewOptions", "served", "waited"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -78,7 +78,7 @@ class Served(Turn):
         return self.asked.name
 
     @property
-    def options(self) -> Options:
+    def options(self) -> ViewOptions:
         """How the view is cached."""
         return self.asked.options
 
@@ -235,7 +235,7 @@ def _next(waits: Iterator[float]) -> float | None:
 
 
 def served(
-    name: str, options: Options, request: HttpRequest, call: Call = PLAIN
+    name: str, options: ViewOptions, request: HttpRequest, call: Call = PLAIN
 ) -> Served | CacheStatus:
     """Look for the answer to ``request``; where it must not be cached, return that.
 
@@ -253,7 +253,7 @@ def served(
 
 
 def _served(  # noqa: PLR0911  # one way not to cache after another
-    name: str, options: Options, request: HttpRequest, call: Call
+    name: str, options: ViewOptions, request: HttpRequest, call: Call
 ) -> Served | CacheStatus:
     try:
         asked = asked_of(name, options, request, call)

@@ -1,4 +1,4 @@
-"""Signals, the second witness: for writes that pass by the hook and are announced by hand.
+"""Receivers of Django's signals: writes that the hook does not see, and that somebody announces.
 
 Why Django's own signals cost next to nothing
     The hook has seen every statement of :meth:`~django.db.models.Model.save`. That a signal is

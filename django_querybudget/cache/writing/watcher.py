@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django_querybudget.cache import catalog, identity, relations, sessions, stats, tags
-from django_querybudget.cache.reading.statements import Reading
+from django_querybudget.cache.reading.statements import PendingRead
 from django_querybudget.cache.reading.threads import fill_here
 from django_querybudget.cache.stores.access import is_busy
 from django_querybudget.cache.transactions import TELLING, mode_of, state_of
@@ -33,7 +33,7 @@ class Writes:
 
     def before(
         self, sql: object, params: object, many: bool, connection: BaseDatabaseWrapper
-    ) -> Pending | Reading | None:
+    ) -> Pending | PendingRead | None:
         """Mark what the statement is about to write; take the tokens of what it reads."""
         if is_busy():
             return None
@@ -80,13 +80,13 @@ class Writes:
         many: bool,
         connection: BaseDatabaseWrapper,
         error: BaseException | None,  # a lost connection may have committed
-        noted: Pending | Reading | None,
+        noted: Pending | PendingRead | None,
         cursor: Any,
     ) -> None:
         """Renew what the statement wrote, if it is committed by now."""
         if is_busy():
             return
-        if isinstance(noted, Reading):
+        if isinstance(noted, PendingRead):
             noted.done(cursor, connection, error)
             noted = None
         try:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from django_querybudget.stacks import RawOrigin
-from django_querybudget.stacks.source_files import SourceFile, Span, source_of, span_of, whole_span
+from django_querybudget.stacks.source_files import (
+    SourceFile,
+    Span,
+    source_of,
+    span_of,
+    text_of,
+    whole_span,
+)
 
 __all__ = ["Call", "chains", "find_call", "find_queryset", "without"]
 
@@ -87,8 +94,11 @@ def _call_at(filename: str, span: Span, method: str) -> Call | None:
             and call.func.attr in (method, f"a{method}")
         ):
             whole = outer if method == "aggregate" and _is_item(outer, node) else node
+            text = text_of(whole)
+            if text is None:
+                return None
             return Call(
-                text=ast.unparse(whole),
+                text=text,
                 node=call,
                 receiver=call.func.value,
                 is_statement=isinstance(outer, ast.Expr),
@@ -124,7 +134,9 @@ def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
     found = [] if whole is None else list(chains(whole, accessor))
     if len(found) != 1:
         return None
-    text = ast.unparse(found[0])
+    text = text_of(found[0])
+    if text is None:
+        return None
     awaiting = _async_for(source, found[0])
     if awaiting is None:
         return Call(text=text, node=found[0], receiver=found[0])

@@ -12,7 +12,7 @@ from .constants import bindings
 
 __all__ = ["is_bound_from", "is_same_at"]
 
-Place: TypeAlias = tuple[int, int | None, int, int | None]
+NodeSpan: TypeAlias = tuple[int, int | None, int, int | None]
 
 _ENDS = ast.Return | ast.Raise | ast.Continue | ast.Break | ast.Assert
 # What is within these runs for each row, and only the filter of a comprehension may leave one out.
@@ -105,7 +105,7 @@ def _binds(target: ast.expr, node: ast.AST) -> bool:
     return any(each is node for each in ast.walk(target))
 
 
-def _is_always_read(function: Function, line: int, read: Place) -> bool:
+def _is_always_read(function: Function, line: int, read: NodeSpan) -> bool:
     """Whether nothing but loops and ``with`` stands around ``read``, as far as ``line``."""
     inside = list(_around(function, read))
     outer = [each for each in inside if isinstance(each, ast.stmt) and _stands_in(line, each)]
@@ -119,7 +119,7 @@ def _is_always_read(function: Function, line: int, read: Place) -> bool:
     return all(_lets_pass(each, read) for each in below)
 
 
-def _lets_pass(node: ast.AST, read: Place) -> bool:
+def _lets_pass(node: ast.AST, read: NodeSpan) -> bool:
     """Whether whatever comes to ``node`` comes to ``read`` in it."""
     match node:
         case (
@@ -135,14 +135,14 @@ def _lets_pass(node: ast.AST, read: Place) -> bool:
     return not within or (within == ["body"] and isinstance(node, _PASSED))
 
 
-def _around(node: ast.AST, span: Place) -> Iterator[ast.expr | ast.stmt]:
+def _around(node: ast.AST, span: NodeSpan) -> Iterator[ast.expr | ast.stmt]:
     """Yield the nodes in ``node`` that ``span`` is within, from the outside in."""
     for each in ast.walk(node):
         if each is not node and isinstance(each, ast.expr | ast.stmt) and _holds(each, span):
             yield each
 
 
-def _holds(node: ast.expr | ast.stmt, span: Place) -> bool:
+def _holds(node: ast.expr | ast.stmt, span: NodeSpan) -> bool:
     line, last_line, column, last_column = span
     first, last, start, end = whole_span(node)
     return (first, start) <= (line, column) and (last_line or 0, last_column or 0) <= (

@@ -13,8 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.cache import SessionStore
 from django.http.request import HttpHeaders
+from django.test import RequestFactory
 
+from django_querybudget.cache.views.inputs import observed
 from django_querybudget.cache.views.noting import NotedDict, NotedHeaders
 
 ALL = "all"
@@ -157,3 +160,40 @@ def test_headers_note_each_way_to_read_them(way: str) -> None:
     assert seen >= expected
     if ALL not in expected:
         assert seen == expected
+
+
+VIEW = "shop.views"
+
+
+def read_by(module: str, source: str, request: Any) -> None:
+    """Read something of a request in code of that module."""
+    exec(source, {"__name__": module, "request": request})  # noqa: S102 - the test's own
+
+
+# By the module whose reads are left out or told apart: what is read, and what is noted then.
+READERS: list[tuple[str, str, set[str]]] = [
+    ("django.core.handlers.wsgi", "request.tenant", set()),
+    ("django.contrib.sessions.middleware", "request.session.session_key", set()),
+    ("django.utils.cache", "request.META.get('HTTP_IF_MATCH')", set()),
+    ("django.utils.cache", "request.headers['If-Match']", set()),
+    ("django.utils.cache", "'HTTP_IF_MATCH' in request.META", set()),
+    ("rest_framework.negotiation", "request.META['HTTP_ACCEPT']", {"negotiated"}),
+    ("django.middleware.csrf", "request.META['CSRF_COOKIE']", set()),
+    ("django.middleware.csrf", "request.COOKIES['csrftoken']", set()),
+    ("django.middleware.csrf", "request.COOKIES.get('csrftoken')", set()),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "expected"), READERS)
+def test_who_reads_is_told_at_each_depth(module: str, source: str, expected: set[str]) -> None:
+    def noted_of(reader: str) -> set[str]:
+        request: Any = RequestFactory().get("/", headers={"accept": "a/b", "if-match": "x"})
+        request.META["CSRF_COOKIE"] = "token"
+        request.COOKIES["csrftoken"] = "token"
+        request.tenant, request.session = "a", SessionStore()
+        with observed(request, ()) as inputs:
+            read_by(reader, source, request)
+        return inputs.read | inputs.absent | ({"negotiated"} if inputs.negotiated else set())
+
+    assert noted_of(module) == expected
+    assert noted_of(VIEW) - {"negotiated"}

@@ -247,10 +247,10 @@ def _rendering_is_not_seen(patch: pytest.MonkeyPatch) -> None:
 
 
 def _every_row_is_taken_for_found(patch: pytest.MonkeyPatch) -> None:
-    def done(reading: fills.Reading, *_: Any) -> None:
+    def done(reading: fills.PendingRead, *_: Any) -> None:
         reading.fill.needed |= reading.tags.if_found
 
-    patch.setattr(fills.Reading, "done", done)
+    patch.setattr(fills.PendingRead, "done", done)
 
 
 def _texts_pin_nothing_else(patch: pytest.MonkeyPatch) -> None:
