@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from django_querybudget.ratchet.git import git
+from django_querybudget.ratchet.git import MOST_SECONDS, git
 
 from .unwritable import CannotProve
 
@@ -136,7 +136,13 @@ def _files(root: Path) -> Iterator[str]:
     if known is None:
         yield from _walked(root, root)
         return
-    known += _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
+    others = _git(root, "ls-files", "-z", "--others", "--exclude-standard")
+    if others is None:
+        raise CannotProve(
+            f"git did not list the untracked files of {root}, in {MOST_SECONDS} seconds at most: "
+            "the copy would be without them. Try git status."
+        )
+    known += others
     yield from filter(None, known.decode(errors="surrogateescape").split("\0"))
     ignored = _git(
         root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"

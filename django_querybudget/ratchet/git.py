@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-__all__ = ["git"]
+__all__ = ["MOST_SECONDS", "git"]
 
 MOST_SECONDS = 60
 """So long it may take for one answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,20 @@ def test_what_tests_need_is_copied_as_it_is_now(root: Path) -> None:
 def test_a_folder_that_is_too_large_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "_MOST_FILES", 2)
     with pytest.raises(CannotProve, match="is too large to be copied: more than 2 files"):
+        ScratchCopy(root)
+
+
+def test_a_copy_without_the_untracked_files_is_none(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git lists them for as long as the file system takes: this one never answers in time."""
+    real = shutil.which("git")
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--others*) exit 1; esac\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(CannotProve, match=r"untracked files of .* 60 seconds"):
         ScratchCopy(root)
 
 
