@@ -8,7 +8,7 @@ from typing import Any
 
 from django.test.runner import DiscoverRunner
 
-from django_querybudget.runners import ListenedRunner, TestListener, is_discover_runner
+from django_querybudget.conf.runners import ListenedRunner, TestListener, is_discover_runner
 
 
 class Tests(unittest.TestCase):

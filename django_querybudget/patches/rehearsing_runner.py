@@ -11,8 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.test.utils import get_runner, iter_test_cases  # type: ignore[attr-defined]  # not in the stubs
 
+from django_querybudget.conf.runners import ListenedRunner, TestListener, is_discover_runner
 from django_querybudget.recording.warming import warm_django_caches
-from django_querybudget.runners import ListenedRunner, TestListener, is_discover_runner
 
 from .journal import note_outcome, note_test, only
 

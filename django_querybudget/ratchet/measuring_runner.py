@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.test.utils import get_runner
 
+from django_querybudget.conf.runners import ListenedRunner, TestListener, is_discover_runner
 from django_querybudget.recording.warming import warm_django_caches
-from django_querybudget.runners import ListenedRunner, TestListener, is_discover_runner
 
 __all__ = ["MeasuringRunner", "failed"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from django_querybudget.runners import is_discover_runner
+from django_querybudget.conf.runners import is_discover_runner
 
 from .launching import ROWS_VARIABLE
 from .settings_classes import project_test_runner

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import CommandError
 from django.test.utils import get_runner
 
-from django_querybudget.runners import ListenedRunner, TestListener, is_discover_runner
+from django_querybudget.conf.runners import ListenedRunner, TestListener, is_discover_runner
 
 from .advice import AdvisorReport, advise
 from .workload import Workload

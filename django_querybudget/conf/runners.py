@@ -1,4 +1,4 @@
-"""The project's own test runner, listened to: :class:`ListenedRunner` above it.
+"""The test runner that the settings name, listened to: :class:`ListenedRunner` above it.
 
 A module with such a runner makes it of the class that the settings name when it is imported.
 """
