@@ -60,6 +60,8 @@ SUITE_REDIS_URL = os.environ.get("REDIS_URL") or REDIS.url()
 CACHES["redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": SUITE_REDIS_URL}
 
 INSTALLED_APPS += ["tests.cache.relations", "tests.cache.hosts", "polymorphic"]
+# The hashes of real passwords are slow by design.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Its own cache of translations has a timeout, and no more.
 PARLER_ENABLE_CACHING = False
 

@@ -1,7 +1,7 @@
 """The tables of the known models, and what the database changes by itself in them.
 
-Built once from the app registry, and again when a model is added or a setting changes. Nothing
-here asks a database.
+Built once from the app registry, and again when a model is added or a setting changes to what it
+was not of late. Nothing here asks a database.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from . import tags
 from .columns import Column, Columns, target_of
 from .withheld import Withheld
 
-__all__ = ["Table", "Tables", "table_tags", "tables", "whole_table"]
+__all__ = ["Table", "Tables", "forget", "table_tags", "tables", "whole_table"]
 
 logger = logging.getLogger("django_querybudget")
 
@@ -106,6 +106,8 @@ class Tables:
 
     def __init__(self) -> None:
         self.written = _written()
+        self.made_by = _deciding()
+        self.forms: dict[str, Any] = {}  # by vendor, the memo of :mod:`.writing.forms`
         self._ignored = conf.CACHE.IGNORED_TABLES
         self.withheld = Withheld(conf.CACHE.values().get("NEVER_STORE"))
         declared = {label.lower(): fields for label, fields in conf.CACHE.SCOPES.items()}
@@ -130,11 +132,7 @@ class Tables:
                 ):
                     changed_by_database[parent].add(name)
         self.by_lower_name = {name.lower(): name for name in self.tables}
-        self._cache_tables = {
-            str(options.get("LOCATION", "")).lower()
-            for options in settings.CACHES.values()
-            if options.get("BACKEND") == "django.core.cache.backends.db.DatabaseCache"
-        }
+        self._cache_tables = _cache_tables()
         self._referring = _closure(referring)
         self._changed_by_database = _closure(changed_by_database)
 
@@ -259,7 +257,23 @@ def _written() -> tuple[object, ...]:
     return tuple(map(conf.CACHE.values().get, DECIDING))
 
 
+def _cache_tables() -> set[str]:
+    return {
+        str(options.get("LOCATION", "")).lower()
+        for options in settings.CACHES.values()
+        if options.get("BACKEND") == "django.core.cache.backends.db.DatabaseCache"
+    }
+
+
+def _deciding() -> tuple[object, ...]:
+    """Return all that the tables are made by."""
+    return _written(), _cache_tables()
+
+
 _tables: Tables | None = None
+_made: list[Tables] = []
+"""The latest, :data:`_MOST` at most: a suite overrides the settings, and puts them back."""
+_MOST = 4
 
 
 def tables() -> Tables:
@@ -277,13 +291,38 @@ def tables() -> Tables:
             and get("NEVER_STORE") is withheld
         ):
             return known
-    known = _tables = Tables()
+    known = _tables = _made_before() or _made_now()
     return known
 
 
-def _forget(**_: object) -> None:
+def _made_before() -> Tables | None:
+    deciding = _deciding()
+    for known in _made:
+        if known.made_by == deciding:
+            known.written = _written()
+            return known
+    return None
+
+
+def _made_now() -> Tables:
+    known = Tables()
+    _made[:] = [known, *_made[: _MOST - 1]]
+    return known
+
+
+def forget() -> None:
+    """Make the tables anew when they are asked for next, with all that is remembered by them."""
     global _tables
     _tables = None
+    _made.clear()
 
 
-class_prepared.connect(_forget, dispatch_uid="django_querybudget.cache.tables", weak=False)
+def _on_class_prepared(sender: type[models.Model], **_: object) -> None:
+    # A migration makes models of its own, in a registry of its own, at every operation.
+    if sender._meta.apps is apps:
+        forget()
+
+
+class_prepared.connect(
+    _on_class_prepared, dispatch_uid="django_querybudget.cache.tables", weak=False
+)

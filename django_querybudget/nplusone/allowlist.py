@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import linecache
 import re
 from collections.abc import Iterable
@@ -72,13 +71,14 @@ def refused_at(origin: Origin) -> str:
 
 def _lines_of(origin: Origin) -> list[int]:
     """Return the lines of the statement that a line is of, of a compound one those of its head."""
-    nodes = source_of(origin.filename).nodes() if origin.filename.endswith(".py") else ()
     found = [origin.line]
-    for node in nodes:
-        if isinstance(node, ast.stmt):
+    if not origin.filename.endswith(".py"):
+        return found
+    for node in source_of(origin.filename).statements:
+        if node.lineno <= origin.line <= (node.end_lineno or node.lineno):
             body = getattr(node, "body", None)
             end = body[0].lineno - 1 if body else node.end_lineno or node.lineno
-            if node.lineno <= origin.line <= end:
+            if origin.line <= end:
                 found = list(range(node.lineno, end + 1))
     return found
 

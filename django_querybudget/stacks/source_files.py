@@ -48,13 +48,29 @@ class SourceFile:
         """The functions, an inner one after the one that it stands in."""
         return tuple(
             node
-            for node in self.nodes()
+            for node in self.statements
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         )
 
-    def nodes(self) -> Iterator[ast.AST]:
-        """Yield every node, from the outside in; none where there is no tree."""
-        return iter(()) if self.tree is None else ast.walk(self.tree)
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node, from the outside in; none where there is no tree."""
+        return () if self.tree is None else tuple(ast.walk(self.tree))
+
+    @cached_property
+    def statements(self) -> tuple[ast.stmt, ...]:
+        """The statements, an inner one after the one that it stands in."""
+        return tuple(node for node in self.nodes if isinstance(node, ast.stmt))
+
+    @cached_property
+    def expressions(self) -> tuple[tuple[ast.AST, ast.expr], ...]:
+        """The expressions, outermost first, each behind the node around it."""
+        return tuple(
+            (outer, node)
+            for outer in self.nodes
+            for node in ast.iter_child_nodes(outer)
+            if isinstance(node, ast.expr)
+        )
 
     def functions_around(self, line: int) -> list[Function]:
         """Return the functions that a line stands in, the innermost last."""
@@ -75,10 +91,9 @@ class SourceFile:
 
     def expressions_at(self, span: Span) -> Iterator[tuple[ast.AST, ast.expr]]:
         """Yield the expressions at ``span``, outermost first, each with the node around it."""
-        for outer in self.nodes():
-            for node in ast.iter_child_nodes(outer):
-                if isinstance(node, ast.expr) and span in (whole_span(node), _at_method(node)):
-                    yield outer, node
+        for outer, node in self.expressions:
+            if span in (whole_span(node), _at_method(node)):
+                yield outer, node
 
 
 @lru_cache(maxsize=64)

@@ -195,7 +195,7 @@ def one_foreign_key_less() -> None:
 def _knowing(less: Any) -> None:
     of = columns_of.Columns.of
     columns_of.Columns.of = lambda model: less(of(model))  # type: ignore[method-assign,assignment]
-    tables._tables = None
+    tables.forget()
 
 
 # Not stale, and not to be taken for right

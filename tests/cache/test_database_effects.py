@@ -221,7 +221,7 @@ def numbered(settings: Any, redis_url: str, db: None) -> Iterator[Callable[[Any]
     run("postgres", "DROP TABLE relations_numbered", "DROP FUNCTION own_number()")
     del apps.all_models["relations"]["numbered"]
     apps.clear_cache()
-    tables._forget()
+    tables.forget()
 
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])

@@ -31,8 +31,7 @@ from django_querybudget.cache.reading.question import Question, site_of_question
 from django_querybudget.cache.stores.chosen import store_for
 from django_querybudget.cache.stores.pulse import PULSE
 from jobs.models import Industry
-from tests.cache import lease_process
-from tests.cache.actors import CONTEXT
+from tests.cache import actors, lease_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,7 +167,7 @@ def test_of_many_processes_one_makes_the_answer_and_two_where_it_dies(
     readers: list[tuple[Any, Any]] = []
     try:
         for number in range(1 + others):
-            ours, theirs = CONTEXT.Pipe()
+            ours, theirs = actors.CONTEXT.Pipe()
             setup = {
                 "alias": "default",
                 "database": {"NAME": connections["default"].settings_dict["NAME"]},
@@ -186,7 +185,7 @@ def test_of_many_processes_one_makes_the_answer_and_two_where_it_dies(
                 "threads": each_has if number else 1,
                 "wait": wait,
             }  # fmt: skip
-            process = CONTEXT.Process(target=lease_process.read, args=(setup, theirs), daemon=True)
+            process = actors.process(lease_process.read, setup, theirs)
             process.start()
             theirs.close()
             readers.append((ours, process))

@@ -347,9 +347,9 @@ def knowing(*names: str) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Columns, "of", less)
-        patch.setattr(tables, "_tables", None)
+        tables.forget()
         yield
-    tables._tables = None
+    tables.forget()
 
 
 def with_older_code(write: Write, *names: str) -> Write:

@@ -227,6 +227,7 @@ def test_a_multi_table_parents_field_is_no_scope(
 ) -> None:
     """A server runs no checks: the scope is left out, and that is said once."""
     monkeypatch.setattr(tables_module, "_told", set())
+    tables_module.forget()
     settings.QUERYBUDGET = {"CACHE": {"SCOPES": {"relations.Restaurant": ["id", "stars"]}}}
     world.fill(alias)
     for stars in (4, 5):

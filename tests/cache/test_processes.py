@@ -24,8 +24,7 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from tests.cache import crowd, world
-from tests.cache.actors import CONTEXT
+from tests.cache import actors, crowd, world
 from tests.cache.own_redis import OwnRedis
 from tests.cache.relations.models import Author, Book
 
@@ -53,9 +52,7 @@ def crowd_at_work(setup: dict[str, Any], board: crowd.Board, log: Path) -> Itera
     processes: dict[tuple[str, int], Any] = {}
 
     def start(role: tuple[str, int]) -> None:
-        process = CONTEXT.Process(
-            target=crowd.work, args=(*role, setup, board.memory.name, str(log)), daemon=True
-        )
+        process = actors.process(crowd.work, *role, setup, board.memory.name, str(log))
         process.start()
         processes[role] = process
 

@@ -20,8 +20,7 @@ from django_querybudget.cache import cache_stats, cached_queryset, cached_view, 
 from django_querybudget.cache.sites import Site, SiteStats, stats_of
 from django_querybudget.cache.stores.chosen import store_for
 from jobs.models import Industry
-from tests.cache import counting_process
-from tests.cache.actors import CONTEXT
+from tests.cache import actors, counting_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -191,8 +190,8 @@ def process(shared: str) -> Iterator[Callable[[str], Any]]:
             "caches": {"redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": shared}},
             "querybudget": {"CACHE": {"ALIAS": "redis"}},
         }
-        ours, theirs = CONTEXT.Pipe()
-        one = CONTEXT.Process(target=does, args=(setup, theirs), daemon=True)
+        ours, theirs = actors.CONTEXT.Pipe()
+        one = actors.process(does, setup, theirs)
         one.start()
         theirs.close()
         pipes.append((ours, one))

@@ -21,12 +21,14 @@ import redis
 from django.conf import settings
 from django.db import connections
 
-from tests.cache import world, worst_day
-from tests.cache.actors import CONTEXT
+from tests.cache import actors, world, worst_day
 from tests.cache.own_redis import OwnRedis
 
 SHORT, LONG = 3.0, 12.0
 """How long a fault stays, in seconds: longer than the pulse."""
+
+PAUSE, LONG_PAUSE = 0.01, 0.002
+"""Between two reads of a reader, in seconds; there are five writes a second and writer."""
 
 PATIENCE = 30.0  # seconds until there are hits again, on a busy machine
 
@@ -162,10 +164,7 @@ def processes_at_work(setup: dict[str, Any], board: worst_day.Board, log: Path) 
     roles = [("writer", number) for number in range(worst_day.WRITERS)]
     roles += [("reader", number) for number in range(worst_day.READERS)]
     processes = [
-        CONTEXT.Process(
-            target=worst_day.work, args=(*role, setup, board.memory.name, str(log)), daemon=True
-        )
-        for role in roles
+        actors.process(worst_day.work, *role, setup, board.memory.name, str(log)) for role in roles
     ]
     try:
         for process in processes:
@@ -188,12 +187,19 @@ def wait_for_hits(board: worst_day.Board, told: str) -> float:
 
 
 def go_through(
-    faults: list[Any], seconds: float, alias: str, server: OwnRedis, board: Any, log: Path
+    faults: list[Any],
+    seconds: float,
+    pause: float,
+    alias: str,
+    server: OwnRedis,
+    board: Any,
+    log: Path,
 ) -> None:
     world.fill(alias)
     log.touch()
     setup = {
         "alias": alias,
+        "pause": pause,
         "database": {"NAME": connections[alias].settings_dict["NAME"]},
         "caches": {
             "redis": {
@@ -236,7 +242,7 @@ def test_nobody_reads_the_past_while_redis_half_fails(
     alias: str, own_redis: OwnRedis, board: worst_day.Board, tmp_path: Path
 ) -> None:
     faults = [takes_no_more, read_only, back_from_a_snapshot]
-    go_through(faults, SHORT, alias, own_redis, board, tmp_path / "log")
+    go_through(faults, SHORT, PAUSE, alias, own_redis, board, tmp_path / "log")
 
 
 @pytest.mark.slow
@@ -246,4 +252,4 @@ def test_nobody_reads_the_past_while_redis_half_fails(
 def test_nobody_reads_the_past_for_longer(
     alias: str, fault: Any, own_redis: OwnRedis, board: worst_day.Board, tmp_path: Path
 ) -> None:
-    go_through([fault], LONG, alias, own_redis, board, tmp_path / "log")
+    go_through([fault], LONG, LONG_PAUSE, alias, own_redis, board, tmp_path / "log")

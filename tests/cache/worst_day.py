@@ -61,14 +61,16 @@ def work(role: str, number: int, setup: dict[str, Any], memory: str, log: str) -
     actor_process.configure(setup, with_stops=False)
     board = Board(SharedMemory(memory))
     try:
-        (_write if role == "writer" else _read)(board, number, setup["alias"], Path(log))
+        if role == "writer":
+            _write(board, number, setup["alias"])
+        else:
+            _read(board, number, setup["alias"], Path(log), setup["pause"])
     except Exception:  # none may happen: the test reads the log
         with Path(log).open("a") as file:
             file.write(f"ERROR {role} {number}: {traceback.format_exc()}\n")
 
 
-def _write(board: Board, writer: int, alias: str, log: Path) -> None:
-    del log
+def _write(board: Board, writer: int, alias: str) -> None:
     process, number, slowest = READERS + writer, 0, 0
     while True:
         number += 1
@@ -87,7 +89,7 @@ def _write(board: Board, writer: int, alias: str, log: Path) -> None:
         time.sleep(0.15)
 
 
-def _read(board: Board, reader: int, alias: str, log: Path) -> None:
+def _read(board: Board, reader: int, alias: str, log: Path, pause: float) -> None:
     sent = 0
 
     def count(execute: Any, *arguments: Any) -> Any:
@@ -117,4 +119,4 @@ def _read(board: Board, reader: int, alias: str, log: Path) -> None:
                 file.write(f"STALE {time.time()} reader {reader} row {row}: {seen} < {floor}\n")
         for what, number in ((READS, reads), (HITS, hits), (SLOWEST, slowest)):
             board.note(reader, what, number)
-        time.sleep(0.002)
+        time.sleep(pause)

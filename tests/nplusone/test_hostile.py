@@ -204,7 +204,7 @@ def test_a_file_that_is_no_python_is_not_read(text: str, findings_of: Any) -> No
     assert finding.relation == "Book.author"
 
 
-DEEP = " + ".join(["''"] * 1_500)
+DEEP = " + ".join(["''"] * 600)
 
 
 @pytest.mark.parametrize(

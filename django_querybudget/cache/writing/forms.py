@@ -39,33 +39,18 @@ def form_of(sql: str | None, connection: BaseDatabaseWrapper) -> Form | None:
     if sql is None:
         return _NO_TEXT
     known = tables()
-    memos = _memos if _memos.known is known else _memos_of(known)
-    form = memos[connection.vendor][sql]
+    memo = known.forms.get(connection.vendor)
+    if memo is None:
+        memo = _memo_of(known, connection.vendor)
+    form = memo[sql]
     return form if form is None or not (form.calls or form.targets) else _settled(form, connection)
 
 
-class _Memos(dict[str, Memo[str, Form | None]]):
-    """What is remembered of texts, by vendor, as long as the tables are the same."""
-
-    def __init__(self, known: Tables | None) -> None:
-        super().__init__()
-        self.known = known
-
-    def __missing__(self, vendor: str) -> Memo[str, Form | None]:
-        known = self.known
-        assert known is not None  # noqa: S101  # as _memos_of() made it
-        memo: Memo[str, Form | None] = Memo(lambda sql: _form(sql, vendor, known))
-        self[vendor] = memo
-        return memo
-
-
-_memos = _Memos(None)
-
-
-def _memos_of(known: Tables) -> _Memos:
-    global _memos
-    _memos = _Memos(known)
-    return _memos
+def _memo_of(known: Tables, vendor: str) -> Memo[str, Form | None]:
+    """Return what is remembered of texts, as long as the tables are the same."""
+    made: Memo[str, Form | None] = Memo(lambda sql: _form(sql, vendor, known))
+    memo: Memo[str, Form | None] = known.forms.setdefault(vendor, made)
+    return memo
 
 
 _UNREAD = Catalog(frozenset(), frozenset(), frozenset(), {})

@@ -34,7 +34,7 @@ _SUPER = ("get_queryset", "queryset")
 
 def node_of_host(host: Host) -> ast.AST | None:
     """Return the function, or the value of the attribute, that gives the host's queryset."""
-    for node in source_of(host.filename).nodes():
+    for node in source_of(host.filename).nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
@@ -64,7 +64,7 @@ def classes_of_view(host: Host, model: type[Model] | None) -> Iterator[tuple[str
             return
         found = [
             node
-            for node in source_of(filename).nodes()
+            for node in source_of(filename).nodes
             if isinstance(node, ast.ClassDef) and node.name == owner.__name__
         ]
         if len(found) == 1:
@@ -113,7 +113,7 @@ def _with_own_rows(host: Host) -> Host:
         return host
     found = [
         node.lineno
-        for node in source_of(filename).nodes()
+        for node in source_of(filename).nodes
         if isinstance(node, ast.ClassDef) and node.name == target.__name__
     ]
     if len(found) != 1:

@@ -34,7 +34,7 @@ def _is_method_of(function: ast.AST, filename: str, owner: type) -> bool:
     names = {each.__name__ for each in owner.__mro__}
     return any(
         isinstance(node, ast.ClassDef) and node.name in names and function in node.body
-        for node in source_of(filename).nodes()
+        for node in source_of(filename).nodes
     )
 
 

@@ -147,7 +147,7 @@ def _queryset_at(filename: str, span: Span, accessor: str) -> Call | None:
 
 def _loop_at(source: SourceFile, span: Span) -> ast.For | ast.AsyncFor | None:
     """Return the statement at ``span``: a loop that begins may say it is all of itself."""
-    for node in source.nodes():
+    for node in source.nodes:
         if isinstance(node, ast.For | ast.AsyncFor) and span == whole_span(node):
             return node
     return None
@@ -155,7 +155,7 @@ def _loop_at(source: SourceFile, span: Span) -> ast.For | ast.AsyncFor | None:
 
 def _async_for(source: SourceFile, iterated: ast.expr) -> ast.AsyncFor | ast.comprehension | None:
     """Return the ``async for`` over an expression, a statement or a comprehension's."""
-    for node in source.nodes():
+    for node in source.nodes:
         match node:
             case ast.AsyncFor() | ast.comprehension(is_async=1) if node.iter is iterated:
                 return node

@@ -165,7 +165,7 @@ def _own_class(node: ast.expr, name: str, around: Namespace) -> type | None:
                 isinstance(each, ast.Attribute)
                 and each.attr == name
                 and isinstance(each.ctx, ast.Store)
-                for each in around.source.nodes()
+                for each in around.source.nodes
             )
             return None if stored else owner
     return None
@@ -181,7 +181,7 @@ def _of_class(owner: type, name: str, left: int) -> Any:
             return NOT_CONSTANT
         found = [
             node
-            for node in around.source.nodes()
+            for node in around.source.nodes
             if isinstance(node, ast.ClassDef) and node.name == each.__name__
         ]
         value = assigned(name, list(_outside(found[0]))) if len(found) == 1 else None

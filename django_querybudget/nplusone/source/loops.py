@@ -67,7 +67,7 @@ def line_of_loop(scopes: tuple[Scope, ...]) -> int | None:
         return loop.lineno
     around = [
         node.lineno
-        for node in source_of(filename).nodes()
+        for node in source_of(filename).nodes
         if isinstance(node, ast.stmt) and node.lineno <= span[0] <= (node.end_lineno or 0)
     ]
     return max(around, default=None)
@@ -156,7 +156,7 @@ def _gathers(filename: str, span: Span) -> bool:
 
     ``gather(one(), another())`` is no loop of either.
     """
-    for node in source_of(filename).nodes():
+    for node in source_of(filename).nodes:
         match node:
             case ast.Await(value=ast.Call(func=function, args=arguments)):
                 if whole_span(node) == span and _name_of(function) in ("gather", "wait"):

@@ -47,5 +47,5 @@ def _asks(filename: str, accessor: str) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == accessor
         and any(each.arg == "manager" for each in node.keywords)
-        for node in source_of(filename).nodes()
+        for node in source_of(filename).nodes
     )

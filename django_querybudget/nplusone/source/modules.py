@@ -19,11 +19,27 @@ __all__ = ["imported_in", "imports_in", "module_of", "names_at", "resolve"]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
+_found: dict[str, str] = {}
+"""The names of modules that were looked for, by their file; :data:`_MOST` at most."""
+_MOST = 1024
+
+
 def module_of(filename: str) -> ModuleType | None:
-    for module in tuple(sys.modules.values()):
-        if attributes_of(module).get("__file__") == filename:
+    """Return the module that was imported from a file."""
+    known = sys.modules.get(_found.get(filename, ""))
+    if known is not None and _file_of(known) == filename:
+        return known
+    for name, module in tuple(sys.modules.items()):
+        if _file_of(module) == filename:
+            if len(_found) >= _MOST:
+                _found.clear()
+            _found[filename] = name
             return module
     return None
+
+
+def _file_of(module: ModuleType) -> Any:
+    return attributes_of(module).get("__file__")
 
 
 def names_at(filename: str, line: int) -> set[str] | None:
