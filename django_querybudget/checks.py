@@ -43,7 +43,7 @@ from django_querybudget.budgets.checks import (
 )
 from django_querybudget.budgets.dead_decorators import check_decorators
 from django_querybudget.budgets.method_decorators import check_method_decorators
-from django_querybudget.links.registration import registered
+from django_querybudget.messages.registration import registered
 from django_querybudget.reports.enforcement import in_tests
 from django_querybudget.routing.names import ViewKey
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .links import message_link, see
+from .messages.links import message_link, see
 
 if TYPE_CHECKING:
     from django_querybudget.budgets.growth import QueryGrowth

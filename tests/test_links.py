@@ -27,7 +27,7 @@ from django_querybudget.indexes.advisor.advice import Advice, AdvisorReport
 from django_querybudget.indexes.audit.audit import DatabaseAudit
 from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding
 from django_querybudget.indexes.audit.rendering import render_audits, render_json
-from django_querybudget.links import DISTRIBUTION, DOCS, check_link
+from django_querybudget.messages.links import DISTRIBUTION, DOCS, check_link
 from django_querybudget.nplusone import Cause, Finding
 from django_querybudget.nplusone.eager import EagerLoads
 from django_querybudget.ratchet import last_run, lockfile
@@ -235,7 +235,9 @@ def test_without_it_the_packages_metadata_do(text: str, link: str, tmp_path: Pat
     (tmp_path / "django_querybudget-9.dist-info").mkdir()
     (tmp_path / "django_querybudget-9.dist-info" / "METADATA").write_text(text)
     # Before there are settings, too: compare and merge need none.
-    script = "from django_querybudget.links import message_link; print(message_link('growth'))"
+    script = (
+        "from django_querybudget.messages.links import message_link; print(message_link('growth'))"
+    )
     environment = {
         name: text
         for name, text in os.environ.items()

@@ -13,7 +13,7 @@ from django.db.models.query import RawQuerySet
 from django_querybudget.cache.reading.querysets import cached
 from django_querybudget.cache.reading.questions import Options, options_of
 from django_querybudget.conf import conf
-from django_querybudget.links import message_link, see
+from django_querybudget.messages.links import message_link, see
 
 from .registered import Warm, checked_warm
 

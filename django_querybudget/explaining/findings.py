@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django_querybudget.exceptions import QueryBudgetError
-from django_querybudget.links import message_link
+from django_querybudget.messages.links import message_link
 from django_querybudget.ratchet.last_fix import key_of
 
 from .counts import Known

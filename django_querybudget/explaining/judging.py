@@ -8,7 +8,7 @@ from typing import Any
 
 from django_querybudget.conf import InvalidSetting
 from django_querybudget.exceptions import QueryBudgetError
-from django_querybudget.links import message_link
+from django_querybudget.messages.links import message_link
 from django_querybudget.ratchet.lines import Line
 
 from .budgets import budget_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 __all__ = ["render"]
 

@@ -27,7 +27,7 @@ from django_querybudget.conf import conf
 from django_querybudget.indexes.audit.findings import FindingKind, IndexFinding
 from django_querybudget.indexes.audit.models import audit_models, audited_models
 from django_querybudget.indexes.models.resolve import resolution_of
-from django_querybudget.links.registration import registered
+from django_querybudget.messages.registration import registered
 
 # The kinds that gain most first: a scan of a whole table, then what costs at every write.
 _IDS = {

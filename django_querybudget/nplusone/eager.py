@@ -24,7 +24,7 @@ from django.db.models.fields import related_descriptors
 
 from django_querybudget.evidence.instances import attributes_of, related_of
 from django_querybudget.evidence.relations import quoted
-from django_querybudget.links import see
+from django_querybudget.messages.links import see
 from django_querybudget.nplusone.fixes.expressions import queryset_of
 from django_querybudget.nplusone.fixes.places import Built, find_built
 from django_querybudget.stacks import Origin, locate, origins_along, trail

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from django_querybudget.links import see
+from django_querybudget.messages.links import see
 from django_querybudget.stacks import Origin
 
 __all__ = ["Cause", "Finding", "Fix"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from django_querybudget.links import message_link
-from django_querybudget.plurals import counted
+from django_querybudget.messages.links import message_link
+from django_querybudget.messages.plurals import counted
 
 from .findings import Cause, Finding, Fix
 from .layout import WIDTH, laid_out

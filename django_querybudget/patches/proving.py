@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 from .baseline import Baseline
 from .copying import ScratchCopy

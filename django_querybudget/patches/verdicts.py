@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 from .answers import Answer, Extent, aligned
 from .baseline import Baseline, paired

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 from .comparison import Change, compare
 from .lines import Line

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from django_querybudget.exceptions import QueryBudgetError
-from django_querybudget.links import message_link, see
+from django_querybudget.messages.links import message_link, see
 from django_querybudget.nplusone.plain import finding_id
 
 from .details import Details

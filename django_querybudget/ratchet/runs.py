@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django_querybudget.conf import conf
 from django_querybudget.exceptions import LockFileError
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 from . import collecting, last_run, lockfile
 from .comparison import Comparison, compare, recorded, tightened

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django_querybudget.links import message_link, see
-from django_querybudget.plurals import counted, first_of
+from django_querybudget.messages.links import message_link, see
+from django_querybudget.messages.plurals import counted, first_of
 
 from .comparison import Change, Comparison
 from .lines import Key, ShapeCount

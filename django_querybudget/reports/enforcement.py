@@ -15,7 +15,7 @@ from django_querybudget.exceptions import (
     QueryBudgetExceeded,
     QueryBudgetWarning,
 )
-from django_querybudget.links import message_link, see
+from django_querybudget.messages.links import message_link, see
 
 from .repeats import is_news
 from .report import QueryReport

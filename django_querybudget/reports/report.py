@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from django_querybudget.budgets.budget import Budget, Violation, unjudged_rows
 from django_querybudget.budgets.growth import QueryGrowth, ShapeGrowth
 from django_querybudget.conf import conf
-from django_querybudget.links import message_link, see
-from django_querybudget.plurals import counted
+from django_querybudget.messages.links import message_link, see
+from django_querybudget.messages.plurals import counted
 from django_querybudget.recording.records import QueryLog
 from django_querybudget.sql.shortening import shortened
 from django_querybudget.stacks import Origin

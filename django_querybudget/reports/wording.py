@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_querybudget.budgets.budget import Budget, Violation
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 from django_querybudget.sql.fingerprints import StatementKind
 from django_querybudget.sql.shortening import shortened
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_querybudget.conf import conf
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 from django_querybudget.reports import reporters
 from django_querybudget.reports.enforcement import in_tests
 from django_querybudget.reports.report import QueryReport

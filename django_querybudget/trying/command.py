@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 from .documents import as_html, as_json, check_writable
 from .launching import UnknownCommand, program, run

@@ -376,7 +376,7 @@ def test_a_process_that_records_imports_no_causes_and_no_cache() -> None:
     loaded = loaded_in_production({"PRODUCTION": {}}, _FLUSH)
     assert list(dict.fromkeys(name.split(".")[1] for name in loaded)) == [
         "apps", "budgets", "capture", "checks", "conf", "evidence", "exceptions", "indexes",
-        "links", "middleware", "plurals", "production", "recording", "reports", "routing",
+        "messages", "middleware", "production", "recording", "reports", "routing",
         "signals", "sql", "stacks", "work",
     ]  # fmt: skip
     own = [name.split(".")[2:] for name in loaded if ".production." in name]

@@ -29,7 +29,7 @@ from django.template import Context, Engine, Template
 from django_querybudget.budgets.by_view import view_budget
 from django_querybudget.capture import Recording
 from django_querybudget.conf import conf
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 from django_querybudget.reports.report import QueryReport
 from django_querybudget.routing.views import view_name_of
 from django_querybudget.sql.shortening import shortened

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from django_querybudget.links import message_link, see
-from django_querybudget.plurals import counted, first_of
+from django_querybudget.messages.links import message_link, see
+from django_querybudget.messages.plurals import counted, first_of
 
 from .advice import Advice, AdvisorReport
 from .needs import Purpose

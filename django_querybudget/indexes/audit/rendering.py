@@ -9,7 +9,7 @@ from typing import Any
 
 from django.template.defaultfilters import filesizeformat
 
-from django_querybudget.links import message_link, see
+from django_querybudget.messages.links import message_link, see
 
 from .audit import DatabaseAudit, total_size
 from .findings import IndexFinding

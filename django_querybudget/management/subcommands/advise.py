@@ -20,7 +20,7 @@ from django_querybudget.management.test_command import (
     arguments_of_test,
     run_tests,
 )
-from django_querybudget.plurals import counted
+from django_querybudget.messages.plurals import counted
 
 HELP = "Advise on missing indexes, from the ORM queries of a test run. Creates nothing."
 

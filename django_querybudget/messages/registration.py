@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from django.core.checks import CheckMessage, register
 
-from . import check_link, see
+from .links import check_link, see
 
 __all__ = ["registered"]
 

@@ -1,0 +1,1 @@
+"""What messages are made of: the link at their end, words for numbers."""
