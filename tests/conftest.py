@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -15,6 +17,7 @@ from tests import settings
 from tests.parts import left_out
 from tests.servers import Promtool, Server
 
+ROOT = Path(__file__).parent
 VENDOR_ALIASES = ["default", "postgres", "mariadb"]
 OF_THE_SYSTEM: list[Server | Promtool] = [settings.MEMCACHED, settings.PGBOUNCER, Promtool()]
 """What no package brings; the tests that need one have a mark of its name."""
@@ -79,10 +82,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=list(without))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import all tests, each worker of xdist others first.
+
+    pytest rewrites a test file when it is first imported, and keeps that. Workers that begin with
+    the same file would each do it, all at the same time.
+    """
+    gc.disable()
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    files = sorted(ROOT.rglob("test_*.py"))
+    first = (
+        len(files) * int(worker.removeprefix("gw")) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    )
+    for file in files[first:] + files[:first]:
+        try:
+            import_module(".".join(file.relative_to(ROOT.parent).with_suffix("").parts))
+        except Exception:  # pytest comes to it, and says so
+            return
+
+
 def pytest_collection_finish() -> None:
-    """Let the garbage collector leave alone what is here now: it would walk all tests each time."""
+    """Let the garbage collector leave alone what is here now: it would walk all tests each time.
+
+    And walk less often what comes: a suite makes little garbage that only it finds.
+    """
+    gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _lacks_a_server(item: pytest.Item) -> bool:
