@@ -41,7 +41,7 @@ from tests.cache.programs import forget
 __all__ = ["CACHES", "LONG", "ON_EACH", "SHORT", "Program", "aliases", "keys", "on_ground", "run"]
 
 CACHES = ["default", "redis"]
-SHORT, LONG = 1200, int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
+SHORT, LONG = 800, int(os.environ.get("QUERYBUDGET_STEPS", "20000"))
 PHASES = list(Phase)
 if os.environ.get("QUERYBUDGET_SHRINK") == "0":
     PHASES = [Phase.generate]
