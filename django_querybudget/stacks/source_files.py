@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from types import CodeType
 from typing import TypeAlias
@@ -34,6 +34,8 @@ class SourceFile:
 
     def __init__(self, filename: str) -> None:
         self.filename = filename
+        self.length = sum(map(len, linecache.getlines(filename)))
+        """In characters; the tree takes some 35 bytes for each of usual code."""
 
     @cached_property
     def tree(self) -> ast.Module | None:
@@ -96,10 +98,31 @@ class SourceFile:
                 yield outer, node
 
 
-@lru_cache(maxsize=64)
+_MOST = 1_000_000
+"""So many characters all files may have together that are kept: some 35 MB."""
+_files: dict[str, SourceFile] = {}
+
+
 def source_of(filename: str) -> SourceFile:
-    """Return a file, read once."""
-    return SourceFile(filename)
+    """Return a file, read once; those that were asked for last are kept."""
+    # Without a lock, which a fork could copy locked: two threads may read one file twice.
+    found = _files.pop(filename, None)
+    if found is None:
+        found = SourceFile(filename)
+        _let_go(found.length)
+    _files[filename] = found  # behind all others
+    return found
+
+
+def _let_go(length: int) -> None:
+    """Forget files until one of this length has room."""
+    kept = list(_files.items())
+    held = sum(file.length for _, file in kept)
+    for filename, file in kept:
+        if held + length <= _MOST:
+            return
+        _files.pop(filename, None)
+        held -= file.length
 
 
 def span_of(code: CodeType, instruction: int) -> Span | None:
