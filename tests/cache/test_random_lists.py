@@ -394,7 +394,7 @@ def alias(vendor_alias: str, redis_url: str, settings: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "steps", [pytest.param(50, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.slow)]
+    "steps", [pytest.param(70, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.slow)]
 )
 def test_every_list_is_the_databases_after_each_write(
     alias: str, steps: int, record_property: Any
