@@ -30,8 +30,8 @@ from django.db.models import Model
 from django_querybudget.conf import conf
 from django_querybudget.conf.caches import djangos_backend
 
+from .columns import scope_column
 from .identity import is_told_by_server, primary_of
-from .tables import scope_column
 from .withheld import column_of
 
 __all__ = ["not_shared", "one_database", "settings_messages"]

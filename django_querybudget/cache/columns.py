@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-__all__ = ["Column", "Columns", "converted", "target_of"]
+__all__ = ["Column", "Columns", "converted", "scope_column", "target_of"]
 
 R = TypeVar("R")
 
@@ -168,3 +169,20 @@ def converted(field: models.Field[Any, Any], convert: Callable[[], R]) -> R:
     if not type(target_of(field)).__module__.startswith("django.") and convert() != found:
         raise ValueError(f"{field} is converted in another way each time")
     return found
+
+
+def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, str]:
+    """Return the column of a declared scope, or None and why the field cannot be one."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None, "which is no field of it"
+    if (
+        not isinstance(field, models.Field)
+        or field.column is None
+        or field.many_to_many  # Django before 6.1 has a column's name for it
+        or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
+    ):
+        return None, "which is no column of its table"
+    column = Column.of(field)
+    return column, "" if column else f"which is a {type(target_of(field)).__name__}"

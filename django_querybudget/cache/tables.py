@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from django.apps import apps
 from django.conf import settings
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import deletion
 from django.db.models.expressions import RawSQL
@@ -26,7 +25,7 @@ from django_querybudget.sql.fingerprints import identifiers
 from django_querybudget.sql.statements import read
 
 from . import tags
-from .columns import Column, Columns, target_of
+from .columns import Column, Columns, scope_column
 from .withheld import Withheld
 
 __all__ = ["Table", "Tables", "forget", "table_tags", "tables", "whole_table"]
@@ -214,23 +213,6 @@ def _spelled(key: Column | None, columns: Columns) -> str:
 
 
 _told: set[tuple[str, str]] = set()
-
-
-def scope_column(model: type[models.Model], name: str) -> tuple[Column | None, str]:
-    """Return the column of a declared scope, or None and why the field cannot be one."""
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None, "which is no field of it"
-    if (
-        not isinstance(field, models.Field)
-        or field.column is None
-        or field.many_to_many  # Django before 6.1 has a column's name for it
-        or field.model._meta.db_table != model._meta.db_table  # a multi-table parent's
-    ):
-        return None, "which is no column of its table"
-    column = Column.of(field)
-    return column, "" if column else f"which is a {type(target_of(field)).__name__}"
 
 
 def _closure(edges: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
