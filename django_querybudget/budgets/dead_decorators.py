@@ -19,7 +19,6 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -33,7 +32,7 @@ from django.template import Library
 
 from django_querybudget.routing.decorated import decorated
 from django_querybudget.routing.views import ninja_operations, urlpatterns
-from django_querybudget.stacks.source_files import UNPARSABLE
+from django_querybudget.stacks.source_files import source_of, text_of
 
 __all__ = ["answering", "check_decorators", "place_of", "wrapped_along"]
 
@@ -236,21 +235,16 @@ def _leads_to(held: object, function: object) -> bool:
 def _above(function: Any, registrar: str) -> list[str]:
     """Return the decorators above the registering one as they are written; none where unknown."""
     code = inspect.unwrap(function).__code__  # what is below may be decorated as well
-    try:
-        tree = ast.parse(Path(code.co_filename).read_bytes())
-    except (OSError, *UNPARSABLE):
-        return []
-    for node in ast.walk(tree):
+    for node in source_of(code.co_filename).functions:
         if (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.name == function.__name__
+            node.name == function.__name__
             and node.decorator_list
             and node.decorator_list[0].lineno <= code.co_firstlineno <= node.lineno
         ):
             names = [_last_name(each) for each in node.decorator_list]
             if registrar in names:
                 above = node.decorator_list[: len(names) - 1 - names[::-1].index(registrar)]
-                return [f"@{ast.unparse(each)}" for each in above]
+                return [f"@{text_of(each) or _last_name(each)}" for each in above]
     return []
 
 

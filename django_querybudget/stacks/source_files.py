@@ -100,6 +100,8 @@ class SourceFile:
 
 _MOST = 1_000_000
 """So many characters all files may have together that are kept: some 35 MB."""
+_MOST_FILES = 64
+"""So many are kept: code that was made by code has a file name, too, and no text."""
 _files: dict[str, SourceFile] = {}
 
 
@@ -118,8 +120,8 @@ def _let_go(length: int) -> None:
     """Forget files until one of this length has room."""
     kept = list(_files.items())
     held = sum(file.length for _, file in kept)
-    for filename, file in kept:
-        if held + length <= _MOST:
+    for left, (filename, file) in zip(range(len(kept), 0, -1), kept, strict=True):
+        if held + length <= _MOST and left < _MOST_FILES:
             return
         _files.pop(filename, None)
         held -= file.length

@@ -47,6 +47,14 @@ def test_what_is_kept_of_many_files_is_bounded(files: list[str]) -> None:
     assert held < 16_000_000  # all of them together take twice as much
 
 
+def test_files_without_text_are_bounded_too(files: list[str]) -> None:
+    """Code that was made by code names a file that is not there, another one each time."""
+    for number in range(200):
+        assert source_of(f"<made {number}>").nodes[1:] == ()
+    assert len(source_files._files) == 64
+    assert source_of(files[0]).statements
+
+
 def test_one_that_is_longer_than_all_may_be_is_read_all_the_same(
     tmp_path: Path, files: list[str]
 ) -> None:

@@ -67,8 +67,8 @@ def line_of_loop(scopes: tuple[Scope, ...]) -> int | None:
         return loop.lineno
     around = [
         node.lineno
-        for node in source_of(filename).nodes
-        if isinstance(node, ast.stmt) and node.lineno <= span[0] <= (node.end_lineno or 0)
+        for node in source_of(filename).statements
+        if node.lineno <= span[0] <= (node.end_lineno or 0)
     ]
     return max(around, default=None)
 
