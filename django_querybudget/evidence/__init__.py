@@ -3,7 +3,7 @@
 The log has text. Which relation a query loaded, for which instance, and which queryset that
 instance came from stand in frames that are gone a moment later: in the locals of Django's own
 descriptors, managers and querysets. They are read here, while the query runs; nothing of Django is
-replaced, and nothing is read before a shape repeats.
+replaced. Before a shape repeats, only the frame that iterates a text's queryset is looked at.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ What it costs
     Every query: its trail, the last few calls of the project as they were met. A text's first: one
     look at the frame that iterates the queryset, and at the other texts of its place. A text's
     repeats, from the threshold on: one comparison with the trail of the loop that is known already.
-    The one that makes a loop of it: the stack is read, once.
+    The one that makes a loop of it: the stack is read, and again each time that it has run twice as
+    often.
 """
 
 from __future__ import annotations

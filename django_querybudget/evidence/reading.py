@@ -1,4 +1,5 @@
-"""Reading the stack of a query that repeats: :func:`read_load`. Runs once for each loop."""
+"""Reading the stack of a query that repeats: :func:`read_load`. Runs when a loop is one, and each
+time that it has run twice as often."""
 
 from __future__ import annotations
 

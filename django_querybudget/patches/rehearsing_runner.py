@@ -52,7 +52,7 @@ if not is_discover_runner(_base):
     RehearsingRunner = _base
 else:
 
-    class RehearsingRunner(ListenedRunner, _base):  # type: ignore[no-redef, misc]  # the base is a value
+    class RehearsingRunner(ListenedRunner, _base):  # type: ignore[no-redef, misc]  # or the plain one
         """The runner of the settings."""
 
         listener = _Rehearsing()

@@ -35,7 +35,7 @@ if not is_discover_runner(_base):
     MeasuringRunner = _base
 else:
 
-    class MeasuringRunner(ListenedRunner, _base):  # type: ignore[no-redef, misc]  # the base is a value
+    class MeasuringRunner(ListenedRunner, _base):  # type: ignore[no-redef, misc]  # or the plain one
         """The runner of the settings, whose results are listened to."""
 
         listener = _Measuring()

@@ -5,8 +5,8 @@ How it gets in
     ``manage.py``, pytest's configuration, a class. They all end in one of the two classes of
     ``django.conf`` that hold settings. In the processes of the run, and in no others, each of these
     is replaced by a subclass of itself that adds our app and middleware to what is assigned
-    (:mod:`.settings_classes`). It is the only thing of Django's that this library ever replaces,
-    and it does so for a run that was started to be looked at.
+    (:mod:`.settings_classes`). Outside of the processes of ``try`` and ``fix`` nothing of Django's
+    classes is replaced; on single objects, what CONTRIBUTING names (*What is replaced*).
 
     How a process comes to do so: the folder of the run stands on ``PYTHONPATH``, with a
     ``sitecustomize.py``, which every Python imports when it starts (:mod:`.launching`). So the
